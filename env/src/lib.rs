@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The seams to the outside: clock, disk, randomness and background tasks, each real or simulated.
+//!
+//! The only crate that names the operating system. Everything from `trait Broker` downwards gets an [`Env`] and
+//! reaches the world through it, so that the same code runs on a real machine and, under a seed, in a simulation.
+
+pub mod clock;
+pub mod disk;
+pub mod random;
+pub mod tasks;
+
+use std::sync::Arc;
+
+pub use clock::Clock;
+pub use disk::{Disk, File};
+pub use random::Random;
+pub use tasks::Tasks;
+
+/// The outside world, as one value that is passed down.
+#[derive(Clone)]
+pub struct Env {
+    /// What time it is, and waiting.
+    pub clock: Arc<dyn Clock>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// Numbers nobody can guess, or a seed's.
+    pub random: Arc<dyn Random>,
+    /// Loops that run beside the caller.
+    pub tasks: Arc<dyn Tasks>,
+}
