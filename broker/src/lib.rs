@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The broker in process.
+
+pub mod pop;
