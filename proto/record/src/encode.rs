@@ -1,0 +1,217 @@
+//! From a message to the bytes of its record.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+
+use bytes::{BufMut, Bytes};
+use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX, java_hash};
+use types::properties::names;
+use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
+
+use crate::layout::{
+    BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, TOPIC_BYTES_MAX, Version,
+    crc31, host_bytes,
+};
+
+/// A record that is complete but for its place: queue offset, physical offset and store time are zeros until
+/// [`Encoded::place`]. Made by the caller's thread, so that the log's owner only patches 24 bytes.
+#[derive(Debug)]
+pub struct Encoded {
+    bytes: Vec<u8>,
+    topic: TopicName,
+    queue: QueueId,
+    tag_hash: i32,
+    group_hash: Option<NonZeroU32>,
+    stored_at_position: usize,
+}
+
+/// Why a message has no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The topic's name cannot be stored.
+    #[error("topic is {bytes} bytes, limit is {bytes_max}")]
+    TopicTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
+    /// The body cannot be stored.
+    #[error("body is {bytes} bytes, limit is {bytes_max}")]
+    BodyTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest allowed.
+        bytes_max: usize,
+    },
+    /// The properties cannot be stored.
+    #[error("properties are {bytes} bytes, limit is {bytes_max}")]
+    PropertiesTooLarge {
+        /// Their size.
+        bytes: usize,
+        /// The largest allowed.
+        bytes_max: usize,
+    },
+    /// A zero byte in the properties: recovery takes it for a piece of the record that never reached the disk.
+    #[error("properties hold a zero byte at {position}")]
+    PropertiesZeroByte {
+        /// Where in the properties' text.
+        position: usize,
+    },
+}
+
+/// Encodes `message` for `queue` of its topic: V1, or V2 when the topic has more than 127 bytes.
+///
+/// # Errors
+/// [`EncodeError`], before anything is allocated.
+pub fn encode(message: &Message, queue: QueueId, store_host: SocketAddr) -> Result<Encoded, EncodeError> {
+    let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
+    check(topic, &message.body, properties)?;
+    let version = Version::for_topic_bytes(topic.len());
+    let born_host_bytes = host_bytes(message.born_host);
+    let total_bytes = FIXED_BYTES
+        + born_host_bytes
+        + host_bytes(store_host)
+        + message.body.len()
+        + version.topic_length_bytes()
+        + topic.len()
+        + 2
+        + properties.len();
+
+    let mut bytes = Vec::with_capacity(total_bytes);
+    bytes.put_u32(total_bytes as u32);
+    bytes.put_u32(version.magic());
+    bytes.put_u32(crc31(&message.body));
+    bytes.put_u32(queue.0);
+    bytes.put_u32(message.flag);
+    bytes.put_bytes(0, 16); // queueOffset and physicalOffset
+    bytes.put_u32(with_host_bits(message.sys_flag, message.born_host, store_host).0);
+    bytes.put_i64(message.born_at.0);
+    put_host(&mut bytes, message.born_host);
+    bytes.put_i64(0); // storeTimestamp
+    put_host(&mut bytes, store_host);
+    bytes.put_u32(message.reconsume_times);
+    bytes.put_u64(message.source_offset);
+    bytes.put_u32(message.body.len() as u32);
+    bytes.put_slice(&message.body);
+    match version {
+        Version::V1 => bytes.put_u8(topic.len() as u8),
+        Version::V2 => bytes.put_u16(topic.len() as u16),
+    }
+    bytes.put_slice(topic.as_bytes());
+    bytes.put_u16(properties.len() as u16);
+    bytes.put_slice(properties.as_bytes());
+    debug_assert_eq!(bytes.len(), total_bytes, "the length is computed as it is written");
+
+    let (tag_hash, group_hash) = hashes(message);
+    let stored_at_position = BORN_HOST_AT + born_host_bytes;
+    Ok(Encoded { bytes, topic: message.topic.clone(), queue, tag_hash, group_hash, stored_at_position })
+}
+
+/// A blank record that takes the last `bytes` of a segment; what follows its eight bytes has no meaning.
+/// Source: Apache `CommitLog.DefaultAppendMessageCallback`.
+#[must_use]
+pub fn blank(bytes: u32) -> Bytes {
+    let mut blank = Vec::with_capacity(BLANK_BYTES);
+    blank.put_u32(bytes);
+    blank.put_u32(MAGIC_BLANK);
+    Bytes::from(blank)
+}
+
+impl Encoded {
+    /// The record's topic.
+    #[must_use]
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The record's queue.
+    #[must_use]
+    pub fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// Length of the whole record in bytes.
+    #[must_use]
+    pub fn record_bytes(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// Java's hash of the tag, 0 without a tag (and, rarely, with one).
+    #[must_use]
+    pub fn tag_hash(&self) -> i32 {
+        self.tag_hash
+    }
+
+    /// Hash of the message group, `None` without a group.
+    #[must_use]
+    pub fn group_hash(&self) -> Option<NonZeroU32> {
+        self.group_hash
+    }
+
+    /// Writes the record's place into it and gives up its bytes, which are shared from here on and not copied.
+    #[must_use]
+    pub fn place(mut self, queue_offset: QueueOffset, physical_offset: PhysicalOffset, stored_at: Timestamp) -> Bytes {
+        self.patch(QUEUE_OFFSET_AT, queue_offset.0.to_be_bytes());
+        self.patch(PHYSICAL_OFFSET_AT, physical_offset.0.to_be_bytes());
+        self.patch(self.stored_at_position, stored_at.0.to_be_bytes());
+        Bytes::from(self.bytes)
+    }
+
+    fn patch(&mut self, at: usize, field: [u8; 8]) {
+        self.bytes[at..at + 8].copy_from_slice(&field);
+    }
+}
+
+fn check(topic: &str, body: &[u8], properties: &str) -> Result<(), EncodeError> {
+    if topic.len() > TOPIC_BYTES_MAX {
+        return Err(EncodeError::TopicTooLong { bytes: topic.len(), bytes_max: TOPIC_BYTES_MAX });
+    }
+    if body.len() > BODY_BYTES_MAX {
+        return Err(EncodeError::BodyTooLarge { bytes: body.len(), bytes_max: BODY_BYTES_MAX });
+    }
+    if properties.len() > PROPERTIES_BYTES_MAX {
+        return Err(EncodeError::PropertiesTooLarge { bytes: properties.len(), bytes_max: PROPERTIES_BYTES_MAX });
+    }
+    match properties.bytes().position(|byte| byte == 0) {
+        Some(position) => Err(EncodeError::PropertiesZeroByte { position }),
+        None => Ok(()),
+    }
+}
+
+fn with_host_bits(flag: SysFlag, born_host: SocketAddr, store_host: SocketAddr) -> SysFlag {
+    let bit = |host: SocketAddr, bit: SysFlag| if host.is_ipv6() { bit } else { SysFlag::default() };
+    SysFlag(flag.0 & !(SysFlag::BORN_HOST_V6.0 | SysFlag::STORE_HOST_V6.0))
+        .with(bit(born_host, SysFlag::BORN_HOST_V6))
+        .with(bit(store_host, SysFlag::STORE_HOST_V6))
+}
+
+fn put_host(bytes: &mut Vec<u8>, host: SocketAddr) {
+    match host.ip() {
+        IpAddr::V4(ip) => bytes.put_slice(&ip.octets()),
+        IpAddr::V6(ip) => bytes.put_slice(&ip.octets()),
+    }
+    bytes.put_u32(u32::from(host.port()));
+}
+
+/// The hashes of a message's tag and of its group, in one pass over the properties.
+fn hashes(message: &Message) -> (i32, Option<NonZeroU32>) {
+    pick_hashes(message.properties.iter())
+}
+
+pub(crate) fn pick_hashes<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> (i32, Option<NonZeroU32>) {
+    let (mut tag, mut group) = (0, None);
+    for (name, value) in properties {
+        match name {
+            names::TAGS => tag = java_hash(value),
+            names::MESSAGE_GROUP => group = Some(group_hash(value)),
+            _ => {}
+        }
+    }
+    (tag, group)
+}
+
+/// Java's hash, with 0 moved to 1: 0 stands for "no group" in the queue index.
+fn group_hash(group: &str) -> NonZeroU32 {
+    NonZeroU32::new(java_hash(group).cast_unsigned()).unwrap_or(NonZeroU32::MIN)
+}
