@@ -1,5 +1,9 @@
 //! Files: what the store needs of a disk, and no more.
 
+#[cfg(test)]
+mod contract;
+pub mod os;
+
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;

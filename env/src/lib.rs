@@ -6,6 +6,8 @@
 pub mod clock;
 pub mod disk;
 pub mod random;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod tasks;
 
 use std::sync::Arc;
@@ -26,4 +28,17 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     /// Loops that run beside the caller.
     pub tasks: Arc<dyn Tasks>,
+}
+
+impl Env {
+    /// The machine that this process runs on.
+    #[must_use]
+    pub fn real() -> Self {
+        Self {
+            clock: Arc::new(clock::SystemClock),
+            disk: Arc::new(disk::os::OsDisk),
+            random: Arc::new(random::OsRandom::default()),
+            tasks: Arc::new(tasks::OsTasks),
+        }
+    }
 }

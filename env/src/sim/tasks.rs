@@ -1,0 +1,104 @@
+//! Simulated threads: tasks of the one thread there is, which now and then come late.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Sleep;
+
+use crate::clock::BoxFuture;
+use crate::tasks::Tasks;
+
+/// One in so many wake-ups comes late, as threads do on a busy machine or in a slow system call.
+const LATE_ONE_IN: u32 = 8;
+/// How late at most.
+const LATE_MS_MAX: u64 = 20;
+
+/// What a panic carried.
+type Panic = Box<dyn Any + Send>;
+
+/// The threads of the current process.
+pub struct SimTasks {
+    /// Held to start a task and to take them all.
+    running: Mutex<JoinSet<()>>,
+    /// Where their delays come from; held for one draw.
+    rng: Mutex<fastrand::Rng>,
+    /// Takes the first panic; one is enough to end the run.
+    panics: mpsc::Sender<Panic>,
+}
+
+impl SimTasks {
+    /// No threads yet, and where their panics arrive.
+    pub(super) fn new(seed: u64) -> (Self, mpsc::Receiver<Panic>) {
+        let (panics, arrived) = mpsc::channel(1);
+        let rng = Mutex::new(fastrand::Rng::with_seed(seed));
+        (Self { running: Mutex::new(JoinSet::new()), rng, panics }, arrived)
+    }
+
+    /// Stops all threads where they are.
+    pub(super) async fn stop(&self) {
+        let mut running = std::mem::take(&mut *self.running.lock());
+        running.shutdown().await;
+    }
+}
+
+impl Tasks for SimTasks {
+    fn spawn_thread(&self, _name: &'static str, work: BoxFuture<()>) -> BoxFuture<()> {
+        let (ended, wait) = oneshot::channel();
+        let panics = self.panics.clone();
+        let mut late = Late { work, rng: self.rng.lock().fork(), pause: None };
+        self.running.lock().spawn(async move {
+            let polled =
+                poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut late).poll(context))) {
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+                    Err(panic) => Poll::Ready(Err(panic)),
+                });
+            match polled.await {
+                // Nobody may be waiting for the end, which is fine.
+                Ok(()) => drop(ended.send(())),
+                // Not having been first is fine. Those who wait for the end do so until the run is ended.
+                Err(panic) => {
+                    drop(panics.try_send(panic));
+                    std::future::pending().await
+                }
+            }
+        });
+        Box::pin(async move {
+            // An error means that the process was stopped: then its work has ended too.
+            let _ = wait.await;
+        })
+    }
+}
+
+/// Work that is polled late now and then.
+struct Late {
+    work: BoxFuture<()>,
+    rng: fastrand::Rng,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Late {
+    type Output = ();
+
+    #[expect(clippy::disallowed_methods, reason = "this is the seam that the rule points to")]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.pause.is_none() && self.rng.u32(..LATE_ONE_IN) == 0 {
+            let pause = Duration::from_millis(self.rng.u64(1..=LATE_MS_MAX));
+            self.pause = Some(Box::pin(tokio::time::sleep(pause)));
+        }
+        if let Some(pause) = &mut self.pause {
+            if pause.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.pause = None;
+        }
+        self.work.as_mut().poll(context)
+    }
+}
