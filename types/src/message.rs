@@ -37,10 +37,15 @@ impl MessageType {
     /// The type that a message's properties say, in Apache 5.5's order of precedence.
     #[must_use]
     pub fn of(properties: &Properties) -> Self {
+        Self::of_pairs(properties.iter())
+    }
+
+    /// The same for properties that are not at hand as [`Properties`].
+    pub fn of_pairs<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         const DELAYS: [&str; 4] =
             [names::DELAY_LEVEL, names::TIMER_DELIVER_MS, names::TIMER_DELAY_SECONDS, names::TIMER_DELAY_MS];
         let (mut is_delay, mut is_fifo, mut is_priority, mut is_lite) = (false, false, false, false);
-        for (name, value) in properties.iter() {
+        for (name, value) in properties {
             match name {
                 names::TRANSACTION_PREPARED if value == "true" => return Self::Transaction,
                 names::MESSAGE_GROUP => is_fifo = true,
