@@ -1,0 +1,108 @@
+//! Consumer groups: list, create, describe, update, delete.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use types::{GroupConfig, GroupName, RetryPolicy};
+
+use super::{Body, Named};
+use crate::Gateway;
+use crate::problem::Problem;
+use crate::views::{Group, GroupDetails, GroupSettings, Groups, Retry};
+
+/// Deliveries of one message.
+const ATTEMPTS: RangeInclusive<u32> = 1..=10_000;
+/// Entries of a customized retry policy.
+const RETRY_ENTRIES: RangeInclusive<usize> = 1..=64;
+/// One wait of a retry policy: up to a day.
+const RETRY_WAIT_MS: RangeInclusive<u64> = 0..=86_400_000;
+/// Factor of an exponential retry policy.
+const RETRY_MULTIPLIER: RangeInclusive<u32> = 1..=100;
+/// One delivery to a client that renews by itself: a second to three hours, Apache's `renewMaxTimeMillis`.
+const CONSUME_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=10_800_000;
+
+pub(super) async fn list(State(gateway): State<Gateway>) -> Result<Json<Groups>, Problem> {
+    let groups = gateway.admin.groups().await?;
+    Ok(Json(Groups { groups: groups.iter().map(Group::from).collect() }))
+}
+
+pub(super) async fn create(
+    State(gateway): State<Gateway>,
+    Named(name): Named<GroupName>,
+    Body(settings): Body<GroupSettings>,
+) -> Result<(StatusCode, Json<Group>), Problem> {
+    let mut config = GroupConfig::new(name);
+    change(&mut config, &settings)?;
+    gateway.admin.put_group(config.clone(), false).await?;
+    Ok((StatusCode::CREATED, Json((&config).into())))
+}
+
+pub(super) async fn describe(
+    State(gateway): State<Gateway>,
+    Named(name): Named<GroupName>,
+) -> Result<Json<GroupDetails>, Problem> {
+    let description = gateway.admin.describe_group(&name).await?;
+    Ok(Json((&description).into()))
+}
+
+pub(super) async fn update(
+    State(gateway): State<Gateway>,
+    Named(name): Named<GroupName>,
+    Body(settings): Body<GroupSettings>,
+) -> Result<Json<Group>, Problem> {
+    let mut config = gateway.admin.describe_group(&name).await?.config;
+    change(&mut config, &settings)?;
+    gateway.admin.put_group(config.clone(), true).await?;
+    Ok(Json((&config).into()))
+}
+
+pub(super) async fn delete(
+    State(gateway): State<Gateway>,
+    Named(name): Named<GroupName>,
+) -> Result<StatusCode, Problem> {
+    gateway.admin.delete_group(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn change(config: &mut GroupConfig, settings: &GroupSettings) -> Result<(), Problem> {
+    config.is_fifo = settings.fifo.unwrap_or(config.is_fifo);
+    config.is_enabled = settings.enabled.unwrap_or(config.is_enabled);
+    if let Some(attempts) = settings.max_attempts {
+        config.attempts_max = within("maxAttempts", attempts, &ATTEMPTS)?;
+    }
+    if let Some(retry) = &settings.retry {
+        config.retry = policy(retry)?;
+    }
+    if let Some(ms) = settings.consume_timeout_ms {
+        config.consume_timeout = Duration::from_millis(within("consumeTimeoutMs", ms, &CONSUME_TIMEOUT_MS)?);
+    }
+    config.is_auto_created = false;
+    Ok(())
+}
+
+fn policy(retry: &Retry) -> Result<RetryPolicy, Problem> {
+    let wait = |name: &str, ms: u64| within(name, ms, &RETRY_WAIT_MS).map(Duration::from_millis);
+    match retry {
+        Retry::Customized { next_ms } => {
+            within("number of waits in retry.nextMs", next_ms.len(), &RETRY_ENTRIES)?;
+            let next = next_ms.iter().map(|ms| wait("retry.nextMs", *ms)).collect::<Result<_, _>>()?;
+            Ok(RetryPolicy::Customized { next })
+        }
+        Retry::Exponential { initial_ms, max_ms, multiplier } => Ok(RetryPolicy::Exponential {
+            initial: wait("retry.initialMs", *initial_ms)?,
+            max: wait("retry.maxMs", *max_ms)?,
+            multiplier: within("retry.multiplier", *multiplier, &RETRY_MULTIPLIER)?,
+        }),
+    }
+}
+
+fn within<T: PartialOrd + Display>(name: &str, value: T, range: &RangeInclusive<T>) -> Result<T, Problem> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Problem::invalid(format!("{name} is {value}, allowed are {} to {}", range.start(), range.end())))
+}

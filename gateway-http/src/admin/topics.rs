@@ -1,0 +1,106 @@
+//! Topics: list, create, describe, update, freeze, delete.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use types::{MessageType, TopicConfig, TopicName, TopicType};
+
+use super::{Body, Named};
+use crate::Gateway;
+use crate::problem::Problem;
+use crate::views::{self, FreezeTopic, Topic, TopicDetails, TopicSettings, Topics};
+
+/// Queues of a new topic. Source: Apache `defaultTopicQueueNums`, and what `mqadmin updateTopic` takes unasked.
+const QUEUES_DEFAULT: u32 = 8;
+
+pub(super) async fn list(State(gateway): State<Gateway>) -> Result<Json<Topics>, Problem> {
+    let topics = gateway.admin.topics().await?;
+    Ok(Json(Topics { topics: topics.iter().map(Topic::from).collect() }))
+}
+
+pub(super) async fn create(
+    State(gateway): State<Gateway>,
+    Named(name): Named<TopicName>,
+    Body(settings): Body<TopicSettings>,
+) -> Result<(StatusCode, Json<Topic>), Problem> {
+    let mut config = TopicConfig {
+        name,
+        read_queues: QUEUES_DEFAULT,
+        write_queues: QUEUES_DEFAULT,
+        is_readable: true,
+        is_writable: true,
+        topic_type: TopicType::Only(MessageType::Normal),
+        is_auto_created: false,
+    };
+    change(&mut config, &settings)?;
+    gateway.admin.put_topic(config.clone(), false).await?;
+    Ok((StatusCode::CREATED, Json((&config).into())))
+}
+
+pub(super) async fn describe(
+    State(gateway): State<Gateway>,
+    Named(name): Named<TopicName>,
+) -> Result<Json<TopicDetails>, Problem> {
+    let description = gateway.admin.describe_topic(&name).await?;
+    Ok(Json((&description).into()))
+}
+
+pub(super) async fn update(
+    State(gateway): State<Gateway>,
+    Named(name): Named<TopicName>,
+    Body(settings): Body<TopicSettings>,
+) -> Result<Json<Topic>, Problem> {
+    let mut config = gateway.admin.describe_topic(&name).await?.config;
+    change(&mut config, &settings)?;
+    gateway.admin.put_topic(config.clone(), true).await?;
+    Ok(Json((&config).into()))
+}
+
+/// Fixes the topic's type to the one named, or else to the one that was used.
+pub(super) async fn freeze(
+    State(gateway): State<Gateway>,
+    Named(name): Named<TopicName>,
+    Body(request): Body<FreezeTopic>,
+) -> Result<Json<Topic>, Problem> {
+    let description = gateway.admin.describe_topic(&name).await?;
+    let topic_type = match request.message_type {
+        Some(text) => views::topic_type(&text).map_err(Problem::invalid)?,
+        None => TopicType::Only(the_only_used(&name, &description.used)?),
+    };
+    let config = TopicConfig { topic_type, is_auto_created: false, ..description.config };
+    gateway.admin.put_topic(config.clone(), true).await?;
+    Ok(Json((&config).into()))
+}
+
+pub(super) async fn delete(
+    State(gateway): State<Gateway>,
+    Named(name): Named<TopicName>,
+) -> Result<StatusCode, Problem> {
+    gateway.admin.delete_topic(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn the_only_used(name: &TopicName, used: &[MessageType]) -> Result<MessageType, Problem> {
+    let used_so_far = match used {
+        &[only] => return Ok(only),
+        [] => "was not used yet".to_owned(),
+        several => {
+            let names: Vec<String> = several.iter().map(MessageType::to_string).collect();
+            format!("was used for {}", names.join(", "))
+        }
+    };
+    let detail = format!("topic {name} {used_so_far}; name the type: gantry admin topic freeze {name} --type TYPE");
+    Err(Problem::conflict("type-undecided", detail))
+}
+
+fn change(config: &mut TopicConfig, settings: &TopicSettings) -> Result<(), Problem> {
+    if let Some(text) = &settings.message_type {
+        config.topic_type = views::topic_type(text).map_err(Problem::invalid)?;
+    }
+    config.read_queues = settings.read_queues.unwrap_or(config.read_queues);
+    config.write_queues = settings.write_queues.unwrap_or(config.write_queues);
+    config.is_readable = settings.readable.unwrap_or(config.is_readable);
+    config.is_writable = settings.writable.unwrap_or(config.is_writable);
+    config.is_auto_created = false;
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The routes, and the layers round them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use tower_http::catch_panic::CatchPanicLayer;
+use types::Admin;
+
+use crate::problem::Problem;
+use crate::{Readiness, admin};
+
+/// Longest request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest time one request may take; the client is told, the broker finishes what it began.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the routes work on.
+#[derive(Clone)]
+pub struct Gateway {
+    /// Topics and groups.
+    pub admin: Arc<dyn Admin>,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: prometheus::Registry,
+    /// What `/version` says.
+    pub version: Version,
+}
+
+/// Which program this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The program.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// All routes with their layers, outermost last.
+pub fn router(gateway: Gateway) -> Router {
+    let routes = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/version", get(version))
+        .nest("/v1/admin", admin::routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(gateway);
+    routes
+        // A body over the limit is refused before it is read.
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // A request that hangs frees its connection.
+        .layer(middleware::from_fn(with_timeout))
+        // A bug in one request is that request's error.
+        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
+}
+
+async fn readyz(State(gateway): State<Gateway>) -> Response {
+    if gateway.readiness.is_ready() {
+        return "ready\n".into_response();
+    }
+    let detail = "the server is starting or stopping".to_owned();
+    Problem { status: StatusCode::SERVICE_UNAVAILABLE, kind: "not-ready", detail }.into_response()
+}
+
+async fn metrics(State(gateway): State<Gateway>) -> Response {
+    match prometheus::TextEncoder::new().encode_to_string(&gateway.metrics.gather()) {
+        Ok(text) => {
+            let media_type = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+            ([(CONTENT_TYPE, media_type)], text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written as text");
+            internal_error().into_response()
+        }
+    }
+}
+
+async fn version(State(gateway): State<Gateway>) -> Json<Version> {
+    Json(gateway.version)
+}
+
+async fn not_found(request: Request) -> Problem {
+    let detail = format!("there is nothing at {}", request.uri().path());
+    Problem { status: StatusCode::NOT_FOUND, kind: "no-such-path", detail }
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
+    Problem { status: StatusCode::METHOD_NOT_ALLOWED, kind: "method-not-allowed", detail }
+}
+
+async fn with_timeout(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = format!("no answer within {} s; it may still take effect", REQUEST_TIMEOUT.as_secs());
+            Problem { status: StatusCode::GATEWAY_TIMEOUT, kind: "timed-out", detail }.into_response()
+        }
+    }
+}
+
+fn internal_error() -> Problem {
+    let detail = "an internal error, see the server's log".to_owned();
+    Problem { status: StatusCode::INTERNAL_SERVER_ERROR, kind: "internal", detail }
+}
+
+#[cfg(test)]
+mod tests;
