@@ -66,6 +66,7 @@ pub enum OpenMode {
 }
 
 /// An open file. Calls block and may run at the same time on several threads.
+#[expect(clippy::len_without_is_empty, reason = "a file is not a collection; `len` is a call that may fail")]
 pub trait File: Send + Sync {
     /// Reads at most `buffer.len()` bytes at `offset`; fewer only at the file's end.
     ///
