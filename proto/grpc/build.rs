@@ -6,11 +6,8 @@ use std::path::PathBuf;
 use prost::Message;
 
 const ROOT: &str = "proto";
-const FILES: [&str; 3] = [
-    "apache/rocketmq/v2/definition.proto",
-    "apache/rocketmq/v2/service.proto",
-    "apache/rocketmq/v2/admin.proto",
-];
+const FILES: [&str; 3] =
+    ["apache/rocketmq/v2/definition.proto", "apache/rocketmq/v2/service.proto", "apache/rocketmq/v2/admin.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={ROOT}");
@@ -24,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // A body is a slice of the frame it came in, not a copy.
         .bytes(".apache.rocketmq.v2.Message.body")
+        // Maps are sorted, so that what is stored of them does not depend on a random seed.
+        .btree_map(".")
         .compile_fds(files)?;
     Ok(())
 }
