@@ -67,6 +67,12 @@ impl Properties {
         Self { text: String::new() }
     }
 
+    /// No properties, with room for `bytes` of text.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes) }
+    }
+
     /// Takes stored or received text. Entries without a name or value are dropped, a missing last
     /// separator is added (older clients leave it out), as Apache's `string2messageProperties` does.
     #[must_use]
@@ -104,6 +110,25 @@ impl Properties {
             return Err(Error::Separator { name: name.to_owned() });
         }
         self.remove(name);
+        self.push_text(name, value);
+        Ok(())
+    }
+
+    /// Adds a pair whose name is not there yet, without the search that [`Properties::set`] makes for an earlier
+    /// value: for building many at once. An empty value adds nothing.
+    ///
+    /// # Errors
+    /// A separator byte in either, or an empty name.
+    pub fn append(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        debug_assert!(self.get(name).is_none(), "{name} is there already");
+        if name.is_empty() {
+            return Err(Error::NoName);
+        }
+        // Both are below 0x80, so no byte of a longer character can be one of them.
+        let is_separator = |byte: &u8| *byte == NAME_END as u8 || *byte == VALUE_END as u8;
+        if name.as_bytes().iter().chain(value.as_bytes()).any(|byte| is_separator(byte)) {
+            return Err(Error::Separator { name: name.to_owned() });
+        }
         self.push_text(name, value);
         Ok(())
     }
@@ -191,6 +216,16 @@ mod tests {
     fn parse_drops_broken_entries_and_adds_the_last_separator() {
         let properties = Properties::parse("a\u{1}1\u{2}broken\u{2}\u{1}x\u{2}empty\u{1}\u{2}b\u{1}2");
         assert_eq!(properties.as_text(), "a\u{1}1\u{2}b\u{1}2\u{2}");
+    }
+
+    #[test]
+    fn append_builds_what_set_builds() {
+        let mut properties = Properties::with_capacity(16);
+        properties.append("a", "1").expect("valid");
+        properties.append("b", "").expect("valid");
+        assert_eq!(properties.as_text(), "a\u{1}1\u{2}");
+        assert_eq!(properties.append("c", "x\u{1}"), Err(Error::Separator { name: "c".to_owned() }));
+        assert_eq!(properties.append("", "x"), Err(Error::NoName));
     }
 
     #[test]
