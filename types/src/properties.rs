@@ -126,7 +126,7 @@ impl Properties {
         }
         // Both are below 0x80, so no byte of a longer character can be one of them.
         let is_separator = |byte: &u8| *byte == NAME_END as u8 || *byte == VALUE_END as u8;
-        if name.as_bytes().iter().chain(value.as_bytes()).any(|byte| is_separator(byte)) {
+        if name.as_bytes().iter().chain(value.as_bytes()).any(is_separator) {
             return Err(Error::Separator { name: name.to_owned() });
         }
         self.push_text(name, value);
