@@ -1,0 +1,26 @@
+//! The load generator: what clients do, in this process, over real connections.
+
+mod caller;
+mod gauge;
+mod paced;
+mod receive;
+mod send;
+
+pub(crate) use caller::{Caller, resource};
+pub(crate) use gauge::Window;
+pub(crate) use paced::paced;
+pub(crate) use receive::receive;
+pub(crate) use send::{body, send};
+
+/// Connections. Source: issue 3.
+const CONNECTIONS: usize = 4;
+/// Requests in flight on each. Source: issue 3.
+const IN_FLIGHT: usize = 32;
+/// Bytes of a body. Source: issue 3.
+const BODY_BYTES: usize = 1024;
+/// The topic of all messages.
+pub(crate) const TOPIC: &str = "bench";
+/// The group that receives them.
+const GROUP: &str = "bench-group";
+/// Most messages of one receive. Source: issue 3.
+pub(crate) const RECEIVE_BATCH: i32 = 32;

@@ -1,0 +1,163 @@
+//! One client connection and the requests that a client of RocketMQ makes on it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use grpc::v2;
+use grpc::v2::messaging_service_client::MessagingServiceClient;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{GROUP, RECEIVE_BATCH, TOPIC};
+
+/// Deadline of sends and acks. Source: the official clients' request timeout.
+const REQUEST_TIMEOUT: &str = "3000m";
+/// Deadline of a receive: a server with nothing to give answers before it.
+const RECEIVE_TIMEOUT: &str = "1500m";
+/// How long received messages stay invisible: longer than a run.
+const INVISIBLE: Duration = Duration::from_secs(60);
+
+/// A client on a connection of its own; clones share the connection.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: MessagingServiceClient<Channel>,
+    metadata: MetadataMap,
+    receive_metadata: MetadataMap,
+}
+
+impl Caller {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
+        Ok(Self {
+            client: MessagingServiceClient::new(channel),
+            metadata: metadata(REQUEST_TIMEOUT),
+            receive_metadata: metadata(RECEIVE_TIMEOUT),
+        })
+    }
+
+    /// Asks for the topic's queues, which makes the topic.
+    pub(crate) async fn query_route(&mut self) -> Result<Vec<v2::MessageQueue>> {
+        let request = v2::QueryRouteRequest { topic: Some(resource(TOPIC)), endpoints: None };
+        let response = self.client.query_route(with(&self.metadata, request)).await?.into_inner();
+        ensure_ok(response.status.as_ref())?;
+        Ok(response.message_queues)
+    }
+
+    /// Asks where the group may receive from.
+    pub(crate) async fn query_assignment(&mut self) -> Result<v2::MessageQueue> {
+        let (topic, group) = (Some(resource(TOPIC)), Some(resource(GROUP)));
+        let request = v2::QueryAssignmentRequest { topic, group, endpoints: None };
+        let response = self.client.query_assignment(with(&self.metadata, request)).await?.into_inner();
+        ensure_ok(response.status.as_ref())?;
+        let assignment = response.assignments.into_iter().next().context("no assignment")?;
+        assignment.message_queue.context("assignment without queue")
+    }
+
+    /// Sends messages in one request; all of them are stored on return.
+    pub(crate) async fn send(&mut self, messages: Vec<v2::Message>) -> Result<()> {
+        let count = messages.len();
+        let request = with(&self.metadata, v2::SendMessageRequest { messages });
+        let response = self.client.send_message(request).await?.into_inner();
+        ensure_ok(response.status.as_ref())?;
+        ensure!(response.entries.len() == count, "{} results for {count} messages", response.entries.len());
+        response.entries.iter().try_for_each(|entry| ensure_ok(entry.status.as_ref()))
+    }
+
+    /// Receives up to [`RECEIVE_BATCH`] messages; none when none came in time.
+    pub(crate) async fn receive(&mut self, queue: v2::MessageQueue) -> Result<Vec<v2::Message>> {
+        let request = v2::ReceiveMessageRequest {
+            group: Some(resource(GROUP)),
+            message_queue: Some(queue),
+            filter_expression: Some(v2::FilterExpression {
+                r#type: v2::FilterType::Tag.into(),
+                expression: "*".into(),
+            }),
+            batch_size: RECEIVE_BATCH,
+            invisible_duration: Some(INVISIBLE.try_into()?),
+            ..Default::default()
+        };
+        let request = with(&self.receive_metadata, request);
+        let mut stream = self.client.receive_message(request).await?.into_inner();
+        let mut messages = Vec::with_capacity(RECEIVE_BATCH.unsigned_abs() as usize);
+        while let Some(frame) = stream.message().await? {
+            match frame.content.context("empty frame")? {
+                v2::receive_message_response::Content::Status(status) => ensure_found_or_empty(&status)?,
+                v2::receive_message_response::Content::Message(message) => messages.push(message),
+                v2::receive_message_response::Content::DeliveryTimestamp(_) => {}
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Acknowledges messages in one request.
+    pub(crate) async fn ack(&mut self, messages: Vec<v2::Message>) -> Result<()> {
+        let count = messages.len();
+        let entries = messages.into_iter().map(ack_entry).collect::<Result<_>>()?;
+        let (group, topic) = (Some(resource(GROUP)), Some(resource(TOPIC)));
+        let request = with(&self.metadata, v2::AckMessageRequest { group, topic, entries });
+        let response = self.client.ack_message(request).await?.into_inner();
+        ensure_ok(response.status.as_ref())?;
+        ensure!(response.entries.len() == count, "{} results for {count} acks", response.entries.len());
+        response.entries.iter().try_for_each(|entry| ensure_ok(entry.status.as_ref()))
+    }
+}
+
+fn ack_entry(message: v2::Message) -> Result<v2::AckMessageEntry> {
+    let properties = message.system_properties.context("message without system properties")?;
+    let receipt_handle = properties.receipt_handle.context("message without receipt handle")?;
+    Ok(v2::AckMessageEntry { message_id: properties.message_id, receipt_handle, lite_topic: None })
+}
+
+/// A message as a client makes it; `body` is shared, not copied.
+pub(super) fn message(message_id: String, body: Bytes) -> v2::Message {
+    let system_properties = v2::SystemProperties {
+        message_id,
+        body_encoding: v2::Encoding::Identity.into(),
+        message_type: v2::MessageType::Normal.into(),
+        born_timestamp: Some(std::time::SystemTime::now().into()),
+        born_host: "bench".into(),
+        ..Default::default()
+    };
+    v2::Message { topic: Some(resource(TOPIC)), system_properties: Some(system_properties), body, ..Default::default() }
+}
+
+/// A name in no namespace.
+pub(crate) fn resource(name: &str) -> v2::Resource {
+    v2::Resource { resource_namespace: String::new(), name: name.to_owned() }
+}
+
+/// The headers that an official client sends with every request.
+fn metadata(timeout: &'static str) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    let headers = [
+        ("grpc-timeout", timeout),
+        ("x-mq-client-id", "bench@1@0@gantry"),
+        ("x-mq-client-version", "5.2.1"),
+        ("x-mq-language", "RUST"),
+        ("x-mq-protocol", "v2"),
+        ("x-mq-date-time", "20261104T000000Z"),
+    ];
+    for (name, value) in headers {
+        metadata.insert(name, value.parse().expect("these values are ASCII"));
+    }
+    metadata
+}
+
+fn with<T>(metadata: &MetadataMap, message: T) -> tonic::Request<T> {
+    tonic::Request::from_parts(metadata.clone(), tonic::Extensions::default(), message)
+}
+
+fn ensure_ok(status: Option<&v2::Status>) -> Result<()> {
+    let status = status.context("reply without status")?;
+    ensure!(status.code() == v2::Code::Ok, "{:?}: {}", status.code(), status.message);
+    Ok(())
+}
+
+fn ensure_found_or_empty(status: &v2::Status) -> Result<()> {
+    let is_fine = matches!(status.code(), v2::Code::Ok | v2::Code::MessageNotFound);
+    ensure!(is_fine, "{:?}: {}", status.code(), status.message);
+    Ok(())
+}

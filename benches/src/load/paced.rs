@@ -1,0 +1,108 @@
+//! Sends in an open loop: at a fixed rate, whatever the replies do.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::caller::{Caller, message};
+use super::gauge::{Gauge, Window, Workers, measure};
+use super::send::{MessageIds, body};
+use super::{CONNECTIONS, IN_FLIGHT};
+use crate::measurement::Measurement;
+use crate::server::Server;
+
+/// Time between two sends: 2,000 a second. Source: issue 3.
+const SEND_EVERY: Duration = Duration::from_micros(500);
+
+/// Sends one message every [`SEND_EVERY`] for the window, and fails when the server cannot hold that rate.
+///
+/// A latency runs from the request's own start to its reply. A late release by the pacing thread is the load
+/// generator's and would only make two servers look more alike than they are.
+pub(crate) async fn paced(server: &Server, window: Window) -> Result<Measurement> {
+    let mut callers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        callers.push(Caller::connect(server.address()).await?);
+    }
+    let gauge = Arc::new(Gauge::default());
+    let pacer = Pacer {
+        callers,
+        gauge: Arc::clone(&gauge),
+        in_flight: Arc::new(Semaphore::new(CONNECTIONS * IN_FLIGHT)),
+        finished: Arc::default(),
+        runtime: Handle::current(),
+    };
+    let mut workers = Workers::new();
+    // A thread of its own, because the runtime's timers are a millisecond apart.
+    workers.spawn_blocking(move || pacer.run());
+    measure(server, &gauge, workers, window, u64::MAX).await
+}
+
+struct Pacer {
+    callers: Vec<Caller>,
+    gauge: Arc<Gauge>,
+    in_flight: Arc<Semaphore>,
+    finished: Arc<Mutex<Finished>>,
+    runtime: Handle,
+}
+
+#[derive(Default)]
+struct Finished {
+    latencies: Vec<Duration>,
+    failed: Option<anyhow::Error>,
+}
+
+impl Pacer {
+    fn run(self) -> Result<Vec<Duration>> {
+        let body = body();
+        let mut ids = MessageIds::of_worker(0);
+        let mut due = Instant::now();
+        for caller in self.callers.iter().cycle() {
+            if self.gauge.is_stopping() {
+                break;
+            }
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            due += SEND_EVERY;
+            self.release(caller.clone(), ids.next(), body.clone())?;
+        }
+        let all = u32::try_from(CONNECTIONS * IN_FLIGHT)?;
+        // Every request has a deadline, so this ends.
+        drop(self.runtime.block_on(self.in_flight.acquire_many(all))?);
+        let mut finished = self.lock()?;
+        match finished.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut finished.latencies)),
+        }
+    }
+
+    fn release(&self, mut caller: Caller, id: String, body: Bytes) -> Result<()> {
+        if let Some(error) = self.lock()?.failed.take() {
+            return Err(error);
+        }
+        let permit = Arc::clone(&self.in_flight).try_acquire_owned();
+        let permit = permit.context("the server does not hold 2,000 messages a second")?;
+        let (gauge, finished) = (Arc::clone(&self.gauge), Arc::clone(&self.finished));
+        self.runtime.spawn(async move {
+            let (is_measured, started) = (gauge.is_measuring(), Instant::now());
+            let sent = caller.send(vec![message(id, body)]).await;
+            let latency = started.elapsed();
+            gauge.add(1);
+            if let Ok(mut finished) = finished.lock() {
+                match sent {
+                    Ok(()) if is_measured => finished.latencies.push(latency),
+                    Ok(()) => {}
+                    Err(error) => finished.failed = Some(error),
+                }
+            }
+            drop(permit);
+        });
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<std::sync::MutexGuard<'_, Finished>> {
+        self.finished.lock().map_err(|_| anyhow!("a request panicked"))
+    }
+}

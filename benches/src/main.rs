@@ -1,0 +1,151 @@
+//! Load on a server process, beside a no-op tonic server with the same service definition under the same load.
+//!
+//! `benches send --gantry target/release/gantry` starts both servers in turn, each as a process of its own, loads
+//! them from this process, prints a table and fails when a target of [`targets`] is missed.
+#![allow(clippy::disallowed_methods, reason = "measures real processes in real time, above every seam of env")]
+
+mod load;
+mod measurement;
+mod noop;
+mod process;
+mod report;
+mod scenario;
+mod server;
+mod targets;
+mod verdict;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use crate::scenario::Scenario;
+use crate::server::{Contender, Gantry};
+use crate::verdict::{Outcome, Pair, Verdict};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Some target is missed.
+const EXIT_MISSED: u8 = 1;
+/// The bench itself failed.
+const EXIT_FAILED: u8 = 2;
+/// No target is missed, but some could not be judged: the machine was too busy with other things.
+const EXIT_NOT_JUDGED: u8 = 3;
+
+/// Measures Gantry beside a no-op tonic server.
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sends as fast as possible, one message a request and 16 a request.
+    Send(Options),
+    /// Receives and acknowledges as fast as possible, in batches of 32.
+    Receive(Options),
+    /// Sends at 2,000 messages a second and looks at the latency.
+    Latency(Options),
+    /// Starts and sits idle.
+    Startup(Options),
+    /// All of these.
+    All(Options),
+    /// Serves the API without doing anything: what the others compare with.
+    Noop {
+        /// Where to listen.
+        #[arg(long)]
+        grpc: SocketAddr,
+    },
+}
+
+#[derive(Args)]
+struct Options {
+    /// The release binary to measure.
+    #[arg(long, default_value = "target/release/gantry")]
+    gantry: PathBuf,
+    /// Pairs of runs, each ours and then the no-op server's.
+    #[arg(long, default_value_t = targets::PAIRS_MIN)]
+    pairs: usize,
+    /// Length of the measured part of a run.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let (scenarios, options): (&[Scenario], Options) = match CommandLine::parse().command {
+        Command::Send(options) => (&[Scenario::SendSingle, Scenario::SendBatch], options),
+        Command::Receive(options) => (&[Scenario::Receive], options),
+        Command::Latency(options) => (&[Scenario::Latency], options),
+        Command::Startup(options) => (&[Scenario::StartUp], options),
+        Command::All(options) => (&Scenario::ALL, options),
+        Command::Noop { grpc } => return exit_code(noop::serve(grpc).await.map(|()| ExitCode::SUCCESS)),
+    };
+    exit_code(bench(scenarios, &options).await)
+}
+
+fn exit_code(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("bench failed: {error:#}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+async fn bench(scenarios: &[Scenario], options: &Options) -> Result<ExitCode> {
+    ensure!(options.pairs >= targets::PAIRS_MIN, "--pairs is {}, at least {}", options.pairs, targets::PAIRS_MIN);
+    let gantry = Gantry::at(&options.gantry)?;
+    let mut outcomes = Vec::new();
+    for scenario in scenarios {
+        let outcome = outcome(*scenario, &gantry, options).await?;
+        if !options.json {
+            println!("{}", report::table(&outcome));
+        }
+        outcomes.push(outcome);
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&outcomes)?);
+    }
+    let count = |verdict| outcomes.iter().map(|outcome| outcome.count(verdict)).sum::<usize>();
+    let (missed, not_judged) = (count(Verdict::Missed), count(Verdict::NotJudged));
+    eprintln!("{} targets met, {missed} missed, {not_judged} not judged", count(Verdict::Met));
+    Ok(match (missed, not_judged) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(EXIT_NOT_JUDGED),
+        _ => ExitCode::from(EXIT_MISSED),
+    })
+}
+
+/// Runs a scenario's pairs, all anew while the no-op server's spread forbids a verdict and attempts are left.
+async fn outcome(scenario: Scenario, gantry: &Gantry, options: &Options) -> Result<Outcome> {
+    let mut attempt = 1;
+    loop {
+        let pairs = pairs(scenario, gantry, options).await?;
+        if verdict::is_steady(scenario, &pairs) || attempt == targets::ATTEMPTS_MAX {
+            return Ok(Outcome::of(scenario, attempt, pairs));
+        }
+        eprintln!("{scenario}: the no-op runs differ by more than {}, once more", targets::NOOP_SPREAD_MAX);
+        attempt += 1;
+    }
+}
+
+async fn pairs(scenario: Scenario, gantry: &Gantry, options: &Options) -> Result<Vec<Pair>> {
+    let window = Duration::from_secs(options.seconds);
+    let mut pairs = Vec::new();
+    for number in 1..=options.pairs {
+        let ours = scenario.run(&Contender::Gantry(gantry), window).await?;
+        eprintln!("{scenario} {number}/{}: gantry {}", options.pairs, report::line(&ours));
+        let noop = scenario.run(&Contender::Noop, window).await?;
+        eprintln!("{scenario} {number}/{}: no-op  {}", options.pairs, report::line(&noop));
+        pairs.push(Pair { gantry: ours, noop });
+    }
+    Ok(pairs)
+}

@@ -1,0 +1,104 @@
+//! The kinds of runs. A run starts a server, loads it, takes the figures and stops it.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::load::{self, Window};
+use crate::measurement::{Measurement, Metric};
+use crate::process;
+use crate::server::{Contender, Server};
+
+/// Before the measured part of a run of sends.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The same of receives, shorter because the backlog is drained all the while.
+const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
+/// Messages a request of the batched scenario.
+const BATCH: usize = 16;
+/// Messages stored before receives begin.
+const BACKLOG: u64 = 400_000;
+/// How long a server sits idle before its memory is read.
+const IDLE: Duration = Duration::from_secs(1);
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A kind of run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scenario {
+    /// Sends with one message a request.
+    SendSingle,
+    /// Sends with 16 messages a request.
+    SendBatch,
+    /// Receives of 32 messages, acknowledged together.
+    Receive,
+    /// 2,000 sends a second.
+    Latency,
+    /// No load.
+    StartUp,
+}
+
+impl Scenario {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
+
+    /// The metrics whose spread over the no-op runs says whether the machine was quiet enough to judge by.
+    ///
+    /// Tail latencies and memory are not among them: they spread on a quiet machine too, and the median of the paired ratios is
+    /// made for that.
+    pub(crate) fn leading_metrics(self) -> &'static [Metric] {
+        match self {
+            Self::SendSingle | Self::SendBatch => &[Metric::Throughput, Metric::CpuPerMessage],
+            Self::Receive => &[Metric::Throughput],
+            Self::Latency => &[Metric::P50],
+            Self::StartUp => &[],
+        }
+    }
+
+    /// One run against a fresh server on a fresh data directory.
+    pub(crate) async fn run(self, contender: &Contender<'_>, window: Duration) -> Result<Measurement> {
+        let server = Server::start(contender).await?;
+        let mut measurement = match self {
+            Self::SendSingle => load::send(&server, 1, Window { warm_up: WARM_UP, length: window }).await?,
+            Self::SendBatch => load::send(&server, BATCH, Window { warm_up: WARM_UP, length: window }).await?,
+            Self::Receive => {
+                let backlog = match contender {
+                    Contender::Gantry(_) => Some(BACKLOG),
+                    Contender::Noop => None,
+                };
+                load::receive(&server, backlog, Window { warm_up: RECEIVE_WARM_UP, length: window }).await?
+            }
+            Self::Latency => load::paced(&server, Window { warm_up: WARM_UP, length: window }).await?,
+            Self::StartUp => {
+                tokio::time::sleep(IDLE).await;
+                let mut measurement = Measurement::default();
+                measurement.set(Metric::StartUp, server.start_up().as_secs_f64() * 1e3);
+                measurement
+            }
+        };
+        set_memory(&mut measurement, &server)?;
+        Ok(measurement)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
+fn set_memory(measurement: &mut Measurement, server: &Server) -> Result<()> {
+    let memory = process::memory(server.process())?;
+    measurement.set(Metric::AnonymousMemory, memory.anonymous_bytes as f64 / MIB);
+    measurement.set(Metric::FileMemory, memory.file_bytes as f64 / MIB);
+    Ok(())
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SendSingle => "send, 1 message a request",
+            Self::SendBatch => "send, 16 messages a request",
+            Self::Receive => "receive + ack, batches of 32",
+            Self::Latency => "send at 2,000 a second",
+            Self::StartUp => "start-up, idle",
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! A server as a child process: started on a fresh data directory, killed and cleaned up when dropped.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::load::Caller;
+
+/// How long a server may take until it answers.
+const START_UP_MAX: Duration = Duration::from_secs(20);
+/// Pause between two tries to reach a starting server: the resolution of the start-up time.
+const TRY_EVERY: Duration = Duration::from_millis(1);
+/// How much of a failed server's log is shown.
+const LOG_BYTES_SHOWN: usize = 2000;
+
+/// Our release binary.
+pub(crate) struct Gantry {
+    program: PathBuf,
+}
+
+impl Gantry {
+    /// The binary at `program`.
+    pub(crate) fn at(program: &Path) -> Result<Self> {
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("no binary at {}; build it: cargo build --release", program.display()))?;
+        Ok(Self { program })
+    }
+}
+
+/// Which server runs.
+pub(crate) enum Contender<'a> {
+    /// Ours.
+    Gantry(&'a Gantry),
+    /// This program's `noop` command.
+    Noop,
+}
+
+/// A running server that has answered.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    start_up: Duration,
+    directory: Directory,
+}
+
+impl Server {
+    /// Starts a server and waits for its first reply.
+    pub(crate) async fn start(contender: &Contender<'_>) -> Result<Self> {
+        let directory = Directory::fresh()?;
+        let address = free_address()?;
+        let mut command = match contender {
+            Contender::Gantry(gantry) => {
+                let mut command = Command::new(&gantry.program);
+                command.arg("local").arg("--data").arg(directory.data());
+                command.args(["--grpc", &address.to_string(), "--http", &free_address()?.to_string()]);
+                command
+            }
+            Contender::Noop => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["noop", "--grpc", &address.to_string()]);
+                command
+            }
+        };
+        let log = File::create(directory.log())?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let mut server = Self { child, address, start_up: Duration::ZERO, directory };
+        server.wait_for_reply(started).await.with_context(|| server.log_end())?;
+        server.start_up = started.elapsed();
+        Ok(server)
+    }
+
+    async fn wait_for_reply(&mut self, started: Instant) -> Result<()> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}");
+            }
+            // A port answers only when the server can serve, so the first connection's request must succeed.
+            if tokio::net::TcpStream::connect(self.address).await.is_ok() {
+                return Caller::connect(self.address).await?.query_route().await.map(drop);
+            }
+            if started.elapsed() > START_UP_MAX {
+                bail!("the server does not listen on {} after {START_UP_MAX:?}", self.address);
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+    }
+
+    fn log_end(&self) -> String {
+        let log = std::fs::read_to_string(self.directory.log()).unwrap_or_default();
+        let from = log.floor_char_boundary(log.len().saturating_sub(LOG_BYTES_SHOWN));
+        format!("the server's log ends with:\n{}", &log[from..])
+    }
+
+    /// Where it serves gRPC.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// From its start to its first reply.
+    pub(crate) fn start_up(&self) -> Duration {
+        self.start_up
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already, which the run's own error tells.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A directory of one run beside this program's build (so on the disk, not in memory), removed with its owner.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn fresh() -> Result<Self> {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        let program = std::env::current_exe()?;
+        let target = program.ancestors().nth(2).context("the program is in no build directory")?;
+        let run = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        let directory = target.join("bench-data").join(run);
+        std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        Ok(Self(directory))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("server.log")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// A port that is free now.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

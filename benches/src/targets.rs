@@ -1,0 +1,81 @@
+//! What the figures have to be: the numbers of issue 3, "What it must show", and of nowhere else.
+
+use crate::measurement::Metric;
+use crate::scenario::Scenario;
+
+/// Pairs of runs that a verdict needs at least.
+pub(crate) const PAIRS_MIN: usize = 5;
+/// The widest spread, (largest − smallest) ÷ median, of the no-op server's leading metric with which runs are judged.
+pub(crate) const NOOP_SPREAD_MAX: f64 = 0.15;
+/// How often a scenario is run anew because of that spread before it is given up as not judged.
+pub(crate) const ATTEMPTS_MAX: usize = 3;
+
+/// One figure's bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Target {
+    /// Where it is measured.
+    pub(crate) scenario: Scenario,
+    /// The figure.
+    pub(crate) metric: Metric,
+    /// What it may be.
+    pub(crate) bound: Bound,
+}
+
+/// What a figure may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Bound {
+    /// Ours ÷ no-op, median of the pairs, is at most this.
+    RatioAtMost(f64),
+    /// Ours ÷ no-op, median of the pairs, is at least this.
+    RatioAtLeast(f64),
+    /// Our median, in the metric's unit, is at most this.
+    ValueAtMost(f64),
+}
+
+impl Bound {
+    /// Whether it is kept by these medians.
+    pub(crate) fn is_kept(self, value: f64, ratio: f64) -> bool {
+        match self {
+            Self::RatioAtMost(most) => ratio <= most,
+            Self::RatioAtLeast(least) => ratio >= least,
+            Self::ValueAtMost(most) => value <= most,
+        }
+    }
+
+    /// Whether the no-op server's spread has a say in it.
+    pub(crate) fn is_relative(self) -> bool {
+        !matches!(self, Self::ValueAtMost(_))
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RatioAtMost(most) => write!(f, "≤ {most}×"),
+            Self::RatioAtLeast(least) => write!(f, "≥ {least}×"),
+            Self::ValueAtMost(most) => write!(f, "≤ {most}"),
+        }
+    }
+}
+
+/// All of them.
+pub(crate) const TARGETS: [Target; 9] = [
+    target(Scenario::SendSingle, Metric::CpuPerMessage, Bound::RatioAtMost(1.4)),
+    target(Scenario::SendSingle, Metric::Throughput, Bound::RatioAtLeast(0.8)),
+    target(Scenario::SendBatch, Metric::CpuPerMessage, Bound::RatioAtMost(2.0)),
+    target(Scenario::SendBatch, Metric::Throughput, Bound::RatioAtLeast(0.6)),
+    target(Scenario::Receive, Metric::Throughput, Bound::RatioAtLeast(0.5)),
+    target(Scenario::Latency, Metric::P50, Bound::RatioAtMost(2.0)),
+    target(Scenario::Latency, Metric::P99, Bound::RatioAtMost(3.0)),
+    target(Scenario::StartUp, Metric::StartUp, Bound::ValueAtMost(300.0)),
+    target(Scenario::StartUp, Metric::AnonymousMemory, Bound::ValueAtMost(30.0)),
+];
+
+const fn target(scenario: Scenario, metric: Metric, bound: Bound) -> Target {
+    Target { scenario, metric, bound }
+}
+
+/// The bound of one figure, where it has one.
+pub(crate) fn bound_of(scenario: Scenario, metric: Metric) -> Option<Bound> {
+    TARGETS.iter().find(|target| target.scenario == scenario && target.metric == metric).map(|target| target.bound)
+}

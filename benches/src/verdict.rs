@@ -1,0 +1,158 @@
+//! From interleaved pairs of runs to a verdict: pure arithmetic.
+
+use serde::Serialize;
+
+use crate::measurement::{Measurement, Metric, median, spread};
+use crate::scenario::Scenario;
+use crate::targets::{self, Bound};
+
+/// A run of our server and the no-op run next to it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Pair {
+    /// Ours.
+    pub(crate) gantry: Measurement,
+    /// The no-op server's.
+    pub(crate) noop: Measurement,
+}
+
+/// What became of a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// It has no target.
+    Shown,
+    /// Its target is met.
+    Met,
+    /// Its target is missed.
+    Missed,
+    /// The no-op server's runs differ too much from each other to say.
+    NotJudged,
+}
+
+/// One figure over all pairs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    /// Which.
+    pub(crate) metric: Metric,
+    /// Median of our runs.
+    pub(crate) gantry: f64,
+    /// Median of the no-op runs.
+    pub(crate) noop: f64,
+    /// Median of the paired ratios.
+    pub(crate) ratio: f64,
+    /// Spread of our runs.
+    pub(crate) gantry_spread: f64,
+    /// Spread of the no-op runs.
+    pub(crate) noop_spread: f64,
+    /// The target, in words.
+    pub(crate) target: Option<String>,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+}
+
+/// A scenario's figures.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// Which.
+    pub(crate) scenario: Scenario,
+    /// How often all pairs were run until the no-op server's spread allowed a verdict.
+    pub(crate) attempts: usize,
+    /// Its figures.
+    pub(crate) rows: Vec<Row>,
+    /// What they were made from.
+    pub(crate) pairs: Vec<Pair>,
+}
+
+impl Outcome {
+    /// Judges the pairs of the last attempt.
+    pub(crate) fn of(scenario: Scenario, attempts: usize, pairs: Vec<Pair>) -> Self {
+        let is_steady = is_steady(scenario, &pairs);
+        let metrics = pairs.first().map(|pair| pair.gantry.0.keys().copied().collect::<Vec<_>>()).unwrap_or_default();
+        let rows = metrics.into_iter().map(|metric| row(scenario, metric, &pairs, is_steady)).collect();
+        Self { scenario, attempts, rows, pairs }
+    }
+
+    /// Figures with this verdict.
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+        self.rows.iter().filter(|row| row.verdict == verdict).count()
+    }
+}
+
+/// Whether the no-op runs agree well enough in the scenario's leading metrics.
+pub(crate) fn is_steady(scenario: Scenario, pairs: &[Pair]) -> bool {
+    scenario.leading_metrics().iter().all(|metric| spread(&values(pairs, *metric).1) <= targets::NOOP_SPREAD_MAX)
+}
+
+fn row(scenario: Scenario, metric: Metric, pairs: &[Pair], is_steady: bool) -> Row {
+    let (gantry, noop) = values(pairs, metric);
+    let ratios: Vec<f64> = gantry.iter().zip(&noop).map(|(gantry, noop)| gantry / noop).collect();
+    let (value, ratio) = (median(&gantry), median(&ratios));
+    let bound = targets::bound_of(scenario, metric);
+    let verdict = match bound {
+        None => Verdict::Shown,
+        Some(bound) if bound.is_relative() && !is_steady => Verdict::NotJudged,
+        Some(bound) if bound.is_kept(value, ratio) => Verdict::Met,
+        Some(_) => Verdict::Missed,
+    };
+    Row {
+        metric,
+        gantry: value,
+        noop: median(&noop),
+        ratio,
+        gantry_spread: spread(&gantry),
+        noop_spread: spread(&noop),
+        target: bound.as_ref().map(Bound::to_string),
+        verdict,
+    }
+}
+
+/// Our values and the no-op's, pair by pair; a figure that a run lacks is `NaN` and so meets no target.
+fn values(pairs: &[Pair], metric: Metric) -> (Vec<f64>, Vec<f64>) {
+    let value = |measurement: &Measurement| measurement.0.get(&metric).copied().unwrap_or(f64::NAN);
+    pairs.iter().map(|pair| (value(&pair.gantry), value(&pair.noop))).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(metric: Metric, gantry: f64, noop: f64) -> Pair {
+        let measurement = |value| Measurement([(metric, value)].into());
+        Pair { gantry: measurement(gantry), noop: measurement(noop) }
+    }
+
+    fn verdict(scenario: Scenario, metric: Metric, pairs: &[(f64, f64)]) -> Verdict {
+        let pairs = pairs.iter().map(|(gantry, noop)| pair(metric, *gantry, *noop)).collect();
+        Outcome::of(scenario, 1, pairs).rows[0].verdict
+    }
+
+    #[test]
+    fn ratios_are_paired_before_the_median() {
+        let pairs = vec![pair(Metric::P50, 20.0, 10.0), pair(Metric::P50, 33.0, 11.0), pair(Metric::P50, 10.0, 10.0)];
+        let outcome = Outcome::of(Scenario::Latency, 1, pairs);
+        assert_eq!((outcome.rows[0].ratio, outcome.rows[0].gantry), (2.0, 20.0));
+    }
+
+    #[test]
+    fn bounds_decide() {
+        let met = [(2.0, 1.0), (2.0, 1.0), (9.0, 1.0)];
+        assert_eq!(verdict(Scenario::Latency, Metric::P50, &met), Verdict::Met);
+        let missed = [(2.1, 1.0), (2.1, 1.0), (1.0, 1.0)];
+        assert_eq!(verdict(Scenario::Latency, Metric::P50, &missed), Verdict::Missed);
+        assert_eq!(verdict(Scenario::Receive, Metric::Throughput, &[(0.5, 1.0)]), Verdict::Met);
+        assert_eq!(verdict(Scenario::Receive, Metric::Throughput, &[(0.49, 1.0)]), Verdict::Missed);
+        assert_eq!(verdict(Scenario::StartUp, Metric::StartUp, &[(301.0, 900.0)]), Verdict::Missed);
+    }
+
+    #[test]
+    fn unsteady_noop_is_not_judged() {
+        let unsteady = [(1.0, 1.0), (1.0, 1.2)];
+        assert_eq!(verdict(Scenario::Latency, Metric::P50, &unsteady), Verdict::NotJudged);
+        assert_eq!(verdict(Scenario::StartUp, Metric::StartUp, &unsteady), Verdict::Met);
+    }
+
+    #[test]
+    fn missing_figures_miss_their_target() {
+        assert_eq!(verdict(Scenario::StartUp, Metric::StartUp, &[(f64::NAN, 1.0)]), Verdict::Missed);
+    }
+}
