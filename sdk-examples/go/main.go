@@ -37,6 +37,7 @@ const (
 	delayFor          = 4 * time.Second
 	checkBackWithin   = 90 * time.Second // the server asks after 6 to 40 s, depending on its settings
 	redeliveredWithin = 60 * time.Second
+	featureWithin     = 240 * time.Second // for all of a feature: Start waits for ever if the server sends no settings
 	// Clocks are read in milliseconds on both sides.
 	earlyTolerance = 100 * time.Millisecond
 )
@@ -107,7 +108,24 @@ func main() {
 
 // report shows one feature, prints its line, and says whether it did not fail.
 func report(name string, show func(example) (string, error), e example) bool {
-	detail, err := show(e)
+	type result struct {
+		detail string
+		err    error
+	}
+	results := make(chan result, 1)
+	go func() {
+		detail, err := show(e)
+		results <- result{detail, err}
+	}()
+	var detail string
+	var err error
+	select {
+	case r := <-results:
+		detail, err = r.detail, r.err
+	case <-time.After(featureWithin):
+		err = fmt.Errorf("not finished within %v", featureWithin)
+	}
+
 	ok := new(bool)
 	switch {
 	case errors.Is(err, errUnsupported):

@@ -25,6 +25,7 @@ const NOT_REDELIVERED_FOR = INVISIBLE + 5_000;
 const DELAY = 4_000;
 const CHECK_BACK_WITHIN = 90_000; // the server asks after 6 to 40 s, depending on its settings
 const REDELIVERED_WITHIN = 60_000;
+const FEATURE_WITHIN = 240_000; // for all of a feature: startup() waits for ever if the server sends no settings
 // Clocks are read in milliseconds on both sides.
 const EARLY_TOLERANCE = 100;
 
@@ -277,11 +278,20 @@ if (chosen !== 'all' && !(chosen in features)) {
   process.exit(2);
 }
 
+/** Rejects if `promise` is not settled in time. */
+async function inTime(promise, within) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not finished within ${within} ms`)), within);
+  });
+  return Promise.race([ promise, late ]).finally(() => clearTimeout(timer));
+}
+
 let hasFailed = false;
 for (const feature of chosen === 'all' ? Object.keys(features) : [ chosen ]) {
   const result = { sdk: 'node', feature, ok: true, detail: '' };
   try {
-    result.detail = await features[feature]();
+    result.detail = await inTime(features[feature](), FEATURE_WITHIN);
   } catch (error) { // a feature that fails must not keep the next from its turn
     hasFailed = true;
     result.ok = false;

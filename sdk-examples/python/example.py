@@ -1,7 +1,7 @@
 """What the official Python SDK of RocketMQ can do, feature by feature, against any RocketMQ 5 endpoint.
 
 Each feature sends, receives and checks for itself, then prints one line of JSON:
-{"sdk": "python", "feature": "fifo", "ok": true, "detail": "..."}; `ok` is null where the SDK has no such feature.
+{"sdk":"python","feature":"fifo","ok":true,"detail":"..."}; `ok` is null where the SDK has no such feature.
 The exit code is 1 if any feature failed. The other four SDKs have the same program in their own language.
 """
 
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExpression, Message, MessageListener,
@@ -28,6 +29,7 @@ NOT_REDELIVERED_FOR = INVISIBLE + 5
 DELAY = 4
 CHECK_BACK_WITHIN = 90  # the server asks after 6 to 40 s, depending on its settings
 REDELIVERED_WITHIN = 60
+FEATURE_WITHIN = 240  # for all of a feature, whatever the SDK waits for
 # Clocks are read in milliseconds on both sides.
 EARLY_TOLERANCE = 0.1
 
@@ -298,6 +300,20 @@ FEATURES = {
 }
 
 
+def in_time(show, example):
+    """Returns what `show` returns and raises what it raises, or TimeoutError if it does neither in time."""
+    outcome = Future()
+
+    def run():
+        try:
+            outcome.set_result(show(example))
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result(FEATURE_WITHIN)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("feature", nargs="?", default="all", choices=[*FEATURES, "all"])
@@ -310,13 +326,17 @@ def main():
     has_failed = False
     for name in FEATURES if arguments.feature == "all" else [arguments.feature]:
         try:
-            ok, detail = True, FEATURES[name](example)
+            ok, detail = True, in_time(FEATURES[name], example)
         except Exception as error:  # a feature that fails must not keep the next from its turn
             ok, detail = False, f"{type(error).__name__}: {error}"
             has_failed = True
-        print(json.dumps({"sdk": "python", "feature": name, "ok": ok, "detail": detail}), flush=True)
+        result = {"sdk": "python", "feature": name, "ok": ok, "detail": detail}
+        print(json.dumps(result, separators=(",", ":")), flush=True)
     return 1 if has_failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # Threads of a feature that did not finish must not keep the program alive.
+    sys.stdout.flush()
+    os._exit(exit_code)

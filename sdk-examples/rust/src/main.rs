@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Parser, ValueEnum};
 use rocketmq::conf::{ClientOption, ProducerOption, SimpleConsumerOption};
 use rocketmq::model::common::{FilterExpression, FilterType};
@@ -31,6 +31,8 @@ const NOT_REDELIVERED_FOR: Duration = Duration::from_secs(15);
 const DELAY_SECONDS: u64 = 4;
 /// The server asks after 6 to 40 s, depending on its settings.
 const CHECK_BACK_WITHIN: Duration = Duration::from_secs(90);
+/// For all of a feature, whatever the SDK waits for.
+const FEATURE_WITHIN: Duration = Duration::from_secs(240);
 /// Clocks are read in milliseconds on both sides.
 const EARLY_TOLERANCE: Duration = Duration::from_millis(100);
 
@@ -78,16 +80,8 @@ async fn main() -> ExitCode {
     };
     let mut exit_code = ExitCode::SUCCESS;
     for feature in chosen {
-        let shown = match feature {
-            Feature::Normal => example.normal().await,
-            Feature::Fifo => example.fifo().await,
-            Feature::Delay => example.delay().await,
-            Feature::Transaction => example.transaction().await,
-            Feature::Push => Ok(Outcome::Unsupported("SDK has no push consumer")),
-            Feature::Recall => Ok(Outcome::Unsupported("SDK cannot recall a message")),
-            Feature::Filter => example.filter().await,
-            Feature::All => continue,
-        };
+        let shown = tokio::time::timeout(FEATURE_WITHIN, example.show(feature)).await;
+        let shown = shown.unwrap_or_else(|_| Err(anyhow!("not finished within {FEATURE_WITHIN:?}")));
         let (ok, detail) = match shown {
             Ok(Outcome::Passed(detail)) => (Some(true), detail.to_owned()),
             Ok(Outcome::Unsupported(detail)) => (None, detail.to_owned()),
@@ -118,6 +112,19 @@ impl Example {
             endpoint: arguments.endpoint.clone(),
             prefix: arguments.prefix.clone(),
             run: format!("{}-{}", std::process::id(), since_epoch.as_nanos()),
+        }
+    }
+
+    async fn show(&self, feature: Feature) -> Result<Outcome> {
+        match feature {
+            Feature::Normal => self.normal().await,
+            Feature::Fifo => self.fifo().await,
+            Feature::Delay => self.delay().await,
+            Feature::Transaction => self.transaction().await,
+            Feature::Push => Ok(Outcome::Unsupported("SDK has no push consumer")),
+            Feature::Recall => Ok(Outcome::Unsupported("SDK cannot recall a message")),
+            Feature::Filter => self.filter().await,
+            Feature::All => Err(anyhow!("all is not one feature")),
         }
     }
 

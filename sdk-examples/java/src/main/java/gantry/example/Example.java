@@ -15,6 +15,8 @@ import java.util.Map;
 import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 
@@ -50,6 +52,7 @@ public final class Example {
     // The server asks after 6 to 40 s, depending on its settings.
     private static final Duration CHECK_BACK_WITHIN = Duration.ofSeconds(90);
     private static final Duration REDELIVERED_WITHIN = Duration.ofSeconds(60);
+    private static final Duration FEATURE_WITHIN = Duration.ofSeconds(240); // for all of a feature
     // Clocks are read in milliseconds on both sides.
     private static final long EARLY_TOLERANCE_MS = 100;
 
@@ -116,10 +119,12 @@ public final class Example {
             boolean ok;
             String detail;
             try {
-                detail = FEATURES.get(name).show(example);
+                var task = new FutureTask<>(() -> FEATURES.get(name).show(example));
+                new Thread(task, name).start();
+                detail = task.get(FEATURE_WITHIN.toSeconds(), TimeUnit.SECONDS);
                 ok = true;
             } catch (Exception error) { // a feature that fails must not keep the next from its turn
-                detail = error.toString();
+                detail = (error instanceof ExecutionException ? error.getCause() : error).toString();
                 ok = false;
                 hasFailed = true;
             }
