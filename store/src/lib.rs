@@ -3,14 +3,29 @@
 //! Knows files and records, not sockets, groups or leases. A [`Store`] is owned by one thread, the engine; other
 //! threads get a [`Reader`] for records' bytes and [`Marks`] to wait for durability.
 
+mod checkpoint;
+mod commit_log;
+mod files;
+mod flush;
+mod hot_tail;
 mod machine;
 mod marks;
 mod options;
+mod queue_index;
 mod reader;
+mod recovery;
+mod segments;
+mod signal;
 mod store;
 
+pub use commit_log::{AppendError, Appended};
+pub use files::Error as FileError;
 pub use machine::{Machine, RestoreError};
 pub use marks::{Failed, Marks};
-pub use options::{Flush, Options};
+pub use options::{
+    CHECKPOINT_BYTES_DEFAULT, Flush, HOT_BYTES_DEFAULT, Options, SEGMENT_BYTES_LOCAL, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
+};
+pub use queue_index::{EntriesError, QueueEntry, QueueRange};
 pub use reader::{ReadError, Reader};
-pub use store::{AppendError, Appended, EntriesError, OpenError, QueueEntry, QueueRange, Store};
+pub use store::{OpenError, Store};

@@ -1,10 +1,13 @@
 //! What an operator sets about the store.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A log segment in local mode, in bytes.
 pub const SEGMENT_BYTES_LOCAL: u64 = 64 * 1024 * 1024;
+/// Shortest possible segment, in bytes; records that do not fit in a segment are refused.
+pub const SEGMENT_BYTES_MIN: u64 = 4096;
+/// Longest possible segment, in bytes: Apache's default length of 1 GiB.
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Newest part of the log that is kept in memory, in bytes, unless set otherwise.
 pub const HOT_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
 /// The log is checkpointed each time it has grown by this many bytes, unless set otherwise: start-up after a kill
@@ -33,21 +36,18 @@ pub struct Options {
     pub hot_bytes: usize,
     /// Growth of the log after which a checkpoint is due, in bytes.
     pub checkpoint_bytes: u64,
-    /// The address that records name as their store host.
-    pub store_host: SocketAddr,
 }
 
 impl Options {
     /// Local mode's settings for a directory.
     #[must_use]
-    pub fn local(dir: PathBuf, store_host: SocketAddr) -> Self {
+    pub fn local(dir: PathBuf) -> Self {
         Self {
             dir,
             segment_bytes: SEGMENT_BYTES_LOCAL,
             flush: Flush::Async,
             hot_bytes: HOT_BYTES_DEFAULT,
             checkpoint_bytes: CHECKPOINT_BYTES_DEFAULT,
-            store_host,
         }
     }
 }

@@ -1,13 +1,32 @@
-//! Records' bytes for everyone but the engine.
+//! Records' bytes for everyone but the engine: from the hot tail at once, from the disk by reader threads.
+
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use record::{Peek, RECORD_BYTES_MAX, RECORD_BYTES_MIN};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use types::PhysicalOffset;
 
-use crate::marks::Failed;
+use crate::hot_tail::HotTail;
+use crate::marks::{Failed, Marks};
+use crate::segments::Segments;
+use crate::signal::Signal;
+
+/// Threads that read from the disk.
+pub(crate) const THREADS: usize = 2;
+/// Reads that wait for a thread.
+const WAITING_MAX: usize = 1024;
+/// First read of a record whose length is not known, in bytes: most records end within it.
+const GUESS_BYTES: usize = 4096;
 
 /// Reads records by position. Cheap to clone; used from any thread.
 #[derive(Clone)]
-pub struct Reader {}
+pub struct Reader {
+    hot: Arc<HotTail>,
+    marks: Marks,
+    requests: mpsc::Sender<Request>,
+}
 
 /// Why a record cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,10 +38,12 @@ pub enum ReadError {
         waiting_max: usize,
     },
     /// The position is outside the log.
-    #[error("no record at {offset}: the log ends at {end}")]
+    #[error("no record at {offset}: the log goes from {first} to {end}")]
     OutOfLog {
         /// What was asked for.
         offset: PhysicalOffset,
+        /// Where the log begins.
+        first: PhysicalOffset,
         /// Where the log ends.
         end: PhysicalOffset,
     },
@@ -34,27 +55,150 @@ pub enum ReadError {
         /// What is wrong.
         problem: String,
     },
-    /// The disk failed.
-    #[error(transparent)]
-    Failed(#[from] Failed),
+    /// The disk did not give it.
+    #[error("record at {offset} cannot be read: {detail}")]
+    Unreadable {
+        /// Where.
+        offset: PhysicalOffset,
+        /// What the system said.
+        detail: String,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
 }
 
+struct Request {
+    offset: PhysicalOffset,
+    /// The record's length, if the caller knows it.
+    bytes: Option<u32>,
+    answer: oneshot::Sender<Result<Bytes, ReadError>>,
+}
+
 impl Reader {
-    /// The record from the log's hot tail, which is in memory: a shared buffer, not a copy. `None` when it
-    /// has left the tail.
-    #[must_use]
-    pub fn hot(&self, _offset: PhysicalOffset, _bytes: u32) -> Option<Bytes> {
-        todo!()
+    /// The reader, and the work of its threads.
+    pub(crate) fn new(hot: Arc<HotTail>, marks: Marks, segments: Arc<Segments>) -> (Self, Arc<Pool>) {
+        let (requests, waiting) = mpsc::channel(WAITING_MAX);
+        let pool = Pool { segments, marks: marks.clone(), waiting: Mutex::new(waiting) };
+        (Self { hot, marks, requests }, Arc::new(pool))
     }
 
-    /// The record from memory or, by a reader thread, from the disk; then checked as recovery does.
+    /// The record from the log's hot tail, which is in memory: a shared buffer, not a copy. `None` when it
+    /// has left the tail or `offset` is not where a record begins.
+    #[must_use]
+    pub fn hot(&self, offset: PhysicalOffset) -> Option<Bytes> {
+        self.hot.get(offset)
+    }
+
+    /// The record of this length from memory or, by a reader thread, from the disk; then checked as recovery does.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn read(&self, _offset: PhysicalOffset, _bytes: u32) -> Result<Bytes, ReadError> {
-        todo!()
+    pub async fn read(&self, offset: PhysicalOffset, bytes: u32) -> Result<Bytes, ReadError> {
+        self.request(offset, Some(bytes)).await
     }
+
+    /// As [`Reader::read`] for a record whose length is not known; costs a second read when it is long.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn find(&self, offset: PhysicalOffset) -> Result<Bytes, ReadError> {
+        self.request(offset, None).await
+    }
+
+    async fn request(&self, offset: PhysicalOffset, bytes: Option<u32>) -> Result<Bytes, ReadError> {
+        if let Some(record) = self.hot(offset) {
+            return Ok(record);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request { offset, bytes, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::Busy { waiting_max: WAITING_MAX },
+            mpsc::error::TrySendError::Closed(_) => ReadError::Closed,
+        })?;
+        answered.await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// The log's marks, for those who wait.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Why the store failed, if it did; what was read before stays good.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failed> {
+        self.marks.failure()
+    }
+}
+
+/// What the reader threads share.
+pub(crate) struct Pool {
+    segments: Arc<Segments>,
+    marks: Marks,
+    /// Held while waiting for a request, not while reading.
+    waiting: Mutex<mpsc::Receiver<Request>>,
+}
+
+impl Pool {
+    /// Serves reads until the store ends.
+    pub(crate) async fn run(self: Arc<Self>, signal: Arc<Signal>) {
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = signal.draining() => return,
+                request = async { self.waiting.lock().await.recv().await } => request,
+            };
+            let Some(Request { offset, bytes, answer }) = request else { return };
+            // A caller that went away does not need the answer.
+            if !answer.is_closed() {
+                drop(answer.send(self.read(offset, bytes)));
+            }
+        }
+    }
+
+    fn read(&self, offset: PhysicalOffset, bytes: Option<u32>) -> Result<Bytes, ReadError> {
+        let (first, end) = (PhysicalOffset(self.segments.first()), self.marks.appended_to());
+        if offset < first || offset >= end {
+            return Err(ReadError::OutOfLog { offset, first, end });
+        }
+        let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
+        let damaged = |problem: String| ReadError::Damaged { offset, problem };
+        let unreadable = |error: io::Error| ReadError::Unreadable { offset, detail: error.to_string() };
+        let wanted = bytes.map_or(GUESS_BYTES, |bytes| bytes as usize);
+        if bytes.is_some() && !(RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&wanted)
+            || wanted as u64 > left && bytes.is_some()
+        {
+            return Err(damaged(format!("{wanted} bytes are not possible there")));
+        }
+        let mut buffer = self.read_bytes(offset, wanted.min(left as usize)).map_err(unreadable)?;
+        let Peek::Record { bytes: stored } = record::peek(&buffer).map_err(|error| damaged(error.to_string()))? else {
+            return Err(damaged("no record begins there".to_owned()));
+        };
+        if bytes.is_some_and(|bytes| bytes != stored) {
+            return Err(damaged(format!("it has {stored} bytes and not {wanted}")));
+        }
+        if stored as usize > buffer.len() && u64::from(stored) <= left {
+            buffer = self.read_bytes(offset, stored as usize).map_err(unreadable)?;
+        }
+        buffer.truncate(stored as usize);
+        check(offset, &buffer).map_err(damaged)?;
+        Ok(Bytes::from(buffer))
+    }
+
+    fn read_bytes(&self, offset: PhysicalOffset, bytes: usize) -> io::Result<Vec<u8>> {
+        let file = self.segments.reading(offset.0)?;
+        let mut buffer = vec![0; bytes];
+        let read = file.read_at(&mut buffer, offset.0 - self.segments.base_of(offset.0))?;
+        buffer.truncate(read);
+        Ok(buffer)
+    }
+}
+
+fn check(offset: PhysicalOffset, bytes: &[u8]) -> Result<(), String> {
+    let record = record::decode(bytes).map_err(|error| error.to_string())?;
+    record.check().map_err(|error| error.to_string())?;
+    if record.header.physical_offset != offset {
+        return Err(format!("it says that it is at {}", record.header.physical_offset));
+    }
+    Ok(())
 }

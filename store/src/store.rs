@@ -1,180 +1,97 @@
 //! The store as its owner, the engine, sees it.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+mod open;
 
-use env::Env;
+use std::future::Future;
+use std::iter;
+use std::sync::Arc;
+
+use env::clock::BoxFuture;
 use record::{Encoded, Record};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
+use crate::checkpoint::begin_body;
+use crate::checkpoint::publisher::Job;
+use crate::commit_log::{AppendError, Appended, CommitLog};
 use crate::machine::Machine;
 use crate::marks::{Failed, Marks};
-use crate::options::Options;
+use crate::queue_index::run::Run;
+use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueRange};
 use crate::reader::Reader;
+use crate::recovery;
+use crate::segments::{Maker, Segments};
+use crate::signal::Signal;
+
+pub use open::OpenError;
 
 /// The log, its queue index and its checkpoints; see the crate's head for who owns it.
 ///
 /// The engine's round: [`Store::ready`], any number of appends (each followed by applying what was appended, see
 /// [`Store::staged_from`]), [`Store::write`], answers; now and then [`Store::begin_checkpoint`].
-pub struct Store {}
-
-/// Where a record was placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Its place in its queue.
-    pub queue_offset: QueueOffset,
-    /// Its place in the log.
-    pub physical_offset: PhysicalOffset,
-    /// When it was appended; never less than for the record before.
-    pub stored_at: Timestamp,
-    /// Its length.
-    pub record_bytes: u32,
-}
-
-impl Appended {
-    /// The position behind the record: it is written, durable or visible once the mark has reached this.
-    #[must_use]
-    pub fn end(&self) -> PhysicalOffset {
-        self.physical_offset.plus(u64::from(self.record_bytes))
-    }
-}
-
-/// A record as the queue index knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueEntry {
-    /// Its place in the queue.
-    pub queue_offset: QueueOffset,
-    /// Its place in the log.
-    pub physical_offset: PhysicalOffset,
-    /// Its length.
-    pub record_bytes: u32,
-    /// Java's hash of its tag, 0 without one.
-    pub tag_hash: i32,
-    /// Hash of its message group.
-    pub group_hash: Option<NonZeroU32>,
-}
-
-/// What a queue holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueRange {
-    /// Offset of the first record that the log still has; `next` when there is none.
-    pub min: QueueOffset,
-    /// Offset that the next record gets.
-    pub next: QueueOffset,
-}
-
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process uses the directory.
-    #[error("{dir} is in use by another process", dir = dir.display())]
-    Locked {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A newer program wrote it.
-    #[error("{dir} has format {found}, this version knows up to {known}: use the newer version", dir = dir.display())]
-    NewerFormat {
-        /// The directory.
-        dir: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest known.
-        known: u32,
-    },
-    /// Not a file of ours, or one that was damaged.
-    #[error("{path} is not usable: {problem}", path = path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The system refused something.
-    #[error("{what} {path}: {error}", path = path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: std::io::Error,
-    },
-}
-
-/// Why records were not appended. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// There is no room for another segment.
-    #[error("no room for another log segment: {detail}")]
-    DiskFull {
-        /// What the system said.
-        detail: String,
-    },
-    /// The next segment is still being made: see [`Store::ready`].
-    #[error("the next log segment is not ready")]
-    NotReady,
-    /// They do not fit in what is left of this segment and the next, or one is larger than a segment.
-    #[error("{bytes} bytes at once are more than the log takes")]
-    TooLarge {
-        /// Their length.
-        bytes: u64,
-    },
-    /// The store failed before.
-    #[error(transparent)]
-    Failed(#[from] Failed),
-}
-
-/// Why a queue's entries cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum EntriesError {
-    /// Neither the index nor the log below it can be read.
-    #[error("queue index from {from} on cannot be read: {problem}")]
-    Unreadable {
-        /// The part of the log it covers begins here.
-        from: PhysicalOffset,
-        /// What is wrong.
-        problem: String,
-    },
+pub struct Store {
+    log: CommitLog,
+    index: QueueIndex,
+    segments: Arc<Segments>,
+    maker: Arc<Maker>,
+    marks: Marks,
+    reader: Reader,
+    signal: Arc<Signal>,
+    /// `None` once the store is closing.
+    jobs: Option<mpsc::Sender<Job>>,
+    /// The checkpoint that is on its way.
+    pending: Option<oneshot::Receiver<Vec<Arc<Run>>>>,
+    /// Where the last checkpoint was taken, published or not.
+    checkpoint_at: PhysicalOffset,
+    checkpoint_bytes: u64,
+    /// Complete when the background threads have ended.
+    threads: Vec<BoxFuture<()>>,
 }
 
 impl Store {
-    /// Opens or makes the store in `options.dir`: takes its lock, restores `machines` from the newest checkpoint that is
-    /// whole and that the log covers, replays the log from there into them and cuts off what is not a valid record.
-    /// On return everything that was found is durable.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn open(_env: &Env, _options: Options, _machines: &mut dyn Machine) -> Result<Self, OpenError> {
-        todo!()
-    }
-
-    /// Completes when the next segment is ready or could not be made. Awaited before a round of appends, so that
-    /// [`AppendError::NotReady`] is met only by rounds that need more than this segment and the next.
-    pub async fn ready(&self) {
-        todo!()
+    /// Completes when `bytes` more can be appended, or when the segment for them could not be made. Awaited before a
+    /// round of appends, so that [`AppendError::NotReady`] is met only by rounds of more than that.
+    pub fn ready(&self, bytes: u64) -> impl Future<Output = ()> + Send + use<> {
+        let (fits, maker) = (self.log.fits(bytes), Arc::clone(&self.maker));
+        async move {
+            if !fits {
+                maker.settled().await;
+            }
+        }
     }
 
     /// Places a record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append(&mut self, _record: Encoded, _now: Timestamp) -> Result<Appended, AppendError> {
-        todo!()
+    pub fn append(&mut self, record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+        self.log.check(iter::once(record.record_bytes()))?;
+        Ok(self.place(record, now))
     }
 
     /// Places all records, in order, or none. Those of one queue get consecutive offsets.
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append_all(&mut self, _records: Vec<Encoded>, _now: Timestamp) -> Result<Vec<Appended>, AppendError> {
-        todo!()
+    pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
+        self.log.check(records.iter().map(Encoded::record_bytes))?;
+        Ok(records.into_iter().map(|record| self.place(record, now)).collect())
+    }
+
+    fn place(&mut self, record: Encoded, now: Timestamp) -> Appended {
+        let number = self.index.intern(record.topic().as_str(), record.queue());
+        let (tag_hash, group_hash) = (record.tag_hash(), record.group_hash());
+        let appended = self.log.place(record, self.index.range(number).next, now);
+        let physical_offset = appended.physical_offset.0;
+        self.index.push(number, Entry { physical_offset, record_bytes: appended.record_bytes, tag_hash, group_hash });
+        appended
     }
 
     /// The records that were appended from `offset` on and not written yet, for [`Machine::apply`].
-    pub fn staged_from(&self, _offset: PhysicalOffset) -> impl Iterator<Item = Record<'_>> {
-        std::iter::empty()
+    pub fn staged_from(&self, offset: PhysicalOffset) -> impl Iterator<Item = Record<'_>> {
+        let decode = |bytes| record::decode(bytes).expect("an encoded record decodes");
+        self.log.staged_from(offset).map(move |bytes| decode(bytes))
     }
 
     /// Writes what was appended since the last call and returns the log's end. On return it is in the operating
@@ -183,25 +100,27 @@ impl Store {
     /// # Errors
     /// [`Failed`]: from now on everything is refused, because part of it may be written.
     pub fn write(&mut self) -> Result<PhysicalOffset, Failed> {
-        todo!()
+        self.log.write()?;
+        self.collect_checkpoint();
+        Ok(self.log.end().at)
     }
 
     /// The log's marks.
     #[must_use]
     pub fn marks(&self) -> &Marks {
-        todo!()
+        &self.marks
     }
 
     /// Reads records' bytes.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        todo!()
+        self.reader.clone()
     }
 
     /// First and next offset of a queue; `None` when it never had a record.
     #[must_use]
-    pub fn queue_range(&self, _topic: &str, _queue: QueueId) -> Option<QueueRange> {
-        todo!()
+    pub fn queue_range(&self, topic: &str, queue: QueueId) -> Option<QueueRange> {
+        self.index.find(topic, queue).map(|number| self.index.range(number))
     }
 
     /// Adds to `out` the queue's entries from `from` on, at most `max`, only those that may be handed out
@@ -212,39 +131,126 @@ impl Store {
     /// [`EntriesError`].
     pub fn entries(
         &mut self,
-        _topic: &str,
-        _queue: QueueId,
-        _from: QueueOffset,
-        _max: usize,
-        _out: &mut Vec<QueueEntry>,
+        topic: &str,
+        queue: QueueId,
+        from: QueueOffset,
+        max: usize,
+        out: &mut Vec<QueueEntry>,
     ) -> Result<(), EntriesError> {
-        todo!()
+        let Some(number) = self.index.find(topic, queue) else { return Ok(()) };
+        let (visible_to, before) = (self.marks.visible_to(), out.len());
+        loop {
+            let miss = self.index.read(number, from.0, max, |entry| {
+                let is_visible = entry.physical_offset.plus(u64::from(entry.record_bytes)) <= visible_to;
+                if is_visible {
+                    out.push(entry);
+                }
+                is_visible
+            });
+            let Err(miss) = miss else { return Ok(()) };
+            out.truncate(before);
+            self.repair(miss)?;
+        }
     }
 
-    /// All queues that ever had a record, by topic and queue.
+    /// Makes a damaged run again from the log; the next checkpoint writes it. Terminates the look-up's loop, because
+    /// what is repaired is in memory and cannot be missed again.
+    fn repair(&mut self, Miss::Damaged { from, to, problem }: Miss) -> Result<(), EntriesError> {
+        tracing::warn!(from, to, problem, "an index run is damaged and made again from the log");
+        let block = recovery::rebuild(&self.segments, &self.index, from, to)
+            .map_err(|problem| EntriesError::Unreadable { from: PhysicalOffset(from), problem })?;
+        self.index.replace_part(Part::Block(Arc::new(block)));
+        Ok(())
+    }
+
+    /// All queues that ever had a record, in the order of their first records.
     pub fn queues(&self) -> impl Iterator<Item = (&str, QueueId, QueueRange)> {
-        std::iter::empty()
+        self.index.saved().map(|saved| {
+            let range = QueueRange { min: QueueOffset(saved.min), next: QueueOffset(saved.next) };
+            (saved.topic, saved.queue, range)
+        })
     }
 
     /// Whether the log has grown enough since the last checkpoint and none is on its way.
     #[must_use]
     pub fn is_checkpoint_due(&self) -> bool {
-        todo!()
+        self.pending.is_none() && self.log.end().at.0 - self.checkpoint_at.0 >= self.checkpoint_bytes
     }
 
-    /// Takes a snapshot of `machines` and the queue index between two rounds (nothing may be staged). It is
-    /// published in the background once the log is durable up to here.
-    pub fn begin_checkpoint(&mut self, _machines: &dyn Machine) {
-        todo!()
+    /// Takes a snapshot of `machines` and the queue index between two rounds. It is published in the background
+    /// once the log is durable up to here; if that fails, the next start replays more of the log.
+    ///
+    /// # Panics
+    /// When something is appended and not written: the snapshot would know records that the log may never have.
+    pub fn begin_checkpoint(&mut self, machines: &dyn Machine) {
+        assert!(self.log.is_written(), "a checkpoint is taken between two rounds");
+        self.collect_checkpoint();
+        let end = self.log.end();
+        self.index.seal(end.at.0);
+        self.checkpoint_at = end.at;
+        let body = begin_body(end, self.index.saved(), |out| machines.snapshot(out));
+        let (done, pending) = oneshot::channel();
+        let job = Job { at: end.at, body, parts: self.index.parts().to_vec(), done };
+        // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
+        if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
+            self.pending = Some(pending);
+        }
     }
 
-    /// Stops: what is written becomes durable, a checkpoint of `machines` is published, the threads end and the lock
-    /// is given back.
+    /// Lets go of the index entries that the checkpoint has brought to the disk.
+    fn collect_checkpoint(&mut self) {
+        let Some(pending) = &mut self.pending else { return };
+        match pending.try_recv() {
+            Ok(runs) => {
+                runs.into_iter().for_each(|run| self.index.replace_part(Part::Run(run)));
+                self.pending = None;
+            }
+            Err(oneshot::error::TryRecvError::Closed) => self.pending = None,
+            Err(oneshot::error::TryRecvError::Empty) => {}
+        }
+    }
+
+    /// Stops: what was appended becomes durable, a checkpoint of `machines` is published, the threads end and the
+    /// lock is given back.
     ///
     /// # Errors
     /// [`Failed`], also when it failed before; the next start then replays more of the log.
-    #[expect(clippy::unused_async, reason = "the body comes with the flusher")]
-    pub async fn close(self, _machines: &dyn Machine) -> Result<(), Failed> {
-        todo!()
+    pub fn close(mut self, machines: &dyn Machine) -> impl Future<Output = Result<(), Failed>> + Send + use<> {
+        let written = self.write();
+        if written.is_ok() {
+            self.begin_checkpoint(machines);
+        }
+        self.signal.drain();
+        async move {
+            let durable = match written {
+                Ok(end) => self.marks.durable(end).await,
+                Err(failed) => Err(failed),
+            };
+            if durable.is_err() {
+                self.signal.abandon();
+            }
+            self.join().await;
+            durable
+        }
+    }
+
+    /// Stops where it is, as a kill would, and waits for the threads to end: for a store that has failed.
+    pub async fn abandon(mut self) {
+        self.signal.abandon();
+        self.join().await;
+    }
+
+    async fn join(&mut self) {
+        self.jobs = None;
+        for thread in std::mem::take(&mut self.threads) {
+            thread.await;
+        }
+    }
+}
+
+impl Drop for Store {
+    /// Background threads do not outlive the store by more than what they are doing.
+    fn drop(&mut self) {
+        self.signal.abandon();
     }
 }

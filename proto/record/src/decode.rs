@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use types::{PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
 use crate::encode::pick_hashes;
-use crate::layout::{BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31};
+use crate::layout::{
+    BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31, is_queued,
+};
 
-/// Bits of `sysFlag` that say what part a record has in a transaction. Source: Apache `MessageSysFlag`.
-const TRANSACTION_BITS: u32 = 0xC;
 const NAME_END: char = '\u{1}';
 const VALUE_END: char = '\u{2}';
 
@@ -215,7 +215,7 @@ impl Record<'_> {
     /// only old brokers write: half messages have a topic of their own).
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        matches!(self.header.sys_flag.0 & TRANSACTION_BITS, 0 | 0x8)
+        is_queued(self.header.sys_flag)
     }
 
     /// The value of a property; of a name that stands twice, the first.

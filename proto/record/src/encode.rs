@@ -10,7 +10,7 @@ use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, T
 
 use crate::layout::{
     BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, TOPIC_BYTES_MAX, Version,
-    crc31, host_bytes,
+    crc31, host_bytes, is_queued,
 };
 
 /// A record that is complete but for its place: queue offset, physical offset and store time are zeros until
@@ -52,6 +52,13 @@ pub enum EncodeError {
         /// The largest allowed.
         bytes_max: usize,
     },
+    /// Marked as prepared or rolled back: such records have no place in a queue, and the broker writes half messages
+    /// without the mark.
+    #[error("system flag {flag:#x} marks a prepared or rolled back message")]
+    TransactionPart {
+        /// The flag.
+        flag: u32,
+    },
     /// A zero byte in the properties: recovery takes it for a piece of the record that never reached the disk.
     #[error("properties hold a zero byte at {position}")]
     PropertiesZeroByte {
@@ -67,6 +74,9 @@ pub enum EncodeError {
 pub fn encode(message: &Message, queue: QueueId, store_host: SocketAddr) -> Result<Encoded, EncodeError> {
     let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
     check(topic, &message.body, properties)?;
+    if !is_queued(message.sys_flag) {
+        return Err(EncodeError::TransactionPart { flag: message.sys_flag.0 });
+    }
     let version = Version::for_topic_bytes(topic.len());
     let born_host_bytes = host_bytes(message.born_host);
     let total_bytes = FIXED_BYTES

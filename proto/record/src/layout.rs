@@ -23,6 +23,7 @@
 
 use std::net::SocketAddr;
 
+use types::SysFlag;
 use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use types::topic::DERIVED_NAME_BYTES_MAX;
 
@@ -99,4 +100,11 @@ pub(crate) fn host_bytes(host: SocketAddr) -> usize {
 /// CRC as a record stores it: Java keeps it in a signed number and clears the sign.
 pub(crate) fn crc31(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF
+}
+
+/// Whether a record with this flag has a place in its queue: it is no part of a transaction, or its commit.
+/// Source: Apache `MessageSysFlag`, `CommitLogDispatcherBuildConsumeQueue`.
+pub(crate) fn is_queued(flag: SysFlag) -> bool {
+    const TRANSACTION_BITS: u32 = 0xC;
+    matches!(flag.0 & TRANSACTION_BITS, 0 | 0x8)
 }

@@ -1,0 +1,90 @@
+//! Writes checkpoints beside the engine, once the log is durable up to them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use env::Disk;
+use tokio::sync::{mpsc, oneshot};
+use types::PhysicalOffset;
+
+use super::{GENERATIONS, finish};
+use crate::files::{self, Layout, name_of, positions, replace};
+use crate::marks::Marks;
+use crate::queue_index::Part;
+use crate::queue_index::run::{Run, RunName};
+use crate::signal::Signal;
+
+/// Checkpoints that wait to be published. The store begins one when the one before is done, and a last one at its end.
+pub(crate) const JOBS_MAX: usize = 2;
+
+/// A checkpoint taken between two rounds of the engine.
+pub(crate) struct Job {
+    pub(crate) at: PhysicalOffset,
+    /// See [`super::begin_body`].
+    pub(crate) body: Vec<u8>,
+    /// All sealed parts of the queue index up to `at`; blocks become runs.
+    pub(crate) parts: Vec<Part>,
+    /// Gets the runs that were written; dropped when it came to nothing.
+    pub(crate) done: oneshot::Sender<Vec<Arc<Run>>>,
+}
+
+/// Publishes checkpoints one after the other.
+pub(crate) struct Publisher {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) layout: Layout,
+    pub(crate) marks: Marks,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) signal: Arc<Signal>,
+}
+
+impl Publisher {
+    /// Publishes until the store closes, is abandoned, or has failed.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let job = tokio::select! {
+                biased;
+                () = self.signal.abandoned() => return,
+                job = self.jobs.recv() => job,
+            };
+            let Some(job) = job else { return };
+            tokio::select! {
+                biased;
+                () = self.signal.abandoned() => return,
+                durable = self.marks.durable(job.at) => if durable.is_err() { return },
+            }
+            match self.publish(job.at, job.body, &job.parts) {
+                // Nobody listens when the store is gone.
+                Ok(runs) => drop(job.done.send(runs)),
+                // Nothing is lost: the next start replays more of the log.
+                Err(error) => tracing::warn!(%error, at = %job.at, "a checkpoint could not be published"),
+            }
+        }
+    }
+
+    /// Runs first, then the checkpoint that names them, then what it makes superfluous.
+    fn publish(&self, at: PhysicalOffset, mut body: Vec<u8>, parts: &[Part]) -> Result<Vec<Arc<Run>>, files::Error> {
+        let mut names: Vec<RunName> = Vec::with_capacity(parts.len());
+        let mut written = Vec::new();
+        for part in parts {
+            match part {
+                Part::Run(run) => names.push(run.name()),
+                Part::Block(block) => {
+                    let run = Arc::new(Run::write(&self.disk, &self.layout.queue_index, block)?);
+                    names.push(run.name());
+                    written.push(run);
+                }
+            }
+        }
+        let header = finish(&mut body, &names);
+        replace(&*self.disk, &self.layout.checkpoints, &name_of(at.0), &[&header, &body])?;
+        remove_old(&*self.disk, &self.layout.checkpoints)?;
+        Ok(written)
+    }
+}
+
+/// Removes all checkpoints but the newest generations.
+fn remove_old(disk: &dyn Disk, dir: &Path) -> Result<(), files::Error> {
+    let all = positions(disk, dir)?;
+    let Some(oldest_kept) = all.iter().rev().nth(GENERATIONS - 1) else { return Ok(()) };
+    files::remove_unless(disk, dir, |position| position >= *oldest_kept)
+}

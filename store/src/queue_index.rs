@@ -1,0 +1,354 @@
+//! Where each queue's records are in the log: 20 bytes a record, derived from the log.
+//!
+//! Segment-wise: a *block* holds the entries of all queues for one stretch of the log. The youngest block is in memory
+//! and grows; at a checkpoint it is sealed and written as an index *run* (`queue_index/run.rs`). So the number of
+//! files follows the log's length and not the number of queues. Runs are not merged yet: a look-up of an old offset
+//! asks each run's directory, which is in memory.
+
+mod names;
+pub(crate) mod run;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use record::Record;
+use types::{PhysicalOffset, QueueId, QueueOffset};
+
+use names::Names;
+pub(crate) use names::QueueNumber;
+use run::Run;
+
+/// A record as the queue index knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// Its place in the queue.
+    pub queue_offset: QueueOffset,
+    /// Its place in the log.
+    pub physical_offset: PhysicalOffset,
+    /// Its length.
+    pub record_bytes: u32,
+    /// Java's hash of its tag, 0 without one.
+    pub tag_hash: i32,
+    /// Hash of its message group.
+    pub group_hash: Option<NonZeroU32>,
+}
+
+/// What a queue holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueRange {
+    /// Offset of the first record that the log still has; `next` when there is none.
+    pub min: QueueOffset,
+    /// Offset that the next record gets.
+    pub next: QueueOffset,
+}
+
+/// Why a queue's entries cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntriesError {
+    /// Neither the index nor the log below it can be read.
+    #[error("queue index of the log from {from} on cannot be read: {problem}")]
+    Unreadable {
+        /// The stretch of the log begins here.
+        from: PhysicalOffset,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A record's entry without its offset, which its place in a list says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) physical_offset: u64,
+    pub(crate) record_bytes: u32,
+    pub(crate) tag_hash: i32,
+    pub(crate) group_hash: Option<NonZeroU32>,
+}
+
+impl Entry {
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        let (tag_hash, group_hash) = record.hashes();
+        Self {
+            physical_offset: record.header.physical_offset.0,
+            record_bytes: record.header.record_bytes,
+            tag_hash,
+            group_hash,
+        }
+    }
+
+    fn at(self, queue_offset: u64) -> QueueEntry {
+        QueueEntry {
+            queue_offset: QueueOffset(queue_offset),
+            physical_offset: PhysicalOffset(self.physical_offset),
+            record_bytes: self.record_bytes,
+            tag_hash: self.tag_hash,
+            group_hash: self.group_hash,
+        }
+    }
+}
+
+/// Entries of one queue with consecutive offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) queue: QueueNumber,
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The entries of all queues for the log from `from` to `to`, sealed; by queue number.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) stretches: Vec<Stretch>,
+}
+
+impl Block {
+    fn stretch(&self, queue: QueueNumber) -> Option<&Stretch> {
+        let index = self.stretches.binary_search_by_key(&queue, |stretch| stretch.queue).ok()?;
+        self.stretches.get(index)
+    }
+}
+
+/// A sealed part of the index: on the disk, or in memory until it is.
+#[derive(Clone)]
+pub(crate) enum Part {
+    Run(Arc<Run>),
+    Block(Arc<Block>),
+}
+
+impl Part {
+    pub(crate) fn from(&self) -> u64 {
+        match self {
+            Self::Run(run) => run.from,
+            Self::Block(block) => block.from,
+        }
+    }
+
+    /// First offset and number of the queue's entries here.
+    fn range(&self, queue: QueueNumber) -> Option<(u64, u64)> {
+        match self {
+            Self::Run(run) => run.range(queue),
+            Self::Block(block) => block.stretch(queue).map(|s| (s.first, s.entries.len() as u64)),
+        }
+    }
+}
+
+/// A queue and its youngest entries.
+#[derive(Debug)]
+struct Queue {
+    min: u64,
+    next: u64,
+    /// Entries of the youngest block; the last has offset `next - 1`.
+    young: Vec<Entry>,
+}
+
+/// A queue as a checkpoint keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SavedQueue<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) queue: QueueId,
+    pub(crate) min: u64,
+    pub(crate) next: u64,
+}
+
+/// Why a look-up found less than the index should hold.
+pub(crate) enum Miss {
+    /// The run for this stretch of the log cannot be read or is damaged.
+    Damaged { from: u64, to: u64, problem: String },
+}
+
+/// All queues. Invariants: `parts` and the youngest block cover the log from its first byte to its end, in order and
+/// without overlap; a queue's entries are consecutive over them from `min` to `next`.
+pub(crate) struct QueueIndex {
+    names: Names,
+    queues: Vec<Queue>,
+    parts: Vec<Part>,
+    /// Where the youngest block begins.
+    young_from: u64,
+    /// Queues with entries in the youngest block.
+    active: Vec<QueueNumber>,
+}
+
+impl QueueIndex {
+    pub(crate) fn new(from: u64) -> Self {
+        Self { names: Names::default(), queues: Vec::new(), parts: Vec::new(), young_from: from, active: Vec::new() }
+    }
+
+    /// The index as a checkpoint at `at` has it.
+    /// Its parts are pushed next.
+    pub(crate) fn restore<'a>(at: u64, saved: impl Iterator<Item = SavedQueue<'a>>) -> Self {
+        let mut index = Self::new(at);
+        for SavedQueue { topic, queue, min, next } in saved {
+            index.names.intern(topic, queue);
+            index.queues.push(Queue { min, next, young: Vec::new() });
+        }
+        index
+    }
+
+    /// Number of a queue, if it ever had a record.
+    pub(crate) fn find(&self, topic: &str, queue: QueueId) -> Option<QueueNumber> {
+        self.names.find(topic, queue)
+    }
+
+    /// Number of a queue that is about to get a record.
+    pub(crate) fn intern(&mut self, topic: &str, queue: QueueId) -> QueueNumber {
+        let number = self.names.intern(topic, queue);
+        if number.index() == self.queues.len() {
+            self.queues.push(Queue { min: 0, next: 0, young: Vec::new() });
+        }
+        number
+    }
+
+    pub(crate) fn range(&self, number: QueueNumber) -> QueueRange {
+        let queue = &self.queues[number.index()];
+        QueueRange { min: QueueOffset(queue.min), next: QueueOffset(queue.next) }
+    }
+
+    /// Adds the queue's next entry.
+    pub(crate) fn push(&mut self, number: QueueNumber, entry: Entry) {
+        let queue = &mut self.queues[number.index()];
+        if queue.young.is_empty() {
+            self.active.push(number);
+        }
+        queue.young.push(entry);
+        queue.next += 1;
+    }
+
+    /// Says that the queue begins at `offset`: the log's first record of it is the one there.
+    pub(crate) fn begin_at(&mut self, number: QueueNumber, offset: QueueOffset) {
+        let queue = &mut self.queues[number.index()];
+        assert_eq!(queue.next, queue.min, "a queue begins only once");
+        queue.min = offset.0;
+        queue.next = offset.0;
+    }
+
+    /// All queues in the order of their numbers.
+    pub(crate) fn saved(&self) -> impl ExactSizeIterator<Item = SavedQueue<'_>> {
+        self.names.iter().zip(&self.queues).map(|((topic, queue), state)| SavedQueue {
+            topic,
+            queue,
+            min: state.min,
+            next: state.next,
+        })
+    }
+
+    /// Length of the log that the youngest block covers.
+    pub(crate) fn young_from(&self) -> u64 {
+        self.young_from
+    }
+
+    /// Seals the youngest block at `to`; the next begins there. Its entries are moved, not copied.
+    pub(crate) fn seal(&mut self, to: u64) {
+        if to == self.young_from {
+            return;
+        }
+        self.active.sort_unstable();
+        let mut stretches = Vec::with_capacity(self.active.len());
+        for queue in self.active.drain(..) {
+            let state = &mut self.queues[queue.index()];
+            let entries = std::mem::take(&mut state.young);
+            stretches.push(Stretch { queue, first: state.next - entries.len() as u64, entries });
+        }
+        let block = Block { from: self.young_from, to, stretches };
+        self.parts.push(Part::Block(Arc::new(block)));
+        self.young_from = to;
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Adds a part of a checkpoint, in order.
+    pub(crate) fn push_part(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    /// Puts another form of the same part in its place.
+    pub(crate) fn replace_part(&mut self, part: Part) {
+        if let Some(old) = self.parts.iter_mut().find(|old| old.from() == part.from()) {
+            *old = part;
+        }
+    }
+
+    /// Adds entries from `from` on to `out`, at most `max`, while `is_wanted`. Everything that was found before
+    /// a [`Miss`] is in `out`.
+    pub(crate) fn read(
+        &self,
+        number: QueueNumber,
+        from: u64,
+        max: usize,
+        mut take: impl FnMut(QueueEntry) -> bool,
+    ) -> Result<(), Miss> {
+        let queue = &self.queues[number.index()];
+        let (mut from, end) = (from, queue.next.min(from.saturating_add(max as u64)));
+        if from < queue.min {
+            return Ok(());
+        }
+        let young_first = queue.next - queue.young.len() as u64;
+        if from < young_first {
+            for (part, range) in self.parts_from(number, from) {
+                let to = (range.0 + range.1).min(end);
+                if from >= to {
+                    break;
+                }
+                if !self.read_part(number, part, from..to, &mut take)? {
+                    return Ok(());
+                }
+                from = to;
+            }
+        }
+        if from < young_first {
+            return Ok(());
+        }
+        let young = queue.young.iter().zip(young_first..).skip((from - young_first) as usize);
+        for (entry, offset) in young.take_while(|(_, offset)| *offset < end) {
+            if !take(entry.at(offset)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The parts that hold entries of the queue from `from` on, in order: found from the newest backwards, because
+    /// that is where readers are.
+    fn parts_from(&self, number: QueueNumber, from: u64) -> Vec<(usize, (u64, u64))> {
+        let mut found = Vec::new();
+        for (index, part) in self.parts.iter().enumerate().rev() {
+            let Some(range) = part.range(number) else { continue };
+            if range.0 + range.1 <= from {
+                break;
+            }
+            found.push((index, range));
+            if range.0 <= from {
+                break;
+            }
+        }
+        found.reverse();
+        found
+    }
+
+    /// Reads offsets of one part; `false` when `take` has had enough.
+    fn read_part(
+        &self,
+        number: QueueNumber,
+        index: usize,
+        offsets: std::ops::Range<u64>,
+        take: &mut impl FnMut(QueueEntry) -> bool,
+    ) -> Result<bool, Miss> {
+        match &self.parts[index] {
+            Part::Block(block) => {
+                let Some(stretch) = block.stretch(number) else { return Ok(true) };
+                let (start, end) = ((offsets.start - stretch.first) as usize, (offsets.end - stretch.first) as usize);
+                Ok(stretch.entries[start..end].iter().zip(offsets).all(|(entry, offset)| take(entry.at(offset))))
+            }
+            Part::Run(run) => {
+                let damaged = |problem| Miss::Damaged { from: run.from, to: run.to, problem };
+                let entries = run.read(number, offsets.clone()).map_err(damaged)?;
+                Ok(entries.into_iter().zip(offsets).all(|(entry, offset)| take(entry.at(offset))))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

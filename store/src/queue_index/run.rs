@@ -1,0 +1,224 @@
+//! An index run: a sealed block of the queue index as an immutable file.
+//!
+//! | bytes            | content                                                                           |
+//! |------------------|-----------------------------------------------------------------------------------|
+//! | 0..4             | `GQIX`                                                                            |
+//! | 4..8             | version, 1                                                                        |
+//! | 8..16            | first position of the log that is covered; the file is named by it                |
+//! | 16..24           | position behind the last                                                          |
+//! | 24..28           | number of queues                                                                  |
+//! | 28..32           | CRC-32 of the bytes before and of the directory                                   |
+//! | 32..             | directory, 24 bytes a queue: number, entries, first offset (8), file position (8) |
+//! |                  | chunks: up to 128 entries of one queue, then the CRC-32 of those                  |
+//!
+//! An entry is 20 bytes: physical offset (8), record bytes, tag hash, group hash (0 = none). All numbers
+//! are big-endian and of 4 bytes unless said otherwise. Queues are named by their numbers in the checkpoint that
+//! lists the run. The directory is small and read at start-up; a chunk is checked when it is read.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut};
+use env::Disk;
+use env::disk::OpenMode;
+
+use super::names::QueueNumber;
+use super::{Block, Entry};
+use crate::files::{self, name_of};
+
+const MAGIC: &[u8; 4] = b"GQIX";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+const ROW_BYTES: usize = 24;
+const ENTRY_BYTES: usize = 20;
+const CHUNK_ENTRIES: u64 = 128;
+const CHUNK_BYTES: u64 = CHUNK_ENTRIES * ENTRY_BYTES as u64 + 4;
+
+/// A run's directory; its entries stay on the disk.
+pub(crate) struct Run {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// Of header and directory: names this very file in a checkpoint.
+    pub(crate) crc: u32,
+    rows: Vec<Row>,
+}
+
+/// Where a queue's entries are.
+#[derive(Clone, Copy)]
+struct Row {
+    queue: QueueNumber,
+    entries: u32,
+    first: u64,
+    position: u64,
+}
+
+/// How a checkpoint names a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunName {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) crc: u32,
+}
+
+impl Run {
+    /// Writes a block as a run, durable on return.
+    pub(crate) fn write(disk: &Arc<dyn Disk>, dir: &Path, block: &Block) -> Result<Self, files::Error> {
+        let rows = rows_of(block);
+        let mut head = Vec::with_capacity(HEADER_BYTES + rows.len() * ROW_BYTES);
+        head.put_slice(MAGIC);
+        head.put_u32(VERSION);
+        head.put_u64(block.from);
+        head.put_u64(block.to);
+        head.put_u32(rows.len() as u32);
+        let mut directory = Vec::with_capacity(rows.len() * ROW_BYTES);
+        for row in &rows {
+            directory.put_u32(row.queue.0);
+            directory.put_u32(row.entries);
+            directory.put_u64(row.first);
+            directory.put_u64(row.position);
+        }
+        let crc = crc_of(&head, &directory);
+        head.put_u32(crc);
+        head.put_slice(&directory);
+        let chunks = chunks_of(block);
+        files::replace(&**disk, dir, &name_of(block.from), &[&head, &chunks])?;
+        let path = dir.join(name_of(block.from));
+        Ok(Self { disk: Arc::clone(disk), path, from: block.from, to: block.to, crc, rows })
+    }
+
+    /// Reads the directory of the run that a checkpoint names.
+    pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, name: RunName) -> Result<Self, String> {
+        let path = dir.join(name_of(name.from));
+        let io = |error: std::io::Error| error.to_string();
+        let file = disk.open(&path, OpenMode::Read).map_err(io)?;
+        let mut head = [0; HEADER_BYTES];
+        let read = file.read_at(&mut head, 0).map_err(io)?;
+        let mut fields = &head[..];
+        let (magic, version) = (fields.copy_to_bytes(4), fields.get_u32());
+        let (from, to, queues, crc) = (fields.get_u64(), fields.get_u64(), fields.get_u32(), fields.get_u32());
+        if read < HEADER_BYTES || magic != MAGIC[..] || version != VERSION {
+            return Err(format!("not an index run of version {VERSION}"));
+        }
+        if (RunName { from, to, crc }) != name {
+            return Err("not the run that the checkpoint names".to_owned());
+        }
+        let directory_bytes = queues as usize * ROW_BYTES;
+        if file.len().map_err(io)? < (HEADER_BYTES + directory_bytes) as u64 {
+            return Err(format!("too short for {queues} queues"));
+        }
+        let mut directory = vec![0; directory_bytes];
+        let read = file.read_at(&mut directory, HEADER_BYTES as u64).map_err(io)?;
+        if read < directory_bytes || crc_of(&head[..28], &directory) != crc {
+            return Err("damaged directory".to_owned());
+        }
+        let rows = directory.chunks_exact(ROW_BYTES).map(Row::read).collect();
+        Ok(Self { disk: Arc::clone(disk), path, from, to, crc, rows })
+    }
+
+    pub(crate) fn name(&self) -> RunName {
+        RunName { from: self.from, to: self.to, crc: self.crc }
+    }
+
+    /// First offset and number of the queue's entries.
+    pub(crate) fn range(&self, queue: QueueNumber) -> Option<(u64, u64)> {
+        self.row(queue).map(|row| (row.first, u64::from(row.entries)))
+    }
+
+    /// Reads entries of a queue whose offsets are known to be here.
+    pub(crate) fn read(&self, queue: QueueNumber, offsets: Range<u64>) -> Result<Vec<Entry>, String> {
+        let row = self.row(queue).ok_or("queue is not in the run")?;
+        let (start, end) = (offsets.start - row.first, offsets.end - row.first);
+        let chunks = start / CHUNK_ENTRIES..end.div_ceil(CHUNK_ENTRIES);
+        let read_end = (chunks.end * CHUNK_ENTRIES).min(u64::from(row.entries));
+        let bytes = chunk_bytes(read_end) - chunk_bytes(chunks.start * CHUNK_ENTRIES);
+
+        let io = |error: std::io::Error| error.to_string();
+        let file = self.disk.open(&self.path, OpenMode::Read).map_err(io)?;
+        let mut buffer = vec![0; bytes as usize];
+        let read = file.read_at(&mut buffer, row.position + chunk_bytes(chunks.start * CHUNK_ENTRIES)).map_err(io)?;
+        if read < buffer.len() {
+            return Err("too short".to_owned());
+        }
+        let mut entries = Vec::with_capacity((end - start) as usize);
+        for (chunk, index) in buffer.chunks(CHUNK_BYTES as usize).zip(chunks) {
+            let (content, crc) = chunk.split_last_chunk::<4>().ok_or("chunk without crc")?;
+            if crc32fast::hash(content) != u32::from_be_bytes(*crc) {
+                return Err("damaged chunk".to_owned());
+            }
+            let first = index * CHUNK_ENTRIES;
+            let wanted = (first..).zip(content.chunks_exact(ENTRY_BYTES));
+            entries.extend(wanted.filter(|(n, _)| (start..end).contains(n)).map(|(_, bytes)| Entry::read(bytes)));
+        }
+        Ok(entries)
+    }
+
+    fn row(&self, queue: QueueNumber) -> Option<&Row> {
+        let index = self.rows.binary_search_by_key(&queue, |row| row.queue).ok()?;
+        self.rows.get(index)
+    }
+}
+
+impl Row {
+    fn read(mut bytes: &[u8]) -> Self {
+        let (queue, entries) = (QueueNumber(bytes.get_u32()), bytes.get_u32());
+        Self { queue, entries, first: bytes.get_u64(), position: bytes.get_u64() }
+    }
+}
+
+impl Entry {
+    fn write(self, out: &mut Vec<u8>) {
+        out.put_u64(self.physical_offset);
+        out.put_u32(self.record_bytes);
+        out.put_i32(self.tag_hash);
+        out.put_u32(self.group_hash.map_or(0, NonZeroU32::get));
+    }
+
+    fn read(mut bytes: &[u8]) -> Self {
+        Self {
+            physical_offset: bytes.get_u64(),
+            record_bytes: bytes.get_u32(),
+            tag_hash: bytes.get_i32(),
+            group_hash: NonZeroU32::new(bytes.get_u32()),
+        }
+    }
+}
+
+/// Length of the chunks that hold so many entries of a queue.
+fn chunk_bytes(entries: u64) -> u64 {
+    entries * ENTRY_BYTES as u64 + entries.div_ceil(CHUNK_ENTRIES) * 4
+}
+
+fn rows_of(block: &Block) -> Vec<Row> {
+    let mut position = (HEADER_BYTES + block.stretches.len() * ROW_BYTES) as u64;
+    let mut rows = Vec::with_capacity(block.stretches.len());
+    for stretch in &block.stretches {
+        let entries = stretch.entries.len() as u64;
+        let entries_stored = u32::try_from(entries).expect("a block covers less of the log than 2^32 records");
+        rows.push(Row { queue: stretch.queue, entries: entries_stored, first: stretch.first, position });
+        position += chunk_bytes(entries);
+    }
+    rows
+}
+
+fn chunks_of(block: &Block) -> Vec<u8> {
+    let bytes: u64 = block.stretches.iter().map(|stretch| chunk_bytes(stretch.entries.len() as u64)).sum();
+    let mut out = Vec::with_capacity(bytes as usize);
+    for chunk in block.stretches.iter().flat_map(|stretch| stretch.entries.chunks(CHUNK_ENTRIES as usize)) {
+        let start = out.len();
+        chunk.iter().for_each(|entry| entry.write(&mut out));
+        let crc = crc32fast::hash(&out[start..]);
+        out.put_u32(crc);
+    }
+    out
+}
+
+fn crc_of(header: &[u8], directory: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(directory);
+    hasher.finalize()
+}

@@ -1,0 +1,232 @@
+//! Reading the log from its files in order: what a start replays and where it finds the log's end.
+//!
+//! A record counts when its lengths fit each other and the segment, its body has the stored CRC, no piece of it is
+//! missing, it says that it is where it is, it is not stored much earlier than the one before, and continues its queue.
+//! The log ends before the first that does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use record::{BLANK_BYTES, Peek, Record};
+use types::{PhysicalOffset, Timestamp};
+
+use crate::commit_log::End;
+use crate::files::Error;
+use crate::machine::Machine;
+use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, Stretch};
+use crate::segments::Segments;
+
+/// Bytes read at once; a longer record is read whole.
+const WINDOW_BYTES: usize = 1024 * 1024;
+/// How far a record's store time may lie before that of the record before it. Ours never does; Apache's may by
+/// what its clock was set back.
+const STORED_BACK_MAX: Duration = Duration::from_secs(600);
+
+/// Why a scan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Zeros, or the end of the last segment.
+    Nothing,
+    /// The position that was asked for.
+    Reached,
+    /// Something that is not a valid record.
+    Invalid { at: u64, problem: String },
+}
+
+/// What a scan does with what it finds.
+pub(crate) trait Visitor {
+    /// Takes a record; an error says why it does not count and ends the scan before it.
+    fn record(&mut self, record: &Record<'_>) -> Result<(), String>;
+
+    /// The first record of the next segment was found valid; the one before ends at `end`.
+    fn segment_done(&mut self, _base: u64, _end: End) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Visits the records from `from` on, up to `to` if given. Returns the end of the last one that counts.
+pub(crate) fn scan(
+    segments: &Segments,
+    from: End,
+    to: Option<u64>,
+    visitor: &mut impl Visitor,
+) -> Result<(End, Stop), Error> {
+    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    let mut end = from;
+    let mut position = from.at.0;
+    loop {
+        if to.is_some_and(|to| position >= to) {
+            return Ok((end, Stop::Reached));
+        }
+        match window.step(position, end.last_stored_at)? {
+            Step::Blank { bytes } => position += bytes,
+            Step::Stop(stop) => return Ok((end, stop)),
+            Step::Record(record) => {
+                let (before, base) = (segments.base_of(end.at.0), segments.base_of(position));
+                if before != base && end.at != from.at {
+                    visitor.segment_done(before, end)?;
+                }
+                if let Err(problem) = visitor.record(&record) {
+                    return Ok((end, Stop::Invalid { at: position, problem }));
+                }
+                let last = Some(PhysicalOffset(position));
+                position += u64::from(record.header.record_bytes);
+                let last_stored_at = record.header.stored_at.max(end.last_stored_at);
+                end = End { at: PhysicalOffset(position), last, last_stored_at };
+            }
+        }
+    }
+}
+
+enum Step<'a> {
+    Record(Record<'a>),
+    Blank { bytes: u64 },
+    Stop(Stop),
+}
+
+/// The part of a segment that was read last.
+struct Window<'s> {
+    segments: &'s Segments,
+    bases: Vec<u64>,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    fn step(&mut self, position: u64, not_before: Timestamp) -> Result<Step<'_>, Error> {
+        if self.bases.binary_search(&self.segments.base_of(position)).is_err() {
+            return Ok(Step::Stop(Stop::Nothing));
+        }
+        let left = self.segments.segment_bytes - position % self.segments.segment_bytes;
+        let invalid = |problem: String| Ok(Step::Stop(Stop::Invalid { at: position, problem }));
+        let bytes = match record::peek(self.get(position, BLANK_BYTES)?) {
+            Ok(Peek::Nothing) => return Ok(Step::Stop(Stop::Nothing)),
+            Ok(Peek::Blank { bytes }) if u64::from(bytes) == left => return Ok(Step::Blank { bytes: left }),
+            Ok(Peek::Blank { bytes }) => return invalid(format!("blank of {bytes} bytes, {left} are left")),
+            Ok(Peek::Record { bytes }) if u64::from(bytes) + BLANK_BYTES as u64 > left => {
+                return invalid(format!("record of {bytes} bytes, {left} are left"));
+            }
+            Ok(Peek::Record { bytes }) => bytes as usize,
+            Err(error) => return invalid(error.to_string()),
+        };
+        match check(self.get(position, bytes)?, position, not_before) {
+            Ok(record) => Ok(Step::Record(record)),
+            Err(problem) => invalid(problem),
+        }
+    }
+
+    /// At least `needed` bytes from a position on, fewer when the file ends before.
+    fn get(&mut self, position: u64, needed: usize) -> Result<&[u8], Error> {
+        let end = self.at + self.bytes.len() as u64;
+        if position < self.at || position + needed as u64 > end {
+            self.fill(position, needed)?;
+        }
+        Ok(&self.bytes[(position - self.at) as usize..])
+    }
+
+    fn fill(&mut self, position: u64, needed: usize) -> Result<(), Error> {
+        let base = self.segments.base_of(position);
+        let path = self.segments.path(base);
+        let left = self.segments.segment_bytes - (position - base);
+        let file = self.segments.reading(position).map_err(Error::at("open", &path))?;
+        self.bytes.resize(needed.max(WINDOW_BYTES).min(left as usize), 0);
+        self.at = position;
+        let read = file.read_at(&mut self.bytes, position - base).map_err(Error::at("read", &path))?;
+        self.bytes.truncate(read);
+        Ok(())
+    }
+}
+
+fn check(bytes: &[u8], position: u64, not_before: Timestamp) -> Result<Record<'_>, String> {
+    let record = record::decode(bytes).map_err(|error| error.to_string())?;
+    record.check().map_err(|error| error.to_string())?;
+    if record.header.physical_offset.0 != position {
+        return Err(format!("it says that it is at {}", record.header.physical_offset));
+    }
+    if record.header.stored_at.plus(STORED_BACK_MAX) < not_before {
+        return Err(format!("stored at {} after a record of {not_before}", record.header.stored_at));
+    }
+    Ok(record)
+}
+
+/// Whether the log holds what a checkpoint was taken over: the last record before it, ending where it was taken.
+pub(crate) fn is_covered(segments: &Segments, end: End) -> Result<bool, Error> {
+    struct Any;
+    impl Visitor for Any {
+        fn record(&mut self, _: &Record<'_>) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let Some(last) = end.last else { return Ok(end.at.0 == segments.first()) };
+    if last < PhysicalOffset(segments.first()) || last >= end.at {
+        return Ok(false);
+    }
+    let from = End { at: last, last: None, last_stored_at: Timestamp(i64::MIN) };
+    let (found, stop) = scan(segments, from, Some(end.at.0), &mut Any)?;
+    Ok(stop == Stop::Reached && found.at == end.at && found.last == end.last)
+}
+
+/// Feeds index and machines at start-up.
+pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> {
+    pub(crate) index: &'a mut QueueIndex,
+    pub(crate) machines: &'a mut dyn Machine,
+    /// Whether a queue's first record may have any offset: those before it have expired.
+    pub(crate) may_begin_late: bool,
+    /// Called at each segment's end with its base and the log's end there.
+    pub(crate) on_segment: F,
+}
+
+impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Replay<'_, F> {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+        if record.is_queued() {
+            let (queue, offset) = (record.header.queue, record.header.queue_offset);
+            let known = self.index.find(record.topic, queue).map(|number| self.index.range(number).next);
+            let may_begin = known.is_none() && self.may_begin_late;
+            if known.unwrap_or_default() != offset && !may_begin {
+                return Err(format!("its queue goes on at {} and not {offset}", known.unwrap_or_default()));
+            }
+            let number = self.index.intern(record.topic, queue);
+            if known.is_none() {
+                self.index.begin_at(number, offset);
+            }
+            self.index.push(number, Entry::of(record));
+        }
+        self.machines.apply(record);
+        Ok(())
+    }
+
+    fn segment_done(&mut self, base: u64, end: End) -> Result<(), Error> {
+        (self.on_segment)(base, end, self.index)
+    }
+}
+
+/// Makes a block of the index again from the log. The text says why it cannot be made.
+pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u64) -> Result<Block, String> {
+    struct Collect<'a> {
+        index: &'a QueueIndex,
+        stretches: BTreeMap<QueueNumber, Stretch>,
+    }
+    impl Visitor for Collect<'_> {
+        fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+            if !record.is_queued() {
+                return Ok(());
+            }
+            let queue = self.index.find(record.topic, record.header.queue).ok_or("of an unknown queue")?;
+            let first = record.header.queue_offset.0;
+            let stretch = self.stretches.entry(queue).or_insert(Stretch { queue, first, entries: Vec::new() });
+            if stretch.first + stretch.entries.len() as u64 != first {
+                return Err("it does not continue its queue".to_owned());
+            }
+            stretch.entries.push(Entry::of(record));
+            Ok(())
+        }
+    }
+    let mut collect = Collect { index, stretches: BTreeMap::new() };
+    let start = End { at: PhysicalOffset(from), last: None, last_stored_at: Timestamp(i64::MIN) };
+    match scan(segments, start, Some(to), &mut collect) {
+        Ok((_, Stop::Reached)) => Ok(Block { from, to, stretches: collect.stretches.into_values().collect() }),
+        Ok((end, Stop::Nothing)) => Err(format!("the log ends at {}", end.at)),
+        Ok((_, Stop::Invalid { at, problem })) => Err(format!("record at {at}: {problem}")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,220 @@
+//! The log's files: which there are, opening them, and making the next one before it is needed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::disk::OpenMode;
+use env::{Disk, File};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use types::PhysicalOffset;
+
+use crate::files::{Error, name_of, positions};
+use crate::signal::Signal;
+
+/// Most segments that are held open for cold reads.
+const OPEN_MAX: usize = 64;
+
+/// One file of the log.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) base: u64,
+    pub(crate) file: Arc<dyn File>,
+}
+
+/// The log's directory. All segments have one length and are named by multiples of it, so that a position
+/// says its segment.
+pub(crate) struct Segments {
+    disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) segment_bytes: u64,
+    /// Base of the oldest segment. Retention will raise it.
+    first: AtomicU64,
+    /// Opened for reading; held for a look-up.
+    open: Mutex<BTreeMap<u64, Arc<dyn File>>>,
+}
+
+impl Segments {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_bytes: u64, first: u64) -> Self {
+        Self { disk, dir, segment_bytes, first: AtomicU64::new(first), open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Position of the log's first byte that is still there.
+    pub(crate) fn first(&self) -> u64 {
+        self.first.load(Ordering::Acquire)
+    }
+
+    /// Base of the segment that holds a position.
+    pub(crate) fn base_of(&self, position: u64) -> u64 {
+        position - position % self.segment_bytes
+    }
+
+    pub(crate) fn path(&self, base: u64) -> PathBuf {
+        self.dir.join(name_of(base))
+    }
+
+    /// Bases of the segments that exist, ascending.
+    pub(crate) fn bases(&self) -> Result<Vec<u64>, Error> {
+        positions(&*self.disk, &self.dir)
+    }
+
+    /// Opens a segment for writing.
+    pub(crate) fn open(&self, base: u64) -> Result<Segment, Error> {
+        let path = self.path(base);
+        let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(Error::at("open", &path))?;
+        Ok(Segment { base, file })
+    }
+
+    /// The file that holds a position, for reading.
+    pub(crate) fn reading(&self, position: u64) -> io::Result<Arc<dyn File>> {
+        let base = self.base_of(position);
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(&base) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&self.path(base), OpenMode::Read)?;
+        if open.len() >= OPEN_MAX {
+            open.pop_first();
+        }
+        open.insert(base, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Makes a segment, all zeros, with room on the disk. Neither the file nor its name is durable on return: the
+    /// flusher sees to both before it calls any of its bytes durable.
+    pub(crate) fn create(&self, base: u64) -> Result<Segment, Error> {
+        let path = self.path(base);
+        let file = self.disk.open(&path, OpenMode::Create).map_err(Error::at("create", &path))?;
+        if let Err(error) = file.allocate(self.segment_bytes) {
+            drop(file);
+            // A short segment would be taken for a torn one at the next start; if this fails too it is, harmlessly.
+            let _ = self.disk.remove(&path);
+            return Err(Error::at("allocate", &path)(error));
+        }
+        Ok(Segment { base, file })
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), Error> {
+        self.disk.sync_dir(&self.dir).map_err(Error::at("sync", &self.dir))
+    }
+
+    /// Cuts the log off at `end`: removes the segments behind, makes the rest of its segment zeros, and both durable,
+    /// so that no stale record can follow a new one. Returns the segment to go on in.
+    pub(crate) fn cut(&self, end: PhysicalOffset) -> Result<Segment, Error> {
+        let base = self.base_of(end.0);
+        let bases = self.bases()?;
+        // From the last one down: a crash in between leaves a log that is cut off at the same place again.
+        for &later in bases.iter().rev().take_while(|&&b| b > base) {
+            let path = self.path(later);
+            self.disk.remove(&path).map_err(Error::at("remove", &path))?;
+        }
+        self.open.lock().clear();
+        let segment = if bases.contains(&base) { self.open(base)? } else { self.create(base)? };
+        let path = self.path(base);
+        segment.file.set_len(end.0 - base).map_err(Error::at("cut", &path))?;
+        segment.file.allocate(self.segment_bytes).map_err(Error::at("allocate", &path))?;
+        segment.file.sync_data().map_err(Error::at("sync", &path))?;
+        self.sync_dir()?;
+        Ok(segment)
+    }
+}
+
+/// Makes the next segment beside the engine.
+pub(crate) struct Maker {
+    segments: Arc<Segments>,
+    /// Held for a move.
+    next: Mutex<Next>,
+    changed: Notify,
+}
+
+enum Next {
+    Wanted { base: u64 },
+    Making,
+    Ready(Segment),
+    Refused { base: u64, detail: String },
+}
+
+/// Why the next segment cannot be had now.
+pub(crate) enum NotReady {
+    Making,
+    Refused { detail: String },
+}
+
+impl Maker {
+    pub(crate) fn new(segments: Arc<Segments>, base: u64) -> Self {
+        Self { segments, next: Mutex::new(Next::Wanted { base }), changed: Notify::new() }
+    }
+
+    /// Whether [`Maker::take`] would succeed. A refusal is told once; then it is tried again.
+    pub(crate) fn check(&self) -> Result<(), NotReady> {
+        let mut next = self.next.lock();
+        match &*next {
+            Next::Ready(_) => Ok(()),
+            Next::Wanted { .. } | Next::Making => Err(NotReady::Making),
+            Next::Refused { base, detail } => {
+                let refused = NotReady::Refused { detail: detail.clone() };
+                *next = Next::Wanted { base: *base };
+                self.changed.notify_waiters();
+                Err(refused)
+            }
+        }
+    }
+
+    /// The next segment; the one after it is made from now on. `None` when it is not ready.
+    pub(crate) fn take(&self) -> Option<Segment> {
+        let mut next = self.next.lock();
+        let Next::Ready(segment) = &*next else { return None };
+        let wanted = Next::Wanted { base: segment.base + self.segments.segment_bytes };
+        let Next::Ready(segment) = std::mem::replace(&mut *next, wanted) else { return None };
+        self.changed.notify_waiters();
+        Some(segment)
+    }
+
+    /// Completes when the next segment is ready or was refused.
+    pub(crate) async fn settled(&self) {
+        self.until(|next| matches!(next, Next::Ready(_) | Next::Refused { .. })).await;
+    }
+
+    /// Makes segments as they are wanted, until the store ends.
+    pub(crate) async fn run(self: Arc<Self>, signal: Arc<Signal>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = signal.draining() => return,
+                () = self.until(|next| matches!(next, Next::Wanted { .. })) => self.make(),
+            }
+        }
+    }
+
+    fn make(&self) {
+        let base = {
+            let mut next = self.next.lock();
+            let Next::Wanted { base } = *next else { return };
+            *next = Next::Making;
+            base
+        };
+        let made = self.segments.create(base);
+        *self.next.lock() = match made {
+            Ok(segment) => Next::Ready(segment),
+            Err(error) => {
+                tracing::warn!(%error, "the next log segment cannot be made");
+                Next::Refused { base, detail: error.to_string() }
+            }
+        };
+        self.changed.notify_waiters();
+    }
+
+    async fn until(&self, is_reached: impl Fn(&Next) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if is_reached(&self.next.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

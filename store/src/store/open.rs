@@ -1,0 +1,301 @@
+//! Opening a store: lock, format, checkpoint, replay, cut, threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use env::clock::BoxFuture;
+use env::{Disk, Env};
+use tokio::sync::mpsc;
+use types::{PhysicalOffset, Timestamp};
+
+use super::Store;
+use crate::checkpoint::publisher::{JOBS_MAX, Publisher};
+use crate::checkpoint::{self, Checkpoint};
+use crate::commit_log::{self, CommitLog, End};
+use crate::files::{self, FormatError, Layout, name_of};
+use crate::flush::{Dirty, Flusher};
+use crate::hot_tail::HotTail;
+use crate::machine::Machine;
+use crate::marks::Marks;
+use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::queue_index::run::Run;
+use crate::queue_index::{Part, QueueIndex};
+use crate::reader::{self, Reader};
+use crate::recovery::{self, Replay, Stop};
+use crate::segments::{Maker, Segments};
+use crate::signal::Signal;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the directory.
+    #[error("{dir} is in use by another process", dir = dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A newer program wrote it.
+    #[error("{dir} has format {found}, this version knows up to {known}: use the newer version", dir = dir.display())]
+    NewerFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// A file that is not what it must be.
+    #[error("{path} is not usable: {problem}", path = path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A segment length that cannot be.
+    #[error("segments of {bytes} bytes are not possible, allowed are {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}")]
+    SegmentBytes {
+        /// The length.
+        bytes: u64,
+    },
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] files::Error),
+}
+
+impl Store {
+    /// Opens or makes the store in `options.dir`: takes its lock, restores `machines` from the newest checkpoint that is
+    /// whole and that the log covers, replays the log from there into them and cuts off what is not a valid record.
+    /// On return everything that was found is durable.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(env: &Env, options: &Options, machines: &mut dyn Machine) -> Result<Self, OpenError> {
+        let disk = Arc::clone(&env.disk);
+        let layout = Layout::create(&*disk, &options.dir)?;
+        let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
+        let segments = Arc::new(open_segments(&disk, &layout, options)?);
+        let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options };
+        let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
+        let active = segments.cut(end.at)?;
+
+        let marks = Marks::new(end.at, options.flush);
+        let (signal, dirty) = (Arc::new(Signal::new()), Arc::new(Dirty::default()));
+        let hot = Arc::new(HotTail::new(options.hot_bytes));
+        let maker = Arc::new(Maker::new(Arc::clone(&segments), active.base + segments.segment_bytes));
+        let (reader, pool) = Reader::new(Arc::clone(&hot), marks.clone(), Arc::clone(&segments));
+        let (jobs, waiting) = mpsc::channel(JOBS_MAX);
+        let flusher = Flusher {
+            marks: marks.clone(),
+            flush: options.flush,
+            dirty: Arc::clone(&dirty),
+            segments: Arc::clone(&segments),
+            clock: Arc::clone(&env.clock),
+            signal: Arc::clone(&signal),
+            named_to: active.base,
+        };
+        let publisher = Publisher {
+            disk: Arc::clone(&disk),
+            layout,
+            marks: marks.clone(),
+            jobs: waiting,
+            signal: Arc::clone(&signal),
+        };
+        let shared = commit_log::Shared {
+            segments: Arc::clone(&segments),
+            maker: Arc::clone(&maker),
+            marks: marks.clone(),
+            dirty,
+            hot,
+        };
+        let log = CommitLog::new(shared, active, end);
+
+        let spawn = |name, work: BoxFuture<()>| {
+            // The directory is locked until the last thread that may write in it has ended.
+            let lock = Arc::clone(&lock);
+            let work = Box::pin(async move {
+                work.await;
+                drop(lock);
+            });
+            env.tasks.spawn_thread(name, work)
+        };
+        let mut threads = vec![
+            spawn("store-flush", Box::pin(flusher.run())),
+            spawn("store-segment", Box::pin(Arc::clone(&maker).run(Arc::clone(&signal)))),
+            spawn("store-checkpoint", Box::pin(publisher.run())),
+        ];
+        let reads = || spawn("store-read", Box::pin(Arc::clone(&pool).run(Arc::clone(&signal))));
+        threads.extend(std::iter::repeat_with(reads).take(reader::THREADS));
+        Ok(Self {
+            log,
+            index,
+            segments,
+            maker,
+            marks,
+            reader,
+            signal,
+            jobs: Some(jobs),
+            pending: None,
+            checkpoint_at,
+            checkpoint_bytes: options.checkpoint_bytes,
+            threads,
+        })
+    }
+}
+
+fn lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn Send + Sync>, OpenError> {
+    let path = layout.lock();
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => OpenError::Locked { dir: layout.root.clone() },
+        _ => files::Error::at("lock", &path)(error).into(),
+    })
+}
+
+/// Finds the log's segments and their length, which a log keeps for ever: positions say segments by it.
+fn open_segments(disk: &Arc<dyn Disk>, layout: &Layout, options: &Options) -> Result<Segments, OpenError> {
+    let format = files::read_format(&**disk, layout).map_err(|error| match error {
+        FormatError::Newer { found } => {
+            OpenError::NewerFormat { dir: layout.root.clone(), found, known: FormatError::KNOWN }
+        }
+        FormatError::Unknown => OpenError::Unusable { path: layout.format(), problem: error.to_string() },
+        FormatError::Io(error) => error.into(),
+    })?;
+    let bases = files::positions(&**disk, &layout.commit_log)?;
+    let first = bases.first().copied().unwrap_or(0);
+    let segment_bytes = match (format, bases.as_slice()) {
+        (Some(bytes), _) => bytes,
+        (None, []) => options.segment_bytes,
+        (None, [first, second, ..]) => second - first,
+        (None, [only]) => file_bytes(&**disk, &layout.commit_log.join(name_of(*only)))?,
+    };
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
+        return Err(OpenError::SegmentBytes { bytes: segment_bytes });
+    }
+    if let Some(base) = bases.iter().find(|base| *base % segment_bytes != 0) {
+        let path = layout.commit_log.join(name_of(*base));
+        let problem = format!("its name is not a multiple of the segment length {segment_bytes}");
+        return Err(OpenError::Unusable { path, problem });
+    }
+    if format.is_none() {
+        files::write_format(&**disk, layout, segment_bytes)?;
+    }
+    Ok(Segments::new(Arc::clone(disk), layout.commit_log.clone(), segment_bytes, first))
+}
+
+fn file_bytes(disk: &dyn Disk, path: &Path) -> Result<u64, files::Error> {
+    let file = disk.open(path, env::disk::OpenMode::Read).map_err(files::Error::at("open", path))?;
+    file.len().map_err(files::Error::at("measure", path))
+}
+
+/// From files to state.
+struct Recovery<'a> {
+    disk: &'a Arc<dyn Disk>,
+    layout: &'a Layout,
+    segments: &'a Segments,
+    options: &'a Options,
+}
+
+struct Recovered {
+    index: QueueIndex,
+    end: End,
+    checkpoint_at: PhysicalOffset,
+}
+
+impl Recovery<'_> {
+    fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
+        let restored = self.restore(machines)?;
+        let (mut index, start, may_begin_late) = match restored {
+            Some((index, end)) => (index, end, false),
+            None => {
+                machines.reset();
+                let first = self.segments.first();
+                let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+                (QueueIndex::new(first), start, first > 0)
+            }
+        };
+        self.remove_unused(&index, start.at)?;
+        let on_segment = |base, end, index: &mut QueueIndex| self.segment_done(base, end, index);
+        let mut replay = Replay { index: &mut index, machines, may_begin_late, on_segment };
+        let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
+        if let Stop::Invalid { at, problem } = stop {
+            tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
+        }
+        let replayed_bytes = end.at.0 - start.at.0;
+        tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
+        Ok(Recovered { index, end, checkpoint_at: start.at })
+    }
+
+    /// The state of the newest checkpoint that can be used.
+    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<(QueueIndex, End)>, OpenError> {
+        for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev() {
+            let path = self.layout.checkpoints.join(name_of(at));
+            let file = files::read(&**self.disk, &path)?;
+            let checkpoint = match checkpoint::parse(&file) {
+                Ok(checkpoint) => checkpoint,
+                Err(problem) => {
+                    tracing::warn!(at, problem, "a checkpoint cannot be used");
+                    continue;
+                }
+            };
+            if !recovery::is_covered(self.segments, checkpoint.end)? {
+                tracing::warn!(at, "a checkpoint is not used: the log does not cover it");
+                continue;
+            }
+            if let Err(error) = machines.restore(checkpoint.snapshot) {
+                tracing::warn!(at, %error, "a checkpoint cannot be used");
+                continue;
+            }
+            let end = checkpoint.end;
+            return Ok(Some((self.index(checkpoint)?, end)));
+        }
+        Ok(None)
+    }
+
+    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log.
+    fn index(&self, checkpoint: Checkpoint<'_>) -> Result<QueueIndex, OpenError> {
+        let mut index = QueueIndex::restore(checkpoint.end.at.0, checkpoint.queues.into_iter());
+        for name in checkpoint.runs {
+            let part = match Run::load(self.disk, &self.layout.queue_index, name) {
+                Ok(run) => Part::Run(Arc::new(run)),
+                Err(problem) => {
+                    tracing::warn!(from = name.from, problem, "an index run is made again from the log");
+                    let block = recovery::rebuild(self.segments, &index, name.from, name.to);
+                    let path = self.layout.queue_index.join(name_of(name.from));
+                    Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?))
+                }
+            };
+            index.push_part(part);
+        }
+        Ok(index)
+    }
+
+    /// Removes checkpoints that were refused and runs that none of the rest names, so that nothing of another life
+    /// of the log is ever taken for this one's.
+    fn remove_unused(&self, index: &QueueIndex, checkpoint_at: PhysicalOffset) -> Result<(), files::Error> {
+        let is_named = |from| index.parts().iter().any(|part| part.from() == from);
+        files::remove_unless(&**self.disk, &self.layout.queue_index, is_named)?;
+        files::remove_unless(&**self.disk, &self.layout.checkpoints, |at| at <= checkpoint_at.0)?;
+        for dir in [&self.layout.queue_index, &self.layout.checkpoints] {
+            self.disk.sync_dir(dir).map_err(files::Error::at("sync", dir))?;
+        }
+        Ok(())
+    }
+
+    /// At a segment's end: its bytes were read but may not be durable yet. Long replays also write their index out, so
+    /// that memory stays bounded.
+    fn segment_done(&self, base: u64, end: End, index: &mut QueueIndex) -> Result<(), files::Error> {
+        let segment = self.segments.open(base)?;
+        segment.file.sync_data().map_err(files::Error::at("sync", &self.segments.path(base)))?;
+        if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
+            return Ok(());
+        }
+        index.seal(end.at.0);
+        for part in index.parts().to_vec() {
+            if let Part::Block(block) = part {
+                let run = Run::write(self.disk, &self.layout.queue_index, &block)?;
+                index.replace_part(Part::Run(Arc::new(run)));
+            }
+        }
+        Ok(())
+    }
+}
