@@ -16,12 +16,35 @@
 //! Source of the semantics: Apache's pop (`PopMessageProcessor`, `AckMessageProcessor`,
 //! `ChangeInvisibleTimeProcessor`, `ConsumerOrderInfoManager`), with leases owned by the broker.
 
+mod apply;
+mod codec;
+pub mod event;
+mod expire;
+mod lease;
+mod lookup;
+mod present;
+mod slot;
+mod snapshot;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::broker::{ClientId, LeaseError, LeaseOwner};
+use types::broker::{ClientId, LeaseOwner};
 use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
+
+pub use apply::ApplyError;
+pub use codec::DecodeError;
+pub use event::PopEvent;
+
+use event::SlotId;
+use lease::Leases;
+use lookup::Slots;
+use slot::Stage;
 
 /// Most unfinished entries of a queue and group. Beyond it nothing new is leased, only what was before.
 /// Source: Apache `popInflightMessageThreshold`.
@@ -186,117 +209,109 @@ pub struct Progress {
     pub in_flight: u64,
 }
 
-/// A change of the machine's state that survives. See `pop/event.rs` for its byte form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PopEvent {
-    /// A client acked.
-    Placeholder,
-}
-
-impl PopEvent {
-    /// Appends the byte form; it ends itself, so events follow each other without a frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        todo!()
-    }
-    /// Takes one event from the front of `input`.
-    pub fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        todo!()
-    }
-}
-
-/// Bytes that are not an event or a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pop state is broken")]
-pub struct DecodeError;
-
-/// An event that does not fit the state.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pop event does not fit")]
-pub struct ApplyError;
-
-/// All leases of a broker.
+/// The leases of all groups on all queues.
+///
+/// What is durable: everything that events changed and a snapshot holds. What is not: which deliveries are held,
+/// how far leases were prolonged, at which queue the next pop begins, what is still to be polled.
 #[derive(Debug, Default)]
-pub struct PopMachine {}
+pub struct PopMachine {
+    slots: Slots,
+    leases: Leases,
+    /// Where something became visible since it was last polled.
+    visible: BTreeSet<SlotId>,
+    /// What was given up since it was last polled; an entry may have ended otherwise since.
+    exhausted: VecDeque<(SlotId, QueueOffset)>,
+    /// Where index entries are read to; kept for its memory only.
+    read_buffer: Vec<QueueEntry>,
+}
 
 impl PopMachine {
+    /// A machine that no group has consumed from yet.
+    #[must_use]
     pub fn new() -> Self {
-        todo!()
-    }
-    /// Replays one event.
-    pub fn apply(&mut self, event: &PopEvent) -> Result<(), ApplyError> {
-        todo!()
-    }
-    /// After replay or restore.
-    pub fn recovered(&mut self, now: Timestamp) {
-        todo!()
-    }
-    pub fn snapshot(&self, out: &mut Vec<u8>) {
-        todo!()
-    }
-    pub fn restore(input: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+        Self::default()
     }
 
-    pub fn pop(&mut self, request: &PopRequest<'_>, view: &impl QueueView, now: Timestamp, events: &mut Vec<PopEvent>, leased: &mut Vec<Leased>) -> PopEnd {
-        todo!()
-    }
-    pub fn ack(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) -> Vec<Result<(), LeaseError>> {
-        todo!()
-    }
-    /// Returns the new handle.
-    pub fn change_invisible(&mut self, owner: &LeaseOwner, handle: &ReceiptHandle, invisible: Duration, now: Timestamp, events: &mut Vec<PopEvent>) -> Result<ReceiptHandle, LeaseError> {
-        todo!()
-    }
-    /// DeliveryReport::written: memory only.
-    pub fn hold(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle]) {
-        todo!()
-    }
-    /// DeliveryReport::lost.
-    pub fn release(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    /// DeliveryReport::unwanted, and records that the SQL filter refuses.
-    pub fn skip(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    /// What a handle names, for a client's dead-letter request: `None` when it is finished or gone already.
-    pub fn find(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Result<Option<Unfinished>, LeaseError> {
-        todo!()
-    }
-    /// The dead-letter copy is in the log (also on replay of that copy): the entry is finished; no event is made. False when it was finished already.
-    pub fn finish(&mut self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset) -> bool {
-        todo!()
-    }
-    pub fn expire(&mut self, now: Timestamp, surroundings: &impl Surroundings, events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    pub fn client_gone(&mut self, client: &str, surroundings: &impl Surroundings, events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    pub fn reset_to(&mut self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset, events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    pub fn forget_group(&mut self, group: &GroupName, events: &mut Vec<PopEvent>) {
-        todo!()
-    }
-    pub fn forget_topic(&mut self, topic: &TopicName, events: &mut Vec<PopEvent>) {
-        todo!()
-    }
+    /// When [`PopMachine::expire`] wants to be called next.
+    #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        todo!()
+        self.leases.first_deadline().map(|(deadline, _)| deadline)
     }
-    /// Gave up after attempts_max deliveries: append the copy, then `finish`.
+
+    /// An entry that was delivered as often as allowed: store its dead-letter copy, then [`PopMachine::finish`] it.
+    /// Each is returned once, and once more after [`PopMachine::recovered`].
     pub fn poll_dead_letter(&mut self) -> Option<Unfinished> {
-        todo!()
+        while let Some((id, offset)) = self.exhausted.pop_front() {
+            let Some(slot) = self.slots.get(id) else { continue };
+            let entry = slot.entries.get(&offset).filter(|entry| entry.stage == Stage::Exhausted);
+            if let Some(entry) = entry {
+                let attempts = u32::from(entry.attempts);
+                return Some(Unfinished { owner: slot.owner.clone(), queue: slot.queue, offset, attempts });
+            }
+        }
+        None
     }
-    /// Something of this queue became visible for this group.
+
+    /// A queue where something became visible for a group, or where it may look further again.
     pub fn poll_visible(&mut self) -> Option<(LeaseOwner, QueueId)> {
-        todo!()
+        while let Some(id) = self.visible.pop_first() {
+            if let Some(slot) = self.slots.get(id) {
+                return Some((slot.owner.clone(), slot.queue));
+            }
+        }
+        None
     }
+
+    /// A group's first unfinished offset on a queue; `None` when it never consumed from it.
+    #[must_use]
     pub fn committed(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {
-        todo!()
+        self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
     }
+
+    /// A group's progress on all queues that it consumed from, by topic and queue.
+    #[must_use]
     pub fn progress(&self, group: &GroupName) -> Vec<Progress> {
-        todo!()
+        let of_slot = |id| {
+            let slot = self.slots.get(id)?;
+            Some(Progress {
+                topic: slot.owner.topic.clone(),
+                queue: slot.queue,
+                committed: slot.committed(),
+                next: slot.next,
+                in_flight: slot.leased as u64,
+            })
+        };
+        let mut progress: Vec<_> = self.slots.of_group(group).into_iter().filter_map(of_slot).collect();
+        progress.sort_by(|a, b| (&a.topic, a.queue).cmp(&(&b.topic, b.queue)));
+        progress
+    }
+
+    /// Sets a group's progress on a queue, begun or not; all its leases there end.
+    pub fn reset_to(&mut self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset, events: &mut Vec<PopEvent>) {
+        let event = match self.slots.find(owner, queue) {
+            Some(slot) => PopEvent::Reset { slot, offset },
+            None => PopEvent::Began { slot: self.slots.next_id(), owner: owner.clone(), queue, start: offset },
+        };
+        self.commit(event, events);
+    }
+
+    /// Drops all that is known of a deleted group.
+    pub fn forget_group(&mut self, group: &GroupName, events: &mut Vec<PopEvent>) {
+        for slot in self.slots.of_group(group) {
+            self.commit(PopEvent::Forgot { slot }, events);
+        }
+    }
+
+    /// Drops all groups' state on a deleted topic.
+    pub fn forget_topic(&mut self, topic: &TopicName, events: &mut Vec<PopEvent>) {
+        for slot in self.slots.of_topic(topic) {
+            self.commit(PopEvent::Forgot { slot }, events);
+        }
+    }
+
+    /// Makes an event and applies it.
+    fn commit(&mut self, event: PopEvent, events: &mut Vec<PopEvent>) {
+        self.apply(&event).expect("an event that was made from this state fits it");
+        events.push(event);
     }
 }
