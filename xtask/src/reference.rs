@@ -27,13 +27,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 /// The Apache release that results are compared with.
-pub const VERSION: &str = "5.5.0";
+pub(crate) const VERSION: &str = "5.5.0";
 /// Where the proxy speaks the RocketMQ 5 gRPC protocol, TLS and plaintext on the same port.
-pub const GRPC_ENDPOINT: &str = "127.0.0.1:28081";
+pub(crate) const GRPC_ENDPOINT: &str = "127.0.0.1:28081";
 /// Where the proxy speaks Remoting to 4.x clients.
-pub const REMOTING_ENDPOINT: &str = "127.0.0.1:28080";
+pub(crate) const REMOTING_ENDPOINT: &str = "127.0.0.1:28080";
 /// The name server, for 4.x clients and for `mqadmin`.
-pub const NAMESRV_ENDPOINT: &str = "127.0.0.1:29876";
+pub(crate) const NAMESRV_ENDPOINT: &str = "127.0.0.1:29876";
 
 const CLUSTER: &str = "DefaultCluster";
 const BROKER: &str = "reference-a";
@@ -48,10 +48,10 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The official SDKs that `sdk-examples` has a program for; the second part of each topic's name.
-pub const SDKS: [&str; 5] = ["python", "go", "node", "java", "rust"];
+pub(crate) const SDKS: [&str; 5] = ["python", "go", "node", "java", "rust"];
 
 /// Feature of an example program (the last part of its topic's name) and the message type its topic must accept.
-pub const FEATURES: [(&str, &str); 7] = [
+pub(crate) const FEATURES: [(&str, &str); 7] = [
     ("normal", "NORMAL"),
     ("fifo", "FIFO"),
     ("delay", "DELAY"),
@@ -131,7 +131,7 @@ impl Process {
 ///
 /// # Errors
 /// `java` or `mvn` is missing, Maven cannot fetch, a process ends or is not ready within three minutes.
-pub fn up() -> Result<()> {
+pub(crate) fn up() -> Result<()> {
     let folder = Folder::find()?;
     folder.fetch_jars()?;
     folder.write_configuration()?;
@@ -154,7 +154,7 @@ pub fn up() -> Result<()> {
 ///
 /// # Errors
 /// A process cannot be signalled or survives even SIGKILL.
-pub fn down() -> Result<()> {
+pub(crate) fn down() -> Result<()> {
     let folder = Folder::find()?;
     for process in PROCESSES.into_iter().rev() {
         if let Some(pid) = folder.running(process) {
@@ -187,7 +187,7 @@ pub fn down() -> Result<()> {
 ///
 /// # Errors
 /// The reference is not up, or `mqadmin` does not report success.
-pub fn create_topics(prefix: &str) -> Result<()> {
+pub(crate) fn create_topics(prefix: &str) -> Result<()> {
     let folder = Folder::find()?;
     ensure!(Process::Broker.is_ready(&folder), "the reference is not up: no broker {BROKER} at {NAMESRV_ENDPOINT}");
     let mut topics = Vec::new();
@@ -222,7 +222,7 @@ fn group(name: &str, is_ordered: bool) -> Value {
 ///
 /// # Errors
 /// A process is missing or not ready, so that scripts can use the exit code.
-pub fn status() -> Result<()> {
+pub(crate) fn status() -> Result<()> {
     let folder = Folder::find()?;
     let mut ready_count = 0;
     for process in PROCESSES {
