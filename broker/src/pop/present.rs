@@ -25,19 +25,19 @@ enum Named<'a> {
 }
 
 impl PopMachine {
-    /// Finishes messages; appends a result for each handle, in order.
+    /// Finishes messages, with a result for each handle, in order.
     pub fn ack(
         &mut self,
         owner: &LeaseOwner,
         handles: &[ReceiptHandle],
         events: &mut Vec<PopEvent>,
-        results: &mut Vec<Result<(), LeaseError>>,
-    ) {
-        results.extend(handles.iter().map(|handle| {
+    ) -> Vec<Result<(), LeaseError>> {
+        let one = |handle: &ReceiptHandle| {
             let (id, _) = self.current(owner, handle)?;
             self.finish_and_record(id, handle.offset, events);
             Ok(())
-        }));
+        };
+        handles.iter().map(one).collect()
     }
 
     /// Makes a message visible again `invisible` from now, at the next [`PopMachine::expire`] when that is zero.
@@ -136,7 +136,7 @@ impl PopMachine {
     }
 
     /// The slot of a handle whose very lease is open: not one that its client changed or popped anew meanwhile.
-    fn leased(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
+    pub(super) fn leased(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
         let Named::Current(id, Entry { stage: Stage::Leased(lease), .. }) = self.named(owner, handle) else {
             return None;
         };

@@ -1,0 +1,132 @@
+//! What tests put around a machine: queues in memory, living clients, a journal.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use types::broker::{ClientId, LeaseOwner};
+use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
+
+use crate::pop::{
+    GroupLimits, Leased, PopEvent, PopMachine, PopQueues, PopRequest, QueueEntry, QueueView, Surroundings,
+};
+
+/// The queues of the one topic.
+#[derive(Default)]
+pub(super) struct Queues {
+    queues: Vec<(u64, Vec<QueueEntry>)>,
+}
+
+impl Queues {
+    pub(super) fn new(count: usize) -> Self {
+        Self { queues: (0..count).map(|_| (0, Vec::new())).collect() }
+    }
+
+    pub(super) fn append(&mut self, queue: QueueId, group_hash: u32, tag_hash: i64) -> QueueOffset {
+        let (_, entries) = &mut self.queues[queue.0 as usize];
+        let offset = QueueOffset(entries.len() as u64);
+        let physical_offset = PhysicalOffset(offset.0 * 100);
+        entries.push(QueueEntry { offset, physical_offset, size: 100, tag_hash, group_hash });
+        offset
+    }
+
+    pub(super) fn trim(&mut self, queue: QueueId, first: u64) {
+        let (min, entries) = &mut self.queues[queue.0 as usize];
+        *min = first.min(entries.len() as u64).max(*min);
+    }
+
+    pub(super) fn entries(&self, queue: QueueId) -> &[QueueEntry] {
+        &self.queues[queue.0 as usize].1
+    }
+}
+
+impl QueueView for Queues {
+    fn range(&self, _: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
+        let (min, entries) = &self.queues[queue.0 as usize];
+        (QueueOffset(*min), QueueOffset(entries.len() as u64))
+    }
+
+    fn read(&self, _: &TopicName, queue: QueueId, from: QueueOffset, max: usize, out: &mut Vec<QueueEntry>) {
+        let (min, entries) = &self.queues[queue.0 as usize];
+        if from.0 >= *min {
+            let rest = usize::try_from(from.0).ok().and_then(|from| entries.get(from..));
+            out.extend(rest.unwrap_or_default().iter().take(max));
+        }
+    }
+}
+
+/// Who lives, and the group's limits.
+pub(super) struct Around {
+    pub(super) alive: BTreeSet<String>,
+    pub(super) limits: GroupLimits,
+}
+
+impl Around {
+    pub(super) fn new(attempts_max: u32, consume_timeout: Duration) -> Self {
+        Self { alive: BTreeSet::new(), limits: GroupLimits { attempts_max, consume_timeout } }
+    }
+}
+
+impl Surroundings for Around {
+    fn is_alive(&self, client: &str) -> bool {
+        self.alive.contains(client)
+    }
+
+    fn limits(&self, _: &GroupName) -> Option<GroupLimits> {
+        Some(self.limits)
+    }
+}
+
+/// What the log holds of the machine: its events, and the dead-letter records.
+#[derive(Clone, Debug)]
+pub(super) enum Logged {
+    Event(PopEvent),
+    DeadLetter(LeaseOwner, QueueId, QueueOffset),
+}
+
+/// A machine made from a log alone, through the events' byte form.
+pub(super) fn replay(log: &[Logged]) -> PopMachine {
+    let mut machine = PopMachine::new();
+    for logged in log {
+        match logged {
+            Logged::Event(event) => {
+                let mut bytes = Vec::new();
+                event.encode(&mut bytes);
+                let mut input = bytes.as_slice();
+                let decoded = PopEvent::decode(&mut input).expect("an encoded event");
+                assert!(input.is_empty() && decoded == *event);
+                machine.apply(&decoded).expect("an event of this log");
+            }
+            Logged::DeadLetter(owner, queue, offset) => assert!(machine.finish(owner, *queue, *offset)),
+        }
+    }
+    machine
+}
+
+pub(super) fn durable(machine: &PopMachine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    machine.snapshot(&mut bytes);
+    bytes
+}
+
+pub(super) fn owner() -> LeaseOwner {
+    LeaseOwner { group: GroupName::new("group").expect("valid"), topic: TopicName::new("topic").expect("valid") }
+}
+
+/// Pops with the most ordinary conditions.
+pub(super) fn pop(machine: &mut PopMachine, view: &Queues, max: u32, events: &mut Vec<PopEvent>) -> Vec<Leased> {
+    let (owner, client): (_, ClientId) = (owner(), "client".into());
+    let request = PopRequest {
+        owner: &owner,
+        queues: PopQueues::One(QueueId(0)),
+        messages_max: max,
+        invisible: Duration::from_secs(60),
+        client: &client,
+        auto_renew: false,
+        filter: &Filter::All,
+        attempt_id: None,
+        is_fifo: false,
+    };
+    let mut leased = Vec::new();
+    machine.pop(&request, view, Timestamp(1_000_000), events, &mut leased);
+    leased
+}
