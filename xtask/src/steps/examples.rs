@@ -1,0 +1,106 @@
+//! The official clients' example programs against a fresh server, their results beside Apache's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::plan::{Context, Done};
+use crate::server::Server;
+use crate::shell::{self, To};
+
+/// Lines of a failed example's log that are shown.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// What an example prints for each feature.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Finding {
+    feature: String,
+    /// `None`: the SDK has no such feature.
+    ok: Option<bool>,
+    detail: String,
+}
+
+/// Every feature of one SDK does what it does against Apache's proxy.
+pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
+    let folder = context.workspace.root.join("sdk-examples").join(sdk);
+    let log = context.workspace.own(&format!("logs/sdk-{sdk}.log"))?;
+    // A log tells of one run.
+    std::fs::write(&log, "")?;
+    if shell::run(Command::new("./setup").current_dir(&folder), To::File(&log)).is_err() {
+        let reason = shell::tail(&log, 1).pop().unwrap_or_default();
+        return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
+    }
+    let server = Server::start(context, sdk)?;
+    let mut example = Command::new("./run");
+    example.args(["all", "--endpoint", &server.grpc().to_string()]).current_dir(&folder);
+    let (printed, has_succeeded) = shell::output(&mut example, &log)?;
+    let verdict = compare(&printed, &context.workspace.root, sdk)
+        .and_then(|()| if has_succeeded { Ok(()) } else { bail!("the example says that it failed") });
+    match verdict {
+        Ok(()) => server.stop().map(|()| Done::Passed),
+        Err(error) => {
+            let lines = shell::tail(&log, LOG_LINES_SHOWN).join("\n");
+            println!("--- end of {}\n{lines}\n--- printed\n{printed}---", log.display());
+            Err(error.context(format!("data kept: {}", server.keep().display())))
+        }
+    }
+}
+
+/// The findings hold, and are those that Apache's proxy gave, where these were recorded.
+fn compare(printed: &str, root: &Path, sdk: &str) -> Result<()> {
+    let ours = parse(printed)?;
+    ensure!(!ours.is_empty(), "the example printed no results");
+    let failed: Vec<&str> =
+        ours.values().filter(|found| found.ok == Some(false)).map(|found| found.feature.as_str()).collect();
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    let recorded = root.join("sdk-examples/reference-results").join(format!("{sdk}.jsonl"));
+    let Ok(text) = std::fs::read_to_string(&recorded) else { return Ok(()) };
+    let theirs = parse(&text).with_context(|| recorded.display().to_string())?;
+    for (feature, apache) in &theirs {
+        match ours.get(feature) {
+            None => bail!("{feature} was not run"),
+            Some(found) if found != apache => {
+                bail!("{feature} differs from Apache: {:?}, there {:?}", found.detail, apache.detail)
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// One finding a line; lines that are no JSON objects are an SDK's own chatter.
+fn parse(text: &str) -> Result<BTreeMap<String, Finding>> {
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines
+        .map(|line| {
+            let found: Finding = serde_json::from_str(line).with_context(|| format!("not a result: {line}"))?;
+            Ok((found.feature.clone(), found))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: &str = r#"{"sdk":"go","feature":"fifo","ok":true,"detail":"in order"}"#;
+
+    #[test]
+    fn chatter_between_results_is_ignored() {
+        let findings = parse(&format!("connecting\n{OK}\n\nbye")).expect("one result");
+        assert_eq!(findings["fifo"].detail, "in order");
+        assert!(parse("{\"feature\":1}").is_err());
+    }
+
+    #[test]
+    fn failures_and_silence_fail() {
+        let nowhere = Path::new("/nonexistent");
+        assert!(compare(OK, nowhere, "go").is_ok());
+        assert!(compare("", nowhere, "go").is_err());
+        assert!(compare(&OK.replace("true", "false"), nowhere, "go").is_err());
+        assert!(compare(&OK.replace("true", "null"), nowhere, "go").is_ok());
+    }
+}
