@@ -227,5 +227,5 @@ impl CommitLog {
 
 /// Apache's rule: a record is placed only where a blank fits behind it.
 fn fits(bytes: u64, left: u64) -> bool {
-    bytes + BLANK_BYTES as u64 <= left
+    bytes.saturating_add(BLANK_BYTES as u64) <= left
 }

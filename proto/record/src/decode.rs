@@ -159,12 +159,16 @@ pub fn peek(input: &[u8]) -> Result<Peek, Error> {
 /// # Errors
 /// As [`peek`]; [`Error::Magic`] for a blank.
 pub fn header(input: &[u8]) -> Result<Header, Error> {
-    match peek(input)? {
-        Peek::Record { .. } => {}
-        Peek::Blank { .. } => return Err(Error::Magic { found: MAGIC_BLANK }),
-        Peek::Nothing => return Err(Error::Magic { found: 0 }),
-    }
+    record_bytes(input)?;
     Input(input).header().ok_or(Error::Short { needed: RECORD_BYTES_MIN, available: input.len() })
+}
+
+fn record_bytes(input: &[u8]) -> Result<usize, Error> {
+    match peek(input)? {
+        Peek::Record { bytes } => Ok(bytes as usize),
+        Peek::Blank { .. } => Err(Error::Magic { found: MAGIC_BLANK }),
+        Peek::Nothing => Err(Error::Magic { found: 0 }),
+    }
 }
 
 /// Decodes the record at the front of `input`; bytes behind it are ignored. The lengths are checked against
@@ -173,10 +177,7 @@ pub fn header(input: &[u8]) -> Result<Header, Error> {
 /// # Errors
 /// [`Error`].
 pub fn decode(input: &[u8]) -> Result<Record<'_>, Error> {
-    let Peek::Record { bytes } = peek(input)? else {
-        return Err(Error::Magic { found: MAGIC_BLANK });
-    };
-    let needed = bytes as usize;
+    let needed = record_bytes(input)?;
     let whole = input.get(..needed).ok_or(Error::Short { needed, available: input.len() })?;
     let mut rest = Input(whole);
     let header = rest.header().ok_or(Error::Length { part: "header" })?;

@@ -1,0 +1,140 @@
+//! A disk that is full or fails: an error to the caller, never a panic, never silence.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use common::{Ledger, check, encoded, names, open, send};
+use env::sim::{self, Operation, World};
+use store::{AppendError, Flush, Store};
+use types::Timestamp;
+
+/// Sends until a record is refused.
+async fn send_until_refused(store: &mut Store, ledger: &mut Ledger) -> AppendError {
+    loop {
+        let record = encoded("orders", 0, &[1; 500]);
+        store.ready(u64::from(record.record_bytes())).await;
+        match store.append(record, Timestamp(1)) {
+            Ok(appended) => common::apply(store, ledger, appended.physical_offset),
+            Err(refused) => return refused,
+        }
+        store.write().expect("writes");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
+    sim::run(1, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        store.ready(u64::MAX).await;
+        world.disk().set_capacity(Some(world.disk().used_bytes()));
+        let refused = send_until_refused(&mut store, &mut ledger).await;
+        assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+        assert!(ledger.lines.len() > 10, "both segments at hand are used");
+        check(&mut store, &ledger).await;
+        // Small records still fit in what is left of the segment.
+        send(&mut store, &mut ledger, "orders", 0, b"small").await;
+
+        world.disk().set_capacity(None);
+        while let Err(refused) = store.append(encoded("orders", 0, &[1; 500]), Timestamp(1)) {
+            assert!(matches!(refused, AppendError::DiskFull { .. } | AppendError::NotReady), "{refused}");
+            store.ready(u64::MAX).await;
+        }
+        let from = ledger.lines.last().map(|line| line.physical_offset).expect("not empty");
+        common::apply(&store, &mut ledger, from.plus(1));
+        store.write().expect("writes");
+        check(&mut store, &ledger).await;
+        store.close(&ledger).await.expect("closes");
+        let (mut store, restored) = open(&world.env(), Flush::Async);
+        assert_eq!(restored.lines, ledger.lines);
+        check(&mut store, &restored).await;
+        store.abandon().await;
+    });
+}
+
+#[test]
+fn a_failed_write_is_final() {
+    sim::run(2, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        send(&mut store, &mut ledger, "orders", 0, b"kept").await;
+        world.disk().fail(Operation::Write, 0, ErrorKind::Other);
+        store.append(encoded("orders", 0, b"lost"), Timestamp(1)).expect("appends");
+        let failed = store.write().expect_err("fails");
+        assert!(failed.detail.starts_with("write of the log"), "{failed}");
+        assert_eq!(store.write(), Err(failed.clone()));
+        let refused = store.append(encoded("orders", 0, b"refused"), Timestamp(1)).expect_err("refused");
+        assert_eq!(refused, AppendError::Failed(failed.clone()));
+        assert_eq!(common::entries(&mut store, "orders", 0, 0, 10).len(), 1, "what is not written is not handed out");
+        assert_eq!(store.close(&ledger).await, Err(failed));
+        world.kill().await;
+        let (mut store, restored) = open(&world.env(), Flush::Async);
+        assert_eq!(restored.lines[0], ledger.lines[0]);
+        check(&mut store, &restored).await;
+        store.abandon().await;
+    });
+}
+
+#[test]
+fn a_failed_sync_is_final_and_wakes_who_waits() {
+    for flush in [Flush::Sync, Flush::Async] {
+        sim::run(3, async |world: World| {
+            let (mut store, mut ledger) = open(&world.env(), flush);
+            let kept = send(&mut store, &mut ledger, "orders", 0, b"kept").await;
+            store.marks().durable(kept.end()).await.expect("durable");
+            world.disk().fail(Operation::Sync, 0, ErrorKind::Other);
+            let lost = send(&mut store, &mut ledger, "orders", 0, b"lost").await;
+            let failed = store.marks().durable(lost.end()).await.expect_err("fails");
+            assert!(failed.detail.starts_with("sync of the log"), "{failed}");
+            assert_eq!(store.marks().durable_to(), kept.end());
+            assert_eq!(store.write(), Err(failed.clone()));
+            assert_eq!(store.close(&ledger).await, Err(failed));
+            world.lose_power().await;
+            let (mut store, restored) = open(&world.env(), flush);
+            assert_eq!(restored.lines[0], ledger.lines[0]);
+            check(&mut store, &restored).await;
+            store.abandon().await;
+        });
+    }
+}
+
+#[test]
+fn a_checkpoint_that_fails_costs_nothing() {
+    sim::run(4, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Sync);
+        for (nth, operation) in [(0, Operation::Rename), (1, Operation::Rename), (0, Operation::SyncDir)] {
+            for _ in 0..20 {
+                let appended = send(&mut store, &mut ledger, "orders", 0, &[1; 300]).await;
+                store.marks().durable(appended.end()).await.expect("durable");
+            }
+            store.ready(u64::MAX).await;
+            world.disk().fail(operation, nth, ErrorKind::Other);
+            store.begin_checkpoint(&ledger);
+            world.env().clock.sleep(Duration::from_secs(1)).await;
+            store.write().expect("writes");
+            check(&mut store, &ledger).await;
+        }
+        store.close(&ledger).await.expect("closes");
+        assert_eq!(names(&world.env(), "queueindex").len(), 3);
+        let (mut store, restored) = open(&world.env(), Flush::Sync);
+        assert_eq!((restored.lines.len(), restored.applied), (60, 0));
+        check(&mut store, &restored).await;
+        store.abandon().await;
+    });
+}
+
+#[test]
+fn an_error_at_start_is_told_with_its_path() {
+    sim::run(5, async |world: World| {
+        let (store, ledger) = open(&world.env(), Flush::Async);
+        store.close(&ledger).await.expect("closes");
+        for operation in [Operation::Open, Operation::Read, Operation::Sync, Operation::Allocate, Operation::SyncDir] {
+            world.disk().fail(operation, 0, ErrorKind::Other);
+            let error = Store::open(&world.env(), &common::options(Flush::Async), &mut Ledger::default()).err();
+            let text = error.map(|error| error.to_string());
+            assert!(text.as_deref().is_some_and(|text| text.contains("/data")), "{operation:?}: {text:?}");
+        }
+        let (store, _) = open(&world.env(), Flush::Async);
+        store.abandon().await;
+    });
+}
