@@ -128,8 +128,14 @@ fn an_error_at_start_is_told_with_its_path() {
     sim::run(5, async |world: World| {
         let (store, ledger) = open(&world.env(), Flush::Async);
         store.close(&ledger).await.expect("closes");
-        for operation in [Operation::Open, Operation::Read, Operation::Sync, Operation::Allocate, Operation::SyncDir] {
-            world.disk().fail(operation, 0, ErrorKind::Other);
+        for (operation, nth) in [
+            (Operation::Open, 2),
+            (Operation::Read, 0),
+            (Operation::Sync, 0),
+            (Operation::Allocate, 0),
+            (Operation::SyncDir, 0),
+        ] {
+            world.disk().fail(operation, nth, ErrorKind::Other);
             let error = Store::open(&world.env(), &common::options(Flush::Async), &mut Ledger::default()).err();
             let text = error.map(|error| error.to_string());
             assert!(text.as_deref().is_some_and(|text| text.contains("/data")), "{operation:?}: {text:?}");

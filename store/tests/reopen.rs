@@ -12,7 +12,7 @@ use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 async fn fill(store: &mut Store, ledger: &mut Ledger, records: usize) {
     for n in 0..records {
         let queue = if n < 10 { 7 } else { (n % 3) as u32 };
-        let body = vec![b'a' + (n % 26) as u8; n % 700];
+        let body = vec![b'a' + (n % 26) as u8; n * 7 % 700];
         send(store, ledger, if n % 2 == 0 { "orders" } else { "bills" }, queue, &body).await;
     }
 }
