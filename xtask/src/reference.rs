@@ -426,9 +426,8 @@ fn broker_conf(store: &Path) -> Result<String> {
          storePathCommitLog={store}/commitlog\nflushDiskType=ASYNC_FLUSH\n\
          # A comparison must not pass because the broker made up a topic of the wrong type.\n\
          autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
-         # Off by default, and SQL filters and recalls fail without them.\n\
-         enablePropertyFilter=true\nrecallMessageEnable=true\n\
-         # The default of 1 s delivers delayed messages up to 1 s early.\ntimerPrecisionMs=100\n\
+         # Off by default: recalls fail with 50001, and SQL filters of 4.x clients are refused.\n\
+         recallMessageEnable=true\nenablePropertyFilter=true\n\
          # The default of 30 s would only make the check-back wait longer.\ntransactionCheckInterval=5000\n\
          # Small files, and no refusal of writes on a disk that others have filled.\n\
          mappedFileSizeCommitLog=268435456\ndiskMaxUsedSpaceRatio=95\n"
