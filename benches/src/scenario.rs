@@ -44,19 +44,6 @@ impl Scenario {
     /// All of them.
     pub(crate) const ALL: [Self; 5] = [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
 
-    /// The metrics whose spread over the no-op runs says whether the machine was quiet enough to judge by.
-    ///
-    /// Tail latencies and memory are not among them: they spread on a quiet machine too, and the median of the paired ratios is
-    /// made for that.
-    pub(crate) fn leading_metrics(self) -> &'static [Metric] {
-        match self {
-            Self::SendSingle | Self::SendBatch => &[Metric::Throughput, Metric::CpuPerMessage],
-            Self::Receive => &[Metric::Throughput],
-            Self::Latency => &[Metric::P50],
-            Self::StartUp => &[],
-        }
-    }
-
     /// One run against a fresh server on a fresh data directory.
     pub(crate) async fn run(self, contender: &Contender<'_>, window: Duration) -> Result<Measurement> {
         let server = Server::start(contender).await?;

@@ -5,7 +5,7 @@ use crate::scenario::Scenario;
 
 /// Pairs of runs that a verdict needs at least.
 pub(crate) const PAIRS_MIN: usize = 5;
-/// The widest spread, (largest − smallest) ÷ median, of the no-op server's leading metric with which runs are judged.
+/// The widest spread, (largest − smallest) ÷ median, of the no-op server's figure with which one of ours is judged.
 pub(crate) const NOOP_SPREAD_MAX: f64 = 0.15;
 /// How often a scenario is run anew because of that spread before it is given up as not judged.
 pub(crate) const ATTEMPTS_MAX: usize = 3;

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::CONNECTIONS;
 use super::caller::{Caller, message};
 use super::gauge::{Gauge, Window, Workers, measure};
 use super::send::{MessageIds, body};
-use super::{CONNECTIONS, IN_FLIGHT};
 use crate::measurement::Measurement;
 use crate::server::Server;
 
 /// Time between two sends: 2,000 a second. Source: issue 3.
 const SEND_EVERY: Duration = Duration::from_micros(500);
+/// Sends without reply, a second's worth, at which the rate is given up.
+const IN_FLIGHT_MAX: u32 = 2_000;
 
 /// Sends one message every [`SEND_EVERY`] for the window, and fails when the server cannot hold that rate.
 ///
@@ -31,7 +33,7 @@ pub(crate) async fn paced(server: &Server, window: Window) -> Result<Measurement
     let pacer = Pacer {
         callers,
         gauge: Arc::clone(&gauge),
-        in_flight: Arc::new(Semaphore::new(CONNECTIONS * IN_FLIGHT)),
+        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize)),
         finished: Arc::default(),
         runtime: Handle::current(),
     };
@@ -68,9 +70,8 @@ impl Pacer {
             due += SEND_EVERY;
             self.release(caller.clone(), ids.next(), body.clone())?;
         }
-        let all = u32::try_from(CONNECTIONS * IN_FLIGHT)?;
         // Every request has a deadline, so this ends.
-        drop(self.runtime.block_on(self.in_flight.acquire_many(all))?);
+        drop(self.runtime.block_on(self.in_flight.acquire_many(IN_FLIGHT_MAX))?);
         let mut finished = self.lock()?;
         match finished.failed.take() {
             Some(error) => Err(error),
