@@ -38,6 +38,8 @@ const (
 	checkBackWithin   = 90 * time.Second // the server asks after 6 to 40 s, depending on its settings
 	redeliveredWithin = 60 * time.Second
 	featureWithin     = 240 * time.Second // for all of a feature: Start waits for ever if the server sends no settings
+	// The SDK's start gives up at the first request that takes longer than 3 s; Java's and Node's try three times.
+	startAttempts = 3
 	// Clocks are read in milliseconds on both sides.
 	earlyTolerance = 100 * time.Millisecond
 )
@@ -151,12 +153,23 @@ func (e example) config(group string) *rmq.Config {
 	return &rmq.Config{Endpoint: e.endpoint, ConsumerGroup: group, Credentials: &credentials.SessionCredentials{}}
 }
 
-func (e example) startProducer(topic string, options ...rmq.ProducerOption) (rmq.Producer, error) {
-	producer, err := rmq.NewProducer(e.config(""), append(options, rmq.WithTopics(topic))...)
-	if err != nil {
-		return nil, err
+// start builds and starts a client, anew for each attempt.
+func start[C interface{ Start() error }](build func() (C, error)) (C, error) {
+	for attempt := 1; ; attempt++ {
+		client, err := build()
+		if err == nil {
+			err = client.Start()
+		}
+		if err == nil || attempt == startAttempts {
+			return client, err
+		}
 	}
-	return producer, producer.Start()
+}
+
+func (e example) startProducer(topic string, options ...rmq.ProducerOption) (rmq.Producer, error) {
+	return start(func() (rmq.Producer, error) {
+		return rmq.NewProducer(e.config(""), append(options, rmq.WithTopics(topic))...)
+	})
 }
 
 // consumer is a simple consumer that hands out this run's messages only.
@@ -165,13 +178,12 @@ type consumer struct {
 }
 
 func (e example) startConsumer(topic, group string, expression *rmq.FilterExpression) (consumer, error) {
-	simple, err := rmq.NewSimpleConsumer(e.config(group),
-		rmq.WithSimpleAwaitDuration(poll),
-		rmq.WithSimpleSubscriptionExpressions(map[string]*rmq.FilterExpression{topic: expression}))
-	if err != nil {
-		return consumer{}, err
-	}
-	return consumer{simple}, simple.Start()
+	simple, err := start(func() (rmq.SimpleConsumer, error) {
+		return rmq.NewSimpleConsumer(e.config(group),
+			rmq.WithSimpleAwaitDuration(poll),
+			rmq.WithSimpleSubscriptionExpressions(map[string]*rmq.FilterExpression{topic: expression}))
+	})
+	return consumer{simple}, err
 }
 
 // startBoth starts what most features need; the function it returns stops both.
@@ -474,14 +486,13 @@ func (e example) push() (string, error) {
 		}
 		return rmq.SUCCESS
 	}}
-	consumer, err := rmq.NewPushConsumer(e.config(topic+"-group"),
-		rmq.WithPushAwaitDuration(poll),
-		rmq.WithPushSubscriptionExpressions(map[string]*rmq.FilterExpression{topic: rmq.SUB_ALL}),
-		rmq.WithPushMessageListener(listener))
+	consumer, err := start(func() (rmq.PushConsumer, error) {
+		return rmq.NewPushConsumer(e.config(topic+"-group"),
+			rmq.WithPushAwaitDuration(poll),
+			rmq.WithPushSubscriptionExpressions(map[string]*rmq.FilterExpression{topic: rmq.SUB_ALL}),
+			rmq.WithPushMessageListener(listener))
+	})
 	if err != nil {
-		return "", err
-	}
-	if err := consumer.Start(); err != nil {
 		return "", err
 	}
 

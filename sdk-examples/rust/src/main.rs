@@ -33,6 +33,8 @@ const DELAY_SECONDS: u64 = 4;
 const CHECK_BACK_WITHIN: Duration = Duration::from_secs(90);
 /// For all of a feature, whatever the SDK waits for.
 const FEATURE_WITHIN: Duration = Duration::from_secs(240);
+/// The SDK's start gives up at the first request that takes longer than 3 s; Java's and Node's try three times.
+const START_ATTEMPTS: usize = 3;
 /// Clocks are read in milliseconds on both sides.
 const EARLY_TOLERANCE: Duration = Duration::from_millis(100);
 
@@ -142,17 +144,24 @@ impl Example {
     async fn producer(&self, topic: &str) -> Result<Producer> {
         let mut option = ProducerOption::default();
         option.set_topics(vec![topic]);
-        let mut producer = Producer::new(option, self.client())?;
-        producer.start().await?;
-        Ok(producer)
+        started(async || {
+            let mut producer = Producer::new(option.clone(), self.client())?;
+            producer.start().await?;
+            Ok(producer)
+        })
+        .await
     }
 
     async fn inbox(&self, topic: &str, group: &str, filter: FilterExpression) -> Result<Inbox> {
         let mut option = SimpleConsumerOption::default();
         option.set_topics(vec![topic]);
         option.set_consumer_group(group);
-        let mut consumer = SimpleConsumer::new(option, self.client())?;
-        consumer.start().await?;
+        let consumer = started(async || {
+            let mut consumer = SimpleConsumer::new(option.clone(), self.client())?;
+            consumer.start().await?;
+            Ok(consumer)
+        })
+        .await?;
         let (topic, run) = (topic.to_owned(), self.run.clone());
         Ok(Inbox { consumer, topic, filter, run, fetched: VecDeque::new() })
     }
@@ -268,8 +277,13 @@ impl Example {
         };
         let mut option = ProducerOption::default();
         option.set_topics(vec![&topic]);
-        let mut producer = Producer::new_transaction_producer(option, self.client(), Box::new(checker))?;
-        producer.start().await?;
+        let producer = started(async || {
+            let checker = Box::new(checker.clone());
+            let mut producer = Producer::new_transaction_producer(option.clone(), self.client(), checker)?;
+            producer.start().await?;
+            Ok(producer)
+        })
+        .await?;
         let mut inbox = self.inbox_of_all(&topic).await?;
         let begin = async |body: &str| -> Result<_> {
             let message = MessageBuilder::transaction_message_builder(&topic, body.into())
@@ -326,6 +340,16 @@ impl Example {
     }
 }
 
+/// Builds and starts a client, anew for each attempt.
+async fn started<C>(start: impl AsyncFn() -> Result<C>) -> Result<C> {
+    for _ in 1..START_ATTEMPTS {
+        if let Ok(client) = start().await {
+            return Ok(client);
+        }
+    }
+    start().await
+}
+
 /// A simple consumer that hands out this run's messages one by one.
 struct Inbox {
     consumer: SimpleConsumer,
@@ -350,8 +374,9 @@ impl Inbox {
             }
             match self.consumer.receive_with(&self.topic, &self.filter, 16, INVISIBLE).await {
                 Ok(messages) => self.fetched.extend(messages),
-                // The call's time ends with the poll's, so that an empty poll may end in either way.
-                Err(error) if format!("{error}").contains("Timeout expired") => {}
+                // The call's time ends with the poll's, so that an empty poll may end in either way: cut off by our
+                // side ("Timeout expired") or by the server's ("stream no longer needed").
+                Err(error) if format!("{error}").contains("status: Cancelled") => {}
                 Err(error) => return Err(error.into()),
             }
         }
