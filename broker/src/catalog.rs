@@ -60,12 +60,12 @@ impl Catalog {
     }
 
     /// All topics, by name.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> {
         self.topics.values()
     }
 
     /// All groups, by name.
-    pub fn groups(&self) -> impl Iterator<Item = &Arc<GroupConfig>> {
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &Arc<GroupConfig>> {
         self.groups.values()
     }
 

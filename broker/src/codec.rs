@@ -7,7 +7,7 @@ use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicNam
 /// Input that ends early or holds what its writer never writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {what}")]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// What was being read.
     pub what: &'static str,
 }

@@ -1,3 +1,28 @@
-//! The broker in process.
+//! The broker in process: `trait Broker` and `trait Admin` over the store.
+//!
+//! [`LocalBroker`] is the handle; behind it one engine thread owns the store and the machines (`engine`). The machines
+//! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`]. See `docs/architecture.md`.
 
+pub mod catalog;
+mod codec;
+mod command;
+mod copy;
+mod counters;
+mod directory;
+mod effect;
+mod engine;
+mod handle;
+pub mod journal;
+mod machines;
+pub mod offset;
+pub mod options;
 pub mod pop;
+mod prepare;
+mod shared;
+pub mod timer;
+pub mod transaction;
+
+pub use counters::Status;
+pub use handle::{LocalBroker, StartError};
+pub use options::Options;
+pub use store::Flush;

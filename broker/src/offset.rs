@@ -103,12 +103,7 @@ impl Committed {
     }
 
     pub(crate) fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            group: input.group()?,
-            topic: input.topic()?,
-            queue: input.queue()?,
-            offset: input.queue_offset()?,
-        })
+        Ok(Self { group: input.group()?, topic: input.topic()?, queue: input.queue()?, offset: input.queue_offset()? })
     }
 }
 

@@ -147,7 +147,12 @@ impl PartialEq for Timer {
     /// Equal in what survives: reservations count as waiting.
     fn eq(&self, other: &Self) -> bool {
         let all = |timer: &Self| {
-            timer.pending.iter().chain(&timer.delivering).map(|(key, waiting)| (*key, *waiting)).collect::<BTreeMap<_, _>>()
+            timer
+                .pending
+                .iter()
+                .chain(&timer.delivering)
+                .map(|(key, waiting)| (*key, *waiting))
+                .collect::<BTreeMap<_, _>>()
         };
         all(self) == all(other)
     }

@@ -160,13 +160,7 @@ impl Transactions {
     }
 
     /// A record of the half topic was stored; its producer is to be asked at `check_at`.
-    pub fn stored(
-        &mut self,
-        position: TransactionPosition,
-        record_bytes: u32,
-        topic: TopicName,
-        check_at: Timestamp,
-    ) {
+    pub fn stored(&mut self, position: TransactionPosition, record_bytes: u32, topic: TopicName, check_at: Timestamp) {
         let TransactionPosition { queue_offset, physical_offset } = position;
         self.halves.insert(physical_offset, Half { queue_offset, record_bytes, topic, times: 0, check_at });
         self.by_queue_offset.insert(queue_offset, physical_offset);

@@ -1,6 +1,6 @@
 //! What a request would change in the catalog, or why it may not.
 
-use types::AdminError;
+use types::admin::AdminError;
 use types::topic::QUEUES_MAX;
 use types::{GroupConfig, GroupName, QueueOffset, TopicConfig, TopicName};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use types::{AdminError, RetryPolicy};
+use types::RetryPolicy;
+use types::admin::AdminError;
 
 use super::*;
 
@@ -88,21 +89,25 @@ fn any_event() -> impl Strategy<Value = Event> {
     let ms = (0u64..1 << 40).prop_map(Duration::from_millis);
     let retry = prop_oneof![
         proptest::collection::vec(ms.clone(), 0..4).prop_map(|next| RetryPolicy::Customized { next }),
-        (ms.clone(), ms.clone(), 1u32..9)
-            .prop_map(|(initial, max, multiplier)| RetryPolicy::Exponential { initial, max, multiplier }),
+        (ms.clone(), ms.clone(), 1u32..9).prop_map(|(initial, max, multiplier)| RetryPolicy::Exponential {
+            initial,
+            max,
+            multiplier
+        }),
     ];
-    let put_group = (name, any::<[bool; 3]>(), any::<u32>(), retry, ms).prop_map(|(name, flags, attempts_max, retry, wait)| {
-        let [is_fifo, is_enabled, is_auto_created] = flags;
-        Event::PutGroup(GroupConfig {
-            name: group(&name),
-            is_fifo,
-            is_enabled,
-            attempts_max,
-            retry,
-            consume_timeout: wait,
-            is_auto_created,
-        })
-    });
+    let put_group =
+        (name, any::<[bool; 3]>(), any::<u32>(), retry, ms).prop_map(|(name, flags, attempts_max, retry, wait)| {
+            let [is_fifo, is_enabled, is_auto_created] = flags;
+            Event::PutGroup(GroupConfig {
+                name: group(&name),
+                is_fifo,
+                is_enabled,
+                attempts_max,
+                retry,
+                consume_timeout: wait,
+                is_auto_created,
+            })
+        });
     let put_topic = (name, 1u32..9, any::<[bool; 3]>(), any::<bool>()).prop_map(|(name, queues, flags, is_fifo)| {
         let [is_readable, is_writable, is_auto_created] = flags;
         let topic_type = if is_fifo { TopicType::Only(MessageType::Fifo) } else { TopicType::Mixed };

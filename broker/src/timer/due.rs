@@ -9,7 +9,8 @@ use types::properties::names;
 use types::{Properties, Timestamp};
 
 /// Apache's `messageDelayLevel`, level 1 first, in seconds.
-const LEVEL_SECONDS: [u64; 18] = [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+const LEVEL_SECONDS: [u64; 18] =
+    [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
 /// The wheel's precision. Source: Apache `timerPrecisionMs`.
 const PRECISION_MS: i64 = 1000;
 

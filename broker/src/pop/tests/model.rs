@@ -19,7 +19,7 @@ use crate::pop::{Leased, PopEvent, PopMachine, PopQueues, PopRequest};
 
 const QUEUES: u32 = 2;
 const CLIENTS: [&str; 2] = ["anna", "bert"];
-const ATTEMPTS_MAX: u32 = 4;
+const ATTEMPTS_MAX: u32 = 2;
 const CONSUME_TIMEOUT_MS: i64 = 300;
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,137 @@
+//! What callers ask of the engine, each with the channel that its answer goes back on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use store::{Appended, QueueEntry, ReadError};
+use tokio::sync::oneshot;
+use types::admin::{AdminError, GroupDescription, TopicDescription};
+use types::broker::{
+    ClientId, DeliveryReport, Durability, EndTransaction, LeaseError, LeaseOwner, LookupError, PopError, PullError,
+    RecallError, SendError, TransactionError,
+};
+use types::{Filter, GroupConfig, GroupName, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig, TopicName};
+
+use crate::offset::Committed;
+use crate::pop::{Leased, PopQueues, Unfinished};
+use crate::prepare::Prepared;
+use crate::timer::Due;
+use crate::transaction::HalfMessage;
+
+/// Where an answer goes. Dropped by the engine without an answer only when it stops.
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// What became of the records of one send, in order.
+pub(crate) type Placed = SmallVec<[Result<Appended, SendError>; 1]>;
+
+/// A request to the engine.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send { records: SmallVec<[Prepared; 1]>, topic: TopicName, reply: Reply<(Placed, Durability)> },
+    Pop(Box<PopCommand>),
+    Report(DeliveryReport),
+    Ack { lease: LeaseOwner, handles: Vec<ReceiptHandle>, reply: Reply<Vec<Result<(), LeaseError>>> },
+    Change(Box<ChangeCommand>),
+    DeadLetter { lease: LeaseOwner, handle: ReceiptHandle, reply: Reply<Result<(), LeaseError>> },
+    EndTransaction(EndCommand),
+    Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
+    Pull(Box<PullCommand>),
+    Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
+    Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
+    CommittedOffset { lease: LeaseOwner, queue: QueueId, reply: Reply<Option<QueueOffset>> },
+    CommitOffset { commit: Committed, reply: Reply<Result<(), LookupError>> },
+    ClientsAlive(Vec<ClientId>),
+    ClientGone(ClientId),
+    FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
+    GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
+    Admin(AdminCommand),
+    Stop,
+}
+
+/// A pop whose topic and group were looked up.
+#[derive(Debug)]
+pub(crate) struct PopCommand {
+    pub(crate) owner: LeaseOwner,
+    pub(crate) queues: PopQueues,
+    pub(crate) messages_max: u32,
+    pub(crate) invisible: Duration,
+    pub(crate) client: ClientId,
+    pub(crate) auto_renew: bool,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) attempt_id: Option<Arc<str>>,
+    pub(crate) is_fifo: bool,
+    /// Until when it waits.
+    pub(crate) until: Timestamp,
+    pub(crate) reply: Reply<Result<Vec<Leased>, PopError>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ChangeCommand {
+    pub(crate) lease: LeaseOwner,
+    pub(crate) handle: ReceiptHandle,
+    pub(crate) invisible: Duration,
+    pub(crate) reply: Reply<Result<ReceiptHandle, LeaseError>>,
+}
+
+/// A request to end a transaction.
+#[derive(Debug)]
+pub(crate) struct EndCommand {
+    pub(crate) request: EndTransaction,
+    pub(crate) reply: Reply<Result<(), TransactionError>>,
+}
+
+/// A pull whose topic and group were looked up.
+#[derive(Debug)]
+pub(crate) struct PullCommand {
+    pub(crate) topic: TopicName,
+    pub(crate) queue: QueueId,
+    pub(crate) offset: QueueOffset,
+    pub(crate) messages_max: u32,
+    pub(crate) until: Timestamp,
+    pub(crate) reply: Reply<Result<PulledEntries, PullError>>,
+}
+
+/// What a pull found in the queue index.
+#[derive(Debug)]
+pub(crate) struct PulledEntries {
+    pub(crate) entries: Vec<QueueEntry>,
+    pub(crate) min: QueueOffset,
+    pub(crate) end: QueueOffset,
+}
+
+/// What operators ask.
+#[derive(Debug)]
+pub(crate) enum AdminCommand {
+    PutTopic { config: TopicConfig, is_update: bool, reply: Reply<Result<(), AdminError>> },
+    DeleteTopic { name: TopicName, reply: Reply<Result<(), AdminError>> },
+    Topics { reply: Reply<Vec<TopicConfig>> },
+    DescribeTopic { name: TopicName, reply: Reply<Result<TopicDescription, AdminError>> },
+    PutGroup { config: GroupConfig, is_update: bool, reply: Reply<Result<(), AdminError>> },
+    DeleteGroup { name: GroupName, reply: Reply<Result<(), AdminError>> },
+    Groups { reply: Reply<Vec<GroupConfig>> },
+    DescribeGroup { name: GroupName, reply: Reply<Result<GroupDescription, AdminError>> },
+}
+
+/// An outcome whose source record is needed.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// A delayed message is delivered.
+    Deliver(Due),
+    /// A half message is committed.
+    Commit { half: HalfMessage, command: EndCommand },
+    /// A half message is put aside.
+    Park(HalfMessage),
+    /// A half message's producer is asked; no outcome, but its record is needed all the same.
+    Check(HalfMessage),
+    /// A message is given up; somebody may wait for it.
+    DeadLetter { message: Unfinished, reply: Option<Reply<Result<(), LeaseError>>> },
+}
+
+/// A source record that was read from the disk.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) outcome: Outcome,
+    pub(crate) record: Result<Bytes, ReadError>,
+}

@@ -1,0 +1,88 @@
+//! What the broker counts: cheap atomics that the engine and the callers write and the metrics read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters that only rise since the start, and levels that go both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages_in: Count,
+    pub(crate) bytes_in: Count,
+    pub(crate) messages_out: Count,
+    pub(crate) bytes_out: Count,
+    pub(crate) acked: Count,
+    pub(crate) dead_lettered: Count,
+    pub(crate) timers_delivered: Count,
+    pub(crate) committed: Count,
+    pub(crate) rolled_back: Count,
+    pub(crate) parked: Count,
+    pub(crate) busy: Count,
+    pub(crate) waiting: Count,
+    pub(crate) timers: Count,
+    pub(crate) halves: Count,
+    pub(crate) topics: Count,
+    pub(crate) groups: Count,
+}
+
+/// One number; others may see it a moment late.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, level: usize) {
+        self.0.store(level as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A broker's state in numbers, as the metrics export it. Counts are since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Messages stored for producers.
+    pub messages_in: u64,
+    /// Bytes of their records.
+    pub bytes_in: u64,
+    /// Messages leased or pulled.
+    pub messages_out: u64,
+    /// Bytes of their records.
+    pub bytes_out: u64,
+    /// Messages acked.
+    pub acked: u64,
+    /// Messages moved to dead-letter topics.
+    pub dead_lettered: u64,
+    /// Delayed messages delivered.
+    pub timers_delivered: u64,
+    /// Transactions committed.
+    pub committed: u64,
+    /// Transactions rolled back.
+    pub rolled_back: u64,
+    /// Transactions put aside, because nobody decided.
+    pub parked: u64,
+    /// Requests refused because too much was waiting.
+    pub busy: u64,
+    /// Receivers that wait for messages now.
+    pub waiting: u64,
+    /// Commands that wait for the engine now.
+    pub queued: u64,
+    /// Messages that wait for their time now.
+    pub timers_pending: u64,
+    /// Half messages that wait for their outcome now.
+    pub halves_pending: u64,
+    /// Topics now.
+    pub topics: u64,
+    /// Consumer groups now.
+    pub groups: u64,
+    /// End of the log in the operating system's hands.
+    pub appended_to: u64,
+    /// End of the log on the disk.
+    pub durable_to: u64,
+    /// Why the store only refuses, if it does.
+    pub failure: Option<String>,
+}

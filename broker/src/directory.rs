@@ -1,0 +1,63 @@
+//! Topics and groups as callers look them up, without visiting the engine.
+//!
+//! The engine writes, everyone reads without a lock. A look-up may be a moment old: what depends on it being exact is decided
+//! by the engine again.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use papaya::HashMap;
+use types::{GroupConfig, GroupName, TopicConfig, TopicName};
+
+use crate::catalog::Catalog;
+
+/// What callers know of topics and groups. Bounded by the catalog, of which it is a copy.
+///
+/// Its maps are never iterated, so a fixed hash is for determinism of the layout only.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    topics: HashMap<TopicName, Arc<TopicConfig>, FixedState>,
+    groups: HashMap<GroupName, Arc<GroupConfig>, FixedState>,
+}
+
+impl Directory {
+    pub(crate) fn new(catalog: &Catalog) -> Self {
+        let directory = Self {
+            topics: HashMap::with_hasher(FixedState::default()),
+            groups: HashMap::with_hasher(FixedState::default()),
+        };
+        for topic in catalog.topics() {
+            directory.publish_topic(catalog, &topic.config.name);
+        }
+        for group in catalog.groups() {
+            directory.publish_group(catalog, &group.name);
+        }
+        directory
+    }
+
+    /// Shows what the catalog says of a topic now.
+    pub(crate) fn publish_topic(&self, catalog: &Catalog, name: &TopicName) {
+        let topics = self.topics.pin();
+        match catalog.topic(name) {
+            Some(topic) => drop(topics.insert(name.clone(), Arc::clone(&topic.config))),
+            None => drop(topics.remove(name)),
+        }
+    }
+
+    /// Shows what the catalog says of a group now.
+    pub(crate) fn publish_group(&self, catalog: &Catalog, name: &GroupName) {
+        let groups = self.groups.pin();
+        match catalog.group(name) {
+            Some(group) => drop(groups.insert(name.clone(), Arc::clone(group))),
+            None => drop(groups.remove(name)),
+        }
+    }
+
+    pub(crate) fn topic(&self, name: &TopicName) -> Option<Arc<TopicConfig>> {
+        self.topics.pin().get(name).cloned()
+    }
+
+    pub(crate) fn group(&self, name: &GroupName) -> Option<Arc<GroupConfig>> {
+        self.groups.pin().get(name).cloned()
+    }
+}

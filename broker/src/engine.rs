@@ -1,0 +1,401 @@
+//! The engine: one loop that owns the store and the machines.
+//!
+//! A round: what is due, the commands that wait, the journal record, one write, the answers, then the receivers, who
+//! see all that was written. Receivers' leases are events of the next round, which follows at once.
+//! The loop never waits for a client, never reads a cold record and never syncs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::Env;
+use store::{Machine as _, Marks, Store};
+use tokio::sync::mpsc;
+use types::broker::{PopError, Unavailable};
+use types::{PhysicalOffset, Timestamp};
+
+use crate::command::{Command, PopCommand};
+use crate::journal::Pending;
+use crate::machines::Machines;
+use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, SLEEP_MAX};
+use crate::pop::PopEvent;
+use crate::shared::Shared;
+
+mod admin;
+pub(crate) mod answer;
+mod append;
+mod arrivals;
+mod check;
+mod clients;
+mod dead_letter;
+mod fetch;
+mod lease;
+mod pull;
+mod queues;
+mod receive;
+mod send;
+mod timer;
+mod transaction;
+mod waiting;
+
+pub(crate) use fetch::{Fetches, fetch_loop};
+
+use answer::Answers;
+use arrivals::Arrivals;
+use clients::Clients;
+use dead_letter::Burials;
+use transaction::EndWaiting;
+use waiting::Waiting;
+
+/// Room for what a round appends beside the records that were sent: events, copies.
+const ROUND_OVERHEAD_BYTES: u64 = 64 * 1024;
+
+/// Everything that the engine thread owns.
+pub(crate) struct Engine {
+    env: Env,
+    options: Options,
+    shared: Arc<Shared>,
+    store: Store,
+    machines: Machines,
+    commands: mpsc::Receiver<Command>,
+    /// Commands of this round; kept for its memory.
+    inbox: Vec<Command>,
+    /// The time of this round.
+    now: Timestamp,
+    /// Events that are not in the log yet.
+    journal: Pending,
+    /// The pop machine's events of one decision; kept for its memory.
+    events: Vec<PopEvent>,
+    answers: Answers,
+    arrivals: Arrivals,
+    /// Pops to be served at the end of the round.
+    pops: Vec<PopCommand>,
+    waiting: Waiting,
+    clients: Clients,
+    fetches: Fetches,
+    /// Requests for transactions whose outcome is just being stored.
+    end_waiting: EndWaiting,
+    /// Messages to give up whose copies could not be stored yet.
+    dead_letters: Vec<crate::pop::Unfinished>,
+    /// Messages whose dead-letter copies are being made.
+    burials: Burials,
+    /// When outcomes are tried again after one could not be stored.
+    outcomes_paused_until: Timestamp,
+    /// When the gathered op records are written.
+    ops_due: Option<Timestamp>,
+    /// The check receiver that is asked next.
+    next_checker: usize,
+    /// Why everything is refused, if it is.
+    failure: Option<Unavailable>,
+    is_stopping: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        env: Env,
+        options: Options,
+        shared: Arc<Shared>,
+        store: Store,
+        machines: Machines,
+        commands: mpsc::Receiver<Command>,
+        fetches: Fetches,
+    ) -> Self {
+        let arrivals = Arrivals::new(options.flush);
+        let mut engine = Self {
+            now: env.clock.now(),
+            env,
+            options,
+            shared,
+            store,
+            machines,
+            commands,
+            inbox: Vec::with_capacity(ROUND_COMMANDS_MAX),
+            journal: Pending::default(),
+            events: Vec::new(),
+            answers: Answers::default(),
+            arrivals,
+            pops: Vec::new(),
+            waiting: Waiting::default(),
+            clients: Clients::default(),
+            fetches,
+            end_waiting: EndWaiting::default(),
+            dead_letters: Vec::new(),
+            burials: Burials::new(),
+            outcomes_paused_until: Timestamp(i64::MIN),
+            ops_due: None,
+            next_checker: 0,
+            failure: None,
+            is_stopping: false,
+        };
+        engine.machines.pop.recovered(engine.now);
+        engine
+    }
+
+    /// Runs until it is told to stop or all handles are gone, as after a kill: then without a last checkpoint.
+    pub(crate) async fn run(mut self) {
+        let is_connected = loop {
+            let is_connected = self.gather().await;
+            self.round().await;
+            if self.is_stopping || !is_connected {
+                break is_connected;
+            }
+        };
+        self.shared.stop();
+        self.refuse_the_rest().await;
+        self.dismiss_waiting(None);
+        if is_connected {
+            self.drain().await;
+            let Self { store, machines, .. } = self;
+            if let Err(error) = store.close(&machines).await {
+                tracing::error!(%error, "the store was not closed cleanly: the next start reads more of the log");
+            }
+        }
+    }
+
+    /// Fills the inbox; waits for a command, a record from the disk, the disk or the next deadline. False when
+    /// nobody can send commands any more.
+    async fn gather(&mut self) -> bool {
+        while self.inbox.len() < ROUND_COMMANDS_MAX
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.inbox.push(command);
+        }
+        self.fetches.take_done();
+        if !self.inbox.is_empty() || self.fetches.has_done() || self.has_work() {
+            return true;
+        }
+        let sleep = self.env.clock.sleep(self.sleep());
+        let next_visible = [self.answers.next_flush(), self.arrivals.next_visible()].into_iter().flatten().min();
+        let flushed = wait_visible(self.shared.marks.clone(), next_visible);
+        tokio::select! {
+            biased;
+            received = self.commands.recv_many(&mut self.inbox, ROUND_COMMANDS_MAX) => received > 0,
+            () = self.fetches.wait() => true,
+            () = flushed => true,
+            () = sleep => true,
+        }
+    }
+
+    /// Whether the next round has something to do already.
+    fn has_work(&self) -> bool {
+        let has_events = !self.journal.is_empty() && self.outcomes_paused_until <= self.now;
+        self.failure.is_none() && (has_events || !self.pops.is_empty())
+    }
+
+    /// How long nothing needs to be done unless somebody asks for it.
+    fn sleep(&self) -> Duration {
+        let now = self.env.clock.now();
+        let outcomes = [
+            self.machines.timer.next_deadline(),
+            self.machines.transactions.next_deadline(),
+            self.ops_due,
+            (!self.dead_letters.is_empty() || !self.journal.is_empty()).then_some(now),
+        ];
+        let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
+        let deadlines = [
+            next_outcome.filter(|_| !self.fetches.is_full()),
+            self.machines.pop.next_deadline(),
+            self.waiting.next_deadline(),
+            self.answers.next_deadline(),
+        ];
+        let next = deadlines.into_iter().flatten().min().filter(|_| self.failure.is_none());
+        next.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX))
+    }
+
+    async fn round(&mut self) {
+        self.store.ready(self.round_bytes()).await;
+        self.now = self.env.clock.now();
+        if self.failure.is_none() {
+            self.poll_machines();
+        }
+        self.complete_fetches();
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for command in inbox.drain(..) {
+            self.handle(command);
+        }
+        self.inbox = inbox;
+        if self.failure.is_none() {
+            self.give_up_messages();
+            self.write_ops();
+        }
+        self.write();
+        self.serve_receivers();
+        self.count();
+    }
+
+    /// What the round will append, roughly.
+    fn round_bytes(&self) -> u64 {
+        let sends = self.inbox.iter().map(|command| match command {
+            Command::Send { records, .. } => {
+                records.iter().map(|prepared| u64::from(prepared.record.record_bytes())).sum()
+            }
+            _ => 0,
+        });
+        sends.sum::<u64>() + ROUND_OVERHEAD_BYTES
+    }
+
+    /// What time has made due.
+    fn poll_machines(&mut self) {
+        self.expire_leases();
+        if self.outcomes_paused_until <= self.now {
+            self.deliver_due();
+            self.check_transactions();
+        }
+    }
+
+    /// One command: decided, staged, its answer put where it waits for the write.
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Send { records, topic, reply } => self.send(records, &topic, reply),
+            Command::Pop(command) => self.pops.push(*command),
+            Command::Report(report) => self.report(&report),
+            Command::Ack { lease, handles, reply } => self.ack(&lease, &handles, reply),
+            Command::Change(command) => self.change(*command),
+            Command::DeadLetter { lease, handle, reply } => self.dead_letter(&lease, &handle, reply),
+            Command::EndTransaction(command) => self.end_transaction(command),
+            Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
+            Command::Pull(command) => self.pull(*command),
+            Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),
+            Command::Entry { topic, queue, offset, reply } => answer::tell(reply, self.entry(&topic, queue, offset)),
+            Command::CommittedOffset { lease, queue, reply } => answer::tell(reply, self.committed(&lease, queue)),
+            Command::CommitOffset { commit, reply } => self.commit_offset(commit, reply),
+            Command::ClientsAlive(clients) => self.clients.alive(clients, self.now),
+            Command::ClientGone(client) => self.client_gone(&client),
+            Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
+            Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
+            Command::Admin(command) => self.administer(command),
+            Command::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// Writes the round and lets its answers go, or fails them.
+    fn write(&mut self) {
+        if let Err(why) = self.flush_journal() {
+            self.pause_outcomes(&why);
+            self.answers.fail_events(&why);
+        }
+        let written = self.store.write();
+        let failed = written.as_ref().err().cloned().or_else(|| self.store.marks().failure());
+        if let Some(failed) = failed {
+            return self.fail(Unavailable::StoreFailed { detail: failed.detail.to_string() });
+        }
+        if let Ok(end) = written {
+            self.settle(end);
+        }
+        if self.journal.is_empty() && self.store.is_checkpoint_due() {
+            self.store.begin_checkpoint(&self.machines);
+        }
+    }
+
+    fn settle(&mut self, end: PhysicalOffset) {
+        match self.options.flush {
+            store::Flush::Async => self.answers.settle_round(),
+            store::Flush::Sync => self.answers.await_flush(end, self.now),
+        }
+        self.answers.flushed(self.store.marks().durable_to(), self.now);
+    }
+
+    /// From now on everything is refused; nobody is left waiting.
+    fn fail(&mut self, why: Unavailable) {
+        if self.failure.is_none() {
+            tracing::error!(%why, "the store failed: the broker refuses everything until it is started anew");
+        }
+        self.answers.fail_all(&why);
+        self.arrivals.clear();
+        self.dismiss_waiting(Some(&PopError::Unavailable(why.clone())));
+        self.end_waiting.fail_all(&why);
+        self.failure = Some(why);
+    }
+
+    /// Why a request that changes something cannot be taken now.
+    fn refusal(&self) -> Option<Unavailable> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        if self.journal.is_full() {
+            return Some(Unavailable::DiskFull { detail: "the journal cannot be written".to_owned() });
+        }
+        let waiting_max = answer::ANSWERS_MAX;
+        self.answers.is_full().then_some(Unavailable::Busy { waiting_max })
+    }
+
+    /// Waits before more outcomes are tried, because the log takes none just now.
+    fn pause_outcomes(&mut self, why: &Unavailable) {
+        if self.outcomes_paused_until <= self.now {
+            tracing::warn!(%why, "outcomes cannot be stored and are tried again");
+        }
+        self.outcomes_paused_until = self.now.plus(crate::options::OUTCOME_RETRY_AFTER);
+    }
+
+    /// Answers what was queued before the stop was known.
+    async fn refuse_the_rest(&mut self) {
+        self.commands.close();
+        self.failure.get_or_insert(Unavailable::Stopping);
+        while let Some(command) = self.commands.recv().await {
+            self.handle(command);
+        }
+        let refusal = self.failure.clone().unwrap_or(Unavailable::Stopping);
+        self.end_waiting.fail_all(&refusal);
+    }
+
+    /// Brings the last events and op records into the log and the last answers to their callers.
+    async fn drain(&mut self) {
+        if !matches!(self.failure, Some(Unavailable::Stopping)) {
+            return;
+        }
+        self.store.ready(self.round_bytes()).await;
+        self.ops_due = Some(self.now);
+        self.write_ops();
+        if let Err(error) = self.flush_journal() {
+            tracing::warn!(%error, "the last events could not be stored");
+        }
+        if let Ok(end) = self.store.write() {
+            let flushed = self.store.marks().durable(end).await.is_ok();
+            self.settle(end);
+            if flushed {
+                self.answers.flushed(end, self.now);
+            }
+        }
+    }
+
+    /// Writes the op records of ended transactions, when enough have been gathered or long enough.
+    fn write_ops(&mut self) {
+        if self.machines.transactions.ops_owed() == 0 {
+            self.ops_due = None;
+            return;
+        }
+        let due = *self.ops_due.get_or_insert(self.now.plus(OP_INTERVAL));
+        if due.max(self.outcomes_paused_until) > self.now {
+            return;
+        }
+        while let Some(body) = self.machines.transactions.op_owed() {
+            if let Err(why) = self.append_op(body, PhysicalOffset(0)) {
+                return self.pause_outcomes(&why);
+            }
+        }
+        self.ops_due = None;
+    }
+
+    /// Applies what was appended from `from` on, as replay would.
+    fn apply_from(&mut self, from: PhysicalOffset) {
+        for record in self.store.staged_from(from) {
+            self.machines.apply(&record);
+        }
+    }
+
+    fn count(&self) {
+        let counters = &self.shared.counters;
+        counters.waiting.set(self.waiting.len());
+        counters.timers.set(self.machines.timer.len());
+        counters.halves.set(self.machines.transactions.len());
+        counters.topics.set(self.machines.catalog.topics().len());
+        counters.groups.set(self.machines.catalog.groups().len());
+    }
+}
+
+/// Completes when what may be handed out reaches `offset`, or never will; without an offset never.
+async fn wait_visible(marks: Marks, offset: Option<PhysicalOffset>) {
+    match offset {
+        Some(offset) => drop(marks.visible(offset).await),
+        None => std::future::pending().await,
+    }
+}

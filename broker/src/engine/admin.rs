@@ -1,0 +1,163 @@
+//! Topics and groups: made, changed, deleted, described.
+
+use std::sync::Arc;
+
+use types::admin::{AdminError, GroupDescription, GroupProgress, TopicDescription};
+use types::broker::LookupError;
+use types::{GroupConfig, GroupName, QueueId, QueueOffset, TopicConfig, TopicName};
+
+use super::Engine;
+use super::answer::{Answer, tell};
+use crate::catalog::{self, Auto};
+use crate::command::{AdminCommand, Reply};
+use crate::journal::Event;
+
+impl Engine {
+    fn auto(&self) -> Auto {
+        Auto {
+            topics: self.options.auto_create_topics,
+            groups: self.options.auto_create_groups,
+            queues: self.options.default_queues,
+        }
+    }
+
+    /// A topic that the directory did not have is asked for.
+    pub(super) fn first_use(&mut self, name: &TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>>) {
+        if let Some(why) = self.refusal() {
+            return tell(reply, Err(why.into()));
+        }
+        if self.machines.catalog.topic(name).is_none()
+            && let Some(event) = self.machines.catalog.decide_first_use(name, self.auto())
+        {
+            self.change_catalog(event);
+        }
+        match self.machines.catalog.find_topic(name) {
+            Ok(topic) => {
+                let topic = Arc::clone(&topic.config);
+                self.answers.push(Answer::TopicMade { reply, topic });
+            }
+            Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    /// A group that the directory did not have is asked for.
+    pub(super) fn group_first_use(&mut self, name: &GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>>) {
+        if let Some(why) = self.refusal() {
+            return tell(reply, Err(why.into()));
+        }
+        if self.machines.catalog.group(name).is_none()
+            && let Some(event) = self.machines.catalog.decide_group_first_use(name, self.auto())
+        {
+            self.change_catalog(event);
+        }
+        match self.machines.catalog.find_group(name) {
+            Ok(group) => {
+                let group = Arc::clone(group);
+                self.answers.push(Answer::GroupMade { reply, group });
+            }
+            Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    pub(super) fn administer(&mut self, command: AdminCommand) {
+        match command {
+            AdminCommand::PutTopic { config, is_update, reply } => {
+                let decided = self.machines.catalog.decide_put_topic(config, is_update);
+                self.change_by(decided, reply);
+            }
+            AdminCommand::DeleteTopic { name, reply } => {
+                let ends = self.queue_ends(&name);
+                let decided = self.machines.catalog.decide_delete_topic(&name, ends);
+                self.change_by(decided, reply);
+            }
+            AdminCommand::PutGroup { config, is_update, reply } => {
+                let decided = self.machines.catalog.decide_put_group(config, is_update);
+                self.change_by(decided, reply);
+            }
+            AdminCommand::DeleteGroup { name, reply } => {
+                let decided = self.machines.catalog.decide_delete_group(&name);
+                self.change_by(decided, reply);
+            }
+            AdminCommand::Topics { reply } => {
+                tell(reply, self.machines.catalog.topics().map(|topic| (*topic.config).clone()).collect());
+            }
+            AdminCommand::Groups { reply } => {
+                tell(reply, self.machines.catalog.groups().map(|group| (**group).clone()).collect());
+            }
+            AdminCommand::DescribeTopic { name, reply } => tell(reply, self.describe_topic(&name)),
+            AdminCommand::DescribeGroup { name, reply } => tell(reply, self.describe_group(&name)),
+        }
+    }
+
+    fn change_by(&mut self, decided: Result<catalog::Event, AdminError>, reply: Reply<Result<(), AdminError>>) {
+        if let Some(why) = self.refusal() {
+            return tell(reply, Err(LookupError::Unavailable(why).into()));
+        }
+        match decided {
+            Ok(event) => {
+                self.change_catalog(event);
+                self.answers.push(Answer::Administered { reply });
+            }
+            Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    /// Journals and applies a change, lets go what belonged to what is deleted, and shows it to everyone.
+    fn change_catalog(&mut self, event: catalog::Event) {
+        match &event {
+            catalog::Event::DeleteTopic { name, .. } => self.machines.pop.forget_topic(name, &mut self.events),
+            catalog::Event::DeleteGroup { name } => self.machines.pop.forget_group(name, &mut self.events),
+            catalog::Event::PutTopic(_) | catalog::Event::PutGroup(_) => {}
+        }
+        self.commit_pop_events();
+        let event = Event::Catalog(event);
+        self.commit_event(&event);
+        let Event::Catalog(event) = event else { return };
+        let (directory, catalog) = (&self.shared.directory, &self.machines.catalog);
+        match &event {
+            catalog::Event::PutTopic(config) => directory.publish_topic(catalog, &config.name),
+            catalog::Event::DeleteTopic { name, .. } => directory.publish_topic(catalog, name),
+            catalog::Event::PutGroup(config) => directory.publish_group(catalog, &config.name),
+            catalog::Event::DeleteGroup { name } => directory.publish_group(catalog, name),
+        }
+    }
+
+    /// Where each queue of a topic ends, so that a later topic of its name begins there.
+    fn queue_ends(&self, name: &TopicName) -> Vec<QueueOffset> {
+        let Some(topic) = self.machines.catalog.topic(name) else { return Vec::new() };
+        let queues = topic.config.read_queues.max(topic.config.write_queues);
+        let end = |queue| self.store.queue_range(name.as_str(), QueueId(queue)).map(|range| range.next);
+        (0..queues).map(|queue| end(queue).unwrap_or_default()).collect()
+    }
+
+    fn describe_topic(&self, name: &TopicName) -> Result<TopicDescription, AdminError> {
+        let topic = self.machines.catalog.find_topic(name)?;
+        let queues = topic.config.read_queues.max(topic.config.write_queues);
+        Ok(TopicDescription {
+            config: (*topic.config).clone(),
+            queues: (0..queues).map(|queue| self.range(name, QueueId(queue))).collect(),
+            used: topic.used.iter().collect(),
+        })
+    }
+
+    fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError> {
+        let config = (**self.machines.catalog.find_group(name)?).clone();
+        let popped = self.machines.pop.progress(name);
+        let is_popped =
+            |topic: &TopicName, queue| popped.iter().any(|slot| slot.topic == *topic && slot.queue == queue);
+        let pulled = self.machines.offsets.of_group(name).filter(|(topic, queue, _)| !is_popped(topic, *queue));
+        let progress_of = |topic: &TopicName, queue, committed, in_flight| GroupProgress {
+            topic: topic.clone(),
+            queue,
+            committed,
+            end: self.range(topic, queue).1,
+            in_flight,
+        };
+        let mut progress: Vec<_> =
+            pulled.map(|(topic, queue, committed)| progress_of(topic, queue, committed, 0)).collect();
+        let slots = popped.iter();
+        progress.extend(slots.map(|slot| progress_of(&slot.topic, slot.queue, slot.committed, slot.in_flight)));
+        progress.sort_by(|a, b| (&a.topic, a.queue).cmp(&(&b.topic, b.queue)));
+        Ok(GroupDescription { config, progress })
+    }
+}

@@ -1,0 +1,231 @@
+//! Answers on their way: to the write of their round, and with sync flush on to the disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use types::admin::AdminError;
+use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
+use types::{GroupConfig, PhysicalOffset, ReceiptHandle, Timestamp, TopicConfig};
+
+use crate::command::{Placed, Reply};
+use crate::options::FLUSH_TIMEOUT;
+
+/// Answers that may wait for the disk; beyond it the engine refuses more requests that change something.
+pub(crate) const ANSWERS_MAX: usize = 65_536;
+
+/// An answer that is true once what it speaks of is written, or on the disk.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Sent { reply: Reply<(Placed, Durability)>, placed: Placed },
+    Acked { reply: Reply<Vec<Result<(), LeaseError>>>, results: Vec<Result<(), LeaseError>> },
+    Changed { reply: Reply<Result<ReceiptHandle, LeaseError>>, handle: ReceiptHandle },
+    DeadLettered { reply: Reply<Result<(), LeaseError>> },
+    Ended { reply: Reply<Result<(), TransactionError>> },
+    Recalled { reply: Reply<Result<(), RecallError>> },
+    OffsetCommitted { reply: Reply<Result<(), LookupError>> },
+    TopicMade { reply: Reply<Result<Arc<TopicConfig>, LookupError>>, topic: Arc<TopicConfig> },
+    GroupMade { reply: Reply<Result<Arc<GroupConfig>, LookupError>>, group: Arc<GroupConfig> },
+    Administered { reply: Reply<Result<(), AdminError>> },
+}
+
+/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by [`FLUSH_TIMEOUT`].
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Of this round.
+    round: Vec<Answer>,
+    /// Of earlier rounds, oldest first; their positions and deadlines rise.
+    unflushed: VecDeque<Unflushed>,
+    unflushed_answers: usize,
+}
+
+#[derive(Debug)]
+struct Unflushed {
+    to: PhysicalOffset,
+    deadline: Timestamp,
+    answers: Vec<Answer>,
+}
+
+impl Answers {
+    pub(crate) fn push(&mut self, answer: Answer) {
+        self.round.push(answer);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.unflushed_answers + self.round.len() >= ANSWERS_MAX
+    }
+
+    /// The round is written and that is enough.
+    pub(crate) fn settle_round(&mut self) {
+        for answer in self.round.drain(..) {
+            answer.settle(Durability::Written);
+        }
+    }
+
+    /// The round is written; its answers wait until the disk has the log up to `to`.
+    pub(crate) fn await_flush(&mut self, to: PhysicalOffset, now: Timestamp) {
+        if self.round.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.round);
+        self.unflushed_answers += answers.len();
+        self.unflushed.push_back(Unflushed { to, deadline: now.plus(FLUSH_TIMEOUT), answers });
+    }
+
+    /// The events of this round are not in the log: only what was appended as records is true.
+    pub(crate) fn fail_events(&mut self, why: &Unavailable) {
+        let (sent, events): (Vec<_>, Vec<_>) =
+            self.round.drain(..).partition(|answer| matches!(answer, Answer::Sent { .. }));
+        self.round = sent;
+        for answer in events {
+            answer.fail(why);
+        }
+    }
+
+    /// The disk has the log up to `durable_to`, and it is `now`.
+    pub(crate) fn flushed(&mut self, durable_to: PhysicalOffset, now: Timestamp) {
+        while let Some(first) = self.unflushed.front() {
+            let is_flushed = first.to <= durable_to;
+            if !is_flushed && first.deadline > now {
+                return;
+            }
+            let Some(first) = self.unflushed.pop_front() else { return };
+            self.unflushed_answers -= first.answers.len();
+            let durability = if is_flushed { Durability::Flushed } else { Durability::FlushTimedOut };
+            for answer in first.answers {
+                answer.settle(durability);
+            }
+        }
+    }
+
+    /// The store failed: nothing that waits will come true.
+    pub(crate) fn fail_all(&mut self, why: &Unavailable) {
+        let unflushed = self.unflushed.drain(..).flat_map(|unflushed| unflushed.answers);
+        for answer in unflushed.chain(self.round.drain(..)) {
+            answer.fail(why);
+        }
+        self.unflushed_answers = 0;
+    }
+
+    /// The position that the oldest answer waits for.
+    pub(crate) fn next_flush(&self) -> Option<PhysicalOffset> {
+        self.unflushed.front().map(|first| first.to)
+    }
+
+    /// When the oldest answer has waited long enough.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.unflushed.front().map(|first| first.deadline)
+    }
+}
+
+/// Tells a caller; one that is gone does not matter.
+pub(crate) fn tell<T>(reply: Reply<T>, value: T) {
+    drop(reply.send(value));
+}
+
+/// What callers are told whose answer did not reach the disk in time.
+fn timed_out() -> Unavailable {
+    Unavailable::TimedOut { waited_ms: u64::try_from(FLUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX) }
+}
+
+impl Answer {
+    /// Says that it is so. Only senders can be told of a disk that did not confirm in time; the others try again.
+    fn settle(self, durability: Durability) {
+        if durability == Durability::FlushTimedOut && !matches!(self, Self::Sent { .. }) {
+            return self.fail(&timed_out());
+        }
+        match self {
+            Self::Sent { reply, placed } => tell(reply, (placed, durability)),
+            Self::Acked { reply, results } => tell(reply, results),
+            Self::Changed { reply, handle } => tell(reply, Ok(handle)),
+            Self::DeadLettered { reply } => tell(reply, Ok(())),
+            Self::Ended { reply } => tell(reply, Ok(())),
+            Self::Recalled { reply } => tell(reply, Ok(())),
+            Self::OffsetCommitted { reply } => tell(reply, Ok(())),
+            Self::TopicMade { reply, topic } => tell(reply, Ok(topic)),
+            Self::GroupMade { reply, group } => tell(reply, Ok(group)),
+            Self::Administered { reply } => tell(reply, Ok(())),
+        }
+    }
+
+    fn fail(self, why: &Unavailable) {
+        let lookup = || LookupError::Unavailable(why.clone());
+        match self {
+            Self::Sent { reply, mut placed } => {
+                for result in placed.iter_mut().filter(|result| result.is_ok()) {
+                    *result = Err(SendError::Unavailable(why.clone()));
+                }
+                tell(reply, (placed, Durability::Written));
+            }
+            Self::Acked { reply, mut results } => {
+                for result in results.iter_mut().filter(|result| result.is_ok()) {
+                    *result = Err(why.clone().into());
+                }
+                tell(reply, results);
+            }
+            Self::Changed { reply, .. } => tell(reply, Err(why.clone().into())),
+            Self::DeadLettered { reply } => tell(reply, Err(why.clone().into())),
+            Self::Ended { reply } => tell(reply, Err(why.clone().into())),
+            Self::Recalled { reply } => tell(reply, Err(why.clone().into())),
+            Self::OffsetCommitted { reply } => tell(reply, Err(lookup())),
+            Self::TopicMade { reply, .. } => tell(reply, Err(lookup())),
+            Self::GroupMade { reply, .. } => tell(reply, Err(lookup())),
+            Self::Administered { reply } => tell(reply, Err(lookup().into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const AT: fn(u64) -> PhysicalOffset = PhysicalOffset;
+
+    fn ended(answers: &mut Answers) -> oneshot::Receiver<Result<(), TransactionError>> {
+        let (reply, answer) = oneshot::channel();
+        answers.push(Answer::Ended { reply });
+        answer
+    }
+
+    #[test]
+    fn answers_wait_for_their_position_in_order() {
+        let mut answers = Answers::default();
+        let mut first = ended(&mut answers);
+        answers.await_flush(AT(10), Timestamp(0));
+        let mut second = ended(&mut answers);
+        answers.await_flush(AT(20), Timestamp(1));
+        assert_eq!(answers.next_flush(), Some(AT(10)));
+        answers.flushed(AT(10), Timestamp(2));
+        assert_eq!(first.try_recv(), Ok(Ok(())));
+        assert!(second.try_recv().is_err());
+        answers.flushed(AT(25), Timestamp(2));
+        assert_eq!(second.try_recv(), Ok(Ok(())));
+        assert_eq!(answers.next_flush(), None);
+    }
+
+    #[test]
+    fn a_slow_disk_is_told_in_time() {
+        let mut answers = Answers::default();
+        let mut other = ended(&mut answers);
+        let (reply, mut sent) = oneshot::channel();
+        answers.push(Answer::Sent { reply, placed: Placed::new() });
+        answers.await_flush(AT(10), Timestamp(0));
+        answers.flushed(AT(0), Timestamp(4_999));
+        assert!(sent.try_recv().is_err());
+        answers.flushed(AT(0), Timestamp(5_000));
+        assert_eq!(sent.try_recv().map(|(_, durability)| durability), Ok(Durability::FlushTimedOut));
+        assert_eq!(other.try_recv(), Ok(Err(Unavailable::TimedOut { waited_ms: 5_000 }.into())));
+    }
+
+    #[test]
+    fn a_failed_store_leaves_nobody_waiting() {
+        let mut answers = Answers::default();
+        let mut unflushed = ended(&mut answers);
+        answers.await_flush(AT(10), Timestamp(0));
+        let mut of_round = ended(&mut answers);
+        answers.fail_all(&Unavailable::Stopping);
+        assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));
+        assert_eq!(of_round.try_recv(), Ok(Err(Unavailable::Stopping.into())));
+    }
+}

@@ -1,0 +1,134 @@
+//! Messages that are given up: moved to their group's dead-letter topic.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use types::broker::{LeaseError, LeaseOwner, SendError, Unavailable};
+use types::{QueueId, QueueOffset, ReceiptHandle, TopicName};
+
+use super::Engine;
+use super::answer::{Answer, tell};
+use super::fetch::Unread;
+use crate::catalog::Auto;
+use crate::command::{Outcome, Reply};
+use crate::copy;
+use crate::journal::Event;
+use crate::pop::Unfinished;
+
+/// Messages whose copies are being made, so that none is made twice. Bounded by the fetches under way.
+pub(super) type Burials = BTreeSet<(TopicName, TopicName, QueueId, QueueOffset)>;
+
+impl Engine {
+    /// Moves what was delivered too often.
+    pub(super) fn give_up_messages(&mut self) {
+        while let Some(message) = self.machines.pop.poll_dead_letter() {
+            self.dead_letters.push(message);
+        }
+        if self.outcomes_paused_until > self.now {
+            return;
+        }
+        for message in std::mem::take(&mut self.dead_letters) {
+            self.give_up(message, None);
+        }
+    }
+
+    /// A client gives a message up. One that is finished or gone is fine.
+    pub(super) fn dead_letter(
+        &mut self,
+        lease: &LeaseOwner,
+        handle: &ReceiptHandle,
+        reply: Reply<Result<(), LeaseError>>,
+    ) {
+        if let Some(why) = self.refusal() {
+            return tell(reply, Err(why.into()));
+        }
+        match self.machines.pop.find(lease, handle) {
+            Ok(Some(message)) => self.give_up(message, Some(reply)),
+            Ok(None) => self.answers.push(Answer::DeadLettered { reply }),
+            Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    fn give_up(&mut self, message: Unfinished, reply: Option<Reply<Result<(), LeaseError>>>) {
+        if self.fetches.is_full() {
+            return self.bury(message, reply, Err(Unread::Now(busy())));
+        }
+        let Some(entry) = self.entry(&message.owner.topic, message.queue, message.offset) else {
+            // The log no longer has it: there is nothing to keep.
+            self.machines.pop.finish(&message.owner, message.queue, message.offset);
+            return self.answer_dead_letter(reply);
+        };
+        if !self.burials.insert(key(&message)) {
+            return tell_unless_retried(reply, &busy());
+        }
+        self.make_dead_letter_topic(&TopicName::dead_letter(&message.owner.group));
+        self.fetch(Outcome::DeadLetter { message, reply }, entry.physical_offset, entry.record_bytes);
+    }
+
+    fn make_dead_letter_topic(&mut self, topic: &TopicName) {
+        if self.machines.catalog.topic(topic).is_some() {
+            return;
+        }
+        let always = Auto { topics: true, groups: false, queues: 1 };
+        if let Some(event) = self.machines.catalog.decide_first_use(topic, always) {
+            self.commit_event(&Event::Catalog(event));
+            self.shared.directory.publish_topic(&self.machines.catalog, topic);
+        }
+    }
+
+    /// Appends the copy; applying it finishes the message.
+    pub(super) fn bury(
+        &mut self,
+        message: Unfinished,
+        reply: Option<Reply<Result<(), LeaseError>>>,
+        record: Result<Bytes, Unread>,
+    ) {
+        self.burials.remove(&key(&message));
+        match self.append_dead_letter(&message, record) {
+            Ok(()) => {
+                self.shared.counters.dead_lettered.add(1);
+                self.answer_dead_letter(reply);
+            }
+            Err(why) => {
+                if reply.is_none() {
+                    self.dead_letters.push(message);
+                    self.pause_outcomes(&why);
+                }
+                tell_unless_retried(reply, &why);
+            }
+        }
+    }
+
+    fn append_dead_letter(&mut self, message: &Unfinished, record: Result<Bytes, Unread>) -> Result<(), Unavailable> {
+        let record = record.map_err(Unread::unavailable)?;
+        let copy = copy::dead_letter(&record, &message.owner, message.queue, message.offset)
+            .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
+        match self.append_outcome(&copy) {
+            Ok(_) => Ok(()),
+            Err(SendError::Unavailable(why)) => Err(why),
+            Err(error) => Err(Unavailable::StoreFailed { detail: error.to_string() }),
+        }
+    }
+
+    fn answer_dead_letter(&mut self, reply: Option<Reply<Result<(), LeaseError>>>) {
+        if let Some(reply) = reply {
+            self.answers.push(Answer::DeadLettered { reply });
+        }
+    }
+}
+
+fn key(message: &Unfinished) -> (TopicName, TopicName, QueueId, QueueOffset) {
+    let owner = &message.owner;
+    (TopicName::dead_letter(&owner.group), owner.topic.clone(), message.queue, message.offset)
+}
+
+fn busy() -> Unavailable {
+    Unavailable::Busy { waiting_max: crate::options::FETCHES_MAX }
+}
+
+/// A client tries again; what the broker gives up itself it tries again itself.
+fn tell_unless_retried(reply: Option<Reply<Result<(), LeaseError>>>, why: &Unavailable) {
+    if let Some(reply) = reply {
+        tell(reply, Err(why.clone().into()));
+    }
+}

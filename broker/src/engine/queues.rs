@@ -1,0 +1,101 @@
+//! The queues as the pop machine sees them, and what else it needs to know.
+
+use std::cell::RefCell;
+
+use store::Store;
+use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicName};
+
+use super::Engine;
+use super::arrivals::Arrivals;
+use super::clients::Clients;
+use crate::catalog::Catalog;
+use crate::pop::{GroupLimits, QueueEntry, QueueView, Surroundings};
+
+/// The store's queues, as far as they may be handed out and belong to the topic that is there now.
+pub(super) struct Queues<'a> {
+    store: RefCell<&'a mut Store>,
+    catalog: &'a Catalog,
+    arrivals: &'a Arrivals,
+    buffer: RefCell<Vec<store::QueueEntry>>,
+}
+
+impl<'a> Queues<'a> {
+    pub(super) fn new(store: &'a mut Store, catalog: &'a Catalog, arrivals: &'a Arrivals) -> Self {
+        Self { store: RefCell::new(store), catalog, arrivals, buffer: RefCell::new(Vec::new()) }
+    }
+}
+
+/// First offset and end of what may be handed out of a queue.
+pub(super) fn range(
+    store: &Store,
+    catalog: &Catalog,
+    arrivals: &Arrivals,
+    topic: &TopicName,
+    queue: QueueId,
+) -> (QueueOffset, QueueOffset) {
+    let floor = catalog.floor(topic, queue);
+    let Some(range) = store.queue_range(topic.as_str(), queue) else { return (floor, floor) };
+    let min = range.min.max(floor);
+    (min, arrivals.visible_end(topic, queue, range.next).max(min))
+}
+
+impl QueueView for Queues<'_> {
+    fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
+        range(&self.store.borrow(), self.catalog, self.arrivals, topic, queue)
+    }
+
+    fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>) {
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.clear();
+        if let Err(error) = self.store.borrow_mut().entries(topic.as_str(), queue, from, max, &mut buffer) {
+            tracing::error!(%error, %topic, %queue, "a queue cannot be read");
+            return;
+        }
+        entries.extend(buffer.iter().map(|entry| QueueEntry {
+            offset: entry.queue_offset,
+            physical_offset: entry.physical_offset,
+            size: entry.record_bytes,
+            tag_hash: entry.tag_hash.into(),
+            group_hash: entry.group_hash.map_or(0, std::num::NonZeroU32::get),
+        }));
+    }
+}
+
+/// Who lives, and what groups allow.
+pub(super) struct Around<'a> {
+    pub(super) clients: &'a Clients,
+    pub(super) catalog: &'a Catalog,
+    pub(super) now: Timestamp,
+}
+
+impl Surroundings for Around<'_> {
+    fn is_alive(&self, client: &str) -> bool {
+        self.clients.is_alive(client, self.now)
+    }
+
+    fn limits(&self, group: &GroupName) -> Option<GroupLimits> {
+        let config = self.catalog.group(group)?;
+        Some(GroupLimits { attempts_max: config.attempts_max, consume_timeout: config.consume_timeout })
+    }
+}
+
+impl Engine {
+    /// First offset and end of what may be handed out of a queue.
+    pub(super) fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
+        range(&self.store, &self.machines.catalog, &self.arrivals, topic, queue)
+    }
+
+    /// One entry of a queue, if it is there.
+    pub(super) fn entry(
+        &mut self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Option<store::QueueEntry> {
+        let mut entries = Vec::new();
+        if let Err(error) = self.store.entries(topic.as_str(), queue, offset, 1, &mut entries) {
+            tracing::error!(%error, %topic, %queue, "a queue cannot be read");
+        }
+        entries.pop()
+    }
+}

@@ -1,0 +1,130 @@
+//! Transactions: outcomes as producers decide them, and parking of those that nobody decides.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use types::PhysicalOffset;
+use types::broker::{SendError, TransactionError, Unavailable};
+
+use super::Engine;
+use super::answer::{Answer, tell};
+use super::fetch::Unread;
+use crate::command::{EndCommand, Outcome};
+use crate::copy::{self, Copy};
+use crate::options::END_WAITING_MAX;
+use crate::timer::Timer;
+use crate::transaction::{End, HalfMessage, op_body};
+
+/// Requests for transactions whose outcome is just being stored, at most [`END_WAITING_MAX`] each.
+#[derive(Debug, Default)]
+pub(super) struct EndWaiting(BTreeMap<PhysicalOffset, Vec<EndCommand>>);
+
+impl EndWaiting {
+    fn push(&mut self, command: EndCommand) {
+        let waiting = self.0.entry(command.request.position.physical_offset).or_default();
+        if waiting.len() < END_WAITING_MAX {
+            waiting.push(command);
+        } else {
+            tell(command.reply, Err(Unavailable::Busy { waiting_max: END_WAITING_MAX }.into()));
+        }
+    }
+
+    fn take(&mut self, offset: PhysicalOffset) -> Vec<EndCommand> {
+        self.0.remove(&offset).unwrap_or_default()
+    }
+
+    pub(super) fn fail_all(&mut self, why: &Unavailable) {
+        for command in std::mem::take(&mut self.0).into_values().flatten() {
+            tell(command.reply, Err(why.clone().into()));
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn end_transaction(&mut self, command: EndCommand) {
+        if let Some(why) = self.refusal() {
+            return tell(command.reply, Err(why.into()));
+        }
+        let request = &command.request;
+        match self.machines.transactions.end(&request.topic, request.position, request.resolution) {
+            Err(error) => tell(command.reply, Err(error)),
+            Ok(End::Nothing) => self.answers.push(Answer::Ended { reply: command.reply }),
+            Ok(End::Later) => self.end_waiting.push(command),
+            Ok(End::RollBack(half)) => self.roll_back(&half, command),
+            Ok(End::Commit(half)) => {
+                let (offset, record_bytes) = (half.position.physical_offset, half.record_bytes);
+                self.fetch(Outcome::Commit { half, command }, offset, record_bytes);
+            }
+        }
+    }
+
+    /// The op record is the outcome.
+    fn roll_back(&mut self, half: &HalfMessage, command: EndCommand) {
+        let position = half.position;
+        match self.append_op(op_body(position.queue_offset), position.physical_offset) {
+            Ok(()) => {
+                self.shared.counters.rolled_back.add(1);
+                self.answers.push(Answer::Ended { reply: command.reply });
+            }
+            Err(why) => tell(command.reply, Err(why.into())),
+        }
+    }
+
+    /// Appends the committed copy; then those that asked meanwhile are answered by what has become of it.
+    pub(super) fn commit(&mut self, half: &HalfMessage, command: EndCommand, record: Result<Bytes, Unread>) {
+        let offset = half.position.physical_offset;
+        match self.append_committed(record) {
+            Ok(()) => {
+                self.shared.counters.committed.add(1);
+                self.answers.push(Answer::Ended { reply: command.reply });
+            }
+            Err(error) => {
+                self.machines.transactions.release(offset);
+                tell(command.reply, Err(error));
+            }
+        }
+        for command in self.end_waiting.take(offset) {
+            self.end_transaction(command);
+        }
+    }
+
+    fn append_committed(&mut self, record: Result<Bytes, Unread>) -> Result<(), TransactionError> {
+        let record = record.map_err(Unread::unavailable)?;
+        let copy = copy::committed(&record, self.now)
+            .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
+        if copy.due.is_some() && self.machines.timer.is_full() {
+            return Err(Unavailable::Busy { waiting_max: Timer::PENDING_MAX }.into());
+        }
+        self.append_or_say_why(&copy)
+    }
+
+    fn append_or_say_why(&mut self, copy: &Copy) -> Result<(), TransactionError> {
+        match self.append_outcome(copy) {
+            Ok(_) => Ok(()),
+            Err(SendError::Unavailable(why)) => Err(why.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a half message aside. One that cannot be read or stored is tried again at its next check.
+    pub(super) fn park(&mut self, half: &HalfMessage, record: Result<Bytes, Unread>) {
+        let parked = record
+            .map_err(|unread| unread.unavailable().into())
+            .and_then(|record| {
+                copy::parked(&record)
+                    .map_err(|error| TransactionError::from(Unavailable::StoreFailed { detail: error.to_string() }))
+            })
+            .and_then(|copy| self.append_or_say_why(&copy));
+        let offset = half.position.physical_offset;
+        match parked {
+            Ok(()) => self.shared.counters.parked.add(1),
+            Err(error) => {
+                tracing::warn!(%error, %offset, "a half message cannot be put aside and is tried again");
+                self.machines.transactions.release(offset);
+            }
+        }
+        for command in self.end_waiting.take(offset) {
+            self.end_transaction(command);
+        }
+    }
+}

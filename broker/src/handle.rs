@@ -1,0 +1,248 @@
+//! The broker as its callers see it: a cheap handle that prepares requests in the caller's task, sends them to the engine and
+//! awaits the answer.
+//!
+//! One file an operation below; here the handle itself, its start and stop.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use env::Env;
+use env::clock::BoxFuture;
+use store::{OpenError, Store};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use types::broker::{
+    ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped,
+    Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError, Unavailable,
+};
+use types::topic::QUEUES_MAX;
+use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
+
+use crate::command::Command;
+use crate::counters::Status;
+use crate::directory::Directory;
+use crate::engine::{Engine, Fetches, fetch_loop};
+use crate::machines::Machines;
+use crate::options::{COMMANDS_MAX, Options};
+use crate::prepare::Limits;
+use crate::shared::Shared;
+
+mod admin;
+mod lease;
+mod pull;
+mod read;
+mod receive;
+mod send;
+mod transaction;
+
+/// A broker in this process. Clones are handles to the same broker; when the last one is dropped without
+/// [`LocalBroker::stop`], it ends as if it had been killed.
+#[derive(Clone)]
+pub struct LocalBroker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// Bounded by [`COMMANDS_MAX`]; never awaited where a caller can be told that the broker is busy.
+    commands: mpsc::Sender<Command>,
+    /// Complete when the threads have ended; empty once someone has waited for them.
+    threads: Mutex<Vec<BoxFuture<()>>>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Receipt handles separate their fields by blanks.
+    #[error("broker name {name:?} is empty or holds a blank")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Topics have at least one queue and at most 1024.
+    #[error("{queues} default queues, allowed are 1 to {QUEUES_MAX}")]
+    DefaultQueues {
+        /// The number.
+        queues: u32,
+    },
+}
+
+impl LocalBroker {
+    /// Opens the store, brings the machines to its end and starts the threads. Blocks while it reads.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(env: Env, options: Options) -> Result<Self, StartError> {
+        if options.name.is_empty() || options.name.contains(char::is_whitespace) {
+            return Err(StartError::Name { name: options.name });
+        }
+        if !(1..=QUEUES_MAX).contains(&options.default_queues) {
+            return Err(StartError::DefaultQueues { queues: options.default_queues });
+        }
+        let mut machines = Machines::new(options.transaction);
+        let store = Store::open(&env, &options.store(), &mut machines)?;
+        let limits = Limits {
+            body_bytes_max: options.body_bytes_max,
+            delay_max: options.delay_max,
+            store_host: options.store_host,
+        };
+        let directory = Directory::new(&machines.catalog);
+        let (reader, marks) = (store.reader(), store.marks().clone());
+        let shared = Shared::new(options.name.clone(), limits, &env, directory, reader.clone(), marks);
+        let shared = Arc::new(shared);
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (fetches, jobs, report) = Fetches::new();
+        let engine = Engine::new(env.clone(), options, Arc::clone(&shared), store, machines, received, fetches);
+        let threads = vec![
+            env.tasks.spawn_thread("gantry-engine", Box::pin(engine.run())),
+            env.tasks.spawn_thread("gantry-fetch", Box::pin(fetch_loop(reader, jobs, report))),
+        ];
+        Ok(Self { inner: Arc::new(Inner { shared, commands, threads: Mutex::new(threads) }) })
+    }
+
+    /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to
+    /// the disk with a checkpoint. Later calls, on any handle, are answered [`Unavailable::Stopping`].
+    pub async fn stop(&self) {
+        // An engine that is gone already has closed the channel.
+        drop(self.inner.commands.send(Command::Stop).await);
+        let mut threads = self.inner.threads.lock().await;
+        for thread in threads.drain(..) {
+            thread.await;
+        }
+    }
+
+    /// The broker's state in numbers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let commands = &self.inner.commands;
+        self.inner.shared.status(commands.max_capacity() - commands.capacity())
+    }
+
+    /// Hands a command to the engine, which may be busy or gone.
+    fn submit(&self, command: Command) -> Result<(), (Unavailable, Command)> {
+        self.inner.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(command) => {
+                self.inner.shared.counters.busy.add(1);
+                (Unavailable::Busy { waiting_max: COMMANDS_MAX }, command)
+            }
+            mpsc::error::TrySendError::Closed(command) => (Unavailable::Stopping, command),
+        })
+    }
+
+    /// Asks the engine and awaits its answer. An engine that goes without an answer is stopping.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(command(reply)).map_err(|(why, _)| why)?;
+        answer.await.map_err(|_| Unavailable::Stopping)
+    }
+
+    async fn find_topic(&self, name: &TopicName) -> Result<Arc<TopicConfig>, LookupError> {
+        if let Some(topic) = self.inner.shared.directory.topic(name) {
+            return Ok(topic);
+        }
+        let topic = name.clone();
+        self.ask(|reply| Command::FirstUse { topic, reply }).await?
+    }
+
+    async fn find_group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
+        if let Some(group) = self.inner.shared.directory.group(name) {
+            return Ok(group);
+        }
+        let group = name.clone();
+        self.ask(|reply| Command::GroupFirstUse { group, reply }).await?
+    }
+}
+
+#[async_trait]
+impl Broker for LocalBroker {
+    fn name(&self) -> &str {
+        &self.inner.shared.name
+    }
+
+    async fn topic(&self, name: &TopicName) -> Result<Arc<TopicConfig>, LookupError> {
+        self.find_topic(name).await
+    }
+
+    async fn group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
+        self.find_group(name).await
+    }
+
+    async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>> {
+        self.send_messages(queue, messages).await
+    }
+
+    async fn pop(&self, request: Pop) -> Result<Popped, PopError> {
+        self.pop_messages(request).await
+    }
+
+    async fn report_delivery(&self, report: DeliveryReport) {
+        // Nobody could act on an error: leases of an engine that is gone end by time.
+        drop(self.inner.commands.send(Command::Report(report)).await);
+    }
+
+    async fn ack(&self, lease: LeaseOwner, handles: Vec<ReceiptHandle>) -> Vec<Result<(), LeaseError>> {
+        self.ack_messages(lease, handles).await
+    }
+
+    async fn change_invisible(
+        &self,
+        lease: LeaseOwner,
+        handle: ReceiptHandle,
+        invisible: std::time::Duration,
+    ) -> Result<ReceiptHandle, LeaseError> {
+        self.change_lease(lease, handle, invisible).await
+    }
+
+    async fn dead_letter(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {
+        self.forward(lease, handle).await
+    }
+
+    async fn end_transaction(&self, request: EndTransaction) -> Result<(), TransactionError> {
+        self.end(request).await
+    }
+
+    async fn recall(&self, topic: TopicName, handle: String) -> Result<String, RecallError> {
+        self.recall_message(&topic, &handle).await
+    }
+
+    async fn pull(&self, request: Pull) -> Result<Pulled, PullError> {
+        self.pull_messages(request).await
+    }
+
+    async fn queue_offset(&self, topic: &TopicName, queue: QueueId, at: OffsetAt) -> Result<QueueOffset, LookupError> {
+        self.find_offset(topic, queue, at).await
+    }
+
+    async fn committed_offset(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+    ) -> Result<Option<QueueOffset>, LookupError> {
+        self.find_committed(group, topic, queue).await
+    }
+
+    async fn commit_offset(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), LookupError> {
+        self.commit(group, topic, queue, offset).await
+    }
+
+    async fn clients_alive(&self, clients: Vec<ClientId>) {
+        drop(self.inner.commands.send(Command::ClientsAlive(clients)).await);
+    }
+
+    async fn client_gone(&self, client: ClientId) {
+        drop(self.inner.commands.send(Command::ClientGone(client)).await);
+    }
+
+    fn transaction_checks(&self) -> mpsc::Receiver<TransactionCheck> {
+        self.inner.shared.add_checker()
+    }
+}

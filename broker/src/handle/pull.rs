@@ -1,0 +1,169 @@
+//! Pulling: records of one queue, leased to nobody, and the offsets that go with them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::QueueEntry;
+use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError, Pulled};
+use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+
+use super::LocalBroker;
+use super::read::{is_wanted, read_all, unavailable};
+use crate::command::{Command, PullCommand, PulledEntries};
+use crate::offset::Committed;
+use crate::options::WAIT_MAX;
+
+/// Most messages of one pull. Source: Apache `maxTransferCountOnMessageInMemory` is smaller, clients ask for 32.
+const MESSAGES_MAX: u32 = 1024;
+/// Most entries that a pull whose filter wants none of them looks at before it answers.
+const SCAN_ENTRIES_MAX: u64 = 4096;
+
+impl LocalBroker {
+    pub(super) async fn pull_messages(&self, request: Pull) -> Result<Pulled, PullError> {
+        self.check_pull(&request).await?;
+        let until = self.inner.shared.clock.now().plus(request.wait.min(WAIT_MAX));
+        let mut offset = request.offset;
+        loop {
+            let PulledEntries { entries, min, end } = self.entries(&request, offset, until).await?;
+            let (records, next_offset) = self.wanted_records(&request, &entries, offset).await?;
+            let is_done = !records.is_empty() || entries.is_empty();
+            let has_looked_enough = next_offset.0 - request.offset.0 >= SCAN_ENTRIES_MAX;
+            if is_done || has_looked_enough || self.inner.shared.clock.now() >= until {
+                return Ok(Pulled { records, next_offset, min_offset: min, max_offset: end });
+            }
+            offset = next_offset;
+        }
+    }
+
+    async fn check_pull(&self, request: &Pull) -> Result<(), PopError> {
+        let topic = self.find_topic(&request.topic).await?;
+        if !topic.is_readable {
+            return Err(PopError::NotReadable { topic: request.topic.clone() });
+        }
+        check_queue(&topic, request.queue)?;
+        let group = self.find_group(&request.group).await?;
+        if !group.is_enabled {
+            return Err(PopError::GroupDisabled { group: request.group.clone() });
+        }
+        Ok(())
+    }
+
+    async fn entries(&self, request: &Pull, offset: QueueOffset, until: Timestamp) -> Result<PulledEntries, PullError> {
+        let (topic, queue) = (request.topic.clone(), request.queue);
+        let messages_max = request.messages_max.clamp(1, MESSAGES_MAX);
+        let pull = |reply| Command::Pull(Box::new(PullCommand { topic, queue, offset, messages_max, until, reply }));
+        self.ask(pull).await.map_err(PopError::from)?
+    }
+
+    /// The records that the filter wants, and where to go on.
+    async fn wanted_records(
+        &self,
+        request: &Pull,
+        entries: &[QueueEntry],
+        offset: QueueOffset,
+    ) -> Result<(Vec<Bytes>, QueueOffset), PopError> {
+        let hashed: Vec<_> =
+            entries.iter().filter(|entry| request.filter.wants_tag_hash(entry.tag_hash.into())).collect();
+        let places = hashed.iter().map(|entry| (entry.physical_offset, entry.record_bytes));
+        let mut records = Vec::with_capacity(hashed.len());
+        for record in read_all(&self.inner.shared.reader, places).await {
+            let record = record.map_err(|error| unavailable(&error))?;
+            if is_wanted(&request.filter, &record) {
+                records.push(record);
+            }
+        }
+        Ok((records, entries.last().map_or(offset, |last| last.queue_offset.next())))
+    }
+
+    pub(super) async fn find_offset(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        at: OffsetAt,
+    ) -> Result<QueueOffset, LookupError> {
+        check_queue(&*self.find_topic(topic).await?, queue)?;
+        let name = topic.clone();
+        let (min, end) = self.ask(|reply| Command::Range { topic: name, queue, reply }).await?;
+        match at {
+            OffsetAt::Beginning => Ok(min),
+            OffsetAt::End => Ok(end),
+            OffsetAt::Time(time) => self.first_stored_at(topic, queue, (min, end), time).await,
+        }
+    }
+
+    /// Halves the range until the first message stored at or after `time` is found; store times never go back.
+    async fn first_stored_at(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        (mut low, mut high): (QueueOffset, QueueOffset),
+        time: Timestamp,
+    ) -> Result<QueueOffset, LookupError> {
+        while low < high {
+            let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
+            if self.stored_at(topic, queue, middle).await?.is_none_or(|stored_at| stored_at < time) {
+                low = middle.next();
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    async fn stored_at(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<Option<Timestamp>, LookupError> {
+        let topic = topic.clone();
+        let Some(entry) = self.ask(|reply| Command::Entry { topic, queue, offset, reply }).await? else {
+            return Ok(None);
+        };
+        let read = self.inner.shared.reader.read(entry.physical_offset, entry.record_bytes).await;
+        let record = read.map_err(|error| unavailable(&error))?;
+        Ok(record::header(&record).ok().map(|header| header.stored_at))
+    }
+
+    pub(super) async fn find_committed(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+    ) -> Result<Option<QueueOffset>, LookupError> {
+        let lease = self.check_owner(group, topic, queue).await?;
+        Ok(self.ask(|reply| Command::CommittedOffset { lease, queue, reply }).await?)
+    }
+
+    pub(super) async fn commit(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), LookupError> {
+        let LeaseOwner { group, topic } = self.check_owner(group, topic, queue).await?;
+        let commit = Committed { group, topic, queue, offset };
+        self.ask(|reply| Command::CommitOffset { commit, reply }).await?
+    }
+
+    async fn check_owner(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+    ) -> Result<LeaseOwner, LookupError> {
+        let config: Arc<TopicConfig> = self.find_topic(topic).await?;
+        check_queue(&config, queue)?;
+        self.find_group(group).await?;
+        Ok(LeaseOwner { group: group.clone(), topic: topic.clone() })
+    }
+}
+
+fn check_queue(topic: &TopicConfig, queue: QueueId) -> Result<(), LookupError> {
+    let queues = topic.read_queues;
+    if queue.0 < queues {
+        return Ok(());
+    }
+    Err(LookupError::QueueNotFound { topic: topic.name.clone(), queue, queues })
+}

@@ -1,0 +1,90 @@
+//! Sending: records are made here, in the caller's task, so that the engine only places them.
+
+use smallvec::SmallVec;
+use store::Appended;
+use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
+use types::{Message, QueueId, TopicName};
+
+use super::LocalBroker;
+use crate::command::Command;
+use crate::options::COMMANDS_MAX;
+use crate::prepare::{self, Prepared, Receipt};
+
+impl LocalBroker {
+    pub(super) async fn send_messages(
+        &self,
+        queue: QueueId,
+        messages: Vec<Message>,
+    ) -> Vec<Result<SendReceipt, SendError>> {
+        let Some(topic) = messages.first().map(|message| message.topic.clone()) else { return Vec::new() };
+        let count = messages.len();
+        if let Err(error) = self.check_target(&topic, queue).await {
+            return vec![Err(error); count];
+        }
+        // What cannot be stored is answered here; the records of the rest go on together.
+        let mut receipts = Vec::with_capacity(count);
+        let mut records = SmallVec::new();
+        for message in messages {
+            receipts.push(self.prepare(message, queue, &topic).map(|(prepared, receipt)| {
+                records.push(prepared);
+                receipt
+            }));
+        }
+        let (placed, durability) = match self.append(records, topic).await {
+            Ok(appended) => appended,
+            Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
+        };
+        let mut placed = placed.into_iter();
+        let mut next = || placed.next().unwrap_or(Err(Unavailable::Stopping.into()));
+        receipts.into_iter().map(|receipt| Ok(answer(queue, receipt?, next()?, durability))).collect()
+    }
+
+    async fn check_target(&self, topic: &TopicName, queue: QueueId) -> Result<(), SendError> {
+        match self.find_topic(topic).await {
+            Ok(config) => prepare::check_target(&config, queue),
+            Err(LookupError::Unavailable(why)) => Err(why.into()),
+            Err(_) => Err(SendError::TopicNotFound { topic: topic.clone() }),
+        }
+    }
+
+    fn prepare(&self, message: Message, queue: QueueId, topic: &TopicName) -> Result<(Prepared, Receipt), SendError> {
+        if message.topic != *topic {
+            return Err(SendError::Unsupported { what: "a send to several topics at once" });
+        }
+        let shared = &self.inner.shared;
+        let unique_key = || prepare::unique_key(&*shared.random);
+        prepare::prepare(message, queue, shared.clock.now(), &shared.limits, &shared.name, unique_key)
+    }
+
+    async fn append(
+        &self,
+        records: SmallVec<[Prepared; 1]>,
+        topic: TopicName,
+    ) -> Result<(crate::command::Placed, Durability), Unavailable> {
+        if records.is_empty() {
+            return Ok((SmallVec::new(), Durability::Written));
+        }
+        let shared = &self.inner.shared;
+        let bytes = records.iter().map(|prepared| prepared.record.record_bytes() as usize).sum();
+        if !shared.reserve_bytes(bytes) {
+            shared.counters.busy.add(1);
+            return Err(Unavailable::Busy { waiting_max: COMMANDS_MAX });
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        if let Err((why, _)) = self.submit(Command::Send { records, topic, reply }) {
+            shared.release_bytes(bytes);
+            return Err(why);
+        }
+        answer.await.map_err(|_| Unavailable::Stopping)
+    }
+}
+
+fn answer(queue: QueueId, receipt: Receipt, appended: Appended, durability: Durability) -> SendReceipt {
+    let Appended { queue_offset, physical_offset, .. } = appended;
+    let (transaction, recall_handle) = match receipt {
+        Receipt::Plain => (None, None),
+        Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),
+        Receipt::Recall(handle) => (None, Some(handle)),
+    };
+    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability }
+}

@@ -1,0 +1,157 @@
+//! All machines behind the store's one front: what a record changes, and the snapshot of everything.
+//!
+//! | part of a snapshot | bytes | notes                                      |
+//! |--------------------|-------|--------------------------------------------|
+//! | version            | 1     | [`VERSION`]                                |
+//! | five machines      | …     | catalog, offsets, timer, transactions, pop |
+
+use record::Record;
+use store::{Machine, RestoreError};
+use types::broker::{LeaseOwner, TransactionPosition};
+use types::{MessageType, PhysicalOffset, TopicName};
+
+use crate::catalog::{self, Catalog};
+use crate::codec::{Input, Malformed};
+use crate::effect::Effect;
+use crate::journal::{self, Event};
+use crate::offset::Offsets;
+use crate::pop::PopMachine;
+use crate::timer::Timer;
+use crate::transaction::{Outcome, Schedule, Transactions};
+
+/// The snapshot's form.
+const VERSION: u8 = 1;
+
+/// The broker's state: a function of the log.
+#[derive(Debug)]
+pub(crate) struct Machines {
+    pub(crate) catalog: Catalog,
+    pub(crate) offsets: Offsets,
+    pub(crate) timer: Timer,
+    pub(crate) transactions: Transactions,
+    pub(crate) pop: PopMachine,
+    pub(crate) schedule: Schedule,
+}
+
+impl Machines {
+    pub(crate) fn new(schedule: Schedule) -> Self {
+        Self {
+            catalog: Catalog::default(),
+            offsets: Offsets::default(),
+            timer: Timer::default(),
+            transactions: Transactions::default(),
+            pop: PopMachine::new(),
+            schedule,
+        }
+    }
+
+    /// Takes a journal event, at replay. The pop machine has applied its live events when it made them.
+    pub(crate) fn apply_event(&mut self, event: &Event) {
+        match event {
+            Event::Catalog(event) => self.apply_catalog(event),
+            Event::Pop(event) => {
+                if let Err(error) = self.pop.apply(event) {
+                    tracing::error!(%error, ?event, "a lease event does not fit and is left out");
+                }
+            }
+            Event::Offset(commit) => self.offsets.apply(commit),
+            Event::Checked(checked) => self.transactions.checked(*checked),
+            Event::Recalled { due, offset } => drop(self.timer.finished(*due, *offset)),
+        }
+    }
+
+    /// What goes with a topic or group is dropped; its leases have events of their own.
+    fn apply_catalog(&mut self, event: &catalog::Event) {
+        self.catalog.apply(event);
+        match event {
+            catalog::Event::DeleteTopic { name, .. } => self.offsets.forget_topic(name),
+            catalog::Event::DeleteGroup { name } => self.offsets.forget_group(name),
+            catalog::Event::PutTopic(_) | catalog::Event::PutGroup(_) => {}
+        }
+    }
+
+    fn half_stored(&mut self, record: &Record<'_>, topic: Option<&str>, immunity_seconds: Option<u64>) {
+        let Some(topic) = topic.and_then(|topic| TopicName::new(topic).ok()) else { return };
+        let header = &record.header;
+        let wait = immunity_seconds.map_or(self.schedule.check_after, std::time::Duration::from_secs);
+        let position =
+            TransactionPosition { queue_offset: header.queue_offset, physical_offset: header.physical_offset };
+        self.catalog.used(&topic, MessageType::Transaction);
+        self.transactions.stored(position, header.record_bytes, topic, header.stored_at.plus(wait));
+    }
+
+    fn copy_stored(&mut self, source: PhysicalOffset, due: Option<types::Timestamp>) {
+        let was_timer = due.is_some_and(|due| self.timer.finished(due, source));
+        if !was_timer {
+            self.transactions.ended(source, Outcome::Committed);
+        }
+    }
+
+    fn used(&mut self, topic: &str, kind: MessageType) {
+        if let Ok(topic) = TopicName::new(topic) {
+            self.catalog.used(&topic, kind);
+        }
+    }
+}
+
+impl Machine for Machines {
+    fn apply(&mut self, record: &Record<'_>) {
+        match Effect::of(record) {
+            Effect::Message { topic, kind } => self.used(topic, kind),
+            Effect::Timer { due, identity, topic, source } => {
+                if let Some(source) = source {
+                    self.transactions.ended(source, Outcome::Committed);
+                } else if let Some(topic) = topic {
+                    self.used(topic, MessageType::Delay);
+                }
+                self.timer.stored(due, record.header.physical_offset, record.header.record_bytes, identity);
+            }
+            Effect::Half { topic, immunity_seconds } => self.half_stored(record, topic, immunity_seconds),
+            Effect::Copy { source, due } => self.copy_stored(source, due),
+            Effect::Parked { source } => self.transactions.ended(source, Outcome::Parked),
+            Effect::Op => self.transactions.op_stored(record.body),
+            Effect::DeadLetter { group, topic, queue, offset } => {
+                self.pop.finish(&LeaseOwner { group, topic }, queue, offset);
+            }
+            Effect::Journal => {
+                for event in journal::events(record.body) {
+                    match event {
+                        Ok(event) => self.apply_event(&event),
+                        Err(error) => {
+                            let offset = record.header.physical_offset;
+                            tracing::error!(%error, %offset, "the rest of a journal record is left out");
+                        }
+                    }
+                }
+            }
+            Effect::None => {}
+        }
+    }
+
+    fn snapshot(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        self.catalog.snapshot(out);
+        self.offsets.snapshot(out);
+        self.timer.snapshot(out);
+        self.transactions.snapshot(out);
+        self.pop.snapshot(out);
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let mut input = Input(snapshot);
+        if input.u8() != Ok(VERSION) {
+            return Err(RestoreError { part: "broker", problem: "version is unknown" });
+        }
+        let broken = |part: &'static str| move |error: Malformed| RestoreError { part, problem: error.what };
+        self.catalog = Catalog::restore(&mut input).map_err(broken("catalog"))?;
+        self.offsets = Offsets::restore(&mut input).map_err(broken("offsets"))?;
+        self.timer = Timer::restore(&mut input).map_err(broken("timer"))?;
+        self.transactions = Transactions::restore(&mut input).map_err(broken("transactions"))?;
+        self.pop = PopMachine::restore(input.0).map_err(|_| RestoreError { part: "pop", problem: "bytes" })?;
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        *self = Self::new(self.schedule);
+    }
+}

@@ -1,0 +1,115 @@
+//! What an operator sets about a broker, and the bounds that nobody sets.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use store::Flush;
+use types::message::BODY_BYTES_MAX;
+
+use crate::transaction::Schedule;
+
+/// Commands that may wait for the engine; beyond it callers are told that the broker is busy.
+pub const COMMANDS_MAX: usize = 8192;
+/// Bytes of records that may wait for the engine; beyond it senders are told that the broker is busy.
+pub const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Commands that the engine takes in one round.
+pub const ROUND_COMMANDS_MAX: usize = 512;
+/// Receivers (pops and pulls) that may wait for messages. Source: Apache `maxPopPollingSize`.
+pub const WAITING_MAX: usize = 100_000;
+/// Copies whose source records may be on their way from the disk at one time.
+pub const FETCHES_MAX: usize = 256;
+/// Waiting messages that are delivered, given up or asked about in one round, each.
+pub const OUTCOMES_PER_ROUND: usize = 256;
+/// Requests that may wait for the outcome of one transaction that is just being stored.
+pub const END_WAITING_MAX: usize = 8;
+/// Transaction checks that one receiver may have waiting.
+pub const CHECKS_WAITING_MAX: usize = 1024;
+/// Receivers of transaction checks.
+pub const CHECK_RECEIVERS_MAX: usize = 64;
+/// Clients whose last sign of life is remembered; about 100 bytes each.
+pub const CLIENTS_MAX: usize = 100_000;
+/// How long after its last sign of life a client counts as living: three of the Rust SDK's heartbeats of 30 s.
+pub const CLIENT_ALIVE_FOR: Duration = Duration::from_secs(90);
+/// How long an answer waits for the disk with sync flush. Source: Apache `syncFlushTimeout`.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the engine waits before it tries an outcome again that it could not store.
+pub const OUTCOME_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long op records of committed transactions are gathered. Source: Apache `transactionOpBatchInterval`.
+pub const OP_INTERVAL: Duration = Duration::from_secs(3);
+/// How long the engine sleeps at most, so that a clock that jumped is noticed.
+pub const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Longest wait of a pop or pull.
+pub const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Settings of a broker.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory that holds everything; made when missing.
+    pub dir: PathBuf,
+    /// The broker's name in receipt and recall handles; without blanks.
+    pub name: String,
+    /// When a message counts as stored.
+    pub flush: Flush,
+    /// Length of new log segments, in bytes.
+    pub segment_bytes: u64,
+    /// Newest part of the log that is kept in memory, in bytes.
+    pub hot_bytes: usize,
+    /// Growth of the log after which a checkpoint is taken, in bytes.
+    pub checkpoint_bytes: u64,
+    /// The address that records name as their store host.
+    pub store_host: SocketAddr,
+    /// Whether topics are made on their first use.
+    pub auto_create_topics: bool,
+    /// Whether consumer groups are made on their first use.
+    pub auto_create_groups: bool,
+    /// Queues of topics made on their first use, 1 to 1024.
+    pub default_queues: u32,
+    /// Largest body, in bytes, at most [`BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// Farthest delivery time from now.
+    pub delay_max: Duration,
+    /// When producers are asked about half messages.
+    pub transaction: Schedule,
+}
+
+impl Options {
+    /// Apache's `timerMaxDelaySec`.
+    pub const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+    /// Queues of a topic made on its first use. Source: Apache `defaultTopicQueueNums`.
+    pub const QUEUES_DEFAULT: u32 = 8;
+    /// The broker's name in local mode.
+    pub const NAME_DEFAULT: &str = "gantry-local";
+
+    /// Local mode's settings for a directory.
+    #[must_use]
+    pub fn local(dir: PathBuf) -> Self {
+        let store_host = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        let store = store::Options::local(dir);
+        Self {
+            dir: store.dir,
+            name: Self::NAME_DEFAULT.to_owned(),
+            flush: store.flush,
+            segment_bytes: store.segment_bytes,
+            hot_bytes: store.hot_bytes,
+            checkpoint_bytes: store.checkpoint_bytes,
+            store_host,
+            auto_create_topics: true,
+            auto_create_groups: true,
+            default_queues: Self::QUEUES_DEFAULT,
+            body_bytes_max: BODY_BYTES_MAX,
+            delay_max: Self::DELAY_MAX_DEFAULT,
+            transaction: Schedule::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> store::Options {
+        store::Options {
+            dir: self.dir.clone(),
+            segment_bytes: self.segment_bytes,
+            flush: self.flush,
+            hot_bytes: self.hot_bytes,
+            checkpoint_bytes: self.checkpoint_bytes,
+        }
+    }
+}

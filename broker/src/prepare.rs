@@ -1,0 +1,249 @@
+//! From a message as a front door gives it to the record that is appended; runs in the caller's task.
+//!
+//! Here it is decided what kind of message it is and so which topic keeps it first: its own, the wheel's or
+//! the half topic. Source: Apache `HookUtils.handleScheduleMessage`, `TransactionalMessageBridge.parseHalfMessageInner`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use record::{EncodeError, Encoded};
+use types::broker::SendError;
+use types::message::MessageType;
+use types::properties::names;
+use types::{Message, QueueId, Timestamp, TopicName};
+
+use crate::copy::{delayed, redirect};
+use crate::effect::DEAD_LETTER_SOURCE;
+use crate::timer::{due, recall};
+use crate::transaction::HALF_TOPIC;
+
+/// What decides about a message beside itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes_max: usize,
+    pub(crate) delay_max: Duration,
+    pub(crate) store_host: SocketAddr,
+}
+
+/// A record on its way to the engine.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) record: Encoded,
+    pub(crate) kind: Kind,
+}
+
+/// What the engine does with it besides appending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing; the topic saw a message of this type.
+    Message(MessageType),
+    /// It waits for its time.
+    Delayed,
+    /// It waits for its outcome.
+    Half,
+}
+
+/// What the sender is told of a waiting message besides its place.
+#[derive(Debug)]
+pub(crate) enum Receipt {
+    Plain,
+    Transaction,
+    Recall(String),
+}
+
+/// Makes the record of a client's message. `broker` and `unique_key` name it where it has to be named again.
+pub(crate) fn prepare(
+    mut message: Message,
+    queue: QueueId,
+    now: Timestamp,
+    limits: &Limits,
+    broker: &str,
+    unique_key: impl FnOnce() -> String,
+) -> Result<(Prepared, Receipt), SendError> {
+    let bytes = message.body.len();
+    if bytes > limits.body_bytes_max {
+        return Err(SendError::BodyTooLarge { bytes, bytes_max: limits.body_bytes_max });
+    }
+    // Only the broker says what is an outcome.
+    message.source_offset = 0;
+    message.sys_flag = message.sys_flag.without_transaction();
+    if message.topic.is_dead_letter() {
+        message.properties.remove(DEAD_LETTER_SOURCE);
+    }
+    let kind = MessageType::of(&message.properties);
+    match kind {
+        MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
+        MessageType::Transaction => half(message, queue, now, limits, unique_key),
+        MessageType::Delay => delay(message, queue, now, limits, broker, unique_key),
+        MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
+            Ok((encode(&message, queue, Kind::Message(kind), limits)?, Receipt::Plain))
+        }
+    }
+}
+
+fn half(
+    mut message: Message,
+    queue: QueueId,
+    now: Timestamp,
+    limits: &Limits,
+    unique_key: impl FnOnce() -> String,
+) -> Result<(Prepared, Receipt), SendError> {
+    check_delay(due::due(&message.properties, now), now, limits)?;
+    let id = name(&mut message, unique_key);
+    message.properties.set(names::TRANSACTION_ID, &id).map_err(|_| BAD_KEY)?;
+    redirect(&mut message, queue, HALF_TOPIC);
+    Ok((encode(&message, QueueId(0), Kind::Half, limits)?, Receipt::Transaction))
+}
+
+fn delay(
+    mut message: Message,
+    queue: QueueId,
+    now: Timestamp,
+    limits: &Limits,
+    broker: &str,
+    unique_key: impl FnOnce() -> String,
+) -> Result<(Prepared, Receipt), SendError> {
+    let due = due::due(&message.properties, now);
+    check_delay(due, now, limits)?;
+    let Some(due) = due.filter(|due| *due > now) else {
+        return Ok((encode(&message, queue, Kind::Message(MessageType::Delay), limits)?, Receipt::Plain));
+    };
+    let id = name(&mut message, unique_key);
+    let handle = recall::Handle::encode(&message.topic, broker, due, &id);
+    let waiting = delayed(message, queue, due);
+    Ok((encode(&waiting.message, waiting.queue, Kind::Delayed, limits)?, Receipt::Recall(handle)))
+}
+
+const BAD_KEY: SendError = SendError::Unsupported { what: "a unique key with a separator byte" };
+
+/// The message's unique key; it gets one if it has none.
+fn name(message: &mut Message, unique_key: impl FnOnce() -> String) -> String {
+    if let Some(id) = message.properties.get(names::UNIQUE_KEY) {
+        return id.to_owned();
+    }
+    let id = unique_key();
+    message.properties.set_own(names::UNIQUE_KEY, &id);
+    id
+}
+
+fn check_delay(due: Option<Timestamp>, now: Timestamp, limits: &Limits) -> Result<(), SendError> {
+    let delay = due.map_or(Duration::ZERO, |due| due.since(now));
+    if delay <= limits.delay_max {
+        return Ok(());
+    }
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Err(SendError::DelayTooLong { delay_ms: ms(delay), delay_ms_max: ms(limits.delay_max) })
+}
+
+fn encode(message: &Message, queue: QueueId, kind: Kind, limits: &Limits) -> Result<Prepared, SendError> {
+    let record = record::encode(message, queue, limits.store_host).map_err(send_error)?;
+    Ok(Prepared { record, kind })
+}
+
+/// Why a message that cannot be encoded is not stored.
+pub(crate) fn send_error(error: EncodeError) -> SendError {
+    match error {
+        EncodeError::BodyTooLarge { bytes, bytes_max } => SendError::BodyTooLarge { bytes, bytes_max },
+        EncodeError::PropertiesTooLarge { bytes, bytes_max } => SendError::PropertiesTooLarge { bytes, bytes_max },
+        EncodeError::TopicTooLong { .. } => SendError::Unsupported { what: "a topic name of this length" },
+        EncodeError::TransactionPart { .. } => SendError::Unsupported { what: "a part of a 4.x transaction" },
+        EncodeError::PropertiesZeroByte { .. } => SendError::Unsupported { what: "a zero byte in a property" },
+    }
+}
+
+/// A unique key for a message that its producer did not name: 32 hexadecimal digits, as 4.x clients make them.
+pub(crate) fn unique_key(random: &dyn env::Random) -> String {
+    format!("{:016X}{:016X}", random.next(), random.next())
+}
+
+/// Whether the topic takes this message into this queue.
+pub(crate) fn check_target(topic: &types::TopicConfig, queue: QueueId) -> Result<(), SendError> {
+    let name = || -> TopicName { topic.name.clone() };
+    if !topic.is_writable {
+        return Err(SendError::NotWritable { topic: name() });
+    }
+    if queue.0 >= topic.write_queues {
+        return Err(SendError::QueueNotFound { topic: name(), queue, queues: topic.write_queues });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::timer::WHEEL_TOPIC;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn limits() -> Limits {
+        Limits {
+            body_bytes_max: 10,
+            delay_max: Duration::from_secs(60),
+            store_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        }
+    }
+
+    fn prepared(pairs: &[(&'static str, &str)]) -> Result<(Prepared, Receipt), SendError> {
+        let mut message = Message::new(TopicName::new("t").expect("valid"), Bytes::from_static(b"body"));
+        for (name, value) in pairs {
+            message.properties.set_own(name, value);
+        }
+        prepare(message, QueueId(1), NOW, &limits(), "b", || "KEY".to_owned())
+    }
+
+    #[test]
+    fn the_kind_decides_the_first_topic() {
+        let topic_and_kind = |pairs: &[(&'static str, &str)]| {
+            let (prepared, _) = prepared(pairs).expect("accepted");
+            (prepared.record.topic().to_string(), prepared.record.queue().0, prepared.kind)
+        };
+        let kind = Kind::Message(MessageType::Normal);
+        assert_eq!(topic_and_kind(&[]), ("t".to_owned(), 1, kind));
+        let later = [(names::TIMER_DELIVER_MS, "1000001")];
+        assert_eq!(topic_and_kind(&later), (WHEEL_TOPIC.to_owned(), 0, Kind::Delayed));
+        let half = [(names::TRANSACTION_PREPARED, "true"), later[0]];
+        assert_eq!(topic_and_kind(&half), (HALF_TOPIC.to_owned(), 0, Kind::Half));
+    }
+
+    #[test]
+    fn a_past_delivery_time_is_now() {
+        let (prepared, receipt) = prepared(&[(names::TIMER_DELIVER_MS, "1000000")]).expect("accepted");
+        assert_eq!((prepared.record.topic().as_str(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
+        assert!(matches!(receipt, Receipt::Plain));
+    }
+
+    #[test]
+    fn delayed_messages_get_a_handle_that_names_them() {
+        let (_, receipt) = prepared(&[(names::TIMER_DELAY_SECONDS, "2")]).expect("accepted");
+        let Receipt::Recall(text) = receipt else { panic!("{receipt:?}") };
+        let handle = recall::Handle::decode(&text).expect("own handle");
+        assert_eq!((handle.due, handle.unique_key.as_str()), (Timestamp(1_002_000), "KEY"));
+    }
+
+    #[test]
+    fn what_breaks_a_limit_is_refused() {
+        let error = |pairs: &[(&'static str, &str)]| prepared(pairs).map(drop).expect_err("refused");
+        let too_far = SendError::DelayTooLong { delay_ms: 61_000, delay_ms_max: 60_000 };
+        assert_eq!(error(&[(names::TIMER_DELAY_SECONDS, "61")]), too_far);
+        assert_eq!(error(&[(names::TRANSACTION_PREPARED, "true"), (names::TIMER_DELAY_SECONDS, "61")]), too_far);
+        assert!(matches!(error(&[(names::LITE_TOPIC, "l")]), SendError::Unsupported { .. }));
+        let long = Message::new(TopicName::new("t").expect("valid"), Bytes::from(vec![1; 11]));
+        let refused = prepare(long, QueueId(0), NOW, &limits(), "b", String::new).map(drop);
+        assert_eq!(refused, Err(SendError::BodyTooLarge { bytes: 11, bytes_max: 10 }));
+    }
+
+    #[test]
+    fn clients_cannot_forge_outcomes() {
+        let mut forged = Message::new(TopicName::new("t").expect("valid"), Bytes::from_static(b"x"));
+        forged.source_offset = 77;
+        forged.sys_flag = types::SysFlag::TRANSACTION_COMMIT;
+        let (prepared, _) = prepare(forged, QueueId(0), NOW, &limits(), "b", String::new).expect("accepted");
+        let bytes = prepared.record.place(types::QueueOffset(0), types::PhysicalOffset(0), NOW);
+        let header = record::header(&bytes).expect("own record");
+        assert_eq!((header.source_offset, header.sys_flag), (0, types::SysFlag(0)));
+    }
+}

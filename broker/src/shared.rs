@@ -1,0 +1,121 @@
+//! What the engine and the callers share, all of it without waiting for each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use env::{Clock, Random};
+use parking_lot::Mutex;
+use store::{Marks, Reader};
+use tokio::sync::mpsc;
+use types::broker::TransactionCheck;
+
+use crate::counters::{Counters, Status};
+use crate::directory::Directory;
+use crate::options::{CHECK_RECEIVERS_MAX, CHECKS_WAITING_MAX, QUEUED_BYTES_MAX};
+use crate::prepare::Limits;
+
+/// See the module's head.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) directory: Directory,
+    pub(crate) counters: Counters,
+    pub(crate) reader: Reader,
+    pub(crate) marks: Marks,
+    /// Who is asked about half messages, at most [`CHECK_RECEIVERS_MAX`]. Held for a few sends without waiting.
+    pub(crate) checkers: Mutex<Vec<mpsc::Sender<TransactionCheck>>>,
+    /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
+    queued_bytes: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        name: String,
+        limits: Limits,
+        env: &env::Env,
+        directory: Directory,
+        reader: Reader,
+        marks: Marks,
+    ) -> Self {
+        Self {
+            name,
+            limits,
+            clock: Arc::clone(&env.clock),
+            random: Arc::clone(&env.random),
+            directory,
+            counters: Counters::default(),
+            reader,
+            marks,
+            checkers: Mutex::new(Vec::new()),
+            queued_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reserves room for records on their way to the engine; false when too much is on the way.
+    pub(crate) fn reserve_bytes(&self, bytes: usize) -> bool {
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A single message always gets through, whatever its size.
+        let has_room = before == 0 || before + bytes <= QUEUED_BYTES_MAX;
+        if !has_room {
+            self.release_bytes(bytes);
+        }
+        has_room
+    }
+
+    /// Gives that room back.
+    pub(crate) fn release_bytes(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Another receiver of transaction checks. Beyond the bound it gets none: its channel is closed.
+    pub(crate) fn add_checker(&self) -> mpsc::Receiver<TransactionCheck> {
+        let (sender, receiver) = mpsc::channel(CHECKS_WAITING_MAX);
+        let mut checkers = self.checkers.lock();
+        checkers.retain(|checker| !checker.is_closed());
+        if checkers.len() < CHECK_RECEIVERS_MAX {
+            checkers.push(sender);
+        } else {
+            tracing::warn!(receivers_max = CHECK_RECEIVERS_MAX, "no more receivers of transaction checks");
+        }
+        receiver
+    }
+
+    /// Whether anyone can be asked about half messages.
+    pub(crate) fn has_checker(&self) -> bool {
+        self.checkers.lock().iter().any(|checker| !checker.is_closed())
+    }
+
+    /// The engine ends: nobody is asked any more.
+    pub(crate) fn stop(&self) {
+        self.checkers.lock().clear();
+    }
+
+    /// The counters, as they are now.
+    pub(crate) fn status(&self, queued: usize) -> Status {
+        let counters = &self.counters;
+        Status {
+            messages_in: counters.messages_in.get(),
+            bytes_in: counters.bytes_in.get(),
+            messages_out: counters.messages_out.get(),
+            bytes_out: counters.bytes_out.get(),
+            acked: counters.acked.get(),
+            dead_lettered: counters.dead_lettered.get(),
+            timers_delivered: counters.timers_delivered.get(),
+            committed: counters.committed.get(),
+            rolled_back: counters.rolled_back.get(),
+            parked: counters.parked.get(),
+            busy: counters.busy.get(),
+            waiting: counters.waiting.get(),
+            queued: queued as u64,
+            timers_pending: counters.timers.get(),
+            halves_pending: counters.halves.get(),
+            topics: counters.topics.get(),
+            groups: counters.groups.get(),
+            appended_to: self.marks.appended_to().0,
+            durable_to: self.marks.durable_to().0,
+            failure: self.marks.failure().map(|failed| failed.detail.to_string()),
+        }
+    }
+}
