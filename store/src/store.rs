@@ -174,15 +174,21 @@ impl Store {
     /// Whether the log has grown enough since the last checkpoint and none is on its way.
     #[must_use]
     pub fn is_checkpoint_due(&self) -> bool {
-        self.pending.is_none() && self.log.end().at.0 - self.checkpoint_at.0 >= self.checkpoint_bytes
+        self.pending.is_none()
+            && self.marks.failure().is_none()
+            && self.log.end().at.0 - self.checkpoint_at.0 >= self.checkpoint_bytes
     }
 
     /// Takes a snapshot of `machines` and the queue index between two rounds. It is published in the background
-    /// once the log is durable up to here; if that fails, the next start replays more of the log.
+    /// once the log is durable up to here; if that fails, the next start replays more of the log. A store that has
+    /// failed takes none.
     ///
     /// # Panics
     /// When something is appended and not written: the snapshot would know records that the log may never have.
     pub fn begin_checkpoint(&mut self, machines: &dyn Machine) {
+        if self.marks.failure().is_some() {
+            return;
+        }
         assert!(self.log.is_written(), "a checkpoint is taken between two rounds");
         self.collect_checkpoint();
         let end = self.log.end();

@@ -144,8 +144,9 @@ fn stale_records_do_not_come_back() {
     });
 }
 
-/// Sends until the process dies at a random change of the disk, then looks at what is left; several lives.
-fn live_and_die(seed: u64, flush: Flush, is_power_loss: bool) {
+/// Sends until the process dies at a random change of the disk, then looks at what is left; several lives. Returns
+/// the disk's fingerprint.
+fn live_and_die(seed: u64, flush: Flush, is_power_loss: bool) -> u64 {
     sim::run(seed, async |world: World| {
         let mut expected = Ledger::default();
         for _ in 0..4 {
@@ -191,7 +192,15 @@ fn live_and_die(seed: u64, flush: Flush, is_power_loss: bool) {
             store.close(&found).await.expect("closes");
             expected = found;
         }
-    });
+        world.disk().fingerprint()
+    })
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let run = |seed| live_and_die(seed, Flush::Async, true);
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
 }
 
 proptest! {
