@@ -1,0 +1,88 @@
+//! What a run ends with.
+
+use std::fmt;
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{promise}: {detail}")]
+pub struct Violation {
+    /// The promise, as a sentence.
+    pub promise: &'static str,
+    /// What was found instead.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A broken promise and what was found instead.
+    #[must_use]
+    pub fn new(promise: &'static str, detail: String) -> Self {
+        Self { promise, detail }
+    }
+}
+
+/// A run that kept all promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How often the process was started.
+    pub lives: u32,
+    /// Deaths by power loss.
+    pub power_losses: u32,
+    /// Records or messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Records or messages, acknowledged or not, that a power loss took, as async flush allows.
+    pub lost: u64,
+    /// All that was done to the disk and all that is on it.
+    pub fingerprint: u64,
+}
+
+impl Report {
+    /// Adds another run's numbers; fingerprints are added up, too.
+    pub fn add(&mut self, other: &Self) {
+        self.lives += other.lives;
+        self.power_losses += other.power_losses;
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lives, power_losses, acknowledged, lost, fingerprint } = self;
+        write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
+        write!(f, "{lost} lost in power losses, fingerprint {fingerprint:016x}")
+    }
+}
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// The store alone: [`crate::log`].
+    Log,
+}
+
+impl Scenario {
+    /// All there are.
+    pub const ALL: [Self; 1] = [Self::Log];
+
+    /// Runs it under a seed.
+    ///
+    /// # Errors
+    /// The first promise that was not kept.
+    ///
+    /// # Panics
+    /// When what is simulated panics.
+    pub fn run(self, seed: u64) -> Result<Report, Violation> {
+        match self {
+            Self::Log => crate::log::run(seed),
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log => "log",
+        })
+    }
+}
