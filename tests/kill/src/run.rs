@@ -1,5 +1,6 @@
 //! A run: rounds of load and kill, then a drain, one more kill, and the checker's last word.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ const STALL_MAX: Duration = Duration::from_secs(100);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long is watched for messages that come again after the last kill.
 const WATCH: Duration = Duration::from_secs(3);
+
+/// Failed runs of one seed that may lie side by side.
+const RUNS_KEPT_MAX: u32 = 100;
 
 /// What to run.
 pub(crate) struct Options {
@@ -173,12 +177,29 @@ fn describe(round: &Round) -> String {
     }
 }
 
-/// Makes the directory of a run, empty.
+/// Makes the directory of a run, beside those that earlier runs of the seed left.
 pub(crate) fn make_directory(keep: &Path, seed: u64) -> Result<PathBuf> {
-    let directory = keep.join(format!("seed-{seed}"));
-    if directory.exists() {
-        bail!("{} is there already, with an earlier run; remove it first", directory.display());
+    std::fs::create_dir_all(keep).with_context(|| format!("creating {}", keep.display()))?;
+    for number in 1..=RUNS_KEPT_MAX {
+        let directory = keep.join(format!("seed-{seed}-run-{number}"));
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("creating {}", directory.display())),
+        }
     }
-    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-    Ok(directory)
+    bail!("{RUNS_KEPT_MAX} failed runs of seed {seed} are in {}; remove some", keep.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_runs_are_not_overwritten() {
+        let keep = tempfile::tempdir().expect("a directory");
+        let first = make_directory(keep.path(), 7).expect("made");
+        assert_ne!(first, make_directory(keep.path(), 7).expect("made"));
+        assert!(first.is_dir());
+    }
 }
