@@ -429,6 +429,8 @@ fn broker_conf(store: &Path) -> Result<String> {
          # Off by default: recalls fail with 50001, and SQL filters of 4.x clients are refused.\n\
          recallMessageEnable=true\nenablePropertyFilter=true\n\
          # The default of 30 s would only make the check-back wait longer.\ntransactionCheckInterval=5000\n\
+         # The default of 200 ms refuses sends while the machine is busy with something else.\n\
+         waitTimeMillsInSendQueue=3000\n\
          # Small files, and no refusal of writes on a disk that others have filled.\n\
          mappedFileSizeCommitLog=268435456\ndiskMaxUsedSpaceRatio=95\n"
     ))
