@@ -24,6 +24,19 @@ enum Named<'a> {
     Wrong(&'static str),
 }
 
+/// Looks up the slots of a batch of handles, which mostly are of one queue.
+#[derive(Default)]
+struct LastQueue(Option<(QueueId, Option<SlotId>)>);
+
+impl LastQueue {
+    fn slot(&mut self, machine: &PopMachine, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
+        match self.0 {
+            Some((queue, slot)) if queue == handle.queue => slot,
+            _ => self.0.insert((handle.queue, machine.slots.find(owner, handle.queue))).1,
+        }
+    }
+}
+
 impl PopMachine {
     /// Finishes messages, with a result for each handle, in order.
     pub fn ack(
@@ -32,8 +45,9 @@ impl PopMachine {
         handles: &[ReceiptHandle],
         events: &mut Vec<PopEvent>,
     ) -> Vec<Result<(), LeaseError>> {
+        let mut queue = LastQueue::default();
         let one = |handle: &ReceiptHandle| {
-            let (id, _) = self.current(owner, handle)?;
+            let (id, _) = self.current(queue.slot(self, owner, handle), handle)?;
             self.finish_and_record(id, handle.offset, events);
             Ok(())
         };
@@ -53,7 +67,7 @@ impl PopMachine {
         now: Timestamp,
         events: &mut Vec<PopEvent>,
     ) -> Result<ReceiptHandle, LeaseError> {
-        let (id, entry) = self.current(owner, handle)?;
+        let (id, entry) = self.current(self.slots.find(owner, handle.queue), handle)?;
         if entry.stage == Stage::Exhausted {
             return Err(LeaseError::Invalid { reason: "the message goes to the dead-letter topic" });
         }
@@ -67,8 +81,9 @@ impl PopMachine {
     /// These were written to the client: from now on their leases are prolonged if that was asked for. Not durable.
     /// Handles that are not of an open lease are passed over.
     pub fn hold(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle]) {
+        let mut queue = LastQueue::default();
         for handle in handles {
-            if let Some(id) = self.leased(owner, handle) {
+            if let Some(id) = self.leased(queue.slot(self, owner, handle), handle) {
                 let slot = self.slots.get_mut(id).expect("the slot of a good handle");
                 let entry = slot.entries.get_mut(&handle.offset).expect("the entry of a good handle");
                 entry.is_held = true;
@@ -79,8 +94,9 @@ impl PopMachine {
     /// These never reached the client: visible at once, the delivery is not counted.
     /// Handles that are not of an open lease are passed over.
     pub fn release(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
+        let mut queue = LastQueue::default();
         for handle in handles {
-            if let Some(slot) = self.leased(owner, handle) {
+            if let Some(slot) = self.leased(queue.slot(self, owner, handle), handle) {
                 self.commit(PopEvent::Released { slot, offsets: Offsets::from_slice(&[handle.offset]) }, events);
             }
         }
@@ -88,8 +104,9 @@ impl PopMachine {
 
     /// These the group's filter does not want after all: finished. Handles that are not good are passed over.
     pub fn skip(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
+        let mut queue = LastQueue::default();
         for handle in handles {
-            if let Ok((id, _)) = self.current(owner, handle) {
+            if let Ok((id, _)) = self.current(queue.slot(self, owner, handle), handle) {
                 self.finish_and_record(id, handle.offset, events);
             }
         }
@@ -101,7 +118,7 @@ impl PopMachine {
     /// # Errors
     /// [`LeaseError::Invalid`] when it was delivered again since or the handle is none of ours.
     pub fn find(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Result<Option<Unfinished>, LeaseError> {
-        match self.named(owner, handle) {
+        match self.named(self.slots.find(owner, handle.queue), handle) {
             Named::Current(_, entry) => Ok(Some(Unfinished {
                 owner: owner.clone(),
                 queue: handle.queue,
@@ -128,27 +145,27 @@ impl PopMachine {
         }
     }
 
-    fn current(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Result<(SlotId, &Entry), LeaseError> {
-        match self.named(owner, handle) {
+    fn current(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Result<(SlotId, &Entry), LeaseError> {
+        match self.named(slot, handle) {
             Named::Current(id, entry) => Ok((id, entry)),
             Named::Gone(reason) | Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
         }
     }
 
-    /// The slot of a handle whose very lease is open: not one that its client changed or popped anew meanwhile.
-    pub(super) fn leased(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
-        let Named::Current(id, Entry { stage: Stage::Leased(lease), .. }) = self.named(owner, handle) else {
+    /// The slot, if the handle's very lease is open there: not one that its client changed or popped anew meanwhile.
+    pub(super) fn leased(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Option<SlotId> {
+        let Named::Current(id, Entry { stage: Stage::Leased(lease), .. }) = self.named(slot, handle) else {
             return None;
         };
         let lease = self.leases.get(*lease);
         (lease.holder.is_some() && lease.popped_at == handle.popped_at).then_some(id)
     }
 
-    fn named(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Named<'_> {
+    fn named(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Named<'_> {
         if handle.source != HandleSource::Topic {
             return Named::Wrong("it is of a retry topic, which this broker does not use");
         }
-        let Some(id) = self.slots.find(owner, handle.queue) else {
+        let Some(id) = slot else {
             return Named::Gone("the group has nothing from that queue");
         };
         let slot = self.slots.get(id).expect("a number that was just looked up");

@@ -308,7 +308,7 @@ impl Model {
     }
 
     fn pick(&self, index: &prop::sample::Index) -> Option<Issued> {
-        (!self.issued.is_empty()).then(|| self.issued[index.index(self.issued.len())].clone())
+        if self.issued.is_empty() { None } else { Some(self.issued[index.index(self.issued.len())].clone()) }
     }
 
     fn story(&mut self, handle: &ReceiptHandle) -> &mut Story {
@@ -372,9 +372,14 @@ impl Model {
         }
     }
 
-    /// Whether the very lease of this handle is open in the machine.
+    /// Asks the machine whether the very lease of this handle is open: only then a report about it changes anything.
+    fn has_open_lease(&self, handle: &ReceiptHandle) -> bool {
+        self.machine.leased(self.machine.slots.find(&self.owner, handle.queue), handle).is_some()
+    }
+
+    /// Whether the very lease of this handle is open in the machine and in the model.
     fn is_open(&self, issued: &Issued) -> bool {
-        let held = self.machine.leased(&self.owner, &issued.handle).is_some();
+        let held = self.has_open_lease(&issued.handle);
         let story = &self.stories[&(issued.handle.queue.0, issued.handle.offset.0)];
         if held {
             assert_eq!(story.delivery, issued.delivery);
@@ -384,7 +389,7 @@ impl Model {
 
     fn release(&mut self, index: &prop::sample::Index) {
         let Some(issued) = self.pick(index) else { return };
-        let is_open = self.machine.leased(&self.owner, &issued.handle).is_some();
+        let is_open = self.has_open_lease(&issued.handle);
         self.journal(|model, events| {
             model.machine.release(&model.owner, std::slice::from_ref(&issued.handle), events);
         });
