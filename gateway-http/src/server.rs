@@ -75,3 +75,70 @@ async fn back_off(error: &io::Error) {
 async fn wait(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn start(router: Router) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        (address, stop.clone(), tokio::spawn(serve(listener, router, stop, LONG)))
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.expect("listening");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("open");
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_requests_that_were_begun() {
+        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, released) = (entered.clone(), release.clone());
+        let slow = async move || {
+            enter.notify_one();
+            released.notified().await;
+            "done"
+        };
+        let (address, stop, server) = start(Router::new().route("/slow", get(slow))).await;
+        let mut stream = ask(address, "/slow").await;
+        entered.notified().await;
+        stop.cancel();
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.is_finished());
+        release.notify_one();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered, then closed");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        server.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_do_not_hold_up_a_stop() {
+        let (address, stop, server) = start(Router::new().route("/", get(async || "hi"))).await;
+        let silent = TcpStream::connect(address).await.expect("listening");
+        let mut kept = ask(address, "/").await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hi") {
+            kept.read_buf(&mut answer).await.expect("answered");
+        }
+        stop.cancel();
+        server.await.expect("no panic");
+        drop((silent, kept));
+    }
+}
