@@ -319,7 +319,7 @@ impl Model {
     fn is_good(&mut self, issued: &Issued) -> Option<bool> {
         let is_trimmed = issued.handle.offset.0 < self.trimmed[issued.handle.queue.0 as usize];
         let story = self.story(&issued.handle);
-        (!is_trimmed).then(|| !story.is_finished && story.delivery == issued.delivery)
+        (!is_trimmed).then_some(!story.is_finished && story.delivery == issued.delivery)
     }
 
     fn ack(&mut self, index: &prop::sample::Index, more: bool) {
