@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The gRPC front door: the RocketMQ 5 API over `trait Broker`.
+//!
+//! Stateless: connections, sessions and settings are kept to serve them, and nothing depends on them; any proxy may
+//! die at any moment. Never sees `store` or `broker`.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`server`], [`listener`], [`tls`] | sockets, TLS detection, HTTP/2, drain |
+//! | `grpc` | one file a call: decode, validate, map |
+//! | [`messaging`] | what all front doors share: queue choice, long polling, deliveries, transactions, back-off |
+//! | [`sessions`], [`clients`] | who is connected, and commands to them |
+//! | [`validate`], `convert`, `status` | the protocol's limits, messages and result codes |
+
+pub mod clients;
+mod clock;
+mod convert;
+mod grpc;
+mod http2;
+pub mod listener;
+pub mod messaging;
+pub mod options;
+pub mod server;
+pub mod sessions;
+mod status;
+pub mod tls;
+mod transaction_checks;
+pub mod validate;
+
+pub use messaging::Messaging;
+pub use options::Options;
+pub use server::Server;
+pub use validate::Limits;

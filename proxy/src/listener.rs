@@ -1,0 +1,112 @@
+//! The accept loop: one port for plaintext and TLS, told apart by the first byte.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::grpc::Service;
+use crate::http2::{self, Dispatch, InboundBytes, OtherServices};
+use crate::server::{Connection, Shared};
+
+/// First byte of a TLS record that begins a handshake. Source: RFC 8446 §5.1.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long to wait when the system has no more sockets or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What every connection is served with.
+pub(crate) struct Front {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) others: OtherServices,
+    pub(crate) inbound: Arc<InboundBytes>,
+    /// Ends connections that drain for too long.
+    pub(crate) abort: CancellationToken,
+}
+
+impl Front {
+    /// Accepts connections until `shutdown`. At the bound a further connection is closed at once, so that its client
+    /// learns it.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, shutdown: &CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.shared.options.connections.connections_max));
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = shutdown.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => match places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        let connection = self.clone().serve(stream, place);
+                        self.shared.tasks.spawn(connection);
+                    }
+                    Err(_) => {
+                        let connections_max = self.shared.options.connections.connections_max;
+                        tracing::debug!(connections_max, "connection refused: too many are open");
+                    }
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    clock::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+        if let Err(error) = self.try_serve(stream).await {
+            // Port scanners, half-open connections, clients with the wrong protocol: no news.
+            tracing::debug!(%error, "connection refused");
+        }
+    }
+
+    async fn try_serve(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let connection = Connection::new(stream.peer_addr()?, stream.local_addr()?);
+        let limit = self.shared.options.connections.handshake_timeout;
+        let greeted = tokio::time::timeout(limit, self.greet(stream));
+        match greeted.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+            Greeted::Plain(stream) => self.serve_http2(stream, connection).await,
+            Greeted::Tls(stream) => self.serve_http2(*stream, connection).await,
+        }
+        Ok(())
+    }
+
+    /// Finds out what the client speaks.
+    async fn greet(&self, stream: TcpStream) -> io::Result<Greeted> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first != [TLS_HANDSHAKE] {
+            return Ok(Greeted::Plain(http2::read_preface(stream).await?));
+        }
+        let unwanted = || io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS, there is no certificate");
+        let tls = self.tls.as_ref().ok_or_else(unwanted)?;
+        Ok(Greeted::Tls(Box::new(http2::read_preface(tls.accept(stream).await?).await?)))
+    }
+
+    async fn serve_http2<S>(&self, stream: http2::WithPreface<S>, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        let limits = shared.options.connections;
+        let (tasks, draining) = (shared.tasks.clone(), shared.draining.clone());
+        let service = Service { shared, connection: Arc::new(connection) };
+        let dispatch = Dispatch::new(service, self.others.clone(), self.inbound.clone(), &limits);
+        http2::serve(stream, dispatch, limits, tasks, draining, self.abort.clone()).await;
+    }
+}
+
+/// What a client turned out to speak, below HTTP/2.
+enum Greeted {
+    Plain(http2::WithPreface<TcpStream>),
+    Tls(Box<http2::WithPreface<tokio_rustls::server::TlsStream<TcpStream>>>),
+}
