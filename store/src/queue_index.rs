@@ -232,7 +232,7 @@ impl QueueIndex {
         })
     }
 
-    /// Length of the log that the youngest block covers.
+    /// Where the youngest block begins.
     pub(crate) fn young_from(&self) -> u64 {
         self.young_from
     }
@@ -270,8 +270,8 @@ impl QueueIndex {
         }
     }
 
-    /// Adds entries from `from` on to `out`, at most `max`, while `is_wanted`. Everything that was found before
-    /// a [`Miss`] is in `out`.
+    /// Gives `take` the queue's entries from `from` on, at most `max`, until it says `false`. Before a [`Miss`] it may
+    /// have been given some.
     pub(crate) fn read(
         &self,
         number: QueueNumber,

@@ -20,7 +20,7 @@ use crate::marks::Marks;
 use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::queue_index::run::Run;
 use crate::queue_index::{Part, QueueIndex};
-use crate::reader::{self, Reader};
+use crate::reader::{self, Pool, Reader};
 use crate::recovery::{self, Replay, Stop};
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
@@ -94,13 +94,9 @@ impl Store {
             signal: Arc::clone(&signal),
             named_to: active.base,
         };
-        let publisher = Publisher {
-            disk: Arc::clone(&disk),
-            layout,
-            marks: marks.clone(),
-            jobs: waiting,
-            signal: Arc::clone(&signal),
-        };
+        let publisher = Publisher { disk, layout, marks: marks.clone(), jobs: waiting, signal: Arc::clone(&signal) };
+        let works = Works { flusher, maker: Arc::clone(&maker), publisher, pool, signal: Arc::clone(&signal) };
+        let threads = works.spawn(env, &lock);
         let shared = commit_log::Shared {
             segments: Arc::clone(&segments),
             maker: Arc::clone(&maker),
@@ -108,26 +104,8 @@ impl Store {
             dirty,
             hot,
         };
-        let log = CommitLog::new(shared, active, end);
-
-        let spawn = |name, work: BoxFuture<()>| {
-            // The directory is locked until the last thread that may write in it has ended.
-            let lock = Arc::clone(&lock);
-            let work = Box::pin(async move {
-                work.await;
-                drop(lock);
-            });
-            env.tasks.spawn_thread(name, work)
-        };
-        let mut threads = vec![
-            spawn("store-flush", Box::pin(flusher.run())),
-            spawn("store-segment", Box::pin(Arc::clone(&maker).run(Arc::clone(&signal)))),
-            spawn("store-checkpoint", Box::pin(publisher.run())),
-        ];
-        let reads = || spawn("store-read", Box::pin(Arc::clone(&pool).run(Arc::clone(&signal))));
-        threads.extend(std::iter::repeat_with(reads).take(reader::THREADS));
         Ok(Self {
-            log,
+            log: CommitLog::new(shared, active, end),
             index,
             segments,
             maker,
@@ -140,6 +118,38 @@ impl Store {
             checkpoint_bytes: options.checkpoint_bytes,
             threads,
         })
+    }
+}
+
+/// What runs beside the engine.
+struct Works {
+    flusher: Flusher,
+    maker: Arc<Maker>,
+    publisher: Publisher,
+    pool: Arc<Pool>,
+    signal: Arc<Signal>,
+}
+
+impl Works {
+    /// Starts the threads. Each keeps the lock, so that nobody else opens the directory while one of them may
+    /// still write in it.
+    fn spawn(self, env: &Env, lock: &Arc<dyn Send + Sync>) -> Vec<BoxFuture<()>> {
+        let spawn = |name, work: BoxFuture<()>| {
+            let lock = Arc::clone(lock);
+            let work = async move {
+                work.await;
+                drop(lock);
+            };
+            env.tasks.spawn_thread(name, Box::pin(work))
+        };
+        let mut threads = vec![
+            spawn("store-flush", Box::pin(self.flusher.run())),
+            spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&self.signal)))),
+            spawn("store-checkpoint", Box::pin(self.publisher.run())),
+        ];
+        let reads = || spawn("store-read", Box::pin(Arc::clone(&self.pool).run(Arc::clone(&self.signal))));
+        threads.extend(std::iter::repeat_with(reads).take(reader::THREADS));
+        threads
     }
 }
 
