@@ -1,2 +1,84 @@
-//! The one binary.
-fn main() {}
+//! The `gantry` program: reads the command line, does what it says, turns the outcome into an exit code.
+//!
+//! | code | meaning                                                             |
+//! |------|---------------------------------------------------------------------|
+//! | 0    | done; a server was stopped by a signal and lost nothing             |
+//! | 1    | it could not be done: one line on standard error says why           |
+//! | 2    | the command line or configuration is wrong: one line for each fault |
+
+mod admin;
+mod banner;
+mod cli;
+mod config;
+mod identity;
+mod local;
+mod metrics;
+mod port;
+mod signals;
+mod telemetry;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use cli::{Cli, LocalArgs, Refusal, Task};
+
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
+        Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
+        Ok(Cli { command: Task::Completions { shell } }) => {
+            cli::completions(shell, &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Err(Refusal::Usage { line }) => complain(&line, MISUSED),
+        Err(Refusal::Shown { text, is_asked: true }) => {
+            // A reader that closed the pipe has seen enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Refusal::Shown { text, is_asked: false }) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(MISUSED)
+        }
+    }
+}
+
+fn run_local(arguments: &LocalArgs) -> ExitCode {
+    let variable = |name: &str| std::env::var(name).ok();
+    match config::load(&arguments.sources, variable, |path| std::fs::read_to_string(path)) {
+        Err(problems) => {
+            for problem in problems {
+                complain(&problem.to_string(), MISUSED);
+            }
+            ExitCode::from(MISUSED)
+        }
+        Ok(loaded) if arguments.is_print => {
+            for warning in &loaded.warnings {
+                complain(&format!("warning: {warning}"), 0);
+            }
+            finish(writeln!(std::io::stdout(), "{}", loaded.to_table()).map_err(Into::into))
+        }
+        Ok(loaded) => finish(block_on(local::run(loaded.config, &loaded.warnings))),
+    }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // The whole chain in one line: what failed, and below it why.
+        Err(error) => complain(&format!("{error:#}"), FAILED),
+    }
+}
+
+fn complain(line: &str, code: u8) -> ExitCode {
+    // Nobody may be listening; the exit code says it too.
+    let _ = writeln!(std::io::stderr(), "gantry: {}", line.replace('\n', " "));
+    ExitCode::from(code)
+}

@@ -1,0 +1,47 @@
+//! `gantry admin`: topics and groups of a running server, over its HTTP port.
+
+mod client;
+mod group;
+mod output;
+mod topic;
+
+use clap::{Args, Subcommand};
+
+use client::Client;
+use output::Output;
+
+/// The arguments of `gantry admin`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The server's HTTP address
+    #[arg(long, global = true, value_name = "URL", env = "GANTRY_SERVER", default_value = "http://127.0.0.1:8082")]
+    server: String,
+    /// Print the server's JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// Topics: where messages are sent to
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Consumer groups: who receives them, and how often a failed message comes again
+    #[command(subcommand)]
+    Group(group::Command),
+}
+
+/// Carries out one command and prints its result.
+///
+/// # Errors
+/// What the server answered, or why it could not be asked; one line each.
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let client = Client::new(&arguments.server)?;
+    let output = Output { is_json: arguments.json };
+    match &arguments.subject {
+        Subject::Topic(command) => topic::run(command, &client, output).await,
+        Subject::Group(command) => group::run(command, &client, output).await,
+    }
+}

@@ -1,0 +1,205 @@
+//! The command line: what may be typed, and nothing of what it does.
+//!
+//! The settings of `gantry local` are made from [`Key`]'s table, so that help, flags and documentation agree. Their
+//! values stay text here: all layers are checked together in [`crate::config`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::admin;
+use crate::config::Sources;
+use crate::config::setting::Key;
+
+/// A messaging system that speaks RocketMQ 5 to every language.
+#[derive(Debug, Parser)]
+#[command(name = "gantry", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Task,
+}
+
+/// What the program shall do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Run a complete server in this process: clients connect, messages are kept on this disk
+    #[command(after_help = LOCAL_AFTER_HELP)]
+    Local(LocalArgs),
+    /// Manage topics and consumer groups of a running server
+    Admin(admin::Arguments),
+    /// Print the completion script of a shell, e.g. gantry completions bash > /etc/bash_completion.d/gantry
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const LOCAL_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--max-message-size: maxMessageSize) and an environment variable
+(GANTRY_MAX_MESSAGE_SIZE). A flag wins over the variable, the variable over the file, the file over the default.
+
+Examples:
+  gantry local                                  data in ./gantry-data, clients on 127.0.0.1:8081
+  gantry local --grpc 0.0.0.0:8081 --flush sync
+  gantry local --config broker.json --print-config
+
+Stop it with Ctrl-C or SIGTERM: it finishes what it serves, flushes and exits with 0. A second one stops it at once.";
+
+/// The arguments of `gantry local`.
+#[derive(Debug)]
+pub(crate) struct LocalArgs {
+    /// Where its configuration comes from.
+    pub(crate) sources: Sources,
+    /// Whether to print the configuration and stop.
+    pub(crate) is_print: bool,
+}
+
+impl Args for LocalArgs {
+    fn augment_args(command: Command) -> Command {
+        let settings = Key::ALL.into_iter().map(setting_arg);
+        command
+            .args(settings)
+            .arg(
+                Arg::new("config")
+                    .long("config")
+                    .value_name("FILE")
+                    .env("GANTRY_CONFIG")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .help("JSON file of settings; keys of Apache's broker and proxy are understood"),
+            )
+            .arg(
+                Arg::new("strict-config")
+                    .long("strict-config")
+                    .env("GANTRY_STRICT_CONFIG")
+                    .action(ArgAction::SetTrue)
+                    .help("Refuse to start when the file has an unknown key, instead of warning"),
+            )
+            .arg(
+                Arg::new("print-config")
+                    .long("print-config")
+                    .action(ArgAction::SetTrue)
+                    .help("Print each setting with its value and where that came from, then stop"),
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LocalArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |key: Key| Some((key, matches.get_one::<String>(key.setting().flag)?.clone()));
+        let flags: BTreeMap<Key, String> = Key::ALL.into_iter().filter_map(given).collect();
+        let file = matches.get_one::<PathBuf>("config").cloned();
+        let is_strict = matches.get_flag("strict-config");
+        Ok(Self { sources: Sources { file, is_strict, flags }, is_print: matches.get_flag("print-config") })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn setting_arg(key: Key) -> Arg {
+    let setting = key.setting();
+    let default = setting.default.map_or_else(String::new, |text| format!(" [default: {text}]"));
+    let arg = Arg::new(setting.flag)
+        .long(setting.flag)
+        .value_name(setting.value)
+        .help(format!("{} ({}){default}", setting.effect, setting.bound));
+    if key.is_switch() { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
+}
+
+/// Parses the process's arguments; answers a refusal as one line that says what to do.
+///
+/// # Errors
+/// [`Refusal`]; asking for help or the version is one too, with exit code 0.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, Refusal> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            Refusal::Usage { line: one_line(&error.render().to_string()) }
+        } else {
+            Refusal::Shown { text: error.render().to_string(), is_asked: !error.use_stderr() }
+        }
+    })
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The arguments make no sense.
+    Usage {
+        /// What is wrong and where to look.
+        line: String,
+    },
+    /// Help or the version is printed instead.
+    Shown {
+        /// The text.
+        text: String,
+        /// Whether it was asked for.
+        is_asked: bool,
+    },
+}
+
+/// The completion script of `shell`.
+pub(crate) fn completions(shell: Shell, out: &mut impl std::io::Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "gantry", out);
+}
+
+/// clap's error and its tips without the usage text, in one line.
+fn one_line(rendered: &str) -> String {
+    let usage = rendered.find("\nUsage:").unwrap_or(rendered.len());
+    let hint = rendered.find("\nFor more information").unwrap_or(rendered.len());
+    let words: Vec<&str> = rendered[..usage.min(hint)].split_whitespace().collect();
+    let text = words.join(" ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    format!("{text}; all options: gantry help, gantry help local")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<Cli, Refusal> {
+        parse(std::iter::once(&"gantry").chain(words).map(Into::into))
+    }
+
+    #[test]
+    fn command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stay_text_until_all_layers_are_known() {
+        let Ok(Cli { command: Task::Local(local) }) =
+            parse_words(&["local", "--grpc", "nonsense", "--auto-create-topics", "--auto-create-groups=false"])
+        else {
+            panic!("not parsed");
+        };
+        assert_eq!(local.sources.flags[&Key::Grpc], "nonsense");
+        assert_eq!(local.sources.flags[&Key::AutoCreateTopics], "true");
+        assert_eq!(local.sources.flags[&Key::AutoCreateGroups], "false");
+        assert!(!local.is_print);
+    }
+
+    #[test]
+    fn a_bad_flag_is_one_line_with_a_tip() {
+        let Err(Refusal::Usage { line }) = parse_words(&["local", "--flsh", "sync"]) else { panic!("accepted") };
+        assert!(!line.contains('\n'));
+        assert!(line.contains("--flsh") && line.contains("--flush") && line.contains("gantry help"), "{line}");
+    }
+
+    #[test]
+    fn help_shows_every_setting() {
+        let Err(Refusal::Shown { text, is_asked: true }) = parse_words(&["local", "--help"]) else {
+            panic!("no help");
+        };
+        for key in Key::ALL {
+            assert!(text.contains(&format!("--{}", key.setting().flag)));
+        }
+    }
+}

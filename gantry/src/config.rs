@@ -1,0 +1,351 @@
+//! The configuration of `gantry local`: read once from all layers, checked as a whole, then passed as a value.
+//! Nothing below this module reads flags, the environment or the file.
+
+mod apache;
+mod layers;
+pub(crate) mod setting;
+pub(crate) mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+
+pub(crate) use layers::Problem;
+use layers::{Given, Layers};
+use setting::{Key, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
+
+/// What `gantry local` was told, every value valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Local {
+    pub(crate) data: PathBuf,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    /// Host and port told to clients; `None`: those that they dialled.
+    pub(crate) advertise: Option<(String, u16)>,
+    pub(crate) flush: Flush,
+    pub(crate) segment_bytes: u64,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) auto_create_groups: bool,
+    pub(crate) transaction: TransactionChecks,
+    /// `None`: a self-signed certificate.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log: Log,
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// When a send is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Once the record is in the system's hands.
+    Async,
+    /// Once it is on the disk.
+    Sync,
+}
+
+/// When producers of undecided transactional messages are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransactionChecks {
+    pub(crate) after: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) count_max: u32,
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) is_json: bool,
+}
+
+/// Where values may come from; a value, so that tests need no environment.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// `--config` or `GANTRY_CONFIG`.
+    pub(crate) file: Option<PathBuf>,
+    /// `--strict-config` or `GANTRY_STRICT_CONFIG`.
+    pub(crate) is_strict: bool,
+    /// Flags that were given.
+    pub(crate) flags: BTreeMap<Key, String>,
+}
+
+/// A valid configuration, and what the user should hear about it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Local,
+    /// Remarks for the log: unknown keys, keys without meaning.
+    pub(crate) warnings: Vec<String>,
+    layers: Layers,
+}
+
+/// Reads and checks all layers.
+///
+/// # Errors
+/// All problems that were found, not only the first.
+pub(crate) fn load(
+    sources: &Sources,
+    variable: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&std::path::Path) -> std::io::Result<String>,
+) -> Result<Loaded, Vec<Problem>> {
+    let mut layers = Layers::defaults();
+    if let Some(path) = &sources.file {
+        let file = path.display().to_string();
+        match read(path) {
+            Ok(text) => layers.add_file(&file, &text),
+            Err(error) => layers.problems.push(Problem::Unreadable { file, detail: error.to_string() }),
+        }
+    }
+    layers.add_variables(variable);
+    layers.add_flags(&sources.flags);
+
+    let mut problems = std::mem::take(&mut layers.problems);
+    let mut warnings = Vec::new();
+    if sources.is_strict {
+        problems.append(&mut layers.unknown);
+    } else {
+        warnings.extend(layers.unknown.iter().map(ToString::to_string));
+    }
+    if !layers.ignored.is_empty() {
+        warnings.push(format!("accepted without effect in local mode: {}", layers.ignored.join(", ")));
+    }
+    let mut reader = Reader { layers: &layers, problems: &mut problems };
+    match typed(&mut reader) {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings, layers }),
+        _ => Err(problems),
+    }
+}
+
+impl Loaded {
+    /// Every setting with its value and where that came from, for `--print-config`.
+    pub(crate) fn to_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        for key in Key::ALL {
+            let (text, origin) = match self.layers.get(key) {
+                Some(Given { text, origin }) => (text.as_str(), origin.to_string()),
+                None => ("-", "not set".to_owned()),
+            };
+            table.add_row([&key.file_key(), text, &origin]);
+        }
+        table.trim_fmt()
+    }
+}
+
+/// Reads every setting, so that every problem is found, and only then gives up.
+fn typed(reader: &mut Reader<'_>) -> Option<Local> {
+    let data = reader.read(Key::Data, value::path);
+    let grpc = reader.read(Key::Grpc, value::address);
+    let http = reader.read(Key::Http, value::address);
+    let advertise = reader.read_optional(Key::Advertise, value::endpoint);
+    let flush = reader.read(Key::Flush, flush);
+    let segment_bytes = reader.read(Key::SegmentSize, |text| within(value::size(text)?, 8 << 20, 1 << 30));
+    let body_bytes_max =
+        reader.read(Key::MaxMessageSize, |text| within(value::size(text)?, MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX));
+    let auto_create_topics = reader.read(Key::AutoCreateTopics, value::boolean);
+    let auto_create_groups = reader.read(Key::AutoCreateGroups, value::boolean);
+    let check_after = reader.read(Key::TransactionCheckAfter, check_wait);
+    let check_interval = reader.read(Key::TransactionCheckInterval, check_wait);
+    let check_max = reader.read(Key::TransactionCheckMax, |text| within(value::count(text)?, 1, 1000));
+    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
+    let tls_key = reader.read_optional(Key::TlsKey, value::path);
+    let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
+    let filter = reader.read(Key::LogLevel, log_filter);
+    let is_json = reader.read(Key::LogFormat, log_format);
+    let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
+    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    Some(Local {
+        data: data?,
+        grpc: grpc?,
+        http: http?,
+        advertise: advertise?,
+        flush: flush?,
+        segment_bytes: segment_bytes?,
+        body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
+        auto_create_topics: auto_create_topics?,
+        auto_create_groups: auto_create_groups?,
+        transaction: TransactionChecks {
+            after: check_after?,
+            interval: check_interval?,
+            count_max: u32::try_from(check_max?).ok()?,
+        },
+        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        drain_timeout: drain_timeout?,
+        log: Log { filter: filter?, is_json: is_json? },
+        otlp_endpoint: otlp_endpoint?,
+    })
+}
+
+/// Turns texts into values and collects what is wrong with them.
+struct Reader<'a> {
+    layers: &'a Layers,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// A setting that has a default; `None` after a problem.
+    fn read<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<T> {
+        self.read_optional(key, parse).flatten()
+    }
+
+    /// A setting that may be absent; the outer `None` after a problem.
+    fn read_optional<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<Option<T>> {
+        let Some(Given { text, origin }) = self.layers.get(key) else { return Some(None) };
+        match parse(text) {
+            Ok(value) => Some(Some(value)),
+            Err(expected) => {
+                let expected = if expected == OUT_OF_BOUNDS { key.setting().bound } else { expected };
+                self.problems.push(Problem::Value {
+                    key: key.file_key(),
+                    text: text.clone(),
+                    origin: origin.clone(),
+                    expected: expected.to_owned(),
+                });
+                None
+            }
+        }
+    }
+
+    /// Two settings that only mean something together.
+    fn pair<A, B>(&mut self, a: (Key, Option<A>), b: (Key, Option<B>)) -> Option<Option<(A, B)>> {
+        let (given, missing) = match (a.1, b.1) {
+            (Some(a), Some(b)) => return Some(Some((a, b))),
+            (None, None) => return Some(None),
+            (Some(_), None) => (a.0, b.0),
+            (None, Some(_)) => (b.0, a.0),
+        };
+        self.problems.push(Problem::Alone { given: given.file_key(), missing: missing.file_key() });
+        None
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const CHECK_WAIT_MIN: Duration = Duration::from_millis(100);
+/// Stands for the setting's own bound, which its table row words better than a parser could.
+const OUT_OF_BOUNDS: value::Expected = "";
+
+fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, value::Expected> {
+    if value < min || value > max { Err(OUT_OF_BOUNDS) } else { Ok(value) }
+}
+
+fn check_wait(text: &str) -> Result<Duration, value::Expected> {
+    within(value::duration(text)?, CHECK_WAIT_MIN, HOUR)
+}
+
+fn flush(text: &str) -> Result<Flush, value::Expected> {
+    match text {
+        "async" => Ok(Flush::Async),
+        "sync" => Ok(Flush::Sync),
+        _ => Err(OUT_OF_BOUNDS),
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, value::Expected> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        // An empty filter, and one of a single misspelt level (taken for a crate's name), would hide every line.
+        Ok(_) if !text.is_empty() && names_a_level(text) => Ok(text.to_owned()),
+        _ => Err(OUT_OF_BOUNDS),
+    }
+}
+
+fn names_a_level(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    text.split([',', '=']).any(|word| LEVELS.contains(&word.trim().to_ascii_lowercase().as_str()))
+}
+
+fn log_format(text: &str) -> Result<bool, value::Expected> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(OUT_OF_BOUNDS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_flags(flags: &[(Key, &str)]) -> Result<Loaded, Vec<Problem>> {
+        let flags = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+        load(&Sources { flags, ..Sources::default() }, |_| None, |_| unreachable!("no file"))
+    }
+
+    #[test]
+    fn defaults_are_valid_and_documented() {
+        let config = load_flags(&[]).expect("valid").config;
+        assert_eq!(config.grpc.to_string(), "127.0.0.1:8081");
+        assert_eq!(config.http.to_string(), "127.0.0.1:8082");
+        assert_eq!(config.data, PathBuf::from("./gantry-data"));
+        assert_eq!(config.flush, Flush::Async);
+        assert_eq!(config.body_bytes_max, 4 << 20);
+        assert_eq!(config.segment_bytes, 64 << 20);
+        assert_eq!(config.tls, None);
+    }
+
+    #[test]
+    fn all_problems_are_reported_together() {
+        let problems = load_flags(&[
+            (Key::Grpc, "8081"),
+            (Key::Flush, "never"),
+            (Key::TransactionCheckMax, "0"),
+            (Key::MaxMessageSize, "5MiB"),
+            (Key::LogLevel, "inof"),
+        ])
+        .expect_err("five problems");
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "grpc is \"8081\" (--grpc), expected an IP address and a port, such as 127.0.0.1:8081",
+                "flush is \"never\" (--flush), expected async or sync",
+                "maxMessageSize is \"5MiB\" (--max-message-size), expected 1KiB to 4MiB",
+                "transactionCheckMax is \"0\" (--transaction-check-max), expected 1 to 1000",
+                "logLevel is \"inof\" (--log-level), expected error, warn, info, debug, trace, or a filter such as \
+                 info,broker=debug",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let problems = load_flags(&[(Key::TlsCert, "c.pem")]).expect_err("one of a pair");
+        assert_eq!(problems, [Problem::Alone { given: "tlsCert".to_owned(), missing: "tlsKey".to_owned() }]);
+        let loaded = load_flags(&[(Key::TlsCert, "c.pem"), (Key::TlsKey, "k.pem")]).expect("a pair");
+        assert_eq!(loaded.config.tls, Some(TlsFiles { cert: "c.pem".into(), key: "k.pem".into() }));
+    }
+
+    #[test]
+    fn unknown_keys_warn_or_fail_when_strict() {
+        let read = |_: &std::path::Path| Ok(r#"{"grcp": 1, "listenPort": 10911}"#.to_owned());
+        let mut sources = Sources { file: Some("f.json".into()), ..Sources::default() };
+        let loaded = load(&sources, |_| None, read).expect("only warnings");
+        assert_eq!(loaded.warnings.len(), 2);
+        assert!(loaded.warnings.iter().any(|warning| warning.contains("grcp")));
+        sources.is_strict = true;
+        let problems = load(&sources, |_| None, read).expect_err("strict");
+        assert!(matches!(problems.as_slice(), [Problem::UnknownKey { key, .. }] if key == "grcp"));
+    }
+
+    #[test]
+    fn printed_configuration_names_origins() {
+        let printed = load_flags(&[(Key::Flush, "sync")]).expect("valid").to_table();
+        let line = |key: &str| {
+            let words: Vec<&str> =
+                printed.lines().find(|line| line.trim().starts_with(key)).expect("a line").split_whitespace().collect();
+            words.join(" ")
+        };
+        assert_eq!(line("flush"), "flush sync --flush");
+        assert_eq!(line("http"), "http 127.0.0.1:8082 default");
+        assert_eq!(line("tlsCert"), "tlsCert - not set");
+    }
+}

@@ -1,0 +1,343 @@
+//! Every setting of `gantry local`, each stated once: flags, environment, file keys, help and the table in
+//! `docs/operations.md` all come from here (a test compares the page).
+//!
+//! Source of the alias names and their units: Apache `rmq-proxy.json` (`ProxyConfig`) and `broker.conf`
+//! (`BrokerConfig`, `MessageStoreConfig`).
+
+/// Names a setting; its facts stand in [`Key::setting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Data,
+    Grpc,
+    Http,
+    Advertise,
+    Flush,
+    SegmentSize,
+    MaxMessageSize,
+    AutoCreateTopics,
+    AutoCreateGroups,
+    TransactionCheckAfter,
+    TransactionCheckInterval,
+    TransactionCheckMax,
+    TlsCert,
+    TlsKey,
+    DrainTimeout,
+    LogLevel,
+    LogFormat,
+    OtlpEndpoint,
+}
+
+/// What is known of a setting besides its value.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The flag without its dashes, the file's key in camelCase and the variable after `GANTRY_` in capitals are
+    /// the same words.
+    pub(crate) flag: &'static str,
+    /// What stands for the value in help.
+    pub(crate) value: &'static str,
+    /// Text of the default; `None` when the setting may be absent.
+    pub(crate) default: Option<&'static str>,
+    /// What values are allowed.
+    pub(crate) bound: &'static str,
+    /// What it does, one sentence.
+    pub(crate) effect: &'static str,
+    /// Apache's names for it.
+    pub(crate) aliases: &'static [Alias],
+}
+
+/// A key of Apache's configuration that says the same as one of ours.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    /// Apache's key.
+    pub(crate) key: &'static str,
+    /// Text of our value for the text of Apache's.
+    pub(crate) convert: fn(&str) -> String,
+}
+
+/// The largest body allowed, and the default. Source: Apache `maxMessageSize`.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = types::message::BODY_BYTES_MAX as u64;
+/// The smallest limit that still lets the SDKs' own traffic pass.
+pub(crate) const MESSAGE_BYTES_MIN: u64 = 1024;
+
+impl Key {
+    /// All, in the order of help and documentation.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Data,
+        Self::Grpc,
+        Self::Http,
+        Self::Advertise,
+        Self::Flush,
+        Self::SegmentSize,
+        Self::MaxMessageSize,
+        Self::AutoCreateTopics,
+        Self::AutoCreateGroups,
+        Self::TransactionCheckAfter,
+        Self::TransactionCheckInterval,
+        Self::TransactionCheckMax,
+        Self::TlsCert,
+        Self::TlsKey,
+        Self::DrainTimeout,
+        Self::LogLevel,
+        Self::LogFormat,
+        Self::OtlpEndpoint,
+    ];
+
+    /// The facts about this setting.
+    pub(crate) fn setting(self) -> &'static Setting {
+        match self {
+            Self::Data => &DATA,
+            Self::Grpc => &GRPC,
+            Self::Http => &HTTP,
+            Self::Advertise => &ADVERTISE,
+            Self::Flush => &FLUSH,
+            Self::SegmentSize => &SEGMENT_SIZE,
+            Self::MaxMessageSize => &MAX_MESSAGE_SIZE,
+            Self::AutoCreateTopics => &AUTO_CREATE_TOPICS,
+            Self::AutoCreateGroups => &AUTO_CREATE_GROUPS,
+            Self::TransactionCheckAfter => &TRANSACTION_CHECK_AFTER,
+            Self::TransactionCheckInterval => &TRANSACTION_CHECK_INTERVAL,
+            Self::TransactionCheckMax => &TRANSACTION_CHECK_MAX,
+            Self::TlsCert => &TLS_CERT,
+            Self::TlsKey => &TLS_KEY,
+            Self::DrainTimeout => &DRAIN_TIMEOUT,
+            Self::LogLevel => &LOG_LEVEL,
+            Self::LogFormat => &LOG_FORMAT,
+            Self::OtlpEndpoint => &OTLP_ENDPOINT,
+        }
+    }
+
+    /// The key in a configuration file: the flag's words in camelCase.
+    pub(crate) fn file_key(self) -> String {
+        let mut words = self.setting().flag.split('-');
+        let mut key = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (first, rest) = word.split_at(1);
+            key.push_str(&first.to_ascii_uppercase());
+            key.push_str(rest);
+        }
+        key
+    }
+
+    /// The environment variable: `GANTRY_` and the flag's words in capitals.
+    pub(crate) fn variable(self) -> String {
+        format!("GANTRY_{}", self.setting().flag.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// Whether the flag may stand without a value, which then is `true`.
+    pub(crate) fn is_switch(self) -> bool {
+        matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups)
+    }
+}
+
+fn same(text: &str) -> String {
+    text.to_owned()
+}
+
+fn local_port(text: &str) -> String {
+    format!("127.0.0.1:{text}")
+}
+
+fn milliseconds(text: &str) -> String {
+    format!("{text}ms")
+}
+
+fn seconds(text: &str) -> String {
+    format!("{text}s")
+}
+
+fn flush_type(text: &str) -> String {
+    text.strip_suffix("_FLUSH").unwrap_or(text).to_ascii_lowercase()
+}
+
+static DATA: Setting = Setting {
+    flag: "data",
+    value: "DIR",
+    default: Some("./gantry-data"),
+    bound: "a directory that no other process uses",
+    effect: "Where messages and everything else that survives a restart are kept; made when missing",
+    aliases: &[Alias { key: "storePathRootDir", convert: same }],
+};
+
+static GRPC: Setting = Setting {
+    flag: "grpc",
+    value: "ADDR",
+    default: Some("127.0.0.1:8081"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where RocketMQ 5 clients connect, plaintext and TLS on the same port",
+    aliases: &[Alias { key: "grpcServerPort", convert: local_port }],
+};
+
+static HTTP: Setting = Setting {
+    flag: "http",
+    value: "ADDR",
+    default: Some("127.0.0.1:8082"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where health, metrics and `gantry admin` are served, plaintext and without a password",
+    aliases: &[],
+};
+
+static ADVERTISE: Setting = Setting {
+    flag: "advertise",
+    value: "HOST:PORT",
+    default: None,
+    bound: "HOST:PORT",
+    effect: "The gRPC address told to clients, when they cannot use the one they dialled",
+    aliases: &[],
+};
+
+static FLUSH: Setting = Setting {
+    flag: "flush",
+    value: "MODE",
+    default: Some("async"),
+    bound: "async or sync",
+    effect: "async: an acknowledged message survives the death of the process; sync: also power loss",
+    aliases: &[Alias { key: "flushDiskType", convert: flush_type }],
+};
+
+static SEGMENT_SIZE: Setting = Setting {
+    flag: "segment-size",
+    value: "BYTES",
+    default: Some("64MiB"),
+    bound: "8MiB to 1GiB",
+    effect: "Size of each file of the CommitLog; a log that exists keeps the size it began with",
+    aliases: &[Alias { key: "mappedFileSizeCommitLog", convert: same }],
+};
+
+static MAX_MESSAGE_SIZE: Setting = Setting {
+    flag: "max-message-size",
+    value: "BYTES",
+    default: Some("4MiB"),
+    bound: "1KiB to 4MiB",
+    effect: "Largest message body that is taken",
+    aliases: &[],
+};
+
+static AUTO_CREATE_TOPICS: Setting = Setting {
+    flag: "auto-create-topics",
+    value: "BOOL",
+    default: Some("true"),
+    bound: "true or false",
+    effect: "Make a topic on its first use",
+    aliases: &[Alias { key: "autoCreateTopicEnable", convert: same }],
+};
+
+static AUTO_CREATE_GROUPS: Setting = Setting {
+    flag: "auto-create-groups",
+    value: "BOOL",
+    default: Some("true"),
+    bound: "true or false",
+    effect: "Make a consumer group on its first use",
+    aliases: &[Alias { key: "autoCreateSubscriptionGroup", convert: same }],
+};
+
+static TRANSACTION_CHECK_AFTER: Setting = Setting {
+    flag: "transaction-check-after",
+    value: "DURATION",
+    default: Some("6s"),
+    bound: "100ms to 1h",
+    effect: "Age at which the producer of an undecided transactional message is asked first",
+    aliases: &[Alias { key: "transactionTimeOut", convert: milliseconds }],
+};
+
+static TRANSACTION_CHECK_INTERVAL: Setting = Setting {
+    flag: "transaction-check-interval",
+    value: "DURATION",
+    default: Some("30s"),
+    bound: "100ms to 1h",
+    effect: "Time between two such questions",
+    aliases: &[Alias { key: "transactionCheckInterval", convert: milliseconds }],
+};
+
+static TRANSACTION_CHECK_MAX: Setting = Setting {
+    flag: "transaction-check-max",
+    value: "COUNT",
+    default: Some("15"),
+    bound: "1 to 1000",
+    effect: "Questions after which the message is parked in TRANS_CHECK_MAX_TIME_TOPIC",
+    aliases: &[],
+};
+
+static TLS_CERT: Setting = Setting {
+    flag: "tls-cert",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the key",
+    effect: "Certificate chain for TLS on the gRPC port; without it a self-signed one is made and kept in the data directory",
+    aliases: &[Alias { key: "tlsCertPath", convert: same }],
+};
+
+static TLS_KEY: Setting = Setting {
+    flag: "tls-key",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the certificate",
+    effect: "The certificate's private key",
+    aliases: &[Alias { key: "tlsKeyPath", convert: same }],
+};
+
+static DRAIN_TIMEOUT: Setting = Setting {
+    flag: "drain-timeout",
+    value: "DURATION",
+    default: Some("30s"),
+    bound: "0s to 1h",
+    effect: "How long a stop waits for requests that are being served",
+    aliases: &[Alias { key: "grpcShutdownTimeSeconds", convert: seconds }],
+};
+
+static LOG_LEVEL: Setting = Setting {
+    flag: "log-level",
+    value: "FILTER",
+    default: Some("info"),
+    bound: "error, warn, info, debug, trace, or a filter such as info,broker=debug",
+    effect: "What is logged to standard error",
+    aliases: &[],
+};
+
+static LOG_FORMAT: Setting = Setting {
+    flag: "log-format",
+    value: "FORMAT",
+    default: Some("text"),
+    bound: "text or json",
+    effect: "How a log line looks",
+    aliases: &[],
+};
+
+static OTLP_ENDPOINT: Setting = Setting {
+    flag: "otlp-endpoint",
+    value: "URL",
+    default: None,
+    bound: "http://HOST:PORT",
+    effect: "OpenTelemetry collector (OTLP over gRPC) that traces and metrics are sent to",
+    aliases: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_words() {
+        assert_eq!(Key::MaxMessageSize.file_key(), "maxMessageSize");
+        assert_eq!(Key::MaxMessageSize.variable(), "GANTRY_MAX_MESSAGE_SIZE");
+        assert_eq!(Key::Grpc.file_key(), "grpc");
+    }
+
+    #[test]
+    fn operations_page_lists_every_setting() {
+        let page = include_str!("../../../docs/operations.md");
+        for key in Key::ALL {
+            let setting = key.setting();
+            let default = setting.default.map_or_else(|| "–".to_owned(), |text| format!("`{text}`"));
+            let aliases: String = setting.aliases.iter().map(|alias| format!(", `{}`", alias.key)).collect();
+            let row = format!(
+                "| `--{}` | `{}` | `{}`{aliases} | {default} | {} | {} |",
+                setting.flag,
+                key.variable(),
+                key.file_key(),
+                setting.bound,
+                setting.effect,
+            );
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `gantry local`: all roles in this process, wired in one place, started and stopped in order.
+//!
+//! Start: ports are taken → broker (lock, recovery) → certificate → ports listen → ready.
+//! Stop: not ready → gRPC drains → HTTP drains → broker flushes and writes its checkpoint → telemetry.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use broker::{LocalBroker, StartError};
+use gateway_http::{Gateway, Readiness, Version};
+use proxy::options::{Advertise, ConnectionLimits};
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::banner::Banner;
+use crate::config::{Flush, Local};
+use crate::port::Port;
+use crate::signals::Signals;
+use crate::telemetry::Telemetry;
+use crate::{identity, metrics};
+
+/// Runs until a signal, or until it cannot start.
+///
+/// # Errors
+/// Why it could not start; each says what to do.
+pub(crate) async fn run(config: Local, warnings: &[String]) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&config.log, config.otlp_endpoint.as_deref())?;
+    for warning in warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let result = serve(&config, &telemetry).await;
+    // Exporters wait for their collector, which must not hold up other tasks.
+    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
+    result
+}
+
+async fn serve(config: &Local, telemetry: &Telemetry) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("signals")?;
+    let grpc = Port::bind(config.grpc, "grpc")?;
+    let http = Port::bind(config.http, "http")?;
+    let broker = tokio::select! {
+        started = start_broker(config, grpc.address()) => started?,
+        // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
+        (name, _) = signals.next() => bail!("stopped by {name} while starting"),
+    };
+    metrics::register(&telemetry.meter(), types::Broker::name(&broker), {
+        let broker = broker.clone();
+        move || broker.status()
+    });
+    let result = serve_clients(config, telemetry, &broker, grpc, http, signals).await;
+    broker.stop().await;
+    tracing::info!("stopped");
+    result
+}
+
+/// Opens the data directory; recovery may read for a while.
+async fn start_broker(config: &Local, grpc: SocketAddr) -> anyhow::Result<LocalBroker> {
+    let options = broker_options(config, grpc);
+    let started = tokio::task::spawn_blocking(|| LocalBroker::start(env::Env::real(), options)).await;
+    started.context("opening the data directory")?.map_err(|error| match error {
+        StartError::Open(store::OpenError::Locked { dir }) => anyhow::anyhow!(
+            "{} is in use by another gantry; stop that one, or choose another directory with --data DIR",
+            dir.display(),
+        ),
+        error => anyhow::Error::new(error).context(format!("cannot open {}", config.data.display())),
+    })
+}
+
+fn broker_options(config: &Local, grpc: SocketAddr) -> broker::Options {
+    let flush = match config.flush {
+        Flush::Async => broker::Flush::Async,
+        Flush::Sync => broker::Flush::Sync,
+    };
+    // Records name the host that stored them; "all addresses" is none.
+    let ip = if grpc.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc.ip() };
+    broker::Options {
+        flush,
+        segment_bytes: config.segment_bytes,
+        store_host: SocketAddr::new(ip, grpc.port()),
+        auto_create_topics: config.auto_create_topics,
+        auto_create_groups: config.auto_create_groups,
+        body_bytes_max: config.body_bytes_max,
+        transaction: broker::transaction::Schedule {
+            check_after: config.transaction.after,
+            check_interval: config.transaction.interval,
+            checks_max: config.transaction.count_max,
+        },
+        ..broker::Options::local(config.data.clone())
+    }
+}
+
+fn proxy_options(config: &Local) -> anyhow::Result<proxy::Options> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(config.advertise.as_ref().map(|(host, _)| host.clone()));
+    Ok(proxy::Options {
+        limits: proxy::Limits { body_bytes_max: config.body_bytes_max, ..proxy::Limits::default() },
+        connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
+        advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
+        tls: Some(identity::load(config.tls.as_ref(), &config.data, names)?),
+    })
+}
+
+/// Opens both ports, serves until a signal and drains.
+async fn serve_clients(
+    config: &Local,
+    telemetry: &Telemetry,
+    broker: &LocalBroker,
+    grpc: Port,
+    http: Port,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let broker = Arc::new(broker.clone());
+    let proxy = proxy::Server::new(broker.clone(), proxy_options(config)?)?;
+    let readiness = Readiness::default();
+    let router = gateway_http::router(Gateway {
+        admin: broker,
+        readiness: readiness.clone(),
+        metrics: telemetry.registry.clone(),
+        version: Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+    });
+    let (grpc, http) = (grpc.listen()?, http.listen()?);
+    let banner = Banner {
+        grpc: grpc.local_addr()?,
+        http: http.local_addr()?,
+        data: absolute(&config.data),
+        is_sync: config.flush == Flush::Sync,
+    };
+    let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
+    let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
+    let http = tokio::spawn(gateway_http::server::serve(http, router, stop_http.clone(), config.drain_timeout));
+    readiness.set_ready();
+    announce(&banner);
+
+    let (name, _) = signals.next().await;
+    tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
+    signals.exit_on_next();
+    notify(NotifyState::Stopping);
+    readiness.set_draining();
+    stop_grpc.cancel();
+    let drained = grpc.await;
+    // Until now probes and metrics could be asked, so that the drain can be watched.
+    stop_http.cancel();
+    http.await.context("the HTTP port failed")?;
+    drained.context("the gRPC port failed")
+}
+
+fn announce(banner: &Banner) {
+    // Nobody may be reading.
+    let _ = writeln!(std::io::stdout(), "{banner}");
+    tracing::info!(grpc = %banner.grpc, http = %banner.http, data = %banner.data.display(), "ready");
+    notify(NotifyState::Ready);
+}
+
+/// Tells systemd, where it started us.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,93 @@
+//! The server's metrics: names, kinds and meanings, in one place.
+//!
+//! Names are Apache's where it has the same number (`BrokerMetricsConstant`, `DefaultStoreMetricsConstant`,
+//! `ProxyMetricsConstant`), with its base labels; ours begin with `gantry_`. All are read from the broker's own
+//! counters when somebody asks, so they cost the hot path nothing.
+
+use std::sync::Arc;
+
+use broker::Status;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+/// A number that is exported.
+struct Number {
+    name: &'static str,
+    meaning: &'static str,
+    read: fn(&Status) -> u64,
+}
+
+const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> u64) -> Number {
+    Number { name, meaning, read }
+}
+
+/// Numbers that only rise since the start.
+const COUNTERS: [Number; 11] = [
+    number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
+    number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
+    number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
+    number("rocketmq_throughput_out_total", "Bytes of records leased or pulled", |status| status.bytes_out),
+    number("rocketmq_send_to_dlq_messages_total", "Messages moved to dead-letter topics", |status| {
+        status.dead_lettered
+    }),
+    number("rocketmq_timer_dequeue_total", "Delayed messages delivered", |status| status.timers_delivered),
+    number("rocketmq_commit_messages_total", "Transactions committed", |status| status.committed),
+    number("rocketmq_rollback_messages_total", "Transactions rolled back", |status| status.rolled_back),
+    number("gantry_messages_acked_total", "Messages acknowledged", |status| status.acked),
+    number("gantry_transactions_parked_total", "Transactions put aside because nobody decided", |status| status.parked),
+    number("gantry_requests_refused_total", "Requests refused because too much was waiting", |status| status.busy),
+];
+
+/// Numbers that go both ways.
+const GAUGES: [Number; 10] = [
+    number("rocketmq_topic_number", "Topics", |status| status.topics),
+    number("rocketmq_consumer_group_number", "Consumer groups", |status| status.groups),
+    number("rocketmq_timing_messages", "Messages that wait for their delivery time", |status| status.timers_pending),
+    number("rocketmq_half_messages", "Transactional messages without an outcome", |status| status.halves_pending),
+    number("rocketmq_storage_flush_behind_bytes", "Bytes of the log that are not on the disk yet", |status| {
+        status.appended_to.saturating_sub(status.durable_to)
+    }),
+    number("gantry_log_appended_bytes", "End of the log in the operating system's hands", |status| status.appended_to),
+    number("gantry_log_durable_bytes", "End of the log on the disk", |status| status.durable_to),
+    number("gantry_receivers_waiting", "Receivers that wait for messages", |status| status.waiting),
+    number("gantry_commands_queued", "Commands that wait for the engine", |status| status.queued),
+    number("gantry_store_failed", "1 when the store only refuses, until it is started anew", |status| {
+        u64::from(status.failure.is_some())
+    }),
+];
+
+/// Registers all of them; `status` is asked at each scrape.
+pub(crate) fn register(meter: &Meter, node: &str, status: impl Fn() -> Status + Send + Sync + 'static) {
+    let status: Arc<dyn Fn() -> Status + Send + Sync> = Arc::new(status);
+    let labels: Arc<[KeyValue]> = Arc::new([
+        KeyValue::new("cluster", "DefaultCluster"),
+        KeyValue::new("node_type", "broker"),
+        KeyValue::new("node_id", node.to_owned()),
+    ]);
+    for Number { name, meaning, read } in COUNTERS {
+        let (status, labels) = (status.clone(), labels.clone());
+        let counter = meter.u64_observable_counter(name).with_description(meaning);
+        counter.with_callback(move |observer| observer.observe(read(&status()), &labels)).build();
+    }
+    for Number { name, meaning, read } in GAUGES {
+        let (status, labels) = (status.clone(), labels.clone());
+        let gauge = meter.u64_observable_gauge(name).with_description(meaning);
+        gauge.with_callback(move |observer| observer.observe(read(&status()), &labels)).build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_page_lists_every_metric() {
+        let page = include_str!("../../docs/operations.md");
+        for (kind, numbers) in [("counter", COUNTERS.as_slice()), ("gauge", GAUGES.as_slice())] {
+            for Number { name, meaning, .. } in numbers {
+                let row = format!("| `{name}` | {kind} | {meaning} |");
+                assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+            }
+        }
+    }
+}
