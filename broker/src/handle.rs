@@ -121,20 +121,20 @@ impl LocalBroker {
     }
 
     /// Hands a command to the engine, which may be busy or gone.
-    fn submit(&self, command: Command) -> Result<(), (Unavailable, Command)> {
+    fn submit(&self, command: Command) -> Result<(), Unavailable> {
         self.inner.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(command) => {
+            mpsc::error::TrySendError::Full(_) => {
                 self.inner.shared.counters.busy.add(1);
-                (Unavailable::Busy { waiting_max: COMMANDS_MAX }, command)
+                Unavailable::Busy { waiting_max: COMMANDS_MAX }
             }
-            mpsc::error::TrySendError::Closed(command) => (Unavailable::Stopping, command),
+            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
         })
     }
 
     /// Asks the engine and awaits its answer. An engine that goes without an answer is stopping.
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.submit(command(reply)).map_err(|(why, _)| why)?;
+        self.submit(command(reply))?;
         answer.await.map_err(|_| Unavailable::Stopping)
     }
 

@@ -120,12 +120,22 @@ impl Timer {
     /// Writes the whole state; reserved messages count as waiting.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         put_u64(out, self.len() as u64);
-        for ((due, offset), waiting) in self.pending.iter().chain(&self.delivering) {
+        for ((due, offset), waiting) in self.in_order() {
             put_time(out, *due);
             put_u64(out, offset.0);
             put_u64(out, waiting.record_bytes.into());
             out.extend_from_slice(&waiting.identity.to_le_bytes());
         }
+    }
+
+    /// All entries by time and position, reserved or not.
+    fn in_order(&self) -> impl Iterator<Item = (&Key, &Waiting)> {
+        let (mut pending, mut delivering) = (self.pending.iter().peekable(), self.delivering.iter().peekable());
+        std::iter::from_fn(move || match (pending.peek(), delivering.peek()) {
+            (Some((first, _)), Some((second, _))) if first > second => delivering.next(),
+            (None, _) => delivering.next(),
+            (Some(_), _) => pending.next(),
+        })
     }
 
     /// Reads what [`Timer::snapshot`] wrote.
@@ -146,15 +156,7 @@ impl Timer {
 impl PartialEq for Timer {
     /// Equal in what survives: reservations count as waiting.
     fn eq(&self, other: &Self) -> bool {
-        let all = |timer: &Self| {
-            timer
-                .pending
-                .iter()
-                .chain(&timer.delivering)
-                .map(|(key, waiting)| (*key, *waiting))
-                .collect::<BTreeMap<_, _>>()
-        };
-        all(self) == all(other)
+        self.in_order().eq(other.in_order())
     }
 }
 

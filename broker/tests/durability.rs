@@ -81,7 +81,7 @@ fn a_failed_disk_refuses_everything_and_leaves_nobody_waiting() {
             let waiting = broker.pop(Pop { wait: Duration::from_secs(60), ..pop_of("g", "u") });
             let failing = async {
                 world.env().clock.sleep(Duration::from_secs(2)).await;
-                world.disk().fail(operation, 1, ErrorKind::Other);
+                world.disk().fail(operation, 0, ErrorKind::Other);
                 try_send(&broker, message("t", "x", &[])).await
             };
             let (waited, sent) = tokio::join!(waiting, failing);

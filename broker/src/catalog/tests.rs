@@ -19,7 +19,7 @@ fn group(name: &str) -> GroupName {
 }
 
 fn config(name: &str, queues: u32) -> TopicConfig {
-    TopicConfig { is_auto_created: false, ..auto_topic(topic(name), queues) }
+    TopicConfig { is_auto_created: false, read_queues: queues, write_queues: queues, ..auto_topic(topic(name), 1) }
 }
 
 fn put(catalog: &mut Catalog, name: &str, queues: u32) {

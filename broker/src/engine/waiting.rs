@@ -18,12 +18,15 @@ use crate::options::WAITING_MAX;
 /// Invariant: `deadlines` has exactly one entry for each pop in a line and each pull.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    pops: HashMap<TopicName, BTreeMap<(GroupName, Option<QueueId>), Vec<Line>>, FixedState>,
+    pops: HashMap<TopicName, BTreeMap<LineKey, Vec<Line>>, FixedState>,
     pulls: HashMap<TopicName, BTreeMap<u64, PullCommand>, FixedState>,
     deadlines: BTreeSet<(Timestamp, u64)>,
     places: BTreeMap<u64, Place>,
     next_id: u64,
 }
+
+/// Whose pops, and of which queue only.
+type LineKey = (GroupName, Option<QueueId>);
 
 #[derive(Debug)]
 struct Line {
@@ -42,7 +45,7 @@ enum Place {
 #[derive(Clone, Debug)]
 pub(crate) struct LineName {
     topic: TopicName,
-    key: (GroupName, Option<QueueId>),
+    key: LineKey,
     filter: Arc<Filter>,
 }
 

@@ -69,7 +69,7 @@ impl LocalBroker {
             until,
             reply,
         };
-        self.submit(Command::Pop(Box::new(command))).map_err(|(why, _)| why)?;
+        self.submit(Command::Pop(Box::new(command)))?;
         let mut awaited = Awaited { broker: self, owner, client: &request.client, answer };
         (&mut awaited.answer).await.unwrap_or(Err(types::broker::Unavailable::Stopping.into()))
     }

@@ -71,7 +71,7 @@ impl LocalBroker {
             return Err(Unavailable::Busy { waiting_max: COMMANDS_MAX });
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        if let Err((why, _)) = self.submit(Command::Send { records, topic, reply }) {
+        if let Err(why) = self.submit(Command::Send { records, topic, reply }) {
             shared.release_bytes(bytes);
             return Err(why);
         }
