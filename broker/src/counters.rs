@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     pub(crate) waiting: Count,
     pub(crate) timers: Count,
     pub(crate) halves: Count,
+    pub(crate) in_flight: Count,
     pub(crate) topics: Count,
     pub(crate) groups: Count,
 }
@@ -75,6 +76,8 @@ pub struct Status {
     pub timers_pending: u64,
     /// Half messages that wait for their outcome now.
     pub halves_pending: u64,
+    /// Messages that are leased or wait for their retry time, of all groups, at most a second ago.
+    pub in_flight: u64,
     /// Topics now.
     pub topics: u64,
     /// Consumer groups now.

@@ -82,6 +82,8 @@ pub(crate) struct Engine {
     outcomes_paused_until: Timestamp,
     /// When the gathered op records are written.
     ops_due: Option<Timestamp>,
+    /// When all queues were last counted.
+    counted_at: Timestamp,
     /// The check receiver that is asked next.
     next_checker: usize,
     /// Why everything is refused, if it is.
@@ -122,6 +124,7 @@ impl Engine {
             burials: Burials::new(),
             outcomes_paused_until: Timestamp(i64::MIN),
             ops_due: None,
+            counted_at: Timestamp(i64::MIN),
             next_checker: 0,
             failure: None,
             is_stopping: false,
@@ -382,13 +385,18 @@ impl Engine {
         }
     }
 
-    fn count(&self) {
+    /// Levels for the metrics; what costs a look at every queue only once a second.
+    fn count(&mut self) {
         let counters = &self.shared.counters;
         counters.waiting.set(self.waiting.len());
         counters.timers.set(self.machines.timer.len());
         counters.halves.set(self.machines.transactions.len());
         counters.topics.set(self.machines.catalog.topics().len());
         counters.groups.set(self.machines.catalog.groups().len());
+        if self.now.since(self.counted_at) >= SLEEP_MAX {
+            counters.in_flight.set(usize::try_from(self.machines.pop.in_flight()).unwrap_or(usize::MAX));
+            self.counted_at = self.now;
+        }
     }
 }
 

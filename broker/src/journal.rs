@@ -205,6 +205,16 @@ mod tests {
         assert!(pending.is_full());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_read_or_refused(rest: Vec<u8>) {
+            let body: Vec<u8> = std::iter::once(VERSION).chain(rest).collect();
+            for event in events(&body) {
+                drop(event);
+            }
+        }
+    }
+
     #[test]
     fn broken_bodies_end_with_an_error() {
         assert_eq!(events(&[9]).collect::<Vec<_>>(), [Err(Malformed { what: "journal version" })]);

@@ -262,6 +262,13 @@ impl PopMachine {
         None
     }
 
+    /// Entries that are leased or wait for their retry time, of all groups. Looks at every queue that a group consumed
+    /// from.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.slots.iter().map(|(_, slot)| slot.leased as u64).sum()
+    }
+
     /// A group's first unfinished offset on a queue; `None` when it never consumed from it.
     #[must_use]
     pub fn committed(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {

@@ -111,6 +111,7 @@ impl Shared {
             queued: queued as u64,
             timers_pending: counters.timers.get(),
             halves_pending: counters.halves.get(),
+            in_flight: counters.in_flight.get(),
             topics: counters.topics.get(),
             groups: counters.groups.get(),
             appended_to: self.marks.appended_to().0,

@@ -94,7 +94,8 @@ impl Engine {
         match (leased.is_empty(), end) {
             (true, PopEnd::Done) => return Some(pop),
             // The next round looks on from where this one stopped.
-            (true, PopEnd::ScanLimit) => self.pops.push(pop),
+            (true, PopEnd::ScanLimit) if self.pops.len() < WAITING_MAX => self.pops.push(pop),
+            (true, PopEnd::ScanLimit) => return Some(pop),
             (false, _) => self.hand_out(pop, leased),
         }
         None

@@ -221,3 +221,6 @@ impl Waiting {
         Some(pop)
     }
 }
+
+#[cfg(test)]
+mod tests;
