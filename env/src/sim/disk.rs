@@ -341,10 +341,11 @@ impl SimFile {
     }
 
     /// A sync that fails has saved any part, and nothing will save the rest. Source: Linux, "fsyncgate" (PostgreSQL
-    /// wiki, "Fsync Errors"): the pages are marked clean.
+    /// wiki, "Fsync Errors"): the pages are marked clean. One whose process dies in it has lost nothing yet.
     fn sync_part(&self) {
         let machine = &mut *self.disk.machine.lock();
-        if machine.life != self.disk.life || !machine.faults.take_partial() {
+        let is_error = machine.life == self.disk.life && !machine.faults.is_dead();
+        if !is_error || !machine.faults.take_partial() {
             return;
         }
         let kept_percent = machine.rng.u8(0..=100);

@@ -187,6 +187,20 @@ fn death_in_a_write_leaves_any_first_part_of_it() {
 }
 
 #[test]
+fn death_in_a_sync_leaves_the_next_one_all_to_save() {
+    for seed in 0..SEEDS {
+        let first = disk(seed);
+        let file = durable(&first, "f", b".");
+        put(&*file, b"!", 0);
+        first.die_at(0);
+        file.sync_data().expect_err("dies");
+        let second = first.kill();
+        second.open(&path("f"), OpenMode::ReadWrite).expect("it exists").sync_data().expect("synced");
+        assert_eq!(content(&second.crash(), "f"), Some(b"!".to_vec()));
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_what_needs_room() {
     const PAGE: u64 = 4096;
     let disk = disk(0);

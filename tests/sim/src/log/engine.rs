@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use env::Env;
+use env::sim::{SimDisk, World};
 use parking_lot::Mutex;
 use record::Encoded;
 use store::{AppendError, Flush, Machine, Marks, Store};
 use types::{Message, QueueId, TopicName};
 
 use super::ledger::{Entry, Ledger};
-use super::plan::{HOST, Plan};
+use super::plan::{FAULTS_MAX, HOST, Plan};
 use super::tally::Tally;
 use crate::invariants::{offsets_follow, reads_agree};
 use crate::report::Violation;
@@ -23,6 +24,8 @@ const PEACEFUL_ROUNDS: u32 = 5;
 /// The owner of an open store.
 pub(super) struct Engine {
     env: Env,
+    /// Tells whether the process is dead already.
+    disk: SimDisk,
     store: Store,
     tally: Tally,
     ledger: Arc<Mutex<Ledger>>,
@@ -45,9 +48,9 @@ impl From<Violation> for Stop {
 }
 
 impl Engine {
-    pub(super) fn new(env: Env, store: Store, tally: Tally, ledger: Arc<Mutex<Ledger>>, plan: Plan) -> Self {
-        let next_id = env.random.next();
-        Self { env, store, tally, ledger, plan, next_id }
+    pub(super) fn new(world: &World, store: Store, tally: Tally, ledger: Arc<Mutex<Ledger>>, plan: Plan) -> Self {
+        let next_id = world.random().fork().u64(..);
+        Self { env: world.env(), disk: world.disk(), store, tally, ledger, plan, next_id }
     }
 
     pub(super) fn marks(&self) -> Marks {
@@ -188,10 +191,15 @@ impl Engine {
             rng.choice(&ledger.entries()[..ledger.acknowledged()]).cloned()
         };
         let Some(entry) = entry else { return Ok(()) };
-        match reads_agree::check(&self.store.reader(), &entry).await {
-            // A disk that failed need not read.
-            Err(_) if self.store.marks().failure().is_some() => Err(Stop::Failed),
-            checked => Ok(checked?),
+        let mut tries_left = FAULTS_MAX;
+        loop {
+            match reads_agree::check(&self.store.reader(), &entry).await {
+                Ok(()) => return Ok(()),
+                // A dead process and a disk that failed need not read.
+                Err(_) if self.disk.is_dead() || self.store.marks().failure().is_some() => return Err(Stop::Failed),
+                Err(_) if tries_left > 0 => tries_left -= 1,
+                Err(violation) => return Err(violation.into()),
+            }
         }
     }
 

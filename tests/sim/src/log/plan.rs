@@ -14,6 +14,8 @@ const DIR: &str = "/gantry/data";
 const KIB: u64 = 1024;
 /// Calls of one kind that a life makes, about; a fault comes within so many.
 const CALLS_MAX: u32 = 40;
+/// Most faults of a life.
+pub(super) const FAULTS_MAX: usize = 2;
 
 /// A seed's settings for all lives.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +67,10 @@ impl Plan {
 
     /// The errors of a life.
     pub(super) fn draw_faults(&self, rng: &mut fastrand::Rng) -> Vec<Fault> {
-        use Operation::{Allocate, Open, Rename, Write};
-        let count = if self.has_faults { rng.usize(..3) } else { 0 };
+        use Operation::{Allocate, Open, Rename, Sync, SyncDir, Write};
+        let count = if self.has_faults { rng.usize(..=FAULTS_MAX) } else { 0 };
         let mut draw = || Fault {
-            operation: *rng.choice(&[Allocate, Open, Rename, Write]).expect("not empty"),
+            operation: *rng.choice(&[Allocate, Open, Rename, Sync, SyncDir, Write]).expect("not empty"),
             nth: rng.u32(..CALLS_MAX),
             kind: *rng.choice(&[ErrorKind::Other, ErrorKind::StorageFull]).expect("not empty"),
         };
