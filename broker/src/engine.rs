@@ -101,7 +101,7 @@ impl Engine {
         commands: mpsc::Receiver<Command>,
         fetches: Fetches,
     ) -> Self {
-        let arrivals = Arrivals::new(options.flush);
+        let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
         let mut engine = Self {
             now: env.clock.now(),
             env,
@@ -111,7 +111,7 @@ impl Engine {
             machines,
             commands,
             inbox: Vec::with_capacity(ROUND_COMMANDS_MAX),
-            journal: Pending::default(),
+            journal: Pending::new(segment_bytes),
             events: Vec::new(),
             answers: Answers::default(),
             arrivals,
@@ -233,7 +233,7 @@ impl Engine {
             }
             _ => 0,
         });
-        sends.sum::<u64>() + ROUND_OVERHEAD_BYTES
+        sends.sum::<u64>() + self.journal.bytes() as u64 + ROUND_OVERHEAD_BYTES
     }
 
     /// What time has made due.

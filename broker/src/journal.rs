@@ -105,14 +105,26 @@ pub(crate) fn events(body: &[u8]) -> impl Iterator<Item = Result<Event, Malforme
 }
 
 /// Events that wait for their record, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pending {
-    /// Bodies, each but the last longer than [`BODY_BYTES`].
+    /// Bodies, each but the last longer than `body_bytes`.
     bodies: Vec<Vec<u8>>,
     bytes: usize,
+    body_bytes: usize,
 }
 
 impl Pending {
+    /// For a log with segments of this length: a record must be far smaller than one.
+    pub(crate) fn new(segment_bytes: u64) -> Self {
+        let quarter = usize::try_from(segment_bytes / 4).unwrap_or(usize::MAX);
+        Self { bodies: Vec::new(), bytes: 0, body_bytes: BODY_BYTES.min(quarter) }
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.bodies.is_empty()
     }
@@ -136,7 +148,7 @@ impl Pending {
     }
 
     fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.bodies.last().is_none_or(|body| body.len() > BODY_BYTES) {
+        if self.bodies.last().is_none_or(|body| body.len() > self.body_bytes) {
             self.bodies.push(vec![VERSION]);
         }
         if let Some(body) = self.bodies.last_mut() {
@@ -179,7 +191,7 @@ mod tests {
 
     #[test]
     fn events_come_out_in_the_order_they_went_in() {
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(1 << 30);
         for event in some_events() {
             pending.push(&event);
         }
@@ -192,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_long_journal_is_split_and_bounded() {
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(1 << 30);
         let mut pushed = 0;
         while !pending.is_full() {
             pending.push(&some_events()[0]);
