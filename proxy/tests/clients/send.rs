@@ -1,0 +1,98 @@
+//! Sending (facts/grpc.md §7.3, §19.6).
+
+use std::time::{Duration, SystemTime};
+
+use grpc::v2;
+use grpc::v2::Code;
+use types::Admin;
+
+use crate::support::{TOPIC, World, code, consumer, message, message_id, message_with, receive, resource};
+
+#[tokio::test]
+async fn pitfall_39_each_message_has_an_entry_with_its_own_id_in_order() {
+    let world = World::start().await;
+    let client = world.client("p").await;
+    let ids: Vec<String> = (0..40).map(|i| format!("id-{i}")).collect();
+    let entries = client.send_ok(ids.iter().map(|id| message(id)).collect()).await;
+    assert_eq!(entries.iter().map(|entry| entry.message_id.clone()).collect::<Vec<_>>(), ids);
+    assert!(entries.iter().all(|entry| code(&entry.status) == Code::Ok));
+    let offsets: Vec<_> = entries.iter().map(|entry| entry.offset).collect();
+    assert!(offsets.is_sorted_by(|a, b| a + 1 == *b), "one call, one queue: {offsets:?}");
+}
+
+#[tokio::test]
+async fn messages_of_groups_go_to_their_groups_queues_even_in_one_call() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    let groups = ["groupA", "order-1", "order-2", "groupA"];
+    let grouped = |(i, group): (usize, &&str)| {
+        message_with(&format!("id-{i}"), |system| system.message_group = Some((*group).to_owned()))
+    };
+    let entries = client.send_ok(groups.iter().enumerate().map(grouped).collect()).await;
+    assert_eq!(entries.len(), 4);
+    let mut queues = std::collections::BTreeMap::new();
+    while queues.len() < 4 {
+        let received = client.receive(receive(32, Duration::from_secs(5))).await;
+        assert_eq!(received.code(), Code::Ok);
+        for message in received.messages() {
+            queues.insert(message_id(message).to_owned(), message.system_properties.as_ref().expect("set").queue_id);
+        }
+        assert_eq!(code(&client.ack(&received.handles()).await.status), Code::Ok);
+    }
+    assert_eq!(queues.into_values().collect::<Vec<_>>(), [5, 3, 2, 5], "Apache's choice for 8 queues");
+}
+
+#[tokio::test]
+async fn pitfall_40_a_repeated_send_keeps_its_message_id() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    client.send_ok(vec![message("same")]).await;
+    client.send_ok(vec![message("same")]).await;
+    for _ in 0..2 {
+        let received = client.receive(receive(1, Duration::from_secs(5))).await;
+        assert_eq!(message_id(received.messages()[0]), "same");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_of_one_type_refuses_others_and_names_the_remedy() {
+    let world = World::start().await;
+    let client = world.client("p").await;
+    client.send_ok(vec![message("first")]).await;
+    let mut config =
+        world.broker.describe_topic(&types::TopicName::new(TOPIC).expect("valid")).await.expect("there").config;
+    config.topic_type = types::TopicType::Only(types::MessageType::Fifo);
+    world.broker.put_topic(config, true).await.expect("changed");
+    let refused = client.send(vec![message("second")]).await;
+    assert_eq!(code(&refused.status), Code::MessagePropertyConflictWithType);
+    let text = refused.status.expect("set").message;
+    assert!(text.contains("gantry admin topic update orders"), "{text}");
+    client.send_ok(vec![message_with("third", |system| system.message_group = Some("g".to_owned()))]).await;
+}
+
+#[tokio::test]
+async fn a_delayed_message_can_be_recalled_once() {
+    let world = World::start().await;
+    let client = world.client("p").await;
+    let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+    let delayed = message_with("delayed", |system| system.delivery_timestamp = Some(in_an_hour.into()));
+    let entry = client.send_ok(vec![delayed]).await.remove(0);
+    assert!(!entry.recall_handle.is_empty());
+    let recall = || async {
+        let request = v2::RecallMessageRequest { topic: resource(TOPIC), recall_handle: entry.recall_handle.clone() };
+        client.service.clone().recall_message(client.request(request)).await.expect("gRPC OK").into_inner()
+    };
+    let recalled = recall().await;
+    assert_eq!((code(&recalled.status), recalled.message_id.as_str()), (Code::Ok, "delayed"));
+    assert_eq!(code(&recall().await.status), Code::MessageNotFound);
+}
+
+#[tokio::test]
+async fn priority_messages_are_accepted_on_mixed_topics() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    client.send_ok(vec![message_with("urgent", |system| system.priority = Some(9))]).await;
+    let received = client.receive(receive(1, Duration::from_secs(5))).await;
+    let system = received.messages()[0].system_properties.clone().expect("set");
+    assert_eq!((system.priority, system.message_type()), (Some(9), v2::MessageType::Priority));
+}
