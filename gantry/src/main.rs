@@ -22,6 +22,9 @@ use std::process::ExitCode;
 
 use cli::{Cli, LocalArgs, Refusal, Task};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 

@@ -66,7 +66,8 @@ pub(crate) fn register(meter: &Meter, node: &str, status: impl Fn() -> Status + 
     ]);
     for Number { name, meaning, read } in COUNTERS {
         let (status, labels) = (status.clone(), labels.clone());
-        let counter = meter.u64_observable_counter(name).with_description(meaning);
+        // The exporter adds the ending that Prometheus wants of counters.
+        let counter = meter.u64_observable_counter(name.trim_end_matches("_total")).with_description(meaning);
         counter.with_callback(move |observer| observer.observe(read(&status()), &labels)).build();
     }
     for Number { name, meaning, read } in GAUGES {

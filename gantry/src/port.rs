@@ -25,13 +25,14 @@ pub(crate) struct Port {
 pub(crate) struct Error {
     address: SocketAddr,
     flag: &'static str,
-    source: io::Error,
+    /// Told by the remedy, hence no `source` that would tell it again.
+    cause: io::Error,
 }
 
 impl Error {
     fn remedy(&self) -> String {
         let flag = self.flag;
-        match self.source.kind() {
+        match self.cause.kind() {
             io::ErrorKind::AddrInUse => {
                 format!("the address is in use; stop the program that has it, or choose another with --{flag} IP:PORT")
             }
@@ -41,7 +42,7 @@ impl Error {
             io::ErrorKind::PermissionDenied => {
                 format!("not permitted; choose a port above 1023 with --{flag} IP:PORT")
             }
-            _ => format!("{}; choose another address with --{flag} IP:PORT", self.source),
+            _ => format!("{}; choose another address with --{flag} IP:PORT", self.cause),
         }
     }
 }
@@ -61,7 +62,7 @@ impl Port {
         };
         match bind() {
             Ok(socket) => Ok(Self { socket, asked: address, flag }),
-            Err(source) => Err(Error { address, flag, source }),
+            Err(cause) => Err(Error { address, flag, cause }),
         }
     }
 
@@ -76,7 +77,7 @@ impl Port {
     /// [`Error`]: another process may have taken the address in the meantime.
     pub(crate) fn listen(self) -> Result<TcpListener, Error> {
         let (address, flag) = (self.address(), self.flag);
-        self.socket.listen(BACKLOG).map_err(|source| Error { address, flag, source })
+        self.socket.listen(BACKLOG).map_err(|cause| Error { address, flag, cause })
     }
 }
 
