@@ -212,3 +212,50 @@ impl Answers {
 fn refused(code: v2::Code, answer: Answer) -> Error {
     Error::Refused { code: code.as_str_name(), message: answer.status.unwrap_or_default().message }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use types::Timestamp;
+
+    use super::*;
+    use crate::sessions::{COMMANDS_MAX, Command as Outgoing};
+
+    /// One client with an open stream.
+    fn connected() -> (Clients, mpsc::Receiver<Outgoing>) {
+        let sessions = Arc::<Sessions>::default();
+        let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+        sessions.seen("a", Timestamp(1)).expect("room").open(sender, v2::Settings::default());
+        (Clients::new(sessions, Arc::default()), receiver)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pitfall_53_a_client_that_never_answers_times_out_after_5_seconds() {
+        let (clients, _never_answered) = connected();
+        let began = tokio::time::Instant::now();
+        let answer = clients.thread_stack_trace("a").await;
+        assert_eq!(answer, Err(Error::TimedOut { client: "a".to_owned() }));
+        assert_eq!(began.elapsed(), ANSWER_TIMEOUT);
+        assert!(clients.answers.waiting.lock().is_empty(), "nothing waits for it any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_gives_up_leaves_nothing_behind() {
+        let (clients, _never_answered) = connected();
+        let asked = clients.thread_stack_trace("a");
+        assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err());
+        assert!(clients.answers.waiting.lock().is_empty());
+    }
+
+    #[test]
+    fn waiting_commands_are_bounded() {
+        let answers = Answers::default();
+        let mut receivers = Vec::new();
+        for nonce in 0..WAITING_MAX as u64 {
+            let (sender, receiver) = oneshot::channel();
+            answers.wait(nonce, "a", sender).expect("room");
+            receivers.push(receiver);
+        }
+        assert_eq!(answers.wait(u64::MAX, "a", oneshot::channel().0), Err(Error::TooManyWaiting));
+    }
+}

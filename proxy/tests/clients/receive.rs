@@ -1,11 +1,13 @@
 //! Receiving (facts/grpc.md §7.5, §19.3, §19.4).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grpc::v2;
 use grpc::v2::Code;
 use grpc::v2::messaging_service_client::MessagingServiceClient;
 use grpc::v2::receive_message_response::Content;
+
+use tokio::time::Instant;
 
 use crate::support::{SOON, World, consumer, message, message_id, receive, resource};
 

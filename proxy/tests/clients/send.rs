@@ -1,6 +1,6 @@
 //! Sending (facts/grpc.md §7.3, §19.6).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use grpc::v2;
 use grpc::v2::Code;
@@ -74,8 +74,9 @@ async fn a_topic_of_one_type_refuses_others_and_names_the_remedy() {
 async fn a_delayed_message_can_be_recalled_once() {
     let world = World::start().await;
     let client = world.client("p").await;
-    let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
-    let delayed = message_with("delayed", |system| system.delivery_timestamp = Some(in_an_hour.into()));
+    let in_an_hour = env::Env::real().clock.now().plus(Duration::from_secs(3600));
+    let in_an_hour = prost_types::Timestamp { seconds: in_an_hour.0 / 1000, nanos: 0 };
+    let delayed = message_with("delayed", |system| system.delivery_timestamp = Some(in_an_hour));
     let entry = client.send_ok(vec![delayed]).await.remove(0);
     assert!(!entry.recall_handle.is_empty());
     let recall = || async {

@@ -47,7 +47,7 @@ impl World {
     pub(crate) async fn with(options: proxy::Options, change: impl FnOnce(&mut broker::Options)) -> Self {
         let dir = TempDir::new().expect("a directory");
         let mut settings = broker::Options::local(dir.path().to_owned());
-        settings.segment_bytes = 4 * 1024 * 1024 * 4;
+        settings.segment_bytes = 16 * 1024 * 1024;
         change(&mut settings);
         let broker = LocalBroker::start(Env::real(), settings).expect("a broker");
         let server = Running::start(&broker, options).await;
@@ -203,11 +203,14 @@ impl Received {
     }
 
     pub(crate) fn messages(&self) -> Vec<&v2::Message> {
-        let message = |content| match content {
-            &Content::Message(ref message) => Some(message),
-            &(Content::Status(_) | Content::DeliveryTimestamp(_)) => None,
-        };
-        self.contents.iter().filter_map(message).collect()
+        let mut messages = Vec::new();
+        for content in &self.contents {
+            match content {
+                Content::Message(message) => messages.push(message),
+                Content::Status(_) | Content::DeliveryTimestamp(_) => {}
+            }
+        }
+        messages
     }
 
     pub(crate) fn handles(&self) -> Vec<&str> {
