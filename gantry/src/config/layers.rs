@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::apache;
-use super::setting::Key;
+use super::setting::{Convert, Key};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl Layers {
 }
 
 /// The setting that a file's key means, and how its text becomes ours.
-fn setting_of(key: &str) -> Option<(Key, fn(&str) -> String)> {
+fn setting_of(key: &str) -> Option<(Key, Convert)> {
     Key::ALL.into_iter().find_map(|setting| {
         if setting.file_key() == key {
             // Apache counts transactionCheckInterval in bare milliseconds; with a unit it is ours.
@@ -205,7 +205,7 @@ fn setting_of(key: &str) -> Option<(Key, fn(&str) -> String)> {
 }
 
 /// How a value under our own key is read: as it is, unless Apache has the same key with bare numbers.
-fn own_text(setting: Key) -> fn(&str) -> String {
+fn own_text(setting: Key) -> Convert {
     match setting {
         Key::TransactionCheckInterval => |text| {
             let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -6,6 +6,7 @@
 
 /// Names a setting; its facts stand in [`Key::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
 pub(crate) enum Key {
     Data,
     Grpc,
@@ -45,13 +46,16 @@ pub(crate) struct Setting {
     pub(crate) aliases: &'static [Alias],
 }
 
+/// Makes our text of a value from a file's text.
+pub(crate) type Convert = fn(&str) -> String;
+
 /// A key of Apache's configuration that says the same as one of ours.
 #[derive(Debug)]
 pub(crate) struct Alias {
     /// Apache's key.
     pub(crate) key: &'static str,
     /// Text of our value for the text of Apache's.
-    pub(crate) convert: fn(&str) -> String,
+    pub(crate) convert: Convert,
 }
 
 /// The largest body allowed, and the default. Source: Apache `maxMessageSize`.
