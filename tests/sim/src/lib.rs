@@ -8,6 +8,7 @@
 pub mod death;
 pub mod invariants;
 pub mod log;
+pub mod messaging;
 pub mod report;
 
 pub use report::{Report, Scenario, Violation};

@@ -59,11 +59,13 @@ impl fmt::Display for Report {
 pub enum Scenario {
     /// The store alone: [`crate::log`].
     Log,
+    /// The whole broker: [`crate::messaging`].
+    Messaging,
 }
 
 impl Scenario {
     /// All there are.
-    pub const ALL: [Self; 1] = [Self::Log];
+    pub const ALL: [Self; 2] = [Self::Log, Self::Messaging];
 
     /// Runs it under a seed.
     ///
@@ -75,6 +77,7 @@ impl Scenario {
     pub fn run(self, seed: u64) -> Result<Report, Violation> {
         match self {
             Self::Log => crate::log::run(seed),
+            Self::Messaging => crate::messaging::run(seed),
         }
     }
 }
@@ -83,6 +86,7 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Log => "log",
+            Self::Messaging => "messaging",
         })
     }
 }

@@ -1,17 +1,12 @@
 //! What was acknowledged survives: any kill; with sync flush, power loss too; with async flush, power loss after a while.
 
-use std::time::Duration;
-
 use store::Flush;
 use types::Timestamp;
 
 use crate::death::Death;
+use crate::invariants::ASYNC_WINDOW;
 use crate::log::{Ledger, Promised};
 use crate::report::Violation;
-
-/// With async flush a power loss takes nothing older than this: half a second between two flushes, and what a flush and a late
-/// thread take. Source: `docs/durability.md`.
-pub const ASYNC_WINDOW: Duration = Duration::from_millis(700);
 
 /// Notes what the next life must find after a death; `said` is what the store claimed, if it had opened.
 pub fn note_death(ledger: &mut Ledger, flush: Flush, death: Death, said: Option<Promised>, died_at: Timestamp) {

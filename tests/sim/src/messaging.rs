@@ -1,0 +1,174 @@
+//! The whole broker in process behind `trait Broker`: producers, consumers and transaction checks, deaths, and a survey of
+//! what is left. What clients were told and have seen is the only thing that the promises are checked against.
+
+mod clients;
+mod consumer;
+mod history;
+mod plan;
+mod producer;
+mod survey;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{LocalBroker, StartError};
+use env::sim::World;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use types::Broker;
+
+use crate::death;
+use crate::report::{Report, Violation};
+use clients::Client;
+pub use history::{Delivery, Fate, History, Kind, Place, Sent, Stored, Topic, Wanted};
+use plan::Plan;
+pub use survey::Found;
+
+/// How often the end of a life is looked for.
+const TICK: Duration = Duration::from_millis(5);
+/// How long the last life has to deliver everything.
+const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
+/// How long is looked whether something finished comes again.
+const QUIET: Duration = Duration::from_secs(120);
+
+/// Runs the scenario under a seed.
+///
+/// # Errors
+/// The first promise that was not kept.
+///
+/// # Panics
+/// When the broker panics.
+pub fn run(seed: u64) -> Result<Report, Violation> {
+    env::sim::run(seed, |world| async move {
+        let mut rng = world.random().fork();
+        let plan = Plan::draw(&mut rng);
+        let history = Arc::new(Mutex::new(History::new(plan.flush)));
+        let mut run = Run { world, rng, plan, history, report: Report::default() };
+        for _ in 0..run.plan.lives {
+            run.live_and_die().await?;
+        }
+        run.live_in_peace().await?;
+        run.report.fingerprint = run.world.disk().fingerprint();
+        Ok(run.report)
+    })
+}
+
+struct Run {
+    world: World,
+    rng: fastrand::Rng,
+    plan: Plan,
+    /// What clients know; never held over an await.
+    history: Arc<Mutex<History>>,
+    report: Report,
+}
+
+impl Run {
+    /// One process from its start to its death.
+    async fn live_and_die(&mut self) -> Result<(), Violation> {
+        let death = death::Plan::draw(&mut self.rng);
+        let disk = self.world.disk();
+        death.prepare(&disk);
+        self.step_clock();
+        let mut clients = JoinSet::new();
+        match self.start() {
+            Ok(broker) => match self.survey(&broker).await {
+                Err(_) if disk.is_dead() => {}
+                surveyed => {
+                    surveyed?;
+                    self.start_clients(&broker, &mut clients, false);
+                    self.until(|| disk.is_dead(), death.after).await;
+                }
+            },
+            Err(_) if disk.is_dead() => {}
+            Err(error) => return Err(not_started(&error)),
+        }
+        let died_at = self.world.clock().true_now();
+        death.strike(&self.world).await;
+        clients.shutdown().await;
+        self.report.power_losses += u32::from(death.is_power_loss());
+        self.history.lock().died(death.death, died_at);
+        self.history.lock().take_violation()
+    }
+
+    /// A last life without deaths, in which everything must be delivered, and a look at it after an orderly stop.
+    async fn live_in_peace(&mut self) -> Result<(), Violation> {
+        let broker = self.start().map_err(|error| not_started(&error))?;
+        self.survey(&broker).await?;
+        let mut clients = JoinSet::new();
+        self.start_clients(&broker, &mut clients, true);
+        let history = self.history.clone();
+        self.until(|| history.lock().first_undelivered().is_none() || history.lock().is_violated(), DRAIN_MAX).await;
+        self.history.lock().take_violation()?;
+        if let Some(missing) = self.history.lock().first_undelivered() {
+            let detail = format!("{missing:?} was not delivered within {DRAIN_MAX:?}");
+            return Err(Violation::new("what was acknowledged is delivered", detail));
+        }
+        self.until(|| history.lock().is_violated(), QUIET).await;
+        clients.shutdown().await;
+        broker.stop().await;
+        drop(broker);
+        self.history.lock().take_violation()?;
+        let broker = self.start().map_err(|error| not_started(&error))?;
+        self.survey(&broker).await?;
+        broker.stop().await;
+        self.report.acknowledged = self.history.lock().acknowledged();
+        self.report.lost = self.history.lock().lost();
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<LocalBroker, StartError> {
+        self.report.lives += 1;
+        LocalBroker::start(self.world.env(), self.plan.options())
+    }
+
+    async fn survey(&mut self, broker: &LocalBroker) -> Result<(), Violation> {
+        let found = survey::pull_all(broker).await?;
+        self.history.lock().surveyed(&found, self.world.clock().true_now())
+    }
+
+    fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
+        let broker: Arc<dyn Broker> = Arc::new(broker.clone());
+        let mut client = || Client {
+            broker: broker.clone(),
+            env: self.world.env(),
+            begin: self.world.clock().true_now(),
+            since: tokio::time::Instant::now(),
+            history: self.history.clone(),
+            rng: self.rng.fork(),
+        };
+        for topic in Topic::ALL {
+            for _ in 0..2 {
+                clients.spawn(consumer::consume(client(), topic, is_last));
+            }
+        }
+        clients.spawn(consumer::answer_checks(client()));
+        if !is_last {
+            clients.spawn(producer::send_plain(client(), Topic::Normal));
+            clients.spawn(producer::send_plain(client(), Topic::Delay));
+            (0..producer::GROUPS).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
+            (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
+        }
+    }
+
+    /// Waits until something is the case, at most so long.
+    async fn until(&self, is_reached: impl Fn() -> bool, at_most: Duration) {
+        let clock = self.world.env().clock;
+        let begin = self.world.clock().true_now();
+        while !is_reached() && self.world.clock().true_now().since(begin) < at_most {
+            clock.sleep(TICK).await;
+        }
+    }
+
+    /// Sets the wall clock wrong in some lives.
+    fn step_clock(&mut self) {
+        if self.plan.has_clock_steps {
+            let clock = self.world.clock();
+            self.history.lock().saw_clock(self.world.env().clock.now());
+            clock.set_skew_ms(self.rng.i64(-5_000..5_000));
+        }
+    }
+}
+
+fn not_started(error: &StartError) -> Violation {
+    Violation::new("the broker starts after any death", error.to_string())
+}

@@ -1,0 +1,363 @@
+//! What clients know: what they sent and were told about it, what came to them, and how processes died.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker::Flush;
+use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
+
+use super::survey::Found;
+use crate::death::Death;
+use crate::invariants::nothing_lost::{Cut, Judged};
+use crate::invariants::{
+    ASYNC_WINDOW, acked_stays_acked, nothing_lost, offsets_stay, one_outcome, order, suffix_only, timers, transactions,
+};
+use crate::report::Violation;
+
+/// A topic of the scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// Messages with nothing special.
+    Normal,
+    /// Messages in groups.
+    Fifo,
+    /// Messages with a delivery time.
+    Delay,
+    /// Messages that were half messages.
+    Transaction,
+}
+
+impl Topic {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Normal, Self::Fifo, Self::Delay, Self::Transaction];
+
+    pub(super) fn name(self) -> TopicName {
+        let name = match self {
+            Self::Normal => "normal",
+            Self::Fifo => "fifo",
+            Self::Delay => "delay",
+            Self::Transaction => "transaction",
+        };
+        TopicName::new(name).expect("a valid name")
+    }
+}
+
+/// What a producer wants to become of a half message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Delivery.
+    Commit,
+    /// No delivery.
+    RollBack,
+    /// It never says.
+    Nothing,
+}
+
+impl Wanted {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Commit, Self::RollBack, Self::Nothing];
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing special.
+    Normal,
+    /// One of a group.
+    Fifo {
+        /// The group.
+        group: u8,
+    },
+    /// Not to be delivered before a time of the wall clock.
+    Delay {
+        /// That time.
+        due: Timestamp,
+    },
+    /// A half message.
+    Transaction {
+        /// What its producer decides.
+        wanted: Wanted,
+    },
+}
+
+impl Kind {
+    /// The topic it is sent to.
+    #[must_use]
+    pub fn topic(self) -> Topic {
+        match self {
+            Self::Normal => Topic::Normal,
+            Self::Fifo { .. } => Topic::Fifo,
+            Self::Delay { .. } => Topic::Delay,
+            Self::Transaction { .. } => Topic::Transaction,
+        }
+    }
+
+    /// Whether the message that was sent is itself the one that consumers get, and not a copy of it.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        matches!(self, Self::Normal | Self::Fifo { .. })
+    }
+}
+
+/// A place in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The queue.
+    pub queue: QueueId,
+    /// The offset there.
+    pub queue_offset: QueueOffset,
+}
+
+/// What a producer was told.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// Where the record is.
+    pub physical_offset: PhysicalOffset,
+    /// When the answer came, by the true clock.
+    pub at: Timestamp,
+    /// What deaths have made of it.
+    pub fate: Fate,
+}
+
+/// What deaths have made of a message that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// None came since, or none that could take it.
+    Open,
+    /// A later life has found it, or what lies behind it: nothing takes it any more.
+    Durable,
+    /// It waits outside the queues, and a power loss may have taken it or not.
+    Uncertain,
+}
+
+/// A message that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its number.
+    pub id: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// What its producer was told; `None` while it was told nothing.
+    pub stored: Option<Stored>,
+    /// Where consumers find it; known of direct messages when they are stored, of copies when they are seen.
+    pub place: Option<Place>,
+    /// Whether its producer has told the broker what it wants.
+    pub end_asked: bool,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// Whether a consumer has asked to finish it.
+    pub ack_asked: bool,
+    /// When a consumer was told that it is finished.
+    pub acked: Option<Timestamp>,
+    /// Whether a power loss took it, as async flush allows.
+    pub is_lost: bool,
+}
+
+/// A message that came to a consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// From which topic.
+    pub topic: Topic,
+    /// From where in it.
+    pub place: Place,
+    /// From where in the log.
+    pub physical_offset: PhysicalOffset,
+    /// When, by the true clock.
+    pub now: Timestamp,
+    /// When, by the wall clock.
+    pub wall: Timestamp,
+}
+
+/// Everything that clients know.
+pub struct History {
+    flush: Flush,
+    messages: BTreeMap<u64, Sent>,
+    /// When the machine died under async flush, by the true clock.
+    power_losses: Vec<Timestamp>,
+    /// Whether the last death may have taken a suffix of the log.
+    may_have_lost: bool,
+    latest_wall: Timestamp,
+    violation: Option<Violation>,
+}
+
+impl History {
+    pub(super) fn new(flush: Flush) -> Self {
+        Self {
+            flush,
+            messages: BTreeMap::new(),
+            power_losses: Vec::new(),
+            may_have_lost: false,
+            latest_wall: Timestamp(i64::MIN),
+            violation: None,
+        }
+    }
+
+    /// All messages, by number.
+    pub fn messages(&self) -> impl Iterator<Item = &Sent> {
+        self.messages.values()
+    }
+
+    /// Whether something that a client was told at `at` may be lost since: a power loss under async flush followed
+    /// within the window.
+    #[must_use]
+    pub fn may_be_lost(&self, at: Timestamp) -> bool {
+        self.power_losses.iter().any(|died_at| *died_at >= at && died_at.since(at) <= ASYNC_WINDOW)
+    }
+
+    /// The latest time that the wall clock has shown.
+    #[must_use]
+    pub fn latest_wall(&self) -> Timestamp {
+        self.latest_wall
+    }
+
+    pub(super) fn kind(&self, id: u64) -> Option<Kind> {
+        self.messages.get(&id).map(|sent| sent.kind)
+    }
+
+    pub(super) fn saw_clock(&mut self, wall: Timestamp) {
+        self.latest_wall = self.latest_wall.max(wall);
+    }
+
+    /// A message is about to be sent; returns its number.
+    pub(super) fn begin_send(&mut self, kind: Kind) -> u64 {
+        let id = self.messages.len() as u64 + 1;
+        let sent = Sent {
+            id,
+            kind,
+            stored: None,
+            place: None,
+            end_asked: false,
+            deliveries: 0,
+            ack_asked: false,
+            acked: None,
+            is_lost: false,
+        };
+        self.messages.insert(id, sent);
+        id
+    }
+
+    pub(super) fn stored(&mut self, id: u64, place: Place, physical_offset: PhysicalOffset, at: Timestamp) {
+        let sent = self.sent(id);
+        sent.stored = Some(Stored { physical_offset, at, fate: Fate::Open });
+        if sent.kind.is_direct() {
+            sent.place = Some(place);
+        }
+    }
+
+    pub(super) fn begin_end(&mut self, id: u64) {
+        self.sent(id).end_asked = true;
+    }
+
+    pub(super) fn begin_ack(&mut self, id: u64) {
+        self.sent(id).ack_asked = true;
+    }
+
+    pub(super) fn acked(&mut self, id: u64, at: Timestamp) {
+        self.sent(id).acked = Some(at);
+    }
+
+    /// A message came; checks all that is promised of deliveries.
+    pub(super) fn delivered(&mut self, id: u64, delivery: Delivery) -> Result<(), Violation> {
+        self.saw_clock(delivery.wall);
+        let Some(sent) = self.messages.get(&id) else {
+            let detail = format!("number {id} came at {delivery:?}");
+            return Err(Violation::new("what is delivered is what was sent", detail));
+        };
+        transactions::check_delivery(sent)?;
+        timers::check_delivery(self, sent)?;
+        nothing_lost::check_delivery(sent)?;
+        let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
+        offsets_stay::check_place(sent, delivery.place)?;
+        let sent = self.sent(id);
+        sent.place = Some(delivery.place);
+        sent.deliveries += 1;
+        if sent.kind.is_direct() && sent.stored.is_none() {
+            // Its producer was told nothing, but what is handed out is stored as firmly as what is acknowledged.
+            let physical_offset = delivery.physical_offset;
+            sent.stored = Some(Stored { physical_offset, at: delivery.now, fate: Fate::Open });
+        }
+        if is_undone {
+            (sent.ack_asked, sent.acked) = (false, None);
+        }
+        order::check_delivery(self, &self.messages[&id])
+    }
+
+    /// A process died.
+    pub(super) fn died(&mut self, death: Death, at: Timestamp) {
+        if death == Death::PowerLoss && self.flush == Flush::Async {
+            self.power_losses.push(at);
+            self.may_have_lost = true;
+        }
+    }
+
+    /// A life has found these messages in the queues, before anything else happened.
+    pub(super) fn surveyed(&mut self, found: &[Found], now: Timestamp) -> Result<(), Violation> {
+        offsets_stay::check_survey(self, found)?;
+        one_outcome::check(found)?;
+        let cut = nothing_lost::cut(self, found)?;
+        if std::mem::take(&mut self.may_have_lost) {
+            suffix_only::check_cut(self, &cut)?;
+            self.settle_losses(&cut, found);
+        }
+        nothing_lost::check_survey(self, found)?;
+        for found in found {
+            let sent = self.sent(found.id);
+            sent.place = Some(found.place);
+            if sent.kind.is_direct() {
+                let physical_offset = found.physical_offset;
+                sent.stored = Some(Stored { physical_offset, at: now, fate: Fate::Durable });
+            }
+        }
+        let stored = self.messages.values_mut().filter_map(|sent| sent.stored.as_mut());
+        stored.filter(|stored| stored.fate == Fate::Open).for_each(|stored| stored.fate = Fate::Durable);
+        Ok(())
+    }
+
+    /// Decides what a power loss took: all that lies behind the first message that is missing. Of what waits outside
+    /// the queues, and lies between the last that was found and the first that is missing, nothing is known.
+    fn settle_losses(&mut self, cut: &Cut, found: &[Found]) {
+        let ids: BTreeSet<u64> = found.iter().map(|found| found.id).collect();
+        for sent in self.messages.values_mut().filter(|sent| !sent.is_lost && !ids.contains(&sent.id)) {
+            if !sent.kind.is_direct() {
+                // A copy may be gone while its source is not: it is made again, and has another place.
+                sent.place = None;
+            }
+            let Some(stored) = sent.stored.as_mut().filter(|stored| stored.fate == Fate::Open) else { continue };
+            match cut.judge(stored.physical_offset) {
+                Judged::Found => stored.fate = Fate::Durable,
+                Judged::Lost => sent.is_lost = true,
+                Judged::Unknown => stored.fate = Fate::Uncertain,
+            }
+        }
+    }
+
+    /// The first message that must be delivered and was not.
+    #[must_use]
+    pub fn first_undelivered(&self) -> Option<&Sent> {
+        self.messages.values().find(|sent| nothing_lost::is_owed(sent) && sent.deliveries == 0)
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.messages.values().filter(|sent| sent.stored.is_some()).count() as u64
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.messages.values().filter(|sent| sent.is_lost).count() as u64
+    }
+
+    /// Keeps the first violation.
+    pub(super) fn violated(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    pub(super) fn is_violated(&self) -> bool {
+        self.violation.is_some()
+    }
+
+    pub(super) fn take_violation(&mut self) -> Result<(), Violation> {
+        self.violation.take().map_or(Ok(()), Err)
+    }
+
+    fn sent(&mut self, id: u64) -> &mut Sent {
+        self.messages.get_mut(&id).expect("numbers are given out by the history")
+    }
+}

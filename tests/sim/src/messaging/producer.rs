@@ -1,0 +1,115 @@
+//! Producers: each message has a number, and the history knows it before it is sent.
+
+use std::time::Duration;
+
+use types::broker::{
+    Durability, EndTransaction, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
+};
+use types::properties::names;
+use types::{Message, QueueId};
+
+use super::clients::Client;
+use super::history::{Kind, Place, Topic, Wanted};
+use super::plan::QUEUES;
+use crate::invariants::transactions;
+
+/// Message groups, each with a producer of its own.
+pub(super) const GROUPS: u8 = 3;
+/// Most messages of one send.
+const BATCH_MAX: usize = 4;
+
+/// Sends normal or delayed messages.
+pub(super) async fn send_plain(mut client: Client, topic: Topic) {
+    loop {
+        let queue = QueueId(client.rng.u32(..QUEUES));
+        let count = if topic == Topic::Normal { client.rng.usize(1..=BATCH_MAX) } else { 1 };
+        let messages: Vec<(u64, Message)> = (0..count).map(|_| plain(&mut client, topic)).collect();
+        send(&client, queue, messages).await;
+        client.pause(80).await;
+    }
+}
+
+fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
+    let kind = match topic {
+        Topic::Delay => {
+            let farthest_ms = if client.rng.u8(..10) == 0 { 600_000 } else { 6_000 };
+            let delay = Duration::from_millis(client.rng.u64(..farthest_ms));
+            Kind::Delay { due: client.env.clock.now().plus(delay) }
+        }
+        _ => Kind::Normal,
+    };
+    let id = client.history.lock().begin_send(kind);
+    let mut message = client.message(topic, id);
+    if let Kind::Delay { due } = kind {
+        message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
+    }
+    (id, message)
+}
+
+/// Sends the messages of one group, one after the other.
+pub(super) async fn send_group(mut client: Client, group: u8) {
+    let queue = QueueId(u32::from(group) % QUEUES);
+    loop {
+        let count = client.rng.usize(1..=BATCH_MAX);
+        let mut messages = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = client.history.lock().begin_send(Kind::Fifo { group });
+            let mut message = client.message(Topic::Fifo, id);
+            message.properties.set_own(names::MESSAGE_GROUP, &format!("group-{group}"));
+            messages.push((id, message));
+        }
+        send(&client, queue, messages).await;
+        client.pause(200).await;
+    }
+}
+
+/// Sends half messages and ends some of them; the others are asked for.
+pub(super) async fn send_transactions(mut client: Client) {
+    loop {
+        let wanted = *client.rng.choice(&Wanted::ALL).expect("not empty");
+        let queue = QueueId(client.rng.u32(..QUEUES));
+        let id = client.history.lock().begin_send(Kind::Transaction { wanted });
+        let mut message = client.message(Topic::Transaction, id);
+        message.properties.set_own(names::TRANSACTION_PREPARED, "true");
+        message.properties.set_own(names::PRODUCER_GROUP, "producers");
+        let receipts = send(&client, queue, vec![(id, message)]).await;
+        let position = receipts.into_iter().find_map(|receipt| receipt.transaction);
+        client.pause(300).await;
+        if let (Some(position), true) = (position, client.rng.bool()) {
+            end(&client, id, wanted, position).await;
+        }
+    }
+}
+
+/// Tells the broker what a half message's producer wants.
+pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: TransactionPosition) {
+    let resolution = match wanted {
+        Wanted::Commit => Resolution::Commit,
+        Wanted::RollBack => Resolution::Rollback,
+        Wanted::Nothing => Resolution::Unknown,
+    };
+    client.history.lock().begin_end(id);
+    let request = EndTransaction { topic: Topic::Transaction.name(), position, resolution };
+    match client.broker.end_transaction(request).await {
+        Ok(()) | Err(TransactionError::Unavailable(_) | TransactionError::Send(SendError::Unavailable(_))) => {}
+        Err(error) => client.judge(transactions::refused(id, wanted, &error)),
+    }
+}
+
+/// Sends messages to one queue and notes what became of each.
+async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) -> Vec<SendReceipt> {
+    let (ids, messages): (Vec<u64>, Vec<Message>) = messages.into_iter().unzip();
+    let results = client.broker.send(queue, messages).await;
+    let now = client.true_now();
+    let mut receipts = Vec::new();
+    for (id, result) in ids.into_iter().zip(results) {
+        // Whether a message that was refused or timed out is stored is not known: that is promised to nobody.
+        let Ok(receipt) = result else { continue };
+        if receipt.durability != Durability::FlushTimedOut {
+            let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
+            client.history.lock().stored(id, place, receipt.physical_offset, now);
+        }
+        receipts.push(receipt);
+    }
+    receipts
+}

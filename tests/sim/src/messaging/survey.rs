@@ -1,0 +1,71 @@
+//! What is in all queues, read by pulling.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::LocalBroker;
+use types::broker::{Pull, Pulled};
+use types::{Broker as _, Filter, GroupName, PhysicalOffset, QueueId, QueueOffset};
+
+use super::clients::id_of;
+use super::history::{Place, Topic};
+use super::plan::QUEUES;
+use crate::report::Violation;
+
+/// A message in a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The queue's topic.
+    pub topic: Topic,
+    /// Where in the topic.
+    pub place: Place,
+    /// Where in the log.
+    pub physical_offset: PhysicalOffset,
+    /// The message's number.
+    pub id: u64,
+}
+
+const PULL_MAX: u32 = 512;
+const PROMISE: &str = "a queue can be read from its first offset to its end";
+
+/// Everything that can be pulled, by topic, queue and offset.
+pub(super) async fn pull_all(broker: &LocalBroker) -> Result<Vec<Found>, Violation> {
+    let mut found = Vec::new();
+    for topic in Topic::ALL {
+        for queue in (0..QUEUES).map(QueueId) {
+            let mut offset = QueueOffset(0);
+            loop {
+                let pulled = pull(broker, topic, queue, offset).await?;
+                for record in &pulled.records {
+                    found.push(look(topic, record)?);
+                }
+                offset = pulled.next_offset;
+                if offset >= pulled.max_offset {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn pull(broker: &LocalBroker, topic: Topic, queue: QueueId, offset: QueueOffset) -> Result<Pulled, Violation> {
+    let request = Pull {
+        group: GroupName::new("survey").expect("a valid name"),
+        topic: topic.name(),
+        queue,
+        offset,
+        messages_max: PULL_MAX,
+        filter: Arc::new(Filter::All),
+        wait: Duration::ZERO,
+    };
+    broker.pull(request).await.map_err(|error| Violation::new(PROMISE, format!("{topic:?} {queue}: {error}")))
+}
+
+fn look(topic: Topic, record: &[u8]) -> Result<Found, Violation> {
+    let damaged = |detail: String| Violation::new(PROMISE, detail);
+    let record = record::decode(record).map_err(|error| damaged(error.to_string()))?;
+    let id = id_of(record.body).ok_or_else(|| damaged(format!("a body of {} bytes", record.body.len())))?;
+    let place = Place { queue: record.header.queue, queue_offset: record.header.queue_offset };
+    Ok(Found { topic, place, physical_offset: record.header.physical_offset, id })
+}
