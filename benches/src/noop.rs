@@ -14,13 +14,22 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::load::{self, RECEIVE_BATCH, TOPIC, resource};
 
+/// HTTP/2 windows of our server. Source: `proxy/src/http2.rs`.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Queues of the one topic.
 const QUEUES: i32 = 8;
 
 /// Serves until the process is killed.
 pub(crate) async fn serve(address: SocketAddr) -> Result<()> {
     let service = MessagingServiceServer::new(Noop { received: received().into() });
-    tonic::transport::Server::builder().tcp_nodelay(true).add_service(service).serve(address).await?;
+    tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(service)
+        .serve(address)
+        .await?;
     Ok(())
 }
 

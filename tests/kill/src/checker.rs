@@ -47,7 +47,9 @@ struct Message {
     is_sent: bool,
     is_commit_begun: bool,
     is_ended: bool,
-    /// The commit was acknowledged.
+    /// An outcome got no reply: it may count.
+    is_end_unanswered: bool,
+    /// The commit was acknowledged, or seen to count.
     is_committed: bool,
     /// By group, in the order of [`Checker::groups`].
     consumptions: Vec<Consumption>,
@@ -88,7 +90,7 @@ impl Checker {
     pub(crate) fn apply(&mut self, event: &Event) {
         match &event.what {
             What::Began { groups, .. } => self.groups.clone_from(groups),
-            What::Started { .. } | What::NotSent { .. } | What::NotEnded { .. } | What::NotChanged { .. } => {}
+            What::Started { .. } | What::NotSent { .. } | What::NotChanged { .. } => {}
             What::Killed { .. } => self.kills += 1,
             What::Sending { key, kind } => self.handle_sending(key, kind),
             What::Sent { key } => {
@@ -100,6 +102,9 @@ impl Checker {
                 self.with_message(key, |message| message.is_commit_begun |= is_commit);
             }
             What::Ended { key, is_commit } => self.handle_ended(key, *is_commit),
+            What::NotEnded { key, is_refused, .. } => {
+                self.with_message(key, |message| message.is_end_unanswered |= !is_refused);
+            }
             What::Delivered { group, key, is_intact, lease_ms, kills, .. } => {
                 let delivery = Delivery { at_ms: event.at_ms, lease_ms: *lease_ms, kills: *kills };
                 self.handle_delivered(group, key, *is_intact, delivery);
@@ -139,6 +144,7 @@ impl Checker {
             is_sent: false,
             is_commit_begun: false,
             is_ended: false,
+            is_end_unanswered: false,
             is_committed: false,
             consumptions: vec![Consumption::default(); groups],
         };
@@ -182,6 +188,11 @@ impl Checker {
         self.check_order(index, key, delivery);
         let kills = self.kills;
         let Some(message) = self.messages.get_mut(key) else { return };
+        if message.is_end_unanswered {
+            // The commit whose reply was lost did count, so nobody asks again and every group has to get the message.
+            message.is_ended = true;
+            message.is_committed = true;
+        }
         let consumption = &mut message.consumptions[index];
         let (was_acked, again) = (consumption.is_acked, consumption.deliver(delivery, kills));
         if let Some(reason) = again {
@@ -309,9 +320,12 @@ impl Message {
 
     /// Whether its sender has something to say and has not been heard.
     fn is_owed_question(&self) -> bool {
-        match self.kind {
-            Kind::Transaction { decision } => self.is_sent && !self.is_ended && decision.is_commit().is_some(),
-            Kind::Normal | Kind::Fifo { .. } | Kind::Delay { .. } => false,
+        let Kind::Transaction { decision } = self.kind else { return false };
+        match decision.is_commit() {
+            Some(true) => self.is_sent && !self.is_ended,
+            // A rollback whose reply was lost leaves no sign when it counts.
+            Some(false) => self.is_sent && !self.is_ended && !self.is_end_unanswered,
+            None => false,
         }
     }
 }

@@ -83,10 +83,12 @@ pub(crate) enum What {
         /// It was a commit.
         is_commit: bool,
     },
-    /// The outcome was not acknowledged.
+    /// The outcome was refused, or got no reply and may count or not.
     NotEnded {
         /// Message.
         key: String,
+        /// The server answered, and not with OK.
+        is_refused: bool,
         /// What came instead.
         error: String,
     },

@@ -201,6 +201,19 @@ fn forgotten_question_is_caught() {
 }
 
 #[test]
+fn outcome_without_reply_may_count() {
+    let mut trace = Trace::new();
+    for (key, decision) in [("t", Decision::Commit), ("u", Decision::Rollback), ("v", Decision::Commit)] {
+        let is_commit = decision.is_commit().expect("decided");
+        trace.sent(key, transaction(decision));
+        trace.apply(What::Ending { key: key.to_owned(), is_commit, is_answer: false });
+        trace.apply(What::NotEnded { key: key.to_owned(), is_refused: false, error: String::new() });
+    }
+    trace.delivered("t").acked("t");
+    assert_eq!(trace.violations(), [Violation::NeverAsked { key: "v".to_owned() }]);
+}
+
+#[test]
 fn delivery_after_the_ack_is_caught() {
     let mut trace = Trace::new();
     trace.sent("n", Kind::Normal).delivered("n").acked("n").killed().delivered("n");

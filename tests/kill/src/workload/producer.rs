@@ -204,8 +204,9 @@ impl End<'_> {
                 true
             }
             Err(error) => {
-                world.trace.record(What::NotEnded { key, error: error.to_string() });
-                error.is_refusal()
+                let is_refused = error.is_refusal();
+                world.trace.record(What::NotEnded { key, is_refused, error: error.to_string() });
+                is_refused
             }
         }
     }
