@@ -222,11 +222,11 @@ mod tests {
     use crate::sessions::{COMMANDS_MAX, Command as Outgoing};
 
     /// One client with an open stream.
-    fn connected() -> (Clients, mpsc::Receiver<Outgoing>) {
+    fn connected() -> (Clients, (mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>)) {
         let sessions = Arc::<Sessions>::default();
-        let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
-        sessions.seen("a", Timestamp(1)).expect("room").open(sender, v2::Settings::default());
-        (Clients::new(sessions, Arc::default()), receiver)
+        let stream = mpsc::channel(COMMANDS_MAX);
+        sessions.seen("a", Timestamp(1)).expect("room").open(&stream.0, v2::Settings::default());
+        (Clients::new(sessions, Arc::default()), stream)
     }
 
     #[tokio::test(start_paused = true)]

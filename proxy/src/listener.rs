@@ -70,8 +70,12 @@ impl Front {
         stream.set_nodelay(true)?;
         let connection = Connection::new(stream.peer_addr()?, stream.local_addr()?);
         let limit = self.shared.options.connections.handshake_timeout;
-        let greeted = tokio::time::timeout(limit, self.greet(stream));
-        match greeted.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(limit, self.greet(stream)) => greeted,
+            // Nothing was begun on this connection: it does not hold up the end.
+            () = self.shared.draining.cancelled() => return Ok(()),
+        };
+        match greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
             Greeted::Plain(stream) => self.serve_http2(stream, connection).await,
             Greeted::Tls(stream) => self.serve_http2(*stream, connection).await,
         }

@@ -61,7 +61,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct State {
     profile: Profile,
-    commands: Option<mpsc::Sender<Command>>,
+    /// The stream's task owns the sender: when that ends, so does the stream.
+    commands: Option<mpsc::WeakSender<Command>>,
     /// What its settings were answered with; sent again after its first heartbeat.
     answer_to_repeat: Option<v2::Settings>,
 }
@@ -187,11 +188,11 @@ impl Session {
     }
 
     /// Makes a stream the one on which it gets commands, and keeps the answer to its settings.
-    pub(crate) fn open(&self, commands: mpsc::Sender<Command>, answer: v2::Settings) {
+    pub(crate) fn open(&self, commands: &mpsc::Sender<Command>, answer: v2::Settings) {
         let mut state = self.state.lock();
         // The same stream sends settings again and again; only a new one is to hear the answer twice.
-        let is_new = !state.commands.as_ref().is_some_and(|open| open.same_channel(&commands));
-        state.commands = Some(commands);
+        let is_new = !state.stream().is_some_and(|open| open.same_channel(commands));
+        state.commands = Some(commands.downgrade());
         if is_new {
             state.answer_to_repeat = Some(answer);
         }
@@ -211,18 +212,25 @@ impl Session {
 
     /// Sends a command, if it has a stream with room for it, and says whether.
     pub(crate) fn command(&self, command: v2::TelemetryCommand) -> bool {
-        let commands = self.state.lock().commands.clone();
-        commands.is_some_and(|commands| commands.try_send(Ok(command)).is_ok())
+        let stream = self.state.lock().stream();
+        stream.is_some_and(|commands| commands.try_send(Ok(command)).is_ok())
     }
 
     /// Whether it has an open stream.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.state.lock().commands.as_ref().is_some_and(|commands| !commands.is_closed())
+        self.state.lock().stream().is_some()
     }
 
     fn may_hold_leases(&self) -> bool {
         self.state.lock().profile.client_type != Some(v2::ClientType::Producer)
+    }
+}
+
+impl State {
+    /// The stream on which it gets commands, while both sides have it open.
+    fn stream(&self) -> Option<mpsc::Sender<Command>> {
+        self.commands.as_ref()?.upgrade().filter(|commands| !commands.is_closed())
     }
 }
 

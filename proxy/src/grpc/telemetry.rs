@@ -102,7 +102,7 @@ impl Stream {
             profile.group = said.group;
             profile.topics = said.topics;
         });
-        session.open(self.outbound.clone(), answer);
+        session.open(&self.outbound, answer);
     }
 
     /// Node understands the command, Go only the stream's end (pitfall 7).

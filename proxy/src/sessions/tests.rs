@@ -8,10 +8,16 @@ fn topic() -> TopicName {
     TopicName::new("orders").expect("valid")
 }
 
-fn open(session: &Session) -> mpsc::Receiver<Command> {
+/// Both ends of a stream, as its task and the client have them.
+struct Stream {
+    sender: mpsc::Sender<Command>,
+    receiver: mpsc::Receiver<Command>,
+}
+
+fn open(session: &Session) -> Stream {
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
-    session.open(sender, v2::Settings::default());
-    receiver
+    session.open(&sender, v2::Settings::default());
+    Stream { sender, receiver }
 }
 
 #[test]
@@ -59,8 +65,11 @@ fn pitfall_15_a_client_with_an_open_stream_is_never_forgotten() {
     let commands = open(&sessions.seen("a", START).expect("room"));
     let late = START.plus(10 * EXPIRY);
     assert_eq!(sessions.sweep(late).expired, 0);
-    drop(commands);
-    assert_eq!(sessions.sweep(late).expired, 1);
+    drop(commands.receiver);
+    assert_eq!(sessions.sweep(late).expired, 1, "the client closed it");
+    let commands = open(&sessions.seen("b", START).expect("room"));
+    drop(commands.sender);
+    assert_eq!(sessions.sweep(late).expired, 1, "its task ended");
 }
 
 #[test]
@@ -71,12 +80,12 @@ fn pitfall_06_the_answer_to_settings_is_repeated_once_a_stream() {
     let mut commands = open(&session);
     session.repeat_answer();
     session.repeat_answer();
-    let repeated = commands.try_recv().expect("sent").expect("a command");
+    let repeated = commands.receiver.try_recv().expect("sent").expect("a command");
     assert_eq!(repeated.status.expect("set").code(), v2::Code::Ok);
-    assert!(commands.try_recv().is_err(), "once");
+    assert!(commands.receiver.try_recv().is_err(), "once");
     let mut second = open(&session);
     session.repeat_answer();
-    assert!(second.try_recv().is_ok(), "a new stream hears it again");
+    assert!(second.receiver.try_recv().is_ok(), "a new stream hears it again");
 }
 
 #[test]
@@ -95,14 +104,14 @@ fn pitfall_46_checks_go_to_producers_with_transactions_in_turn() {
     }
     assert!(sessions.command_producer(&topic(), &command));
     assert!(sessions.command_producer(&topic(), &command));
-    let heard: Vec<bool> = streams.iter_mut().map(|stream| stream.try_recv().is_ok()).collect();
+    let heard: Vec<bool> = streams.iter_mut().map(|stream| stream.receiver.try_recv().is_ok()).collect();
     assert_eq!(heard, [false, true, true]);
     streams.truncate(1);
     assert!(
         sessions.command_producer(&topic(), &command),
         "a producer of the topic without transactions is better than none"
     );
-    assert!(streams[0].try_recv().is_ok());
+    assert!(streams[0].receiver.try_recv().is_ok());
 }
 
 #[test]

@@ -61,6 +61,17 @@ async fn half_open_connections_are_closed_in_time() {
 }
 
 #[tokio::test]
+async fn half_open_connections_do_not_hold_up_the_end() {
+    let world = World::start().await;
+    let _silent = TcpStream::connect(world.server.address).await.expect("connected");
+    // It was accepted before this one, which is served.
+    world.client("p").await.send_ok(vec![message("a")]).await;
+    world.server.shutdown.cancel();
+    let long_before_the_handshake_timeout = Duration::from_secs(5);
+    tokio::time::timeout(long_before_the_handshake_timeout, world.server.task).await.expect("soon").expect("no panic");
+}
+
+#[tokio::test]
 async fn connections_over_the_bound_are_closed_at_once() {
     let world = limited(|limits| limits.connections_max = 1).await;
     let client = world.client("p").await;

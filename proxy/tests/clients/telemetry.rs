@@ -116,6 +116,16 @@ async fn pitfall_22_a_stream_that_ends_leaves_the_client_known() {
 }
 
 #[tokio::test]
+async fn a_stream_that_the_client_closes_is_completed() {
+    let world = World::start().await;
+    let mut telemetry = world.client("java").await.telemetry().await;
+    telemetry.settings(consumer_settings(GROUP)).await;
+    drop(telemetry.outbound);
+    let end = tokio::time::timeout(SOON, telemetry.inbound.message()).await.expect("soon");
+    assert!(matches!(end, Ok(None)), "{end:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_says_goodbye_is_forgotten() {
     let world = World::start().await;
     let client = world.client("c").await;
@@ -147,5 +157,6 @@ async fn pitfall_54_a_draining_server_ends_long_polls_and_sends_clients_away() {
         commands.push(command.command);
     }
     assert!(commands.iter().any(|command| matches!(command, Some(Command::ReconnectEndpointsCommand(_)))));
-    tokio::time::timeout(SOON, world.server.task).await.expect("soon").expect("no panic");
+    let long_before_the_drain_timeout = Duration::from_secs(10);
+    tokio::time::timeout(long_before_the_drain_timeout, world.server.task).await.expect("soon").expect("no panic");
 }
