@@ -97,12 +97,7 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LookupError`] for a topic that is unknown, [`LookupError::QueueNotFound`].
-    async fn queue_offset(
-        &self,
-        topic: &TopicName,
-        queue: QueueId,
-        at: OffsetAt,
-    ) -> Result<QueueOffset, LookupError>;
+    async fn queue_offset(&self, topic: &TopicName, queue: QueueId, at: OffsetAt) -> Result<QueueOffset, LookupError>;
 
     /// The offset that a group has committed on a queue; `None` when it never did.
     ///

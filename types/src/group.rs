@@ -114,8 +114,7 @@ impl RetryPolicy {
 impl Default for RetryPolicy {
     /// Apache's list from its third entry on, which is where its brokers begin: the first retry waits 10 s.
     fn default() -> Self {
-        const SECONDS: [u64; 16] =
-            [10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+        const SECONDS: [u64; 16] = [10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
         Self::Customized { next: SECONDS.map(Duration::from_secs).to_vec() }
     }
 }
@@ -170,11 +169,8 @@ mod tests {
         let default = RetryPolicy::default();
         assert_eq!(default.delay_after(1), Duration::from_secs(10));
         assert_eq!(default.delay_after(99), Duration::from_secs(7200));
-        let exponential = RetryPolicy::Exponential {
-            initial: Duration::from_secs(5),
-            max: Duration::from_secs(60),
-            multiplier: 2,
-        };
+        let exponential =
+            RetryPolicy::Exponential { initial: Duration::from_secs(5), max: Duration::from_secs(60), multiplier: 2 };
         assert_eq!(exponential.delay_after(3), Duration::from_secs(20));
         assert_eq!(exponential.delay_after(u32::MAX), Duration::from_secs(60));
     }
