@@ -63,7 +63,7 @@ pub(crate) fn scan(
             Step::Stop(stop) => return Ok((end, stop)),
             Step::Record(record) => {
                 let (before, base) = (segments.base_of(end.at.0), segments.base_of(position));
-                if before != base && end.at != from.at {
+                if before != base {
                     visitor.segment_done(before, end)?;
                 }
                 if let Err(problem) = visitor.record(&record) {

@@ -1,7 +1,7 @@
 //! The log's files: which there are, opening them, and making the next one before it is needed.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,8 @@ use types::PhysicalOffset;
 use crate::files::{Error, name_of, positions};
 use crate::signal::Signal;
 
+/// Bytes that are written again at once.
+const RENEW_BYTES: usize = 1024 * 1024;
 /// Most segments that are held open for cold reads.
 const OPEN_MAX: usize = 64;
 
@@ -101,9 +103,30 @@ impl Segments {
         self.disk.sync_dir(&self.dir).map_err(Error::at("sync", &self.dir))
     }
 
-    /// Cuts the log off at `end`: removes the segments behind, makes the rest of its segment zeros, and both durable,
-    /// so that no stale record can follow a new one. Returns the segment to go on in.
-    pub(crate) fn cut(&self, end: PhysicalOffset) -> Result<Segment, Error> {
+    /// Writes the bytes of a segment from `from` to `to` again as they are, so that the next sync brings them to the disk
+    /// whatever became of them before: after a failed sync the system may call bytes clean that it still shows and
+    /// the disk never got, and then a later sync, of another process too, succeeds without them.
+    pub(crate) fn renew(&self, segment: &Segment, from: u64, to: u64) -> Result<(), Error> {
+        let path = self.path(segment.base);
+        let mut buffer = vec![0; RENEW_BYTES];
+        let mut position = from.max(segment.base);
+        while position < to {
+            let wanted = usize::try_from(to - position).map_or(RENEW_BYTES, |left| left.min(RENEW_BYTES));
+            let at = position - segment.base;
+            let read = segment.file.read_at(&mut buffer[..wanted], at).map_err(Error::at("read", &path))?;
+            if read == 0 {
+                break;
+            }
+            segment.file.write_all_at(&[IoSlice::new(&buffer[..read])], at).map_err(Error::at("write", &path))?;
+            position += read as u64;
+        }
+        Ok(())
+    }
+
+    /// Cuts the log off at `end`, of which all from `replayed_from` on may be the system's only: removes the segments
+    /// behind, makes the rest of its segment zeros, and all of it durable, so that no stale record can follow a new
+    /// one. Returns the segment to go on in.
+    pub(crate) fn cut(&self, replayed_from: PhysicalOffset, end: PhysicalOffset) -> Result<Segment, Error> {
         let base = self.base_of(end.0);
         let bases = self.bases()?;
         // From the last one down: a crash in between leaves a log that is cut off at the same place again.
@@ -114,6 +137,7 @@ impl Segments {
         self.open.lock().clear();
         let segment = if bases.contains(&base) { self.open(base)? } else { self.create(base)? };
         let path = self.path(base);
+        self.renew(&segment, replayed_from.0, end.0)?;
         segment.file.set_len(end.0 - base).map_err(Error::at("cut", &path))?;
         segment.file.allocate(self.segment_bytes).map_err(Error::at("allocate", &path))?;
         segment.file.sync_data().map_err(Error::at("sync", &path))?;

@@ -144,3 +144,56 @@ fn an_error_at_start_is_told_with_its_path() {
         store.abandon().await;
     });
 }
+
+/// After a failed sync the system shows bytes that it takes for clean and that the disk never got.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_written_anew_at_start() {
+    for seed in 0..50 {
+        sim::run(seed, async |world: World| {
+            let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+            // Over a segment's end, so that more than the last one has to be written.
+            for _ in 0..10 {
+                send(&mut store, &mut ledger, "orders", 0, &[1; 500]).await;
+            }
+            world.disk().fail(Operation::Sync, 0, ErrorKind::Other);
+            let end = store.marks().appended_to();
+            store.marks().durable(end).await.expect_err("the sync fails");
+            world.kill().await;
+            drop(store);
+            let (store, found) = open(&world.env(), Flush::Sync);
+            assert_eq!(found.lines, ledger.lines, "a kill takes nothing");
+            assert_eq!(store.marks().durable_to(), end);
+            world.lose_power().await;
+            drop(store);
+            let (store, found) = open(&world.env(), Flush::Sync);
+            assert_eq!(found.lines, ledger.lines, "what was durable is there");
+            store.abandon().await;
+        });
+    }
+}
+
+/// The blank behind a checkpoint is all that a start replays of that segment.
+#[test]
+fn a_blank_right_behind_a_checkpoint_is_made_durable_at_start() {
+    for seed in 0..50 {
+        sim::run(seed, async |world: World| {
+            let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+            send(&mut store, &mut ledger, "orders", 0, &[1; 2500]).await;
+            store.begin_checkpoint(&ledger);
+            let end = store.marks().appended_to();
+            store.marks().durable(end).await.expect("durable");
+            world.env().clock.sleep(Duration::from_millis(100)).await;
+            send(&mut store, &mut ledger, "orders", 0, &[2; 2500]).await;
+            world.kill().await;
+            drop(store);
+            let (store, found) = open(&world.env(), Flush::Sync);
+            assert_eq!(found.lines, ledger.lines, "a kill takes nothing");
+            assert_eq!(found.applied, 1, "the checkpoint is used");
+            world.lose_power().await;
+            drop(store);
+            let (store, found) = open(&world.env(), Flush::Sync);
+            assert_eq!(found.lines, ledger.lines, "what was durable is there");
+            store.abandon().await;
+        });
+    }
+}

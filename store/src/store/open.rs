@@ -77,7 +77,7 @@ impl Store {
         let segments = Arc::new(open_segments(&disk, &layout, options)?);
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
-        let active = segments.cut(end.at)?;
+        let active = segments.cut(checkpoint_at, end.at)?;
 
         let marks = Marks::new(end.at, options.flush);
         let (signal, dirty) = (Arc::new(Signal::new()), Arc::new(Dirty::default()));
@@ -224,7 +224,7 @@ impl Recovery<'_> {
             }
         };
         self.remove_unused(&index, start.at)?;
-        let on_segment = |base, end, index: &mut QueueIndex| self.segment_done(base, end, index);
+        let on_segment = |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index);
         let mut replay = Replay { index: &mut index, machines, may_begin_late, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
         if let Stop::Invalid { at, problem } = stop {
@@ -291,10 +291,17 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// At a segment's end: its bytes were read but may not be durable yet. Long replays also write their index out, so
-    /// that memory stays bounded.
-    fn segment_done(&self, base: u64, end: End, index: &mut QueueIndex) -> Result<(), files::Error> {
+    /// At a segment's end: what was read of it, and the blank behind, may not be durable yet. Long replays also write
+    /// their index out, so that memory stays bounded.
+    fn segment_done(
+        &self,
+        base: u64,
+        start: PhysicalOffset,
+        end: End,
+        index: &mut QueueIndex,
+    ) -> Result<(), files::Error> {
         let segment = self.segments.open(base)?;
+        self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
         segment.file.sync_data().map_err(files::Error::at("sync", &self.segments.path(base)))?;
         if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
             return Ok(());
