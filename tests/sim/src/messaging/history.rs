@@ -140,6 +140,8 @@ pub struct Sent {
     pub stored: Option<Stored>,
     /// Where consumers find it; known of direct messages when they are stored, of copies when they are seen.
     pub place: Option<Place>,
+    /// When that was first known, by the true clock.
+    pub place_known_at: Timestamp,
     /// Whether its producer has told the broker what it wants.
     pub end_asked: bool,
     /// How often it was delivered.
@@ -150,6 +152,14 @@ pub struct Sent {
     pub acked: Option<Timestamp>,
     /// Whether a power loss took it, as async flush allows.
     pub is_lost: bool,
+}
+
+impl Sent {
+    fn found_at(&mut self, place: Place, now: Timestamp) {
+        if self.place.replace(place).is_none() {
+            self.place_known_at = now;
+        }
+    }
 }
 
 /// A message that came to a consumer.
@@ -225,6 +235,7 @@ impl History {
             kind,
             stored: None,
             place: None,
+            place_known_at: Timestamp::default(),
             end_asked: false,
             deliveries: 0,
             ack_asked: false,
@@ -239,7 +250,7 @@ impl History {
         let sent = self.sent(id);
         sent.stored = Some(Stored { physical_offset, at, fate: Fate::Open });
         if sent.kind.is_direct() {
-            sent.place = Some(place);
+            sent.found_at(place, at);
         }
     }
 
@@ -268,7 +279,7 @@ impl History {
         let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
         offsets_stay::check_place(sent, delivery.place)?;
         let sent = self.sent(id);
-        sent.place = Some(delivery.place);
+        sent.found_at(delivery.place, delivery.now);
         sent.deliveries += 1;
         if sent.kind.is_direct() && sent.stored.is_none() {
             // Its producer was told nothing, but what is handed out is stored as firmly as what is acknowledged.
@@ -286,7 +297,16 @@ impl History {
         if death == Death::PowerLoss && self.flush == Flush::Async {
             self.power_losses.push(at);
             self.may_have_lost = true;
+            self.forget_young_copies();
         }
+    }
+
+    /// A copy may be gone while its source is not: it is made again, and then has another place.
+    fn forget_young_copies(&mut self) {
+        let copies = self.messages.values().filter(|sent| !sent.kind.is_direct());
+        let young = copies.filter(|sent| sent.place.is_some() && self.may_be_lost(sent.place_known_at));
+        let young: Vec<u64> = young.map(|sent| sent.id).collect();
+        young.into_iter().for_each(|id| self.sent(id).place = None);
     }
 
     /// A life has found these messages in the queues, before anything else happened.
@@ -301,7 +321,7 @@ impl History {
         nothing_lost::check_survey(self, found)?;
         for found in found {
             let sent = self.sent(found.id);
-            sent.place = Some(found.place);
+            sent.found_at(found.place, now);
             if sent.kind.is_direct() {
                 let physical_offset = found.physical_offset;
                 sent.stored = Some(Stored { physical_offset, at: now, fate: Fate::Durable });
@@ -317,10 +337,6 @@ impl History {
     fn settle_losses(&mut self, cut: &Cut, found: &[Found]) {
         let ids: BTreeSet<u64> = found.iter().map(|found| found.id).collect();
         for sent in self.messages.values_mut().filter(|sent| !sent.is_lost && !ids.contains(&sent.id)) {
-            if !sent.kind.is_direct() {
-                // A copy may be gone while its source is not: it is made again, and has another place.
-                sent.place = None;
-            }
             let Some(stored) = sent.stored.as_mut().filter(|stored| stored.fate == Fate::Open) else { continue };
             match cut.judge(stored.physical_offset) {
                 Judged::Found => stored.fate = Fate::Durable,

@@ -1,0 +1,37 @@
+//! A fixed set of seeds, few enough for every run of the tests, and those that have found something.
+
+use sim::Scenario;
+
+/// Seeds of each scenario; `cargo run -p sim --release` runs thousands.
+const SEEDS: u64 = 8;
+
+fn keeps_its_promises(scenario: Scenario, seed: u64) {
+    if let Err(violation) = scenario.run(seed) {
+        panic!("{scenario} seed {seed}: {violation}");
+    }
+}
+
+#[test]
+fn the_store_survives_power_loss_and_kills() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Log, seed));
+}
+
+#[test]
+fn the_broker_survives_power_loss_and_kills() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Messaging, seed));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    for scenario in Scenario::ALL {
+        let first = scenario.run(SEEDS);
+        assert_eq!(first, scenario.run(SEEDS), "{scenario}");
+        assert_ne!(first, scenario.run(SEEDS + 1), "{scenario}");
+    }
+}
+
+/// A sync failed, the process was killed, and the next one took for durable what only memory had.
+#[test]
+fn log_seed_661() {
+    keeps_its_promises(Scenario::Log, 661);
+}
