@@ -110,6 +110,8 @@ pub enum PopQueues {
     One(QueueId),
     /// All, this many; each pop begins at another one.
     Any(u32),
+    /// All, this many, always from the last to the first: a later queue holds messages of higher priority.
+    Ranked(u32),
 }
 
 /// What a consumer wants leased now.

@@ -141,6 +141,6 @@ impl Engine {
 fn wanted(queues: PopQueues) -> Option<QueueId> {
     match queues {
         PopQueues::One(queue) => Some(queue),
-        PopQueues::Any(_) => None,
+        PopQueues::Any(_) | PopQueues::Ranked(_) => None,
     }
 }

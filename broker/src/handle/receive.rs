@@ -6,7 +6,7 @@ use std::sync::Arc;
 use store::ReadError;
 use tokio::sync::oneshot;
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage};
-use types::{ReceiptHandle, Timestamp, TopicConfig};
+use types::{MessageType, ReceiptHandle, Timestamp, TopicConfig, TopicType};
 
 use super::LocalBroker;
 use super::read::{is_wanted, read_all, unavailable};
@@ -94,6 +94,7 @@ impl LocalBroker {
 fn wanted_queues(request: &Pop, topic: &TopicConfig) -> Result<PopQueues, LookupError> {
     let queues = topic.read_queues;
     match request.queue {
+        None if topic.topic_type == TopicType::Only(MessageType::Priority) => Ok(PopQueues::Ranked(queues)),
         None => Ok(PopQueues::Any(queues)),
         Some(queue) if queue.0 < queues => Ok(PopQueues::One(queue)),
         Some(queue) => Err(LookupError::QueueNotFound { topic: request.topic.clone(), queue, queues }),

@@ -58,26 +58,27 @@ impl PopMachine {
         }
         let messages_max = leased.len() + request.messages_max as usize;
         let mut is_cut = false;
-        match request.queues {
+        let (queues, rotation) = match request.queues {
             PopQueues::One(queue) if queue.0 < QUEUES_MAX => {
                 let id = self.begin(request, queue, view, events);
                 is_cut = self.pop_slot(id, request, view, now, messages_max, events, leased);
+                (0, None)
             }
-            PopQueues::One(_) => {}
-            PopQueues::Any(queues) => {
-                let queues = queues.min(QUEUES_MAX);
-                self.begin_all(request, queues, view, events);
-                let rotation = self.slots.rotation(request.owner);
-                for turn in 0..queues {
-                    if leased.len() >= messages_max {
-                        break;
-                    }
-                    let queue = rotation.wrapping_add(turn) % queues;
-                    self.slots.set_rotation(request.owner, queue + 1);
-                    let id = self.begin(request, QueueId(queue), view, events);
-                    is_cut |= self.pop_slot(id, request, view, now, messages_max, events, leased);
-                }
+            PopQueues::One(_) => (0, None),
+            PopQueues::Any(queues) => (queues.min(QUEUES_MAX), Some(self.slots.rotation(request.owner))),
+            PopQueues::Ranked(queues) => (queues.min(QUEUES_MAX), None),
+        };
+        self.begin_all(request, queues, view, events);
+        for turn in 0..queues {
+            if leased.len() >= messages_max {
+                break;
             }
+            let queue = rotation.map_or(queues - 1 - turn, |rotation| rotation.wrapping_add(turn) % queues);
+            if rotation.is_some() {
+                self.slots.set_rotation(request.owner, queue + 1);
+            }
+            let id = self.begin(request, QueueId(queue), view, events);
+            is_cut |= self.pop_slot(id, request, view, now, messages_max, events, leased);
         }
         if is_cut && leased.len() < messages_max { PopEnd::ScanLimit } else { PopEnd::Done }
     }
@@ -183,7 +184,7 @@ impl PopMachine {
             let slot = self.slots.get(id).expect("the slot of an open lease");
             let is_asked = match request.queues {
                 PopQueues::One(queue) => slot.queue == queue,
-                PopQueues::Any(queues) => slot.queue.0 < queues,
+                PopQueues::Any(queues) | PopQueues::Ranked(queues) => slot.queue.0 < queues,
             };
             if slot.owner != *request.owner || !is_asked {
                 continue;

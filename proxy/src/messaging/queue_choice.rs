@@ -14,6 +14,12 @@ pub(super) fn of_round(round: u32, queues: u32) -> QueueId {
     QueueId(round % queues.max(1))
 }
 
+/// The queue of a priority, on a topic that takes nothing but messages with one: later queues are read first.
+pub(super) fn of_priority(priority: i64, queues: u32) -> QueueId {
+    let last = queues.saturating_sub(1);
+    QueueId(u32::try_from(priority.max(0)).unwrap_or(last).min(last))
+}
+
 /// Guava's `Hashing.consistentHash`: when a bucket is added, only the keys that move to it move.
 fn consistent_hash(input: i32, buckets: u32) -> u32 {
     const MULTIPLIER: u64 = 2_862_933_555_777_941_757;
@@ -40,6 +46,11 @@ mod tests {
     fn groups_go_where_apaches_proxy_sends_them() {
         let queues = |group| of_group(group, 8).0;
         assert_eq!([queues("groupA"), queues("order-1"), queues("order-2")], [5, 3, 2]);
+    }
+
+    #[test]
+    fn priorities_above_the_last_queue_share_it() {
+        assert_eq!([-1, 0, 3, 8, i64::MAX].map(|priority| of_priority(priority, 4).0), [0, 0, 3, 3, 3]);
     }
 
     proptest! {

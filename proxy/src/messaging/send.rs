@@ -62,12 +62,16 @@ impl Messaging {
 
     fn queues(&self, config: &TopicConfig, messages: &[(Message, MessageType)]) -> Vec<QueueId> {
         let mut round = None;
-        let mut queue = |message: &Message| match message.properties.get(names::MESSAGE_GROUP) {
-            Some(group) => queue_choice::of_group(group, config.write_queues),
-            None => {
-                let round = *round.get_or_insert_with(|| self.next_round(&config.name));
-                queue_choice::of_round(round, config.write_queues)
+        let is_ranked = config.topic_type == TopicType::Only(MessageType::Priority);
+        let mut queue = |message: &Message| {
+            if let Some(group) = message.properties.get(names::MESSAGE_GROUP) {
+                return queue_choice::of_group(group, config.write_queues);
             }
+            if is_ranked && let Some(priority) = message.properties.get_i64(names::PRIORITY) {
+                return queue_choice::of_priority(priority, config.write_queues);
+            }
+            let round = *round.get_or_insert_with(|| self.next_round(&config.name));
+            queue_choice::of_round(round, config.write_queues)
         };
         messages.iter().map(|(message, _)| queue(message)).collect()
     }

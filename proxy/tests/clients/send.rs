@@ -97,3 +97,23 @@ async fn priority_messages_are_accepted_on_mixed_topics() {
     let system = received.messages()[0].system_properties.clone().expect("set");
     assert_eq!((system.priority, system.message_type()), (Some(9), v2::MessageType::Priority));
 }
+
+#[tokio::test]
+async fn a_priority_topic_is_read_from_its_highest_priority_down() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    client.send_ok(vec![message_with("first", |system| system.priority = Some(0))]).await;
+    let mut config =
+        world.broker.describe_topic(&types::TopicName::new(TOPIC).expect("valid")).await.expect("there").config;
+    config.topic_type = types::TopicType::Only(types::MessageType::Priority);
+    world.broker.put_topic(config, true).await.expect("changed");
+    let received = client.receive(receive(1, Duration::from_secs(5))).await;
+    assert_eq!(client.ack(&received.handles()).await.status.map(|status| status.code), Some(Code::Ok as i32));
+
+    let priorities = [1, 7, 100, 0, 3];
+    let of_priority = |priority| message_with(&format!("p{priority}"), |system| system.priority = Some(priority));
+    client.send_ok(priorities.map(of_priority).to_vec()).await;
+    let received = client.receive(receive(32, Duration::from_secs(5))).await;
+    let ids: Vec<_> = received.messages().into_iter().map(message_id).collect();
+    assert_eq!(ids, ["p7", "p100", "p3", "p1", "p0"], "8 queues, so 7 and above are one priority");
+}
