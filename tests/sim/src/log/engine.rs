@@ -18,6 +18,8 @@ use crate::report::Violation;
 
 const TOPICS: [&str; 3] = ["orders", "payments", "%DLQ%group"];
 const QUEUES: u32 = 3;
+/// Where all bodies have one length.
+const UNIFORM_BODY_BYTES: usize = 100;
 /// Rounds of the last life.
 const PEACEFUL_ROUNDS: u32 = 5;
 
@@ -204,14 +206,17 @@ impl Engine {
     }
 
     fn encode(&mut self, rng: &mut fastrand::Rng) -> (usize, u64, Encoded) {
-        let topic = rng.usize(..TOPICS.len());
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let body_bytes = if rng.u8(..10) == 0 { rng.usize(..=self.plan.body_bytes_max) } else { rng.usize(..200) };
+        let (topic, queue, body_bytes) = match (self.plan.is_uniform, rng.u8(..10)) {
+            (true, _) => (0, 0, UNIFORM_BODY_BYTES),
+            (false, 0) => (rng.usize(..TOPICS.len()), rng.u32(..QUEUES), rng.usize(..=self.plan.body_bytes_max)),
+            (false, _) => (rng.usize(..TOPICS.len()), rng.u32(..QUEUES), rng.usize(..200)),
+        };
         let name = TopicName::new(TOPICS[topic]).expect("a valid name");
         let mut message = Message::new(name, Entry::body(id, body_bytes));
         message.properties.set_own(types::properties::names::TAGS, "tag");
-        let encoded = record::encode(&message, QueueId(rng.u32(..QUEUES)), HOST).expect("a legal message");
+        let encoded = record::encode(&message, QueueId(queue), HOST).expect("a legal message");
         (topic, id, encoded)
     }
 }

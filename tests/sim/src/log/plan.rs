@@ -25,6 +25,9 @@ pub(super) struct Plan {
     pub(super) lives: u32,
     /// Largest body, in bytes.
     pub(super) body_bytes_max: usize,
+    /// Whether all records have one length and one queue: what is left of an older life of the log then fits behind
+    /// what a newer one writes.
+    pub(super) is_uniform: bool,
     /// Most records of a round.
     pub(super) round_max: usize,
     segment_bytes: u64,
@@ -47,6 +50,7 @@ impl Plan {
             flush: if rng.bool() { Flush::Sync } else { Flush::Async },
             lives: rng.u32(1..6),
             body_bytes_max,
+            is_uniform: rng.u8(..4) == 0,
             round_max: if body_bytes_max > 2048 { 8 } else { 40 },
             segment_bytes: SEGMENT_BYTES_MIN.max((body_bytes_max as u64 + KIB) * rng.u64(2..30)),
             hot_bytes: rng.usize(1..512) * 1024,
