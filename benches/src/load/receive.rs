@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use grpc::v2;
 
 use super::caller::Caller;
@@ -44,10 +44,10 @@ pub(crate) async fn receive(server: &Server, backlog: Option<u64>, window: Windo
 
 async fn work(mut caller: Caller, queue: v2::MessageQueue, gauge: Arc<Gauge>) -> Result<Vec<Duration>> {
     while !gauge.is_stopping() {
-        let messages = caller.receive(queue.clone()).await?;
+        let messages = caller.receive(queue.clone()).await.context("receiving")?;
         let count = messages.len();
         if count > 0 {
-            caller.ack(messages).await?;
+            caller.ack(messages).await.context("acknowledging")?;
             gauge.add(count);
         }
     }
@@ -58,12 +58,15 @@ async fn work(mut caller: Caller, queue: v2::MessageQueue, gauge: Arc<Gauge>) ->
 async fn fill(server: &Server, backlog: u64) -> Result<()> {
     let gauge = Arc::new(Gauge::default());
     let mut workers = send::workers(server, FILL_BATCH, &gauge).await?;
-    while gauge.messages() < backlog && workers.try_join_next().is_none() {
+    while gauge.messages() < backlog {
+        if let Some(ended) = workers.try_join_next() {
+            ended?.context("storing the backlog")?;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     gauge.stop();
     while let Some(ended) = workers.join_next().await {
-        ended??;
+        ended?.context("storing the backlog")?;
     }
     ensure!(gauge.messages() >= backlog, "only {} of {backlog} messages could be stored", gauge.messages());
     Ok(())
