@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::scenario::Scenario;
@@ -90,7 +90,22 @@ async fn main() -> ExitCode {
         Command::All(options) => (&Scenario::ALL, options),
         Command::Noop { grpc } => return exit_code(noop::serve(grpc).await.map(|()| ExitCode::SUCCESS)),
     };
-    exit_code(bench(scenarios, &options).await)
+    tokio::select! {
+        result = bench(scenarios, &options) => exit_code(result),
+        // Dropping the bench stops its server and removes its data.
+        result = interrupted() => exit_code(result.and_then(|()| bail!("interrupted"))),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 fn exit_code(result: Result<ExitCode>) -> ExitCode {

@@ -181,7 +181,7 @@ fn received() -> Vec<v2::ReceiveMessageResponse> {
 /// A delivered message with the fields that our server fills in.
 fn message(offset: i32, body: Bytes) -> v2::Message {
     let now = std::time::SystemTime::now().into();
-    let digest = v2::Digest { r#type: v2::DigestType::Crc32.into(), checksum: "2598919A".into() };
+    let digest = v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: "5D41402ABC4B2A76B9719D911017C592".into() };
     let system_properties = v2::SystemProperties {
         message_id: format!("01{offset:032X}"),
         body_digest: Some(digest),
