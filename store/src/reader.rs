@@ -15,8 +15,8 @@ use crate::signal::Signal;
 
 /// Threads that read from the disk.
 pub(crate) const THREADS: usize = 2;
-/// Reads that wait for a thread.
-const WAITING_MAX: usize = 1024;
+/// Reads that wait for a thread: each is one record, so this is 512 receives of 32 messages. A few dozen bytes each.
+const WAITING_MAX: usize = 16 * 1024;
 /// First read of a record whose length is not known, in bytes: most records end within it.
 const GUESS_BYTES: usize = 4096;
 
