@@ -124,12 +124,6 @@ impl TopicName {
         Self(format!("{DEAD_LETTER_PREFIX}{group}").into())
     }
 
-    /// The retry topic of `group` on `topic`, in Apache's second form (`+` between them cannot be confused).
-    #[must_use]
-    pub fn retry(group: &crate::GroupName, topic: &Self) -> Self {
-        Self(format!("{RETRY_PREFIX}{group}+{topic}").into())
-    }
-
     /// Whether the system keeps it for itself.
     #[must_use]
     pub fn is_system(&self) -> bool {
