@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use record::{EncodeError, Encoded};
 use types::broker::SendError;
 use types::message::MessageType;
@@ -51,94 +52,98 @@ pub(crate) enum Receipt {
     Recall(String),
 }
 
-/// Makes the record of a client's message. `broker` and `unique_key` name it where it has to be named again.
-pub(crate) fn prepare(
-    mut message: Message,
-    queue: QueueId,
-    now: Timestamp,
-    limits: &Limits,
-    broker: &str,
-    unique_key: impl FnOnce() -> String,
-) -> Result<(Prepared, Receipt), SendError> {
-    let bytes = message.body.len();
-    if bytes > limits.body_bytes_max {
-        return Err(SendError::BodyTooLarge { bytes, bytes_max: limits.body_bytes_max });
+/// Most bytes that records share: a reader that holds on to one of them holds all.
+const SHARED_BYTES_MAX: usize = 64 * 1024;
+
+/// Makes the records of one send.
+pub(crate) struct Preparer<'a> {
+    /// When the send came.
+    pub(crate) now: Timestamp,
+    pub(crate) limits: &'a Limits,
+    /// Names the broker where a message has to be found again.
+    pub(crate) broker: &'a str,
+    /// Makes a name for a message that has none.
+    pub(crate) unique_key: &'a dyn Fn() -> String,
+    /// Memory of the records to come.
+    pub(crate) buffer: BytesMut,
+}
+
+impl Preparer<'_> {
+    /// Makes room for these messages' records, as far as they share memory.
+    pub(crate) fn reserve(&mut self, messages: &[Message]) {
+        let bytes = messages.iter().map(|message| record::encoded_bytes(message, self.limits.store_host)).sum();
+        self.buffer.reserve(SHARED_BYTES_MAX.min(bytes));
     }
-    // Only the broker says what is an outcome.
-    message.source_offset = 0;
-    message.sys_flag = message.sys_flag.without_transaction();
-    if message.topic.is_dead_letter() {
-        message.properties.remove(DEAD_LETTER_SOURCE);
-    }
-    let kind = MessageType::of(&message.properties);
-    match kind {
-        MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
-        MessageType::Transaction => half(message, queue, now, limits, unique_key),
-        MessageType::Delay => delay(message, queue, now, limits, broker, unique_key),
-        MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
-            Ok((encode(&message, queue, Kind::Message(kind), limits)?, Receipt::Plain))
+
+    /// Makes the record of a client's message.
+    pub(crate) fn prepare(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+        let bytes = message.body.len();
+        if bytes > self.limits.body_bytes_max {
+            return Err(SendError::BodyTooLarge { bytes, bytes_max: self.limits.body_bytes_max });
+        }
+        // Only the broker says what is an outcome.
+        message.source_offset = 0;
+        message.sys_flag = message.sys_flag.without_transaction();
+        if message.topic.is_dead_letter() {
+            message.properties.remove(DEAD_LETTER_SOURCE);
+        }
+        let kind = MessageType::of(&message.properties);
+        match kind {
+            MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
+            MessageType::Transaction => self.half(message, queue),
+            MessageType::Delay => self.delay(message, queue),
+            MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
+                Ok((self.encode(&message, queue, Kind::Message(kind))?, Receipt::Plain))
+            }
         }
     }
-}
 
-fn half(
-    mut message: Message,
-    queue: QueueId,
-    now: Timestamp,
-    limits: &Limits,
-    unique_key: impl FnOnce() -> String,
-) -> Result<(Prepared, Receipt), SendError> {
-    check_delay(due::due(&message.properties, now), now, limits)?;
-    let id = name(&mut message, unique_key);
-    message.properties.set(names::TRANSACTION_ID, &id).map_err(|_| BAD_KEY)?;
-    redirect(&mut message, queue, HALF_TOPIC);
-    Ok((encode(&message, QueueId(0), Kind::Half, limits)?, Receipt::Transaction))
-}
+    fn half(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+        self.check_delay(due::due(&message.properties, self.now))?;
+        let id = self.name(&mut message);
+        message.properties.set(names::TRANSACTION_ID, &id).map_err(|_| BAD_KEY)?;
+        redirect(&mut message, queue, HALF_TOPIC);
+        Ok((self.encode(&message, QueueId(0), Kind::Half)?, Receipt::Transaction))
+    }
 
-fn delay(
-    mut message: Message,
-    queue: QueueId,
-    now: Timestamp,
-    limits: &Limits,
-    broker: &str,
-    unique_key: impl FnOnce() -> String,
-) -> Result<(Prepared, Receipt), SendError> {
-    let due = due::due(&message.properties, now);
-    check_delay(due, now, limits)?;
-    let Some(due) = due.filter(|due| *due > now) else {
-        return Ok((encode(&message, queue, Kind::Message(MessageType::Delay), limits)?, Receipt::Plain));
-    };
-    let id = name(&mut message, unique_key);
-    let handle = recall::Handle::encode(&message.topic, broker, due, &id);
-    let waiting = delayed(message, queue, due);
-    Ok((encode(&waiting.message, waiting.queue, Kind::Delayed, limits)?, Receipt::Recall(handle)))
+    fn delay(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+        let due = due::due(&message.properties, self.now);
+        self.check_delay(due)?;
+        let Some(due) = due.filter(|due| *due > self.now) else {
+            return Ok((self.encode(&message, queue, Kind::Message(MessageType::Delay))?, Receipt::Plain));
+        };
+        let id = self.name(&mut message);
+        let handle = recall::Handle::encode(&message.topic, self.broker, due, &id);
+        let waiting = delayed(message, queue, due);
+        Ok((self.encode(&waiting.message, waiting.queue, Kind::Delayed)?, Receipt::Recall(handle)))
+    }
+
+    /// The message's unique key; it gets one if it has none.
+    fn name(&self, message: &mut Message) -> String {
+        if let Some(id) = message.properties.get(names::UNIQUE_KEY) {
+            return id.to_owned();
+        }
+        let id = (self.unique_key)();
+        message.properties.set_own(names::UNIQUE_KEY, &id);
+        id
+    }
+
+    fn check_delay(&self, due: Option<Timestamp>) -> Result<(), SendError> {
+        let delay = due.map_or(Duration::ZERO, |due| due.since(self.now));
+        if delay <= self.limits.delay_max {
+            return Ok(());
+        }
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Err(SendError::DelayTooLong { delay_ms: ms(delay), delay_ms_max: ms(self.limits.delay_max) })
+    }
+
+    fn encode(&mut self, message: &Message, queue: QueueId, kind: Kind) -> Result<Prepared, SendError> {
+        let record = record::encode_in(&mut self.buffer, message, queue, self.limits.store_host).map_err(send_error)?;
+        Ok(Prepared { record, kind })
+    }
 }
 
 const BAD_KEY: SendError = SendError::Unsupported { what: "a unique key with a separator byte" };
-
-/// The message's unique key; it gets one if it has none.
-fn name(message: &mut Message, unique_key: impl FnOnce() -> String) -> String {
-    if let Some(id) = message.properties.get(names::UNIQUE_KEY) {
-        return id.to_owned();
-    }
-    let id = unique_key();
-    message.properties.set_own(names::UNIQUE_KEY, &id);
-    id
-}
-
-fn check_delay(due: Option<Timestamp>, now: Timestamp, limits: &Limits) -> Result<(), SendError> {
-    let delay = due.map_or(Duration::ZERO, |due| due.since(now));
-    if delay <= limits.delay_max {
-        return Ok(());
-    }
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Err(SendError::DelayTooLong { delay_ms: ms(delay), delay_ms_max: ms(limits.delay_max) })
-}
-
-fn encode(message: &Message, queue: QueueId, kind: Kind, limits: &Limits) -> Result<Prepared, SendError> {
-    let record = record::encode(message, queue, limits.store_host).map_err(send_error)?;
-    Ok(Prepared { record, kind })
-}
 
 /// Why a message that cannot be encoded is not stored.
 pub(crate) fn send_error(error: EncodeError) -> SendError {
@@ -192,7 +197,13 @@ mod tests {
         for (name, value) in pairs {
             message.properties.set_own(name, value);
         }
-        prepare(message, QueueId(1), NOW, &limits(), "b", || "KEY".to_owned())
+        prepare(message, QueueId(1))
+    }
+
+    fn prepare(message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+        let (limits, unique_key) = (limits(), || "KEY".to_owned());
+        let buffer = BytesMut::new();
+        Preparer { now: NOW, limits: &limits, broker: "b", unique_key: &unique_key, buffer }.prepare(message, queue)
     }
 
     #[test]
@@ -232,7 +243,7 @@ mod tests {
         assert_eq!(error(&[(names::TRANSACTION_PREPARED, "true"), (names::TIMER_DELAY_SECONDS, "61")]), too_far);
         assert!(matches!(error(&[(names::LITE_TOPIC, "l")]), SendError::Unsupported { .. }));
         let long = Message::new(TopicName::new("t").expect("valid"), Bytes::from(vec![1; 11]));
-        let refused = prepare(long, QueueId(0), NOW, &limits(), "b", String::new).map(drop);
+        let refused = prepare(long, QueueId(0)).map(drop);
         assert_eq!(refused, Err(SendError::BodyTooLarge { bytes: 11, bytes_max: 10 }));
     }
 
@@ -241,7 +252,7 @@ mod tests {
         let mut forged = Message::new(TopicName::new("t").expect("valid"), Bytes::from_static(b"x"));
         forged.source_offset = 77;
         forged.sys_flag = types::SysFlag::TRANSACTION_COMMIT;
-        let (prepared, _) = prepare(forged, QueueId(0), NOW, &limits(), "b", String::new).expect("accepted");
+        let (prepared, _) = prepare(forged, QueueId(0)).expect("accepted");
         let bytes = prepared.record.place(types::QueueOffset(0), types::PhysicalOffset(0), NOW);
         let header = record::header(&bytes).expect("own record");
         assert_eq!((header.source_offset, header.sys_flag), (0, types::SysFlag(0)));

@@ -1,6 +1,6 @@
 //! One HTTP/2 connection: its limits, and which service answers.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,9 +78,10 @@ pub(crate) async fn serve<S>(
         .serve_connection(TokioIo::new(stream), dispatch);
     let mut connection = std::pin::pin!(connection);
     let mut is_draining = false;
+    let mut has_given_way = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = poll_fn(|cx| poll_last(connection.as_mut(), &mut has_given_way, cx)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 }
@@ -93,6 +94,17 @@ pub(crate) async fn serve<S>(
             () = abort.cancelled() => return,
         }
     }
+}
+
+/// Polls a connection after all tasks that are ready, so that what they answer is written together and not with a
+/// system call each.
+fn poll_last<F: Future>(connection: Pin<&mut F>, has_given_way: &mut bool, cx: &mut Context<'_>) -> Poll<F::Output> {
+    *has_given_way = !*has_given_way;
+    if *has_given_way {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    connection.poll(cx)
 }
 
 /// Runs a connection's calls as tasks that the server waits for.

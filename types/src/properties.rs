@@ -125,8 +125,8 @@ impl Properties {
             return Err(Error::NoName);
         }
         // Both are below 0x80, so no byte of a longer character can be one of them.
-        let is_separator = |byte: &u8| *byte == NAME_END as u8 || *byte == VALUE_END as u8;
-        if name.as_bytes().iter().chain(value.as_bytes()).any(is_separator) {
+        let has_separator = |text: &str| memchr::memchr2(NAME_END as u8, VALUE_END as u8, text.as_bytes()).is_some();
+        if has_separator(name) || has_separator(value) {
             return Err(Error::Separator { name: name.to_owned() });
         }
         self.push_text(name, value);
@@ -185,9 +185,25 @@ impl Properties {
 }
 
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(VALUE_END)
-        .filter_map(|entry| entry.split_once(NAME_END))
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (entry, next) = split_at_separator(rest, VALUE_END).unwrap_or((rest, ""));
+            rest = next;
+            let pair = split_at_separator(entry, NAME_END);
+            if let Some((name, value)) = pair.filter(|(name, value)| !name.is_empty() && !value.is_empty()) {
+                return Some((name, value));
+            }
+        }
+        None
+    })
+}
+
+/// What is before and behind the first separator. Every message's properties are searched several times on their way:
+/// this is `split_once` at the speed of `memchr`.
+fn split_at_separator(text: &str, separator: char) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator as u8, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 impl fmt::Debug for Properties {

@@ -1,5 +1,6 @@
 //! Sending: records are made here, in the caller's task, so that the engine only places them.
 
+use bytes::BytesMut;
 use smallvec::SmallVec;
 use store::Appended;
 use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
@@ -8,7 +9,7 @@ use types::{Message, QueueId, TopicName};
 use super::LocalBroker;
 use crate::command::Command;
 use crate::options::COMMANDS_MAX;
-use crate::prepare::{self, Prepared, Receipt};
+use crate::prepare::{self, Prepared, Preparer, Receipt};
 
 impl LocalBroker {
     pub(super) async fn send_messages(
@@ -22,14 +23,7 @@ impl LocalBroker {
             return vec![Err(error); count];
         }
         // What cannot be stored is answered here; the records of the rest go on together.
-        let mut receipts = Vec::with_capacity(count);
-        let mut records = SmallVec::new();
-        for message in messages {
-            receipts.push(self.prepare(message, queue, &topic).map(|(prepared, receipt)| {
-                records.push(prepared);
-                receipt
-            }));
-        }
+        let (receipts, records) = self.prepare(messages, queue, &topic);
         let (placed, durability) = match self.append(records, topic).await {
             Ok(appended) => appended,
             Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
@@ -47,13 +41,33 @@ impl LocalBroker {
         }
     }
 
-    fn prepare(&self, message: Message, queue: QueueId, topic: &TopicName) -> Result<(Prepared, Receipt), SendError> {
-        if message.topic != *topic {
-            return Err(SendError::Unsupported { what: "a send to several topics at once" });
-        }
+    /// What each message's sender is told, and the records of those that can be stored.
+    fn prepare(
+        &self,
+        messages: Vec<Message>,
+        queue: QueueId,
+        topic: &TopicName,
+    ) -> (Vec<Result<Receipt, SendError>>, SmallVec<[Prepared; 1]>) {
         let shared = &self.inner.shared;
         let unique_key = || prepare::unique_key(&*shared.random);
-        prepare::prepare(message, queue, shared.clock.now(), &shared.limits, &shared.name, unique_key)
+        let mut preparer = Preparer {
+            now: shared.clock.now(),
+            limits: &shared.limits,
+            broker: &shared.name,
+            unique_key: &unique_key,
+            buffer: BytesMut::new(),
+        };
+        preparer.reserve(&messages);
+        let mut records = SmallVec::with_capacity(messages.len());
+        let receipts = messages.into_iter().map(|message| {
+            if message.topic != *topic {
+                return Err(SendError::Unsupported { what: "a send to several topics at once" });
+            }
+            let (prepared, receipt) = preparer.prepare(message, queue)?;
+            records.push(prepared);
+            Ok(receipt)
+        });
+        (receipts.collect(), records)
     }
 
     async fn append(

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX, java_hash};
 use types::properties::names;
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
@@ -17,7 +17,7 @@ use crate::layout::{
 /// [`Encoded::place`]. Made by the caller's thread, so that the log's owner only patches 24 bytes.
 #[derive(Debug)]
 pub struct Encoded {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     topic: TopicName,
     queue: QueueId,
     tag_hash: i32,
@@ -72,6 +72,20 @@ pub enum EncodeError {
 /// # Errors
 /// [`EncodeError`], before anything is allocated.
 pub fn encode(message: &Message, queue: QueueId, store_host: SocketAddr) -> Result<Encoded, EncodeError> {
+    encode_in(&mut BytesMut::new(), message, queue, store_host)
+}
+
+/// As [`encode`], in memory of an empty buffer, which is empty again on return and gets more when it has no room:
+/// records made one after the other share it. It is free when all of them are.
+///
+/// # Errors
+/// [`EncodeError`], before anything is allocated.
+pub fn encode_in(
+    buffer: &mut BytesMut,
+    message: &Message,
+    queue: QueueId,
+    store_host: SocketAddr,
+) -> Result<Encoded, EncodeError> {
     let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
     check(topic, &message.body, properties)?;
     if !is_queued(message.sys_flag) {
@@ -79,43 +93,50 @@ pub fn encode(message: &Message, queue: QueueId, store_host: SocketAddr) -> Resu
     }
     let version = Version::for_topic_bytes(topic.len());
     let born_host_bytes = host_bytes(message.born_host);
-    let total_bytes = FIXED_BYTES
-        + born_host_bytes
-        + host_bytes(store_host)
-        + message.body.len()
-        + version.topic_length_bytes()
-        + topic.len()
-        + 2
-        + properties.len();
+    let total_bytes = encoded_bytes(message, store_host);
 
-    let mut bytes = Vec::with_capacity(total_bytes);
-    bytes.put_u32(total_bytes as u32);
-    bytes.put_u32(version.magic());
-    bytes.put_u32(crc31(&message.body));
-    bytes.put_u32(queue.0);
-    bytes.put_u32(message.flag);
-    bytes.put_bytes(0, 16); // queueOffset and physicalOffset
-    bytes.put_u32(with_host_bits(message.sys_flag, message.born_host, store_host).0);
-    bytes.put_i64(message.born_at.0);
-    put_host(&mut bytes, message.born_host);
-    bytes.put_i64(0); // storeTimestamp
-    put_host(&mut bytes, store_host);
-    bytes.put_u32(message.reconsume_times);
-    bytes.put_u64(message.source_offset);
-    bytes.put_u32(message.body.len() as u32);
-    bytes.put_slice(&message.body);
+    buffer.reserve(total_bytes);
+    buffer.put_u32(total_bytes as u32);
+    buffer.put_u32(version.magic());
+    buffer.put_u32(crc31(&message.body));
+    buffer.put_u32(queue.0);
+    buffer.put_u32(message.flag);
+    buffer.put_bytes(0, 16); // queueOffset and physicalOffset
+    buffer.put_u32(with_host_bits(message.sys_flag, message.born_host, store_host).0);
+    buffer.put_i64(message.born_at.0);
+    put_host(buffer, message.born_host);
+    buffer.put_i64(0); // storeTimestamp
+    put_host(buffer, store_host);
+    buffer.put_u32(message.reconsume_times);
+    buffer.put_u64(message.source_offset);
+    buffer.put_u32(message.body.len() as u32);
+    buffer.put_slice(&message.body);
     match version {
-        Version::V1 => bytes.put_u8(topic.len() as u8),
-        Version::V2 => bytes.put_u16(topic.len() as u16),
+        Version::V1 => buffer.put_u8(topic.len() as u8),
+        Version::V2 => buffer.put_u16(topic.len() as u16),
     }
-    bytes.put_slice(topic.as_bytes());
-    bytes.put_u16(properties.len() as u16);
-    bytes.put_slice(properties.as_bytes());
-    debug_assert_eq!(bytes.len(), total_bytes, "the length is computed as it is written");
+    buffer.put_slice(topic.as_bytes());
+    buffer.put_u16(properties.len() as u16);
+    buffer.put_slice(properties.as_bytes());
+    debug_assert_eq!(buffer.len(), total_bytes, "the length is computed as it is written");
 
     let (tag_hash, group_hash) = hashes(message);
     let stored_at_position = BORN_HOST_AT + born_host_bytes;
-    Ok(Encoded { bytes, topic: message.topic.clone(), queue, tag_hash, group_hash, stored_at_position })
+    Ok(Encoded { bytes: buffer.split(), topic: message.topic.clone(), queue, tag_hash, group_hash, stored_at_position })
+}
+
+/// Length of the record that `message` becomes.
+#[must_use]
+pub fn encoded_bytes(message: &Message, store_host: SocketAddr) -> usize {
+    let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
+    FIXED_BYTES
+        + host_bytes(message.born_host)
+        + host_bytes(store_host)
+        + message.body.len()
+        + Version::for_topic_bytes(topic.len()).topic_length_bytes()
+        + topic.len()
+        + 2
+        + properties.len()
 }
 
 /// A blank record that takes the last `bytes` of a segment; what follows its eight bytes has no meaning.
@@ -165,7 +186,7 @@ impl Encoded {
         self.patch(QUEUE_OFFSET_AT, queue_offset.0.to_be_bytes());
         self.patch(PHYSICAL_OFFSET_AT, physical_offset.0.to_be_bytes());
         self.patch(self.stored_at_position, stored_at.0.to_be_bytes());
-        Bytes::from(self.bytes)
+        self.bytes.freeze()
     }
 
     fn patch(&mut self, at: usize, field: [u8; 8]) {
@@ -183,7 +204,7 @@ fn check(topic: &str, body: &[u8], properties: &str) -> Result<(), EncodeError> 
     if properties.len() > PROPERTIES_BYTES_MAX {
         return Err(EncodeError::PropertiesTooLarge { bytes: properties.len(), bytes_max: PROPERTIES_BYTES_MAX });
     }
-    match properties.bytes().position(|byte| byte == 0) {
+    match memchr::memchr(0, properties.as_bytes()) {
         Some(position) => Err(EncodeError::PropertiesZeroByte { position }),
         None => Ok(()),
     }
@@ -196,7 +217,7 @@ fn with_host_bits(flag: SysFlag, born_host: SocketAddr, store_host: SocketAddr) 
         .with(bit(store_host, SysFlag::STORE_HOST_V6))
 }
 
-fn put_host(bytes: &mut Vec<u8>, host: SocketAddr) {
+fn put_host(bytes: &mut BytesMut, host: SocketAddr) {
     match host.ip() {
         IpAddr::V4(ip) => bytes.put_slice(&ip.octets()),
         IpAddr::V6(ip) => bytes.put_slice(&ip.octets()),

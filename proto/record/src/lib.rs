@@ -9,6 +9,6 @@ mod layout;
 mod message_id;
 
 pub use decode::{Error, Header, Peek, Record, decode, header, peek};
-pub use encode::{EncodeError, Encoded, blank, encode};
+pub use encode::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes};
 pub use layout::{BLANK_BYTES, RECORD_BYTES_MAX, RECORD_BYTES_MIN, Version};
 pub use message_id::offset_message_id;

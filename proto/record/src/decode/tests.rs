@@ -1,9 +1,9 @@
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use types::{Message, Properties, TopicName};
 
 use super::*;
-use crate::{EncodeError, Encoded, blank, encode};
+use crate::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes};
 
 /// Written by Apache's 5.3.3 store: topic T, queue 1, body hello, tag TagA, key k1.
 const APACHE: &str = "
@@ -49,6 +49,17 @@ fn encodes_what_apache_encodes() {
     assert_eq!(encoded.tag_hash(), 2_598_919);
     assert_eq!(encoded.group_hash(), None);
     assert_eq!(encoded.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
+}
+
+#[test]
+fn records_that_share_memory_are_placed_apart() {
+    let (message, host) = (apaches_message(), address("10.0.0.2:10911"));
+    let mut buffer = BytesMut::with_capacity(2 * encoded_bytes(&message, host));
+    let mut next = || encode_in(&mut buffer, &message, QueueId(1), host).expect("encodes");
+    let (first, second, third) = (next(), next(), next());
+    assert_eq!(second.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
+    assert_ne!(placed(first), hex(APACHE));
+    assert_eq!(third.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
 }
 
 #[test]
