@@ -90,7 +90,7 @@ impl LocalBroker {
         };
         let directory = Directory::new(&machines.catalog);
         let (reader, marks) = (store.reader(), store.marks().clone());
-        let shared = Shared::new(options.name.clone(), limits, &env, directory, reader.clone(), marks);
+        let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);
         let shared = Arc::new(shared);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (fetches, jobs, report) = Fetches::new();

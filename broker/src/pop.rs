@@ -159,14 +159,14 @@ pub struct Leased {
 impl Leased {
     /// The handle that the consumer presents later.
     #[must_use]
-    pub fn handle(&self, broker: &str) -> ReceiptHandle {
+    pub fn handle(&self, broker: &Arc<str>) -> ReceiptHandle {
         ReceiptHandle {
             start_offset: self.start_offset,
             popped_at: self.popped_at,
             invisible: self.invisible,
             revive_queue: if self.is_ordered { ReceiptHandle::REVIVE_QUEUE_FIFO } else { 0 },
             source: HandleSource::Topic,
-            broker: broker.to_owned(),
+            broker: Arc::clone(broker),
             queue: self.queue,
             offset: self.entry.offset,
             physical_offset: Some(self.entry.physical_offset),

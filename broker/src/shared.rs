@@ -16,7 +16,7 @@ use crate::prepare::Limits;
 
 /// See the module's head.
 pub(crate) struct Shared {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        name: String,
+        name: Arc<str>,
         limits: Limits,
         env: &env::Env,
         directory: Directory,

@@ -174,7 +174,7 @@ fn handles_of_another_broker_are_refused_one_by_one() {
         send(&broker, "t", "one").await;
         let ours = pop(&broker, pop_of("g", "t")).await.messages[0].handle.clone();
         let mut foreign = ours.clone();
-        foreign.broker = "elsewhere".to_owned();
+        foreign.broker = "elsewhere".into();
         let results = broker.ack(owner("g", "t"), vec![foreign, ours]).await;
         assert!(matches!(results[..], [Err(LeaseError::Invalid { .. }), Ok(())]), "{results:?}");
         broker.stop().await;

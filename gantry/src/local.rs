@@ -20,7 +20,7 @@ use crate::config::{Flush, Local};
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
-use crate::{identity, metrics};
+use crate::{identity, metrics, open_files};
 
 /// Runs until a signal, or until it cannot start.
 ///
@@ -41,6 +41,7 @@ async fn serve(config: &Local, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
+    open_files::raise(&ConnectionLimits::default());
     let broker = tokio::select! {
         started = start_broker(config, grpc.address()) => started?,
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.

@@ -13,6 +13,7 @@ mod config;
 mod identity;
 mod local;
 mod metrics;
+mod open_files;
 mod port;
 mod signals;
 mod telemetry;

@@ -78,10 +78,9 @@ pub(crate) async fn serve<S>(
         .serve_connection(TokioIo::new(stream), dispatch);
     let mut connection = std::pin::pin!(connection);
     let mut is_draining = false;
-    let mut has_given_way = false;
     loop {
         tokio::select! {
-            ended = poll_fn(|cx| poll_last(connection.as_mut(), &mut has_given_way, cx)) => {
+            ended = run_last(connection.as_mut()) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 }
@@ -96,15 +95,20 @@ pub(crate) async fn serve<S>(
     }
 }
 
-/// Polls a connection after all tasks that are ready, so that what they answer is written together and not with a
-/// system call each.
-fn poll_last<F: Future>(connection: Pin<&mut F>, has_given_way: &mut bool, cx: &mut Context<'_>) -> Poll<F::Output> {
-    *has_given_way = !*has_given_way;
-    if *has_given_way {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
+/// Runs a connection whenever all other tasks that are ready have run, so that what they answer is written together and
+/// not with a system call each.
+async fn run_last<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
+    loop {
+        tokio::task::yield_now().await;
+        let mut has_run = false;
+        let ended = poll_fn(|cx| match std::mem::replace(&mut has_run, true) {
+            false => connection.as_mut().poll(cx).map(Some),
+            true => Poll::Ready(None),
+        });
+        if let Some(ended) = ended.await {
+            return ended;
+        }
     }
-    connection.poll(cx)
 }
 
 /// Runs a connection's calls as tasks that the server waits for.

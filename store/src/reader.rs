@@ -15,8 +15,12 @@ use crate::signal::Signal;
 
 /// Threads that read from the disk.
 pub(crate) const THREADS: usize = 2;
-/// Reads that wait for a thread: each is one record, so this is 512 receives of 32 messages. A few dozen bytes each.
-const WAITING_MAX: usize = 16 * 1024;
+/// Reads that wait for a thread; each is of the cold records of one receive.
+const WAITING_MAX: usize = 1024;
+/// Most bytes of the log that are read at once for several records: one of them, held by a slow client, holds all.
+const RUN_BYTES_MAX: u64 = 256 * 1024;
+/// Most bytes between two records that are read to save a call of the system.
+const GAP_BYTES_MAX: u64 = 16 * 1024;
 /// First read of a record whose length is not known, in bytes: most records end within it.
 const GUESS_BYTES: usize = 4096;
 
@@ -68,11 +72,24 @@ pub enum ReadError {
     Closed,
 }
 
-struct Request {
+/// Where a record is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
     offset: PhysicalOffset,
     /// The record's length, if the caller knows it.
     bytes: Option<u32>,
-    answer: oneshot::Sender<Result<Bytes, ReadError>>,
+}
+
+impl Place {
+    fn end(self) -> u64 {
+        self.offset.0 + u64::from(self.bytes.unwrap_or(0))
+    }
+}
+
+struct Request {
+    places: Vec<Place>,
+    /// Gets a result for each place, in order.
+    answer: oneshot::Sender<Vec<Result<Bytes, ReadError>>>,
 }
 
 impl Reader {
@@ -95,7 +112,10 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn read(&self, offset: PhysicalOffset, bytes: u32) -> Result<Bytes, ReadError> {
-        self.request(offset, Some(bytes)).await
+        match self.hot(offset) {
+            Some(record) => Ok(record),
+            None => self.cold_one(Place { offset, bytes: Some(bytes) }).await,
+        }
     }
 
     /// As [`Reader::read`] for a record whose length is not known; costs a second read when it is long.
@@ -103,19 +123,48 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find(&self, offset: PhysicalOffset) -> Result<Bytes, ReadError> {
-        self.request(offset, None).await
+        match self.hot(offset) {
+            Some(record) => Ok(record),
+            None => self.cold_one(Place { offset, bytes: None }).await,
+        }
     }
 
-    async fn request(&self, offset: PhysicalOffset, bytes: Option<u32>) -> Result<Bytes, ReadError> {
-        if let Some(record) = self.hot(offset) {
-            return Ok(record);
+    /// As [`Reader::read`] for several records, each with a result of its own, in order. Those that are not in memory
+    /// are one read of a reader thread, and one of the disk where they lie close together.
+    pub async fn read_all(&self, places: impl Iterator<Item = (PhysicalOffset, u32)>) -> Vec<Result<Bytes, ReadError>> {
+        let (mut cold, mut indexes, mut records) = (Vec::new(), Vec::new(), Vec::with_capacity(places.size_hint().0));
+        for (index, (offset, bytes)) in places.enumerate() {
+            let hot = self.hot(offset);
+            if hot.is_none() {
+                cold.push(Place { offset, bytes: Some(bytes) });
+                indexes.push(index);
+            }
+            records.push(hot.ok_or(ReadError::Closed));
         }
+        if !cold.is_empty() {
+            for (index, record) in indexes.into_iter().zip(self.cold(cold).await) {
+                records[index] = record;
+            }
+        }
+        records
+    }
+
+    async fn cold_one(&self, place: Place) -> Result<Bytes, ReadError> {
+        self.cold(vec![place]).await.pop().unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn cold(&self, places: Vec<Place>) -> Vec<Result<Bytes, ReadError>> {
+        let count = places.len();
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request { offset, bytes, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ReadError::Busy { waiting_max: WAITING_MAX },
-            mpsc::error::TrySendError::Closed(_) => ReadError::Closed,
-        })?;
-        answered.await.unwrap_or(Err(ReadError::Closed))
+        let refusal = match self.requests.try_send(Request { places, answer }) {
+            Ok(()) => match answered.await {
+                Ok(records) => return records,
+                Err(_) => ReadError::Closed,
+            },
+            Err(mpsc::error::TrySendError::Full(_)) => ReadError::Busy { waiting_max: WAITING_MAX },
+            Err(mpsc::error::TrySendError::Closed(_)) => ReadError::Closed,
+        };
+        vec![Err(refusal); count]
     }
 
     /// The log's marks, for those who wait.
@@ -148,15 +197,52 @@ impl Pool {
                 () = signal.draining() => return,
                 request = async { self.waiting.lock().await.recv().await } => request,
             };
-            let Some(Request { offset, bytes, answer }) = request else { return };
+            let Some(Request { places, answer }) = request else { return };
             // A caller that went away does not need the answer.
             if !answer.is_closed() {
-                drop(answer.send(self.read(offset, bytes)));
+                drop(answer.send(self.read_all(&places)));
             }
         }
     }
 
-    fn read(&self, offset: PhysicalOffset, bytes: Option<u32>) -> Result<Bytes, ReadError> {
+    fn read_all(&self, places: &[Place]) -> Vec<Result<Bytes, ReadError>> {
+        let is_one_run = |run: &[Place], next: &Place| {
+            let (first, last) = (run[0], run[run.len() - 1]);
+            next.bytes.is_some()
+                && (last.end()..=last.end() + GAP_BYTES_MAX).contains(&next.offset.0)
+                && next.end() - first.offset.0 <= RUN_BYTES_MAX
+                && self.segments.base_of(next.offset.0) == self.segments.base_of(first.offset.0)
+        };
+        let mut records = Vec::with_capacity(places.len());
+        let mut rest = places;
+        while !rest.is_empty() {
+            let more = (1..rest.len()).take_while(|&count| is_one_run(&rest[..count], &rest[count])).count();
+            let (run, later) = rest.split_at(1 + more);
+            records.extend(self.read_run(run));
+            rest = later;
+        }
+        records
+    }
+
+    /// Reads records that lie close together at once, and those for which that does not succeed one by one.
+    fn read_run(&self, run: &[Place]) -> Vec<Result<Bytes, ReadError>> {
+        let (from, end) = (run[0].offset, run[run.len() - 1].end());
+        let is_in_log = from.0 >= self.segments.first() && end <= self.marks.appended_to().0;
+        let buffer = match run {
+            [_, _, ..] if is_in_log => self.read_bytes(from, (end - from.0) as usize).map(Bytes::from).ok(),
+            _ => None,
+        };
+        let whole = |place: &Place| {
+            let (start, end) = ((place.offset.0 - from.0) as usize, (place.end() - from.0) as usize);
+            let buffer = buffer.as_ref().filter(|buffer| end <= buffer.len())?;
+            let record = buffer.slice(start..end);
+            let is_whole = matches!(record::peek(&record), Ok(Peek::Record { bytes }) if Some(bytes) == place.bytes);
+            (is_whole && check(place.offset, &record).is_ok()).then_some(record)
+        };
+        run.iter().map(|place| whole(place).map_or_else(|| self.read(*place), Ok)).collect()
+    }
+
+    fn read(&self, Place { offset, bytes }: Place) -> Result<Bytes, ReadError> {
         let (first, end) = (PhysicalOffset(self.segments.first()), self.marks.appended_to());
         if offset < first || offset >= end {
             return Err(ReadError::OutOfLog { offset, first, end });

@@ -51,7 +51,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn pop(&self, request: Pop) -> Result<Popped, PopError>;
 
     /// Says whether popped messages were written to the client. Those that were not are free again at once and
-    /// the delivery is not counted; those that were are prolonged, if [`Pop::auto_renew`] was asked for, as long as the client lives.
+    /// the delivery is not counted; those that were are prolonged, if [`Pop::auto_renew`] was asked for, as long as the client
+    /// lives. Of messages without it that were all written nothing needs to be said.
     async fn report_delivery(&self, report: DeliveryReport);
 
     /// Finishes messages, each with a result of its own, in order. An ack that returned survives the process.

@@ -184,7 +184,9 @@ impl Properties {
     }
 }
 
-fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+/// The pairs of a stored text in order; entries without a name or value are left out, as Apache's
+/// `string2messageProperties` does.
+pub fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
         while !rest.is_empty() {

@@ -111,7 +111,7 @@ impl Engine {
     }
 
     fn give_back(&mut self, owner: &LeaseOwner, leased: &[Leased]) {
-        let handles: Vec<ReceiptHandle> = leased.iter().map(|leased| leased.handle(&self.options.name)).collect();
+        let handles: Vec<ReceiptHandle> = leased.iter().map(|leased| leased.handle(&self.shared.name)).collect();
         self.machines.pop.release(owner, &handles, &mut self.events);
         self.commit_pop_events();
     }

@@ -8,7 +8,7 @@ use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::LocalBroker;
-use super::read::{is_wanted, read_all, unavailable};
+use super::read::{is_wanted, unavailable};
 use crate::command::{Command, PullCommand, PulledEntries};
 use crate::offset::Committed;
 use crate::options::WAIT_MAX;
@@ -66,7 +66,7 @@ impl LocalBroker {
             entries.iter().filter(|entry| request.filter.wants_tag_hash(entry.tag_hash.into())).collect();
         let places = hashed.iter().map(|entry| (entry.physical_offset, entry.record_bytes));
         let mut records = Vec::with_capacity(hashed.len());
-        for record in read_all(&self.inner.shared.reader, places).await {
+        for record in self.inner.shared.reader.read_all(places).await {
             let record = record.map_err(|error| unavailable(&error))?;
             if is_wanted(&request.filter, &record) {
                 records.push(record);

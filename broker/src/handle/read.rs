@@ -1,44 +1,9 @@
-//! Records' bytes for receivers: from memory at once, the others from the disk at the same time.
-
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
+//! What receivers make of the records that were read for them.
 
 use bytes::Bytes;
-use store::{ReadError, Reader};
+use store::ReadError;
 use types::broker::Unavailable;
-use types::{Filter, PhysicalOffset, Properties};
-
-/// A record that is being read.
-type Reading<'a> = Pin<Box<dyn Future<Output = Result<Bytes, ReadError>> + Send + 'a>>;
-
-/// Reads all records, each with a result of its own, in order. Cold ones are read side by side.
-pub(super) async fn read_all(
-    reader: &Reader,
-    places: impl Iterator<Item = (PhysicalOffset, u32)>,
-) -> Vec<Result<Bytes, ReadError>> {
-    let mut cold: Vec<(usize, Reading<'_>)> = Vec::new();
-    let mut records: Vec<Result<Bytes, ReadError>> = Vec::new();
-    for (index, (offset, bytes)) in places.enumerate() {
-        let hot = reader.hot(offset);
-        if hot.is_none() {
-            cold.push((index, Box::pin(reader.read(offset, bytes))));
-        }
-        records.push(hot.ok_or(ReadError::Closed));
-    }
-    poll_fn(|context| {
-        cold.retain_mut(|(index, reading)| match reading.as_mut().poll(context) {
-            Poll::Ready(record) => {
-                records[*index] = record;
-                false
-            }
-            Poll::Pending => true,
-        });
-        if cold.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    records
-}
+use types::{Filter, Properties};
 
 /// Whether the filter wants the record; one that cannot be decoded is left to the receiver.
 pub(super) fn is_wanted(filter: &Filter, record: &Bytes) -> bool {

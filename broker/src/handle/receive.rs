@@ -9,7 +9,7 @@ use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopE
 use types::{MessageType, ReceiptHandle, Timestamp, TopicConfig, TopicType};
 
 use super::LocalBroker;
-use super::read::{is_wanted, read_all, unavailable};
+use super::read::{is_wanted, unavailable};
 use crate::command::{Command, PopCommand};
 use crate::options::WAIT_MAX;
 use crate::pop::{Leased, PopQueues};
@@ -132,7 +132,7 @@ impl Held<'_> {
     /// Reads the leased records and sorts out what the filter does not want.
     async fn read(&mut self, request: &Pop) -> Result<Popped, PopError> {
         let places = self.leased.iter().map(|leased| (leased.entry.physical_offset, leased.entry.size));
-        let records = read_all(&self.broker.inner.shared.reader, places).await;
+        let records = self.broker.inner.shared.reader.read_all(places).await;
         let is_unwanted: Vec<bool> = records
             .iter()
             .map(|record| record.as_ref().is_ok_and(|record| !is_wanted(&request.filter, record)))

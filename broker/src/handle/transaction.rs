@@ -17,7 +17,7 @@ impl LocalBroker {
         if named != topic.as_str() {
             return Err(RecallError::InvalidHandle { reason: "it is of another topic" });
         }
-        if broker != self.inner.shared.name {
+        if *broker != *self.inner.shared.name {
             return Err(RecallError::InvalidHandle { reason: "it is of another broker" });
         }
         let identity = identity(&named, &unique_key);

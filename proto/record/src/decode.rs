@@ -10,9 +10,6 @@ use crate::layout::{
     BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31, is_queued,
 };
 
-const NAME_END: char = '\u{1}';
-const VALUE_END: char = '\u{2}';
-
 /// What begins at a position of the log, told from its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
@@ -227,10 +224,7 @@ impl Record<'_> {
 
     /// All properties in order; entries without a name or value are left out, as Apache does.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.properties
-            .split(VALUE_END)
-            .filter_map(|entry| entry.split_once(NAME_END))
-            .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        types::properties::pairs(self.properties)
     }
 
     /// Java's hash of the tag (0 without one) and the hash of the message group, as [`crate::Encoded`] has them.

@@ -1,8 +1,8 @@
 //! A stored message as clients get it.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN};
 use bytes::Bytes;
 use grpc::v2;
-use md5::{Digest, Md5};
 use record::Record;
 use types::properties::names;
 use types::{MessageType, Timestamp};
@@ -112,12 +112,15 @@ impl Sorted {
     }
 }
 
-/// MD5 in upper-case hexadecimal digits over the exact bytes sent: the only digest that all clients compute alike.
+/// SHA-1 in upper-case hexadecimal digits over the exact bytes sent. All clients compute it alike, which they do not with
+/// CRC-32, and it takes a third of the time of the MD5 that Apache's proxy sends.
 fn digest(body: &[u8]) -> v2::Digest {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    let digits = |byte: u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
-    let checksum = Md5::digest(body).into_iter().flat_map(digits).collect();
-    v2::Digest { r#type: v2::DigestType::Md5.into(), checksum }
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut checksum = String::with_capacity(2 * SHA1_OUTPUT_LEN);
+    for byte in aws_lc_rs::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, body).as_ref() {
+        checksum.extend([byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    }
+    v2::Digest { r#type: v2::DigestType::Sha1.into(), checksum }
 }
 
 #[cfg(test)]
@@ -144,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_27_the_digest_is_md5_in_upper_case_over_the_bytes_sent() {
+    fn pitfall_27_the_digest_is_sha1_in_upper_case_over_the_bytes_sent() {
         let digest = digest(b"hello");
-        assert_eq!(digest.r#type(), v2::DigestType::Md5);
-        assert_eq!(digest.checksum, "5D41402ABC4B2A76B9719D911017C592");
+        assert_eq!(digest.r#type(), v2::DigestType::Sha1);
+        assert_eq!(digest.checksum, "AAF4C61DDCC5E8A2DABEDE0F3B482CD9AEA9434D");
     }
 
     #[test]
@@ -184,7 +187,7 @@ mod tests {
         assert_eq!(message.body, "hello");
         let system = message.system_properties.expect("set");
         assert_eq!(system.body_encoding(), v2::Encoding::Identity);
-        assert_eq!(system.body_digest.expect("set").checksum, "5D41402ABC4B2A76B9719D911017C592");
+        assert_eq!(system.body_digest.expect("set").checksum, "AAF4C61DDCC5E8A2DABEDE0F3B482CD9AEA9434D");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use grpc::v2;
 use tonic::Request;
-use types::ReceiptHandle;
 use types::broker::LeaseOwner;
+use types::receipt_handle;
 
 use super::Service;
 use crate::status::{self, Refusal};
@@ -22,12 +22,12 @@ pub(super) async fn call(
         return Err(Invalid::TooManyEntries { entries: request.entries.len(), entries_max }.into());
     }
 
-    let handles: Vec<Result<ReceiptHandle, _>> =
-        request.entries.iter().map(|entry| entry.receipt_handle.parse()).collect();
-    let valid = handles.iter().filter_map(|handle| handle.as_ref().ok().cloned()).collect();
+    let mut valid = Vec::with_capacity(request.entries.len());
+    let mut check = |entry: &v2::AckMessageEntry| entry.receipt_handle.parse().map(|handle| valid.push(handle));
+    let handles: Vec<Result<(), receipt_handle::Error>> = request.entries.iter().map(&mut check).collect();
     let mut results = service.shared.messaging.broker().ack(LeaseOwner { group, topic }, valid).await.into_iter();
     let statuses = handles.into_iter().map(|handle| match handle {
-        Ok(_) => match results.next() {
+        Ok(()) => match results.next() {
             Some(Ok(())) => status::ok(),
             Some(Err(error)) => Refusal::from(error).0,
             None => status::of(v2::Code::InternalServerError, "the broker gave no result"),

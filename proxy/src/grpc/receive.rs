@@ -114,7 +114,7 @@ impl Frames {
     fn message(&mut self) -> Option<v2::Message> {
         let delivery = self.delivery.as_mut()?;
         while let Some(popped) = delivery.take() {
-            let receipt_handle = Some(popped.handle.to_string());
+            let receipt_handle = Some(String::from(&popped.handle));
             let shown = convert::Delivered { topic: delivery.topic(), receipt_handle, attempt: popped.attempt };
             match convert::delivered(&popped.record, shown) {
                 Ok(message) => return Some(message),

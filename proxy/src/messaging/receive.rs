@@ -15,14 +15,15 @@ impl Messaging {
     /// [`PopError`].
     pub async fn receive(&self, pop: Pop) -> Result<Delivery, PopError> {
         let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
-        let client = pop.client.clone();
+        let (client, is_renewed) = (pop.client.clone(), pop.auto_renew);
         let messages = tokio::select! {
             biased;
             popped = self.shared.broker.pop(pop) => popped?.messages,
             () = self.shared.draining.cancelled() => Vec::new(),
         };
         let taken = Vec::with_capacity(messages.len());
-        Ok(Delivery { messaging: self.clone(), lease, client, messages: messages.into(), taken, is_complete: false })
+        let messages = messages.into();
+        Ok(Delivery { messaging: self.clone(), lease, client, messages, taken, is_renewed, is_complete: false })
     }
 
     /// Reads messages, leasing nothing; waits as [`Messaging::receive`] does.
@@ -40,8 +41,8 @@ impl Messaging {
     }
 }
 
-/// Leased messages on their way to a client. When it is dropped the broker hears what became of them: all were
-/// written, if [`Delivery::complete`] was called; otherwise the client is gone in the middle of a reply, which
+/// Leased messages on their way to a client. When it is dropped the broker hears what became of them, if it matters:
+/// all were written, if [`Delivery::complete`] was called; otherwise the client is gone in the middle of a reply, which
 /// clients throw away as a whole, and all are free again.
 #[derive(Debug)]
 pub struct Delivery {
@@ -50,6 +51,8 @@ pub struct Delivery {
     client: ClientId,
     messages: VecDeque<PoppedMessage>,
     taken: Vec<ReceiptHandle>,
+    /// Whether the broker prolongs the leases of what it knows to be written.
+    is_renewed: bool,
     is_complete: bool,
 }
 
@@ -98,7 +101,8 @@ impl Drop for Delivery {
         if !self.is_complete {
             lost.append(&mut written);
         }
-        if written.is_empty() && lost.is_empty() {
+        let is_news = self.is_renewed && !written.is_empty() || !lost.is_empty();
+        if !is_news {
             return;
         }
         let lease = self.lease.clone();

@@ -32,7 +32,7 @@ async fn pitfall_25_the_answer_is_a_status_then_messages_then_a_time() {
     assert_eq!(delivered.topic, resource("orders"));
     assert_eq!(system.delivery_attempt, Some(1));
     assert_eq!(system.born_host, "host");
-    assert_eq!(system.body_digest.expect("set").checksum.len(), 32);
+    assert_eq!(system.body_digest.expect("set").checksum.len(), 40);
 }
 
 #[tokio::test]

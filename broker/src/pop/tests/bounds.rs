@@ -27,7 +27,7 @@ fn nothing_new_is_leased_beyond_the_unfinished_bound() {
         if leased.is_empty() {
             break;
         }
-        handles.extend(leased.iter().map(|leased| leased.handle("b")));
+        handles.extend(leased.iter().map(|leased| leased.handle(&"b".into())));
     }
     assert_eq!(handles.len(), UNFINISHED_MAX);
     assert_eq!(machine.poll_visible(), None);
@@ -50,7 +50,7 @@ fn look_ahead_past_blocked_groups_is_bounded() {
 
     let mut finished = head;
     for turn in 0.. {
-        let handles: Vec<_> = finished.iter().map(|leased| leased.handle("b")).collect();
+        let handles: Vec<_> = finished.iter().map(|leased| leased.handle(&"b".into())).collect();
         machine.ack(&owner(), &handles, &mut events);
         finished = pop(&mut machine, &view, 32, &mut events);
         if finished.iter().any(|leased| leased.entry.group_hash == 2) {
@@ -113,7 +113,7 @@ fn forgotten_groups_leave_nothing_and_their_numbers_are_used_again() {
     let view = queue_of(3, |_| 7);
     let (mut machine, mut events) = (PopMachine::new(), Vec::new());
     let before = durable(&machine);
-    let handle = pop(&mut machine, &view, 3, &mut events)[0].handle("b");
+    let handle = pop(&mut machine, &view, 3, &mut events)[0].handle(&"b".into());
     machine.forget_group(&owner().group, &mut events);
     assert_eq!(durable(&machine), before);
     assert_eq!(machine.next_deadline(), None);

@@ -304,7 +304,7 @@ impl Model {
         assert_eq!(leased.attempt, story.attempts);
         let until = self.now + i64::try_from(leased.invisible.as_millis()).expect("small");
         story.lease = Some(Live { client, attempt, until, auto_renew, is_held: false, is_waiting: false });
-        self.issued.push(Issued { handle: leased.handle("b"), delivery: story.delivery });
+        self.issued.push(Issued { handle: leased.handle(&"b".into()), delivery: story.delivery });
     }
 
     fn pick(&self, index: &prop::sample::Index) -> Option<Issued> {

@@ -148,7 +148,7 @@ impl Stage {
             self.say("nothing");
         }
         for leased in leased {
-            self.handles.push(leased.handle("b"));
+            self.handles.push(leased.handle(&"b".into()));
             let (number, queue, offset) = (self.handles.len(), leased.queue, leased.entry.offset);
             self.say(&format!("h{number}: queue {queue} offset {offset}, attempt {}", leased.attempt));
         }
