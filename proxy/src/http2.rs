@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use crate::calls::Calls;
 use crate::grpc::{Authority, Service};
 use crate::options::ConnectionLimits;
 
@@ -64,7 +65,9 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = hyper::server::conn::http2::Builder::new(Tracked(tasks))
+    let calls = Arc::clone(&dispatch.calls);
+    let tracked = Tracked { tasks, calls: Arc::clone(&calls) };
+    let connection = hyper::server::conn::http2::Builder::new(tracked)
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -80,7 +83,7 @@ pub(crate) async fn serve<S>(
     let mut is_draining = false;
     loop {
         tokio::select! {
-            ended = run_last(connection.as_mut()) => {
+            ended = run_last(connection.as_mut(), &calls) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 }
@@ -95,11 +98,14 @@ pub(crate) async fn serve<S>(
     }
 }
 
-/// Runs a connection whenever all other tasks that are ready have run, so that what they answer is written together and
-/// not with a system call each.
-async fn run_last<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
+/// Runs a connection. While several calls are worked on it runs after all other tasks that are ready, so that what they
+/// answer is written together and not with a system call each; to give way costs wake-ups that a single call does not
+/// make good.
+async fn run_last<F: Future>(mut connection: Pin<&mut F>, calls: &Calls) -> F::Output {
     loop {
-        tokio::task::yield_now().await;
+        if calls.are_many() {
+            tokio::task::yield_now().await;
+        }
         let mut has_run = false;
         let ended = poll_fn(|cx| match std::mem::replace(&mut has_run, true) {
             false => connection.as_mut().poll(cx).map(Some),
@@ -111,9 +117,12 @@ async fn run_last<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
     }
 }
 
-/// Runs a connection's calls as tasks that the server waits for.
+/// Runs a connection's calls as tasks that the server waits for, and counts them.
 #[derive(Clone)]
-struct Tracked(TaskTracker);
+struct Tracked {
+    tasks: TaskTracker,
+    calls: Arc<Calls>,
+}
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
@@ -121,7 +130,11 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let open = self.calls.begin();
+        self.tasks.spawn(async move {
+            let _open = open;
+            future.await;
+        });
     }
 }
 
@@ -131,6 +144,7 @@ pub(crate) struct Dispatch {
     messaging: MessagingServiceServer<Service>,
     others: OtherServices,
     inbound: Arc<InboundBytes>,
+    calls: Arc<Calls>,
 }
 
 impl Dispatch {
@@ -140,10 +154,11 @@ impl Dispatch {
         inbound: Arc<InboundBytes>,
         limits: &ConnectionLimits,
     ) -> Self {
+        let calls = Arc::clone(&service.connection.calls);
         let messaging = MessagingServiceServer::new(service)
             .max_decoding_message_size(limits.inbound_message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        Self { messaging, others, inbound }
+        Self { messaging, others, inbound, calls }
     }
 }
 

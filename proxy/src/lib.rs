@@ -11,6 +11,7 @@
 //! | [`sessions`], [`clients`] | who is connected, and commands to them |
 //! | [`validate`], `convert`, `status` | the protocol's limits, messages and result codes |
 
+mod calls;
 pub mod clients;
 mod clock;
 mod convert;

@@ -22,7 +22,11 @@ pub(super) fn call(service: &Service, request: Request<Streaming<v2::TelemetryCo
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     let (headers, _, inbound) = request.into_parts();
     let stream = Stream { service: service.clone(), headers, outbound: sender };
-    service.shared.tasks.spawn(stream.run(inbound));
+    let connection = service.connection.clone();
+    service.shared.tasks.spawn(async move {
+        let _waiting = connection.calls.wait();
+        stream.run(inbound).await;
+    });
     ReceiverStream::new(receiver)
 }
 
