@@ -293,6 +293,23 @@ fn with_async_flush_everything_is_durable_within_the_interval() {
 }
 
 #[test]
+fn a_bad_place_among_those_read_at_once_is_the_only_error() {
+    sim::run(18, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        fill(&mut store, &mut ledger, 60).await;
+        let mut places: Vec<_> = ledger.lines.iter().map(|line| (line.physical_offset, line.record_bytes)).collect();
+        places[1].1 += 1;
+        places[3].0 = places[3].0.plus(1);
+        places[5].1 -= 1;
+        places.push((store.marks().appended_to(), 100));
+        let read = store.reader().read_all(places.into_iter()).await;
+        let bad: Vec<usize> = (0..read.len()).filter(|&index| read[index].is_err()).collect();
+        assert_eq!(bad, [1, 3, 5, 60]);
+        store.abandon().await;
+    });
+}
+
+#[test]
 fn reads_beside_the_log_are_errors() {
     sim::run(17, async |world: World| {
         let (mut store, mut ledger) = open(&world.env(), Flush::Async);

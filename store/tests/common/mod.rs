@@ -147,10 +147,13 @@ pub(crate) async fn check(store: &mut Store, ledger: &Ledger) {
     }
     assert_eq!(total, ledger.lines.len());
     let reader = store.reader();
-    for line in &ledger.lines {
+    let places = ledger.lines.iter().map(|line| (line.physical_offset, line.record_bytes));
+    let together = reader.read_all(places).await;
+    for (line, together) in ledger.lines.iter().zip(together) {
         let record = reader.read(line.physical_offset, line.record_bytes).await.expect("readable");
         assert_eq!(record::decode(&record).expect("decodes").body, line.body);
         assert_eq!(reader.find(line.physical_offset).await.expect("readable"), record);
+        assert_eq!(together, Ok(record));
     }
 }
 
