@@ -1,67 +1,74 @@
 //! How much is going on on one connection.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-/// The calls of a connection that are under way. A hint: the two numbers are not read at the same time.
-#[derive(Debug, Default)]
+/// The calls of a connection that are being answered, but for those that wait for something to come. Clones count the same.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Calls {
-    open: AtomicUsize,
-    /// Those of them that wait for something to come: long polls, telemetry.
-    waiting: AtomicUsize,
+    open: Arc<AtomicUsize>,
 }
 
 impl Calls {
-    /// A call begins; it ends when the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Open {
+    /// Counts a call until it is answered or given up.
+    pub(crate) fn count<F>(&self, answer: F) -> Counted<F> {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(self))
+        Counted { answer, calls: Some(self.clone()) }
     }
 
-    /// A call begins to wait; it goes on when the guard is dropped.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(self)
-    }
-
-    /// Whether several calls are being worked on.
+    /// Whether there are several.
     pub(crate) fn are_many(&self) -> bool {
-        self.open.load(Ordering::Relaxed).saturating_sub(self.waiting.load(Ordering::Relaxed)) > 1
+        self.open.load(Ordering::Relaxed) > 1
     }
 }
 
-/// See [`Calls::begin`].
-pub(crate) struct Open(Arc<Calls>);
+/// An answer that is counted while it is made, if it is to be.
+pub(crate) struct Counted<F> {
+    answer: F,
+    calls: Option<Calls>,
+}
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+impl<F> Counted<F> {
+    /// One that is not to be counted.
+    pub(crate) fn uncounted(answer: F) -> Self {
+        Self { answer, calls: None }
     }
 }
 
-/// See [`Calls::wait`].
-pub(crate) struct Waiting<'a>(&'a Calls);
+impl<F: Future + Unpin> Future for Counted<F> {
+    type Output = F::Output;
 
-impl Drop for Waiting<'_> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.answer).poll(cx)
+    }
+}
+
+impl<F> Drop for Counted<F> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(calls) = &self.calls {
+            calls.open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
-    #[test]
-    fn calls_that_wait_are_not_worked_on() {
-        let calls = Arc::<Calls>::default();
-        let open: Vec<Open> = (0..3).map(|_| calls.begin()).collect();
+    #[tokio::test]
+    async fn calls_count_until_they_are_answered_or_given_up() {
+        let calls = Calls::default();
+        let (answered, given_up, open) = (calls.count(ready(())), calls.count(ready(())), calls.count(ready(())));
+        let passed = Counted::uncounted(ready(()));
+        answered.await;
         assert!(calls.are_many());
-        let waiting = [calls.wait(), calls.wait()];
+        drop(given_up);
         assert!(!calls.are_many());
-        drop(waiting);
-        assert!(calls.are_many());
-        drop(open);
-        assert!(!calls.are_many());
+        drop((open, passed));
     }
 }

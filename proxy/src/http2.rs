@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use crate::calls::Calls;
+use crate::calls::{Calls, Counted};
 use crate::grpc::{Authority, Service};
 use crate::options::ConnectionLimits;
 
@@ -65,9 +65,8 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let calls = Arc::clone(&dispatch.calls);
-    let tracked = Tracked { tasks, calls: Arc::clone(&calls) };
-    let connection = hyper::server::conn::http2::Builder::new(tracked)
+    let calls = dispatch.calls.clone();
+    let connection = hyper::server::conn::http2::Builder::new(Tracked(tasks))
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -117,12 +116,9 @@ async fn run_last<F: Future>(mut connection: Pin<&mut F>, calls: &Calls) -> F::O
     }
 }
 
-/// Runs a connection's calls as tasks that the server waits for, and counts them.
+/// Runs a connection's calls as tasks that the server waits for.
 #[derive(Clone)]
-struct Tracked {
-    tasks: TaskTracker,
-    calls: Arc<Calls>,
-}
+struct Tracked(TaskTracker);
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
@@ -130,11 +126,7 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        let open = self.calls.begin();
-        self.tasks.spawn(async move {
-            let _open = open;
-            future.await;
-        });
+        self.0.spawn(future);
     }
 }
 
@@ -144,7 +136,7 @@ pub(crate) struct Dispatch {
     messaging: MessagingServiceServer<Service>,
     others: OtherServices,
     inbound: Arc<InboundBytes>,
-    calls: Arc<Calls>,
+    calls: Calls,
 }
 
 impl Dispatch {
@@ -154,29 +146,33 @@ impl Dispatch {
         inbound: Arc<InboundBytes>,
         limits: &ConnectionLimits,
     ) -> Self {
-        let calls = Arc::clone(&service.connection.calls);
         let messaging = MessagingServiceServer::new(service)
             .max_decoding_message_size(limits.inbound_message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        Self { messaging, others, inbound, calls }
+        Self { messaging, others, inbound, calls: Calls::default() }
     }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
     type Response = Response<tonic::body::Body>;
     type Error = std::convert::Infallible;
-    type Future = BoxFuture<Result<Self::Response, Self::Error>>;
+    type Future = Counted<BoxFuture<Result<Self::Response, Self::Error>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let method = messaging_method(request.uri().path());
         let is_messaging = method.is_some();
+        let is_waiting = matches!(method, Some("ReceiveMessage" | "PullMessage" | "Telemetry"));
         let is_about_routes = matches!(method, Some("QueryRoute" | "QueryAssignment"));
         let mut request = request.map(|body| Metered { body, taken: 0, all: self.inbound.clone() });
         if is_about_routes && let Some(authority) = request.uri().authority() {
             let authority = Authority(authority.clone());
             request.extensions_mut().insert(authority);
         }
-        if is_messaging { self.messaging.clone().call(request) } else { Box::pin(self.others.clone().call(request)) }
+        match is_messaging {
+            true if is_waiting => Counted::uncounted(self.messaging.clone().call(request)),
+            true => self.calls.count(self.messaging.clone().call(request)),
+            false => Counted::uncounted(Box::pin(self.others.clone().call(request))),
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use types::Broker;
 
-use crate::calls::Calls;
 use crate::clients::{Answers, Clients};
 use crate::http2::{InboundBytes, OtherServices};
 use crate::listener::Front;
@@ -65,7 +64,6 @@ pub(crate) struct Shared {
 pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) calls: Arc<Calls>,
     /// The clients that were heard of on it.
     pub(crate) attached: Attached,
     /// Bytes of popped messages that its client has not taken yet.
@@ -74,8 +72,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(remote: SocketAddr, local: SocketAddr) -> Self {
-        let (calls, attached) = (Arc::default(), Attached::default());
-        Self { remote, local, calls, attached, unread_bytes: AtomicUsize::new(0) }
+        Self { remote, local, attached: Attached::default(), unread_bytes: AtomicUsize::new(0) }
     }
 }
 

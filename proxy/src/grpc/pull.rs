@@ -19,7 +19,6 @@ type Frame = Result<v2::PullMessageResponse, tonic::Status>;
 
 pub(super) async fn call(service: &Service, request: Request<v2::PullMessageRequest>) -> Frames {
     let delay = deadline::refusal_delay(request.metadata());
-    let _waiting = service.connection.calls.wait();
     match pull(service, request).await {
         Ok((topic, pulled)) => found(topic, pulled),
         Err(Refusal(status)) => {

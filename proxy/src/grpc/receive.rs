@@ -26,7 +26,6 @@ const ATTEMPT_ID_BYTES_MAX: usize = 256;
 
 pub(super) async fn call(service: &Service, request: Request<v2::ReceiveMessageRequest>) -> Frames {
     let delay = deadline::refusal_delay(request.metadata());
-    let _waiting = service.connection.calls.wait();
     match receive(service, request).await {
         Ok(delivery) => Frames::found(delivery, service.connection.clone()),
         Err(Refusal(status)) => {

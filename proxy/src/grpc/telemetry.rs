@@ -22,11 +22,7 @@ pub(super) fn call(service: &Service, request: Request<Streaming<v2::TelemetryCo
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     let (headers, _, inbound) = request.into_parts();
     let stream = Stream { service: service.clone(), headers, outbound: sender };
-    let connection = service.connection.clone();
-    service.shared.tasks.spawn(async move {
-        let _waiting = connection.calls.wait();
-        stream.run(inbound).await;
-    });
+    service.shared.tasks.spawn(stream.run(inbound));
     ReceiverStream::new(receiver)
 }
 
