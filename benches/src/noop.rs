@@ -181,7 +181,8 @@ fn received() -> Vec<v2::ReceiveMessageResponse> {
 /// A delivered message with the fields that our server fills in.
 fn message(offset: i32, body: Bytes) -> v2::Message {
     let now = std::time::SystemTime::now().into();
-    let digest = v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: "5D41402ABC4B2A76B9719D911017C592".into() };
+    let digest =
+        v2::Digest { r#type: v2::DigestType::Sha1.into(), checksum: "AAF4C61DDCC5E8A2DABEDE0F3B482CD9AEA9434D".into() };
     let system_properties = v2::SystemProperties {
         message_id: format!("01{offset:032X}"),
         body_digest: Some(digest),

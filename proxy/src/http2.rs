@@ -33,6 +33,9 @@ const HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// Calls that a client may cancel before they began: consumers cancel their long polls together when they stop.
 const PENDING_RESETS_MAX: usize = 512;
 
+/// Methods whose calls wait for something to come.
+const WAITING_METHODS: [&str; 3] = ["ReceiveMessage", "PullMessage", "Telemetry"];
+
 /// Everything but the messaging service: health, reflection, and the answer to unknown services.
 pub(crate) type OtherServices = tonic::service::Routes;
 
@@ -161,18 +164,19 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let method = messaging_method(request.uri().path());
         let is_messaging = method.is_some();
-        let is_waiting = matches!(method, Some("ReceiveMessage" | "PullMessage" | "Telemetry"));
+        let is_counted = method.is_some_and(|method| !WAITING_METHODS.contains(&method));
         let is_about_routes = matches!(method, Some("QueryRoute" | "QueryAssignment"));
         let mut request = request.map(|body| Metered { body, taken: 0, all: self.inbound.clone() });
         if is_about_routes && let Some(authority) = request.uri().authority() {
             let authority = Authority(authority.clone());
             request.extensions_mut().insert(authority);
         }
-        match is_messaging {
-            true if is_waiting => Counted::uncounted(self.messaging.clone().call(request)),
-            true => self.calls.count(self.messaging.clone().call(request)),
-            false => Counted::uncounted(Box::pin(self.others.clone().call(request))),
-        }
+        let answer = if is_messaging {
+            self.messaging.clone().call(request)
+        } else {
+            Box::pin(self.others.clone().call(request))
+        };
+        if is_counted { self.calls.count(answer) } else { Counted::uncounted(answer) }
     }
 }
 

@@ -112,10 +112,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn read(&self, offset: PhysicalOffset, bytes: u32) -> Result<Bytes, ReadError> {
-        match self.hot(offset) {
-            Some(record) => Ok(record),
-            None => self.cold_one(Place { offset, bytes: Some(bytes) }).await,
-        }
+        self.one(Place { offset, bytes: Some(bytes) }).await
     }
 
     /// As [`Reader::read`] for a record whose length is not known; costs a second read when it is long.
@@ -123,10 +120,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find(&self, offset: PhysicalOffset) -> Result<Bytes, ReadError> {
-        match self.hot(offset) {
-            Some(record) => Ok(record),
-            None => self.cold_one(Place { offset, bytes: None }).await,
-        }
+        self.one(Place { offset, bytes: None }).await
     }
 
     /// As [`Reader::read`] for several records, each with a result of its own, in order. Those that are not in memory
@@ -149,8 +143,11 @@ impl Reader {
         records
     }
 
-    async fn cold_one(&self, place: Place) -> Result<Bytes, ReadError> {
-        self.cold(vec![place]).await.pop().unwrap_or(Err(ReadError::Closed))
+    async fn one(&self, place: Place) -> Result<Bytes, ReadError> {
+        match self.hot(place.offset) {
+            Some(record) => Ok(record),
+            None => self.cold(vec![place]).await.pop().unwrap_or(Err(ReadError::Closed)),
+        }
     }
 
     async fn cold(&self, places: Vec<Place>) -> Vec<Result<Bytes, ReadError>> {
@@ -236,8 +233,7 @@ impl Pool {
             let (start, end) = ((place.offset.0 - from.0) as usize, (place.end() - from.0) as usize);
             let buffer = buffer.as_ref().filter(|buffer| end <= buffer.len())?;
             let record = buffer.slice(start..end);
-            let is_whole = matches!(record::peek(&record), Ok(Peek::Record { bytes }) if Some(bytes) == place.bytes);
-            (is_whole && check(place.offset, &record).is_ok()).then_some(record)
+            check(place.offset, &record).is_ok().then_some(record)
         };
         run.iter().map(|place| whole(place).map_or_else(|| self.read(*place), Ok)).collect()
     }
@@ -280,11 +276,15 @@ impl Pool {
     }
 }
 
+/// Whether these bytes, no more and no less, are the record at `offset`.
 fn check(offset: PhysicalOffset, bytes: &[u8]) -> Result<(), String> {
     let record = record::decode(bytes).map_err(|error| error.to_string())?;
     record.check().map_err(|error| error.to_string())?;
     if record.header.physical_offset != offset {
         return Err(format!("it says that it is at {}", record.header.physical_offset));
     }
-    Ok(())
+    match record::peek(bytes) {
+        Ok(Peek::Record { bytes: stored }) if stored as usize == bytes.len() => Ok(()),
+        _ => Err(format!("it does not end after {} bytes", bytes.len())),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Ledger, check, encoded, names, open, send};
 use env::sim::{self, Operation, World};
 use store::{AppendError, Flush, Store};
-use types::Timestamp;
+use types::{PhysicalOffset, Timestamp};
 
 /// Sends until a record is refused.
 async fn send_until_refused(store: &mut Store, ledger: &mut Ledger) -> AppendError {
@@ -145,6 +145,22 @@ fn an_error_at_start_is_told_with_its_path() {
     });
 }
 
+/// Neither a kill nor, once the store was started again, a loss of power takes anything. Returns what that start found
+/// and how much it made durable.
+async fn kill_and_lose_power(world: &World, store: Store, ledger: &Ledger) -> (Ledger, PhysicalOffset) {
+    world.kill().await;
+    drop(store);
+    let (store, found) = open(&world.env(), Flush::Sync);
+    assert_eq!(found.lines, ledger.lines, "a kill takes nothing");
+    let durable_to = store.marks().durable_to();
+    world.lose_power().await;
+    drop(store);
+    let (store, found_later) = open(&world.env(), Flush::Sync);
+    assert_eq!(found_later.lines, ledger.lines, "what was durable is there");
+    store.abandon().await;
+    (found, durable_to)
+}
+
 /// After a failed sync the system shows bytes that it takes for clean and that the disk never got.
 #[test]
 fn what_a_failed_sync_left_in_memory_is_written_anew_at_start() {
@@ -158,16 +174,8 @@ fn what_a_failed_sync_left_in_memory_is_written_anew_at_start() {
             world.disk().fail(Operation::Sync, 0, ErrorKind::Other);
             let end = store.marks().appended_to();
             store.marks().durable(end).await.expect_err("the sync fails");
-            world.kill().await;
-            drop(store);
-            let (store, found) = open(&world.env(), Flush::Sync);
-            assert_eq!(found.lines, ledger.lines, "a kill takes nothing");
-            assert_eq!(store.marks().durable_to(), end);
-            world.lose_power().await;
-            drop(store);
-            let (store, found) = open(&world.env(), Flush::Sync);
-            assert_eq!(found.lines, ledger.lines, "what was durable is there");
-            store.abandon().await;
+            let (_, durable_to) = kill_and_lose_power(&world, store, &ledger).await;
+            assert_eq!(durable_to, end);
         });
     }
 }
@@ -184,16 +192,8 @@ fn a_blank_right_behind_a_checkpoint_is_made_durable_at_start() {
             store.marks().durable(end).await.expect("durable");
             world.env().clock.sleep(Duration::from_millis(100)).await;
             send(&mut store, &mut ledger, "orders", 0, &[2; 2500]).await;
-            world.kill().await;
-            drop(store);
-            let (store, found) = open(&world.env(), Flush::Sync);
-            assert_eq!(found.lines, ledger.lines, "a kill takes nothing");
+            let (found, _) = kill_and_lose_power(&world, store, &ledger).await;
             assert_eq!(found.applied, 1, "the checkpoint is used");
-            world.lose_power().await;
-            drop(store);
-            let (store, found) = open(&world.env(), Flush::Sync);
-            assert_eq!(found.lines, ledger.lines, "what was durable is there");
-            store.abandon().await;
         });
     }
 }

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod broker;
 pub mod filter;
 pub mod group;
+pub mod hex;
 pub mod message;
 pub mod position;
 pub mod properties;

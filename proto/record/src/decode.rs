@@ -7,7 +7,8 @@ use types::{PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
 use crate::encode::pick_hashes;
 use crate::layout::{
-    BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31, is_queued,
+    BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31, first_zero,
+    is_queued,
 };
 
 /// What begins at a position of the log, told from its first eight bytes.
@@ -203,7 +204,7 @@ impl Record<'_> {
         if computed != self.header.body_crc {
             return Err(Error::Crc { computed, stored: self.header.body_crc });
         }
-        if self.properties.bytes().any(|byte| byte == 0) {
+        if first_zero(self.properties).is_some() {
             return Err(Error::Hole);
         }
         Ok(())

@@ -10,7 +10,7 @@ use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, T
 
 use crate::layout::{
     BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, TOPIC_BYTES_MAX, Version,
-    crc31, host_bytes, is_queued,
+    crc31, first_zero, host_bytes, is_queued,
 };
 
 /// A record that is complete but for its place: queue offset, physical offset and store time are zeros until
@@ -204,7 +204,7 @@ fn check(topic: &str, body: &[u8], properties: &str) -> Result<(), EncodeError> 
     if properties.len() > PROPERTIES_BYTES_MAX {
         return Err(EncodeError::PropertiesTooLarge { bytes: properties.len(), bytes_max: PROPERTIES_BYTES_MAX });
     }
-    match memchr::memchr(0, properties.as_bytes()) {
+    match first_zero(properties) {
         Some(position) => Err(EncodeError::PropertiesZeroByte { position }),
         None => Ok(()),
     }

@@ -97,6 +97,11 @@ pub(crate) fn host_bytes(host: SocketAddr) -> usize {
     if host.is_ipv6() { 20 } else { 8 }
 }
 
+/// The first zero byte of properties, which none may hold: a zero is what a piece of the disk is that was never written.
+pub(crate) fn first_zero(properties: &str) -> Option<usize> {
+    memchr::memchr(0, properties.as_bytes())
+}
+
 /// CRC as a record stores it: Java keeps it in a signed number and clears the sign.
 pub(crate) fn crc31(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF

@@ -1,20 +1,15 @@
 //! The offset message id: a message's name by where it is stored.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use types::PhysicalOffset;
+use types::{PhysicalOffset, hex};
 
 /// Upper-case hex of the store host's address, its port (i32) and the physical offset (i64): 32 characters for
 /// IPv4, 56 for IPv6. Source: Apache `MessageDecoder.createMessageId`.
 #[must_use]
 pub fn offset_message_id(store_host: SocketAddr, physical_offset: PhysicalOffset) -> String {
     let mut id = String::with_capacity(56);
-    let mut push = |bytes: &[u8]| {
-        for byte in bytes {
-            write!(id, "{byte:02X}").expect("a string takes everything");
-        }
-    };
+    let mut push = |bytes: &[u8]| hex::push_upper(&mut id, bytes);
     match store_host.ip() {
         IpAddr::V4(ip) => push(&ip.octets()),
         IpAddr::V6(ip) => push(&ip.octets()),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use grpc::v2;
 use record::Record;
 use types::properties::names;
-use types::{MessageType, Timestamp};
+use types::{MessageType, Timestamp, hex};
 
 use crate::messaging::body;
 use crate::validate::is_reserved;
@@ -115,11 +115,8 @@ impl Sorted {
 /// SHA-1 in upper-case hexadecimal digits over the exact bytes sent. All clients compute it alike, which they do not with
 /// CRC-32, and it takes a third of the time of the MD5 that Apache's proxy sends.
 fn digest(body: &[u8]) -> v2::Digest {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut checksum = String::with_capacity(2 * SHA1_OUTPUT_LEN);
-    for byte in aws_lc_rs::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, body).as_ref() {
-        checksum.extend([byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)])));
-    }
+    hex::push_upper(&mut checksum, aws_lc_rs::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, body).as_ref());
     v2::Digest { r#type: v2::DigestType::Sha1.into(), checksum }
 }
 

@@ -23,10 +23,10 @@ pub(super) async fn call(
     }
 
     let mut valid = Vec::with_capacity(request.entries.len());
-    let mut check = |entry: &v2::AckMessageEntry| entry.receipt_handle.parse().map(|handle| valid.push(handle));
-    let handles: Vec<Result<(), receipt_handle::Error>> = request.entries.iter().map(&mut check).collect();
+    let mut parse = |entry: &v2::AckMessageEntry| entry.receipt_handle.parse().map(|handle| valid.push(handle));
+    let parsed: Vec<Result<(), receipt_handle::Error>> = request.entries.iter().map(&mut parse).collect();
     let mut results = service.shared.messaging.broker().ack(LeaseOwner { group, topic }, valid).await.into_iter();
-    let statuses = handles.into_iter().map(|handle| match handle {
+    let statuses = parsed.into_iter().map(|parsed| match parsed {
         Ok(()) => match results.next() {
             Some(Ok(())) => status::ok(),
             Some(Err(error)) => Refusal::from(error).0,
