@@ -14,10 +14,10 @@ pub(crate) fn line(measurement: &Measurement) -> String {
 /// A scenario as a table.
 pub(crate) fn table(outcome: &Outcome) -> String {
     let mut text = format!(
-        "{}: medians of {} pairs, attempt {}\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
+        "{}: medians of the last {} of {} pairs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
         outcome.scenario,
         outcome.pairs.len(),
-        outcome.attempts,
+        outcome.pairs_run,
         "",
         "gantry",
         "spread",
@@ -76,7 +76,7 @@ mod tests {
         let side = |value| Measurement([(Metric::Throughput, value)].into());
         let pair = Pair { gantry: side(30_000.0), noop: side(40_000.0) };
         let table = table(&Outcome::of(Scenario::Receive, 2, vec![pair]));
-        for part in ["receive + ack", "attempt 2", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
+        for part in ["receive + ack", "last 1 of 2 pairs", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
     }

@@ -7,8 +7,9 @@ use crate::scenario::Scenario;
 pub(crate) const PAIRS_MIN: usize = 5;
 /// The widest spread, (largest − smallest) ÷ median, of the no-op server's figure with which one of ours is judged.
 pub(crate) const NOOP_SPREAD_MAX: f64 = 0.15;
-/// How often a scenario is run anew because of that spread before it is given up as not judged.
-pub(crate) const ATTEMPTS_MAX: usize = 3;
+/// Pairs that a scenario runs at most until the last [`PAIRS_MIN`] of them allow a verdict; then it is given up as not
+/// judged.
+pub(crate) const PAIRS_MAX: usize = 40;
 
 /// One figure's bound.
 #[derive(Clone, Copy, Debug, PartialEq)]

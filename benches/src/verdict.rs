@@ -55,20 +55,20 @@ pub(crate) struct Row {
 pub(crate) struct Outcome {
     /// Which.
     pub(crate) scenario: Scenario,
-    /// How often all pairs were run until the no-op server's spread allowed a verdict.
-    pub(crate) attempts: usize,
+    /// Pairs that were run until the no-op server's spread over the last ones allowed a verdict.
+    pub(crate) pairs_run: usize,
     /// Its figures.
     pub(crate) rows: Vec<Row>,
-    /// What they were made from.
+    /// The pairs that are judged.
     pub(crate) pairs: Vec<Pair>,
 }
 
 impl Outcome {
-    /// Judges the pairs of the last attempt.
-    pub(crate) fn of(scenario: Scenario, attempts: usize, pairs: Vec<Pair>) -> Self {
+    /// Judges `pairs`, the last of `pairs_run`.
+    pub(crate) fn of(scenario: Scenario, pairs_run: usize, pairs: Vec<Pair>) -> Self {
         let metrics = pairs.first().map(|pair| pair.gantry.0.keys().copied().collect::<Vec<_>>()).unwrap_or_default();
         let rows = metrics.into_iter().map(|metric| row(scenario, metric, &pairs)).collect();
-        Self { scenario, attempts, rows, pairs }
+        Self { scenario, pairs_run, rows, pairs }
     }
 
     /// Figures with this verdict.
