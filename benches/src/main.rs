@@ -4,6 +4,7 @@
 //! them from this process, prints a table and fails when a target of [`targets`] is missed.
 #![allow(clippy::disallowed_methods, reason = "measures real processes in real time, above every seam of env")]
 
+mod ballast;
 mod load;
 mod measurement;
 mod noop;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::ballast::Ballast;
 use crate::load::{self, Window};
 use crate::measurement::{Measurement, Metric};
 use crate::process;
@@ -19,6 +20,10 @@ const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
 const BATCH: usize = 16;
 /// Messages stored before receives begin.
 const BACKLOG: u64 = 400_000;
+/// Memory held ready for what a second of sends may store, see [`Ballast`]: more than we ever reached.
+const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
+/// The same with [`BATCH`] messages a request.
+const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -46,10 +51,14 @@ impl Scenario {
 
     /// One run against a fresh server on a fresh data directory.
     pub(crate) async fn run(self, contender: &Contender<'_>, window: Duration) -> Result<Measurement> {
+        let sends = Window { warm_up: WARM_UP, length: window };
+        let bytes_a_second = self.bytes_a_second();
+        let ballast = Ballast::fill(bytes_a_second * (sends.warm_up + sends.length).as_secs())?;
         let server = Server::start(contender).await?;
+        let releasing = tokio::spawn(ballast.release_within(sends.warm_up + sends.length));
         let mut measurement = match self {
-            Self::SendSingle => load::send(&server, 1, Window { warm_up: WARM_UP, length: window }).await?,
-            Self::SendBatch => load::send(&server, BATCH, Window { warm_up: WARM_UP, length: window }).await?,
+            Self::SendSingle => load::send(&server, 1, sends).await?,
+            Self::SendBatch => load::send(&server, BATCH, sends).await?,
             Self::Receive => {
                 let backlog = match contender {
                     Contender::Gantry(_) => Some(BACKLOG),
@@ -57,7 +66,7 @@ impl Scenario {
                 };
                 load::receive(&server, backlog, Window { warm_up: RECEIVE_WARM_UP, length: window }).await?
             }
-            Self::Latency => load::paced(&server, Window { warm_up: WARM_UP, length: window }).await?,
+            Self::Latency => load::paced(&server, sends).await?,
             Self::StartUp => {
                 tokio::time::sleep(IDLE).await;
                 let mut measurement = Measurement::default();
@@ -66,7 +75,17 @@ impl Scenario {
             }
         };
         set_memory(&mut measurement, &server)?;
+        releasing.await??;
         Ok(measurement)
+    }
+
+    /// What both servers' runs have ready in memory a second, in bytes: only ours uses it.
+    fn bytes_a_second(self) -> u64 {
+        match self {
+            Self::SendSingle => SINGLE_BYTES_A_SECOND,
+            Self::SendBatch => BATCH_BYTES_A_SECOND,
+            Self::Receive | Self::Latency | Self::StartUp => 0,
+        }
     }
 }
 
