@@ -49,6 +49,10 @@ struct CommandLine {
 enum Command {
     /// Sends as fast as possible, one message a request and 16 a request.
     Send(Options),
+    /// Only the first half of `send`: one message a request.
+    SendSingle(Options),
+    /// Only its second half: 16 messages a request.
+    SendBatch(Options),
     /// Receives and acknowledges as fast as possible, in batches of 32.
     Receive(Options),
     /// Sends at 2,000 messages a second and looks at the latency.
@@ -85,6 +89,8 @@ struct Options {
 async fn main() -> ExitCode {
     let (scenarios, options): (&[Scenario], Options) = match CommandLine::parse().command {
         Command::Send(options) => (&[Scenario::SendSingle, Scenario::SendBatch], options),
+        Command::SendSingle(options) => (&[Scenario::SendSingle], options),
+        Command::SendBatch(options) => (&[Scenario::SendBatch], options),
         Command::Receive(options) => (&[Scenario::Receive], options),
         Command::Latency(options) => (&[Scenario::Latency], options),
         Command::Startup(options) => (&[Scenario::StartUp], options),
