@@ -16,10 +16,11 @@ use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
 
-/// Most bytes of a run: what the page cache takes without holding writers back for the disk, and what is written before
-/// the memory made ready for it is given back to the host.
+/// Most bytes of a run: what the page cache takes without holding writers back for the disk.
 const BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
+const STEP_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The store's part of the engine's round: records encoded one by one, placed, written together.
 pub(super) async fn ours(run: &Run) -> Result<Measurement> {
@@ -28,7 +29,7 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
     let mut counted = Counted::begin(run)?;
     while counted.goes_on() {
         let bytes = append_batch(&mut store, &env, &message, QUEUES).await?;
-        counted.add(bytes);
+        counted.add(bytes)?;
     }
     let measurement = counted.end();
     store.abandon().await;
@@ -68,13 +69,15 @@ pub(super) fn baseline(run: &Run) -> Result<Measurement> {
             black_box(crc32fast::hash(black_box(&record[..body_bytes])));
         }
         files.write(&slices)?;
-        counted.add((record_bytes * IN_FLIGHT) as u64);
+        counted.add((record_bytes * IN_FLIGHT) as u64)?;
     }
     Ok(counted.end())
 }
 
 /// What was written until the window or the bytes are used up.
 struct Counted {
+    /// Memory for what is still to be written.
+    ballast: Ballast,
     started: Instant,
     ends: Instant,
     bytes: u64,
@@ -83,21 +86,29 @@ struct Counted {
 }
 
 impl Counted {
-    /// Begins with memory that was used a moment ago, so that the host's faults are not measured.
     fn begin(run: &Run) -> Result<Self> {
         let bytes_max = run.amount(BYTES_MAX, QUICK_BYTES_MAX);
-        drop(Ballast::fill(bytes_max)?);
+        let ballast = Ballast::fill(bytes_max)?;
+        ballast.keep(bytes_max.saturating_sub(STEP_BYTES))?;
         let started = Instant::now();
-        Ok(Self { started, ends: started + run.window(), bytes: 0, bytes_max, records: 0 })
+        Ok(Self { ballast, started, ends: started + run.window(), bytes: 0, bytes_max, records: 0 })
     }
 
     fn goes_on(&self) -> bool {
         self.bytes < self.bytes_max && Instant::now() < self.ends
     }
 
-    fn add(&mut self, bytes: u64) {
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        let steps = self.bytes / STEP_BYTES;
         self.bytes += bytes;
         self.records += IN_FLIGHT as u64;
+        if self.bytes / STEP_BYTES > steps {
+            let stopped = Instant::now();
+            self.ballast.keep(self.bytes_max.saturating_sub(self.bytes + STEP_BYTES))?;
+            self.started += stopped.elapsed();
+            self.ends += stopped.elapsed();
+        }
+        Ok(())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 bytes")]
