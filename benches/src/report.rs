@@ -65,7 +65,12 @@ fn figure(value: f64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    if share.is_nan() { ABSENT.to_owned() } else { format!("{:.0} %", share * 100.0) }
+    match share * 100.0 {
+        percent if percent.is_nan() => ABSENT.to_owned(),
+        // Wider than its column, and as unsteady.
+        1000.0.. => ">999 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
 }
 
 fn ratio(ratio: f64) -> String {
