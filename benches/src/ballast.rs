@@ -40,11 +40,16 @@ impl Ballast {
         Ok(Self { file, bytes })
     }
 
+    /// Frees all but this much.
+    pub(crate) fn keep(&self, bytes: u64) -> Result<()> {
+        Ok(self.file.set_len(bytes.min(self.bytes))?)
+    }
+
     /// Frees all of it in equal steps within this time.
     pub(crate) async fn release_within(self, time: Duration) -> Result<()> {
         let steps = if self.bytes == 0 { 0 } else { (time.as_millis() / STEP.as_millis()).max(1) as u64 };
         for step in 1..=steps {
-            self.file.set_len(self.bytes - self.bytes * step / steps)?;
+            self.keep(self.bytes - self.bytes * step / steps)?;
             tokio::time::sleep(STEP).await;
         }
         Ok(())

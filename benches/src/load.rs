@@ -1,12 +1,14 @@
 //! The load generator: what clients do, in this process, over real connections.
 
 mod caller;
+mod fill;
 mod gauge;
 mod paced;
 mod receive;
 mod send;
 
 pub(crate) use caller::{Caller, resource};
+pub(crate) use fill::{fill, fill_and_kill};
 pub(crate) use gauge::Window;
 pub(crate) use paced::paced;
 pub(crate) use receive::receive;

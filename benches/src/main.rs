@@ -1,17 +1,23 @@
-//! Load on a server process, beside a no-op tonic server with the same service definition under the same load.
+//! What Gantry costs, each figure beside its limit: load on a server process beside a no-op tonic server with the same service
+//! definition, and runs on the store beside what the disk allows.
 //!
 //! `benches send --gantry target/release/gantry` starts both servers in turn, each as a process of its own, loads
-//! them from this process, prints a table and fails when a target of [`targets`] is missed.
+//! them from this process, prints a table and fails when a target of [`targets`] is missed. `benches store` does the
+//! same with the scenarios of [`storage`].
 #![allow(clippy::disallowed_methods, reason = "measures real processes in real time, above every seam of env")]
 
 mod ballast;
+mod bench;
+mod directory;
 mod load;
 mod measurement;
 mod noop;
 mod process;
+mod recovery;
 mod report;
 mod scenario;
 mod server;
+mod storage;
 mod targets;
 mod verdict;
 
@@ -23,8 +29,9 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::scenario::Scenario;
-use crate::server::{Contender, Gantry};
+use crate::bench::Bench;
+use crate::measurement::Measurement;
+use crate::scenario::{Scenario, Side};
 use crate::verdict::{Outcome, Pair, Verdict};
 
 #[global_allocator]
@@ -37,7 +44,7 @@ const EXIT_FAILED: u8 = 2;
 /// No target is missed, but some could not be judged: the machine was too busy with other things.
 const EXIT_NOT_JUDGED: u8 = 3;
 
-/// Measures Gantry beside a no-op tonic server.
+/// Measures Gantry beside a no-op tonic server, and its store beside what the disk allows.
 #[derive(Parser)]
 #[command(version)]
 struct CommandLine {
@@ -61,6 +68,22 @@ enum Command {
     Startup(Options),
     /// All of these.
     All(Options),
+    /// The store beside what the disk allows.
+    Store {
+        /// Which; without any, all of them in this order.
+        scenarios: Vec<Scenario>,
+        #[command(flatten)]
+        options: Options,
+        /// Length of the log that recovery starts on, in GiB.
+        #[arg(long, default_value_t = 20)]
+        log_gib: u64,
+        /// Shows in a fraction of a second that the scenarios work, and judges nothing.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// One run of `store`, in this process.
+    #[command(hide = true)]
+    Side(storage::Run),
     /// Serves the API without doing anything: what the others compare with.
     Noop {
         /// Where to listen.
@@ -74,7 +97,7 @@ struct Options {
     /// The release binary to measure.
     #[arg(long, default_value = "target/release/gantry")]
     gantry: PathBuf,
-    /// Pairs of runs that are judged, each ours and then the no-op server's; more run until so many agree.
+    /// Pairs of runs that are judged, each ours and then the baseline's; more run until so many agree.
     #[arg(long, default_value_t = targets::PAIRS_MIN)]
     pairs: usize,
     /// Length of the measured part of a run.
@@ -87,21 +110,32 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (scenarios, options): (&[Scenario], Options) = match CommandLine::parse().command {
-        Command::Send(options) => (&[Scenario::SendSingle, Scenario::SendBatch], options),
-        Command::SendSingle(options) => (&[Scenario::SendSingle], options),
-        Command::SendBatch(options) => (&[Scenario::SendBatch], options),
-        Command::Receive(options) => (&[Scenario::Receive], options),
-        Command::Latency(options) => (&[Scenario::Latency], options),
-        Command::Startup(options) => (&[Scenario::StartUp], options),
-        Command::All(options) => (&Scenario::ALL, options),
+    let (scenarios, options, log_gib, is_quick) = match CommandLine::parse().command {
+        Command::Send(options) => (vec![Scenario::SendSingle, Scenario::SendBatch], options, 0, false),
+        Command::SendSingle(options) => (vec![Scenario::SendSingle], options, 0, false),
+        Command::SendBatch(options) => (vec![Scenario::SendBatch], options, 0, false),
+        Command::Receive(options) => (vec![Scenario::Receive], options, 0, false),
+        Command::Latency(options) => (vec![Scenario::Latency], options, 0, false),
+        Command::Startup(options) => (vec![Scenario::StartUp], options, 0, false),
+        Command::All(options) => (Scenario::SERVED.to_vec(), options, 0, false),
+        Command::Store { scenarios, options, log_gib, quick } if scenarios.is_empty() => {
+            (Scenario::STORE.to_vec(), options, log_gib, quick)
+        }
+        Command::Store { scenarios, options, log_gib, quick } => (scenarios, options, log_gib, quick),
         Command::Noop { grpc } => return exit_code(noop::serve(grpc).await.map(|()| ExitCode::SUCCESS)),
+        Command::Side(run) => return exit_code(side(&run).await),
     };
     tokio::select! {
-        result = bench(scenarios, &options) => exit_code(result),
+        result = bench(&scenarios, &options, log_gib << 30, is_quick) => exit_code(result),
         // Dropping the bench stops its server and removes its data.
         result = interrupted() => exit_code(result.and_then(|()| bail!("interrupted"))),
     }
+}
+
+/// Prints the figures of one run for the process that started this one.
+async fn side(run: &storage::Run) -> Result<ExitCode> {
+    println!("{}", serde_json::to_string(&storage::measure(run).await?)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Waits for Ctrl-C or SIGTERM.
@@ -122,12 +156,14 @@ fn exit_code(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-async fn bench(scenarios: &[Scenario], options: &Options) -> Result<ExitCode> {
-    ensure!(options.pairs >= targets::PAIRS_MIN, "--pairs is {}, at least {}", options.pairs, targets::PAIRS_MIN);
-    let gantry = Gantry::at(&options.gantry)?;
+async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64, is_quick: bool) -> Result<ExitCode> {
+    let pairs_min = if is_quick { 1 } else { targets::PAIRS_MIN };
+    let pairs = if is_quick { 1 } else { options.pairs };
+    ensure!(pairs >= pairs_min, "--pairs is {pairs}, at least {pairs_min}");
+    let mut bench = Bench::new(options.gantry.clone(), Duration::from_secs(options.seconds), is_quick, log_bytes);
     let mut outcomes = Vec::new();
     for scenario in scenarios {
-        let outcome = outcome(*scenario, &gantry, options).await?;
+        let outcome = outcome(*scenario, &mut bench, pairs).await?;
         if !options.json {
             println!("{}", report::table(&outcome));
         }
@@ -146,25 +182,32 @@ async fn bench(scenarios: &[Scenario], options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Runs pairs until the last `options.pairs` of them allow a verdict: those before were run while the machine was busy
-/// with other things, as the no-op server's spread tells. Ours has no say in which pairs count.
-async fn outcome(scenario: Scenario, gantry: &Gantry, options: &Options) -> Result<Outcome> {
-    let window = Duration::from_secs(options.seconds);
+/// Runs pairs until the last ones allow a verdict: those before were run while the machine was busy
+/// with other things, as the baseline's spread tells. Ours has no say in which pairs count.
+async fn outcome(scenario: Scenario, bench: &mut Bench, pairs_judged: usize) -> Result<Outcome> {
+    let pairs_judged = match scenario.baseline() {
+        None => pairs_judged.min(targets::RUNS_ALONE),
+        Some(_) => pairs_judged,
+    };
     let mut pairs = Vec::new();
     loop {
-        pairs.push(pair(scenario, pairs.len() + 1, gantry, window).await?);
-        let last = &pairs[pairs.len().saturating_sub(options.pairs)..];
-        let is_steady = last.len() == options.pairs && verdict::is_steady(scenario, last);
-        if is_steady || pairs.len() >= targets::PAIRS_MAX.max(options.pairs) {
-            return Ok(Outcome::of(scenario, pairs.len(), last.to_vec()));
+        pairs.push(pair(scenario, pairs.len() + 1, bench).await?);
+        let last = &pairs[pairs.len().saturating_sub(pairs_judged)..];
+        let is_steady = bench.is_quick() || verdict::is_steady(scenario, last);
+        if last.len() == pairs_judged && is_steady || pairs.len() >= targets::PAIRS_MAX.max(pairs_judged) {
+            let outcome = Outcome::of(scenario, pairs.len(), last.to_vec());
+            return Ok(if bench.is_quick() { outcome.unjudged() } else { outcome });
         }
     }
 }
 
-async fn pair(scenario: Scenario, number: usize, gantry: &Gantry, window: Duration) -> Result<Pair> {
-    let ours = scenario.run(&Contender::Gantry(gantry), window).await?;
+async fn pair(scenario: Scenario, number: usize, bench: &mut Bench) -> Result<Pair> {
+    let ours = scenario.run(Side::Gantry, bench, None).await?;
     eprintln!("{scenario} {number}: gantry {}", report::line(&ours));
-    let noop = scenario.run(&Contender::Noop, window).await?;
-    eprintln!("{scenario} {number}: no-op  {}", report::line(&noop));
-    Ok(Pair { gantry: ours, noop })
+    let mut baseline = Measurement::default();
+    if let Some(name) = scenario.baseline() {
+        baseline = scenario.run(Side::Baseline, bench, Some(&ours)).await?;
+        eprintln!("{scenario} {number}: {name} {}", report::line(&baseline));
+    }
+    Ok(Pair { gantry: ours, baseline })
 }

@@ -3,28 +3,40 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A figure of a run; its unit is part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
     /// Messages a second.
     Throughput,
-    /// Microseconds of user and system time of the server process a message.
+    /// MiB a second.
+    Bandwidth,
+    /// Records a second of processor time.
+    RecordsPerCpuSecond,
+    /// Mean length of a record, in bytes.
+    RecordBytes,
+    /// Microseconds of user and system time of the measured process a message.
     CpuPerMessage,
-    /// Median latency of a request, in microseconds.
+    /// Median latency of a request or an append, in microseconds.
     P50,
     /// 99th percentile of the same.
     P99,
     /// 99.9th percentile of the same.
     P999,
-    /// Resident memory of the server that no file backs, in MiB, at the end of the run.
+    /// Resident memory of the process that no file backs, in MiB, at the end of the run.
     AnonymousMemory,
-    /// Resident memory of the server that files back, in MiB, at the end of the run.
+    /// Resident memory of the process that files back, in MiB, at the end of the run.
     FileMemory,
     /// Milliseconds from the process's start to its first reply.
     StartUp,
+    /// Length of the log, in GiB.
+    LogSize,
+    /// 99th percentile of the time from when a message is due to when its copy is appended, in milliseconds.
+    LatenessP99,
+    /// Seconds from when the first of many messages is due to when the last copy is appended.
+    Drained,
 }
 
 impl Metric {
@@ -32,19 +44,25 @@ impl Metric {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Throughput => "throughput, msg/s",
-            Self::CpuPerMessage => "server CPU, µs/msg",
+            Self::Bandwidth => "bandwidth, MiB/s",
+            Self::RecordsPerCpuSecond => "records/s of CPU",
+            Self::RecordBytes => "mean record, bytes",
+            Self::CpuPerMessage => "CPU, µs/msg",
             Self::P50 => "p50, µs",
             Self::P99 => "p99, µs",
             Self::P999 => "p99.9, µs",
             Self::AnonymousMemory => "anonymous memory, MiB",
             Self::FileMemory => "file-backed memory, MiB",
             Self::StartUp => "start to first reply, ms",
+            Self::LogSize => "log, GiB",
+            Self::LatenessP99 => "lateness p99, ms",
+            Self::Drained => "drained in, s",
         }
     }
 }
 
 /// The figures of one run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measurement(pub(crate) BTreeMap<Metric, f64>);
 
 impl Measurement {
@@ -65,7 +83,7 @@ impl Measurement {
 }
 
 /// The smallest sample that is not below `share` of all (nearest rank); `sorted` rises.
-fn percentile(sorted: &[Duration], share: f64) -> Option<Duration> {
+pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Option<Duration> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()

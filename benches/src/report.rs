@@ -5,6 +5,9 @@ use std::fmt::Write;
 use crate::measurement::Measurement;
 use crate::verdict::{Outcome, Verdict};
 
+/// Stands where there is no baseline.
+const ABSENT: &str = "–";
+
 /// One run in a line, for progress.
 pub(crate) fn line(measurement: &Measurement) -> String {
     let figures = measurement.0.iter().map(|(metric, value)| format!("{} {}", metric.label(), figure(*value)));
@@ -14,14 +17,14 @@ pub(crate) fn line(measurement: &Measurement) -> String {
 /// A scenario as a table.
 pub(crate) fn table(outcome: &Outcome) -> String {
     let mut text = format!(
-        "{}: medians of the last {} of {} pairs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
+        "{}: medians of the last {} of {} runs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
         outcome.scenario,
         outcome.pairs.len(),
         outcome.pairs_run,
         "",
         "gantry",
         "spread",
-        "no-op",
+        outcome.scenario.baseline().unwrap_or(""),
         "spread",
         "ratio",
         "target",
@@ -32,7 +35,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
             Verdict::Shown => "",
             Verdict::Met => "met",
             Verdict::Missed => "MISSED",
-            Verdict::NotJudged => "not judged: no-op spread",
+            Verdict::NotJudged => "not judged",
         };
         let line = writeln!(
             text,
@@ -40,9 +43,9 @@ pub(crate) fn table(outcome: &Outcome) -> String {
             row.metric.label(),
             figure(row.gantry),
             percent(row.gantry_spread),
-            figure(row.noop),
-            percent(row.noop_spread),
-            format!("{:.2}×", row.ratio),
+            figure(row.baseline),
+            percent(row.baseline_spread),
+            ratio(row.ratio),
             row.target.as_deref().unwrap_or(""),
             verdict
         );
@@ -54,6 +57,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
 /// A number with about three digits that say something.
 fn figure(value: f64) -> String {
     match value.abs() {
+        _ if value.is_nan() => ABSENT.to_owned(),
         0.0..10.0 => format!("{value:.2}"),
         10.0..100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -61,7 +65,16 @@ fn figure(value: f64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+    match share * 100.0 {
+        percent if percent.is_nan() => ABSENT.to_owned(),
+        // Wider than its column, and as unsteady.
+        1000.0.. => ">999 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio.is_nan() { ABSENT.to_owned() } else { format!("{ratio:.2}×") }
 }
 
 #[cfg(test)]
@@ -74,10 +87,18 @@ mod tests {
     #[test]
     fn table_shows_both_sides_and_the_verdict() {
         let side = |value| Measurement([(Metric::Throughput, value)].into());
-        let pair = Pair { gantry: side(30_000.0), noop: side(40_000.0) };
+        let pair = Pair { gantry: side(30_000.0), baseline: side(40_000.0) };
         let table = table(&Outcome::of(Scenario::Receive, 2, vec![pair]));
-        for part in ["receive + ack", "last 1 of 2 pairs", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
+        for part in ["receive + ack", "last 1 of 2 runs", "no-op", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn what_has_no_baseline_has_no_ratio() {
+        let gantry = Measurement([(Metric::Drained, 8.5)].into());
+        let pair = Pair { gantry, baseline: Measurement::default() };
+        let table = table(&Outcome::of(Scenario::StoreDrain, 1, vec![pair]));
+        assert!(table.contains("8.50") && table.contains('–') && !table.contains("NaN"), "{table}");
     }
 }

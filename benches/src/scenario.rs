@@ -1,16 +1,20 @@
-//! The kinds of runs. A run starts a server, loads it, takes the figures and stops it.
+//! The kinds of runs, and where each is done: against a server that this process loads, or in a child process that uses
+//! the store or the broker itself ([`crate::storage`]).
 
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::ballast::Ballast;
+use crate::bench::Bench;
 use crate::load::{self, Window};
 use crate::measurement::{Measurement, Metric};
 use crate::process;
 use crate::server::{Contender, Server};
+use crate::{recovery, storage};
 
 /// Before the measured part of a run of sends.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -27,30 +31,122 @@ const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
 const IDLE: Duration = Duration::from_secs(1);
 
-const MIB: f64 = 1024.0 * 1024.0;
+/// Bytes of a MiB.
+pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// A kind of run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+///
+/// As a value of the command line, only those of `store`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scenario {
     /// Sends with one message a request.
+    #[value(skip)]
     SendSingle,
     /// Sends with 16 messages a request.
+    #[value(skip)]
     SendBatch,
     /// Receives of 32 messages, acknowledged together.
+    #[value(skip)]
     Receive,
     /// 2,000 sends a second.
+    #[value(skip)]
     Latency,
     /// No load.
+    #[value(skip)]
     StartUp,
+    /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
+    #[value(name = "append")]
+    StoreAppend,
+    /// Sync flush with 128 sends in flight, beside `pwrite` and `fdatasync` for as many.
+    #[value(name = "sync")]
+    StoreSync,
+    /// A queue read from the disk, beside plain reads of the same files.
+    #[value(name = "scan")]
+    StoreScan,
+    /// Latency of appends at half our most, beside `pwrite` at the same rate.
+    #[value(name = "tail")]
+    StoreTail,
+    /// Start on the log of a killed server.
+    #[value(name = "recovery")]
+    StoreRecovery,
+    /// Sends to 100,000 queues, beside sends to 8.
+    #[value(name = "queues")]
+    StoreQueues,
+    /// 5,000 of a million timers due a second.
+    #[value(name = "timers")]
+    StoreTimers,
+    /// 500,000 timers due in one second.
+    #[value(name = "drain")]
+    StoreDrain,
+    /// Machines fed from a log of small records.
+    #[value(name = "replay")]
+    StoreReplay,
+}
+
+/// Whose run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
+    /// Ours.
+    Gantry,
+    /// What ours is compared with.
+    Baseline,
 }
 
 impl Scenario {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
+    /// Those against a server, in the order of `all`.
+    pub(crate) const SERVED: [Self; 5] =
+        [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
+    /// Those of `store`, in its order.
+    pub(crate) const STORE: [Self; 9] = [
+        Self::StoreAppend,
+        Self::StoreSync,
+        Self::StoreScan,
+        Self::StoreTail,
+        Self::StoreRecovery,
+        Self::StoreQueues,
+        Self::StoreTimers,
+        Self::StoreDrain,
+        Self::StoreReplay,
+    ];
+
+    /// What ours is compared with; `None` where its figures have bounds of their own.
+    pub(crate) fn baseline(self) -> Option<&'static str> {
+        match self {
+            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
+            Self::StoreAppend => Some("pwritev"),
+            Self::StoreSync => Some("fdatasync"),
+            Self::StoreScan => Some("pread"),
+            Self::StoreTail => Some("pwrite"),
+            Self::StoreQueues => Some("8 queues"),
+            Self::StoreRecovery | Self::StoreTimers | Self::StoreDrain | Self::StoreReplay => None,
+        }
+    }
+
+    /// One run. `ours` is the run of the same pair that a baseline's run is paced by.
+    pub(crate) async fn run(self, side: Side, bench: &mut Bench, ours: Option<&Measurement>) -> Result<Measurement> {
+        match self {
+            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => {
+                let contender = match side {
+                    Side::Gantry => Contender::Gantry(bench.gantry()?),
+                    Side::Baseline => Contender::Noop,
+                };
+                self.serve(&contender, bench.window()).await
+            }
+            Self::StoreRecovery => recovery::run(bench).await,
+            Self::StoreAppend
+            | Self::StoreSync
+            | Self::StoreScan
+            | Self::StoreTail
+            | Self::StoreQueues
+            | Self::StoreTimers
+            | Self::StoreDrain
+            | Self::StoreReplay => storage::run(self, side, bench, ours).await,
+        }
+    }
 
     /// One run against a fresh server on a fresh data directory.
-    pub(crate) async fn run(self, contender: &Contender<'_>, window: Duration) -> Result<Measurement> {
+    async fn serve(self, contender: &Contender, window: Duration) -> Result<Measurement> {
         let sends = Window { warm_up: WARM_UP, length: window };
         let bytes_a_second = self.bytes_a_second();
         let ballast = Ballast::fill(bytes_a_second * (sends.warm_up + sends.length).as_secs())?;
@@ -73,8 +169,9 @@ impl Scenario {
                 measurement.set(Metric::StartUp, server.start_up().as_secs_f64() * 1e3);
                 measurement
             }
+            other => bail!("{other} is not a load on a server"),
         };
-        set_memory(&mut measurement, &server)?;
+        set_memory(&mut measurement, server.process())?;
         releasing.await??;
         Ok(measurement)
     }
@@ -84,14 +181,15 @@ impl Scenario {
         match self {
             Self::SendSingle => SINGLE_BYTES_A_SECOND,
             Self::SendBatch => BATCH_BYTES_A_SECOND,
-            Self::Receive | Self::Latency | Self::StartUp => 0,
+            _ => 0,
         }
     }
 }
 
+/// Adds the memory that a process holds now.
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
-fn set_memory(measurement: &mut Measurement, server: &Server) -> Result<()> {
-    let memory = process::memory(server.process())?;
+pub(crate) fn set_memory(measurement: &mut Measurement, process: u32) -> Result<()> {
+    let memory = process::memory(process)?;
     measurement.set(Metric::AnonymousMemory, memory.anonymous_bytes as f64 / MIB);
     measurement.set(Metric::FileMemory, memory.file_bytes as f64 / MIB);
     Ok(())
@@ -105,6 +203,15 @@ impl fmt::Display for Scenario {
             Self::Receive => "receive + ack, batches of 32",
             Self::Latency => "send at 2,000 a second",
             Self::StartUp => "start-up, idle",
+            Self::StoreAppend => "store append, 1 KiB, async flush",
+            Self::StoreSync => "store sync, 128 in flight",
+            Self::StoreScan => "store scan, cold",
+            Self::StoreTail => "store tail, append at half our most",
+            Self::StoreRecovery => "store recovery after SIGKILL",
+            Self::StoreQueues => "store queues, 100,000",
+            Self::StoreTimers => "store timers, 5,000 of a million due a second",
+            Self::StoreDrain => "store drain, 500,000 timers due in one second",
+            Self::StoreReplay => "store replay, records of at most 200 bytes",
         })
     }
 }

@@ -1,14 +1,15 @@
-//! A server as a child process: started on a fresh data directory, killed and cleaned up when dropped.
+//! A server as a child process: killed when dropped, its directory removed with the last one who uses it.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::directory::Directory;
 use crate::load::Caller;
 
 /// How long a server may take until it answers.
@@ -34,9 +35,9 @@ impl Gantry {
 }
 
 /// Which server runs.
-pub(crate) enum Contender<'a> {
+pub(crate) enum Contender {
     /// Ours.
-    Gantry(&'a Gantry),
+    Gantry(Gantry),
     /// This program's `noop` command.
     Noop,
 }
@@ -46,13 +47,17 @@ pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     start_up: Duration,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl Server {
-    /// Starts a server and waits for its first reply.
-    pub(crate) async fn start(contender: &Contender<'_>) -> Result<Self> {
-        let directory = Directory::fresh()?;
+    /// Starts a server on a fresh directory and waits for its first reply.
+    pub(crate) async fn start(contender: &Contender) -> Result<Self> {
+        Self::start_on(contender, Arc::new(Directory::fresh()?)).await
+    }
+
+    /// The same on what an earlier server left.
+    pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
         let address = free_address()?;
         let mut command = match contender {
             Contender::Gantry(gantry) => {
@@ -120,37 +125,6 @@ impl Drop for Server {
         // Both fail only when it has ended already, which the run's own error tells.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A directory of one run beside this program's build (so on the disk, not in memory), removed with its owner.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn fresh() -> Result<Self> {
-        static RUNS: AtomicU64 = AtomicU64::new(0);
-        let program = std::env::current_exe()?;
-        let target = program.ancestors().nth(2).context("the program is in no build directory")?;
-        let run = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
-        let directory = target.join("bench-data").join(run);
-        std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        Ok(Self(directory))
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.0.join("server.log")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
     }
 }
 

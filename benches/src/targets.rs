@@ -1,15 +1,18 @@
-//! What the figures have to be: the numbers of issue 3, "What it must show", and of nowhere else.
+//! What the figures have to be: the numbers of issues 3 and 4, "What it must show", and of nowhere else.
 
 use crate::measurement::Metric;
 use crate::scenario::Scenario;
 
 /// Pairs of runs that a verdict needs at least.
 pub(crate) const PAIRS_MIN: usize = 5;
-/// The widest spread, (largest − smallest) ÷ median, of the no-op server's figure with which one of ours is judged.
-pub(crate) const NOOP_SPREAD_MAX: f64 = 0.15;
+/// The widest spread, (largest − smallest) ÷ median, of the baseline's figure with which one of ours is judged.
+pub(crate) const BASELINE_SPREAD_MAX: f64 = 0.15;
 /// Pairs that a scenario runs at most until the last [`PAIRS_MIN`] of them allow a verdict; then it is given up as not
 /// judged.
 pub(crate) const PAIRS_MAX: usize = 40;
+
+/// Runs of a scenario that has no baseline, whose figures have a bound of their own.
+pub(crate) const RUNS_ALONE: usize = 3;
 
 /// One figure's bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,12 +28,14 @@ pub(crate) struct Target {
 /// What a figure may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bound {
-    /// Ours ÷ no-op, median of the pairs, is at most this.
+    /// Ours ÷ baseline, median of the pairs, is at most this.
     RatioAtMost(f64),
-    /// Ours ÷ no-op, median of the pairs, is at least this.
+    /// Ours ÷ baseline, median of the pairs, is at least this.
     RatioAtLeast(f64),
     /// Our median, in the metric's unit, is at most this.
     ValueAtMost(f64),
+    /// Our median, in the metric's unit, is at least this.
+    ValueAtLeast(f64),
 }
 
 impl Bound {
@@ -40,12 +45,13 @@ impl Bound {
             Self::RatioAtMost(most) => ratio <= most,
             Self::RatioAtLeast(least) => ratio >= least,
             Self::ValueAtMost(most) => value <= most,
+            Self::ValueAtLeast(least) => value >= least,
         }
     }
 
-    /// Whether the no-op server's spread has a say in it.
+    /// Whether the baseline's spread has a say in it.
     pub(crate) fn is_relative(self) -> bool {
-        !matches!(self, Self::ValueAtMost(_))
+        matches!(self, Self::RatioAtMost(_) | Self::RatioAtLeast(_))
     }
 }
 
@@ -55,12 +61,13 @@ impl std::fmt::Display for Bound {
             Self::RatioAtMost(most) => write!(f, "≤ {most}×"),
             Self::RatioAtLeast(least) => write!(f, "≥ {least}×"),
             Self::ValueAtMost(most) => write!(f, "≤ {most}"),
+            Self::ValueAtLeast(least) => write!(f, "≥ {least}"),
         }
     }
 }
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 9] = [
+pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::SendSingle, Metric::CpuPerMessage, Bound::RatioAtMost(1.4)),
     target(Scenario::SendSingle, Metric::Throughput, Bound::RatioAtLeast(0.8)),
     target(Scenario::SendBatch, Metric::CpuPerMessage, Bound::RatioAtMost(2.0)),
@@ -70,6 +77,16 @@ pub(crate) const TARGETS: [Target; 9] = [
     target(Scenario::Latency, Metric::P99, Bound::RatioAtMost(3.0)),
     target(Scenario::StartUp, Metric::StartUp, Bound::ValueAtMost(300.0)),
     target(Scenario::StartUp, Metric::AnonymousMemory, Bound::ValueAtMost(30.0)),
+    target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
+    target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
+    target(Scenario::StoreScan, Metric::Bandwidth, Bound::RatioAtLeast(0.7)),
+    target(Scenario::StoreTail, Metric::P999, Bound::RatioAtMost(3.0)),
+    target(Scenario::StoreRecovery, Metric::StartUp, Bound::ValueAtMost(2000.0)),
+    target(Scenario::StoreQueues, Metric::AnonymousMemory, Bound::ValueAtMost(300.0)),
+    target(Scenario::StoreQueues, Metric::CpuPerMessage, Bound::RatioAtMost(1.3)),
+    target(Scenario::StoreTimers, Metric::LatenessP99, Bound::ValueAtMost(10.0)),
+    target(Scenario::StoreDrain, Metric::Drained, Bound::ValueAtMost(10.0)),
+    target(Scenario::StoreReplay, Metric::RecordsPerCpuSecond, Bound::ValueAtLeast(1_000_000.0)),
 ];
 
 const fn target(scenario: Scenario, metric: Metric, bound: Bound) -> Target {

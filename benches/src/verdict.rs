@@ -6,13 +6,13 @@ use crate::measurement::{Measurement, Metric, median, spread};
 use crate::scenario::Scenario;
 use crate::targets::{self, Bound};
 
-/// A run of our server and the no-op run next to it.
+/// A run of ours and the baseline's next to it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pair {
     /// Ours.
     pub(crate) gantry: Measurement,
-    /// The no-op server's.
-    pub(crate) noop: Measurement,
+    /// The baseline's; empty where there is none.
+    pub(crate) baseline: Measurement,
 }
 
 /// What became of a figure.
@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
     Met,
     /// Its target is missed.
     Missed,
-    /// The no-op server's runs differ too much from each other to say.
+    /// The baseline's runs differ too much from each other to say, or the runs were too short for it.
     NotJudged,
 }
 
@@ -36,14 +36,14 @@ pub(crate) struct Row {
     pub(crate) metric: Metric,
     /// Median of our runs.
     pub(crate) gantry: f64,
-    /// Median of the no-op runs.
-    pub(crate) noop: f64,
+    /// Median of the baseline's runs; not a number without a baseline.
+    pub(crate) baseline: f64,
     /// Median of the paired ratios.
     pub(crate) ratio: f64,
     /// Spread of our runs.
     pub(crate) gantry_spread: f64,
-    /// Spread of the no-op runs.
-    pub(crate) noop_spread: f64,
+    /// Spread of the baseline's runs.
+    pub(crate) baseline_spread: f64,
     /// The target, in words.
     pub(crate) target: Option<String>,
     /// What became of it.
@@ -55,7 +55,7 @@ pub(crate) struct Row {
 pub(crate) struct Outcome {
     /// Which.
     pub(crate) scenario: Scenario,
-    /// Pairs that were run until the no-op server's spread over the last ones allowed a verdict.
+    /// Pairs that were run until the baseline's spread over the last ones allowed a verdict.
     pub(crate) pairs_run: usize,
     /// Its figures.
     pub(crate) rows: Vec<Row>,
@@ -71,30 +71,38 @@ impl Outcome {
         Self { scenario, pairs_run, rows, pairs }
     }
 
+    /// The same figures of runs that are too short to say anything about a target.
+    pub(crate) fn unjudged(mut self) -> Self {
+        for row in &mut self.rows {
+            row.verdict = row.target.as_ref().map_or(Verdict::Shown, |_| Verdict::NotJudged);
+        }
+        self
+    }
+
     /// Figures with this verdict.
     pub(crate) fn count(&self, verdict: Verdict) -> usize {
         self.rows.iter().filter(|row| row.verdict == verdict).count()
     }
 }
 
-/// Whether the no-op runs agree well enough for every verdict of the scenario.
+/// Whether the baseline's runs agree well enough for every verdict of the scenario.
 pub(crate) fn is_steady(scenario: Scenario, pairs: &[Pair]) -> bool {
     let mut judged = targets::TARGETS.iter().filter(|target| target.scenario == scenario && target.bound.is_relative());
     judged.all(|target| is_metric_steady(target.metric, pairs))
 }
 
-/// Whether the no-op runs agree well enough for a verdict on this figure.
+/// Whether the baseline's runs agree well enough for a verdict on this figure.
 ///
 /// A tail latency is taken as steady when the median latency is: tails spread on a quiet machine too, and the median of the
 /// paired ratios is made for that.
 fn is_metric_steady(metric: Metric, pairs: &[Pair]) -> bool {
-    let metric = if metric == Metric::P99 { Metric::P50 } else { metric };
-    spread(&values(pairs, metric).1) <= targets::NOOP_SPREAD_MAX
+    let metric = if matches!(metric, Metric::P99 | Metric::P999) { Metric::P50 } else { metric };
+    spread(&values(pairs, metric).1) <= targets::BASELINE_SPREAD_MAX
 }
 
 fn row(scenario: Scenario, metric: Metric, pairs: &[Pair]) -> Row {
-    let (gantry, noop) = values(pairs, metric);
-    let ratios: Vec<f64> = gantry.iter().zip(&noop).map(|(gantry, noop)| gantry / noop).collect();
+    let (gantry, baseline) = values(pairs, metric);
+    let ratios: Vec<f64> = gantry.iter().zip(&baseline).map(|(gantry, baseline)| gantry / baseline).collect();
     let (value, ratio) = (median(&gantry), median(&ratios));
     let bound = targets::bound_of(scenario, metric);
     let verdict = match bound {
@@ -106,32 +114,32 @@ fn row(scenario: Scenario, metric: Metric, pairs: &[Pair]) -> Row {
     Row {
         metric,
         gantry: value,
-        noop: median(&noop),
+        baseline: median(&baseline),
         ratio,
         gantry_spread: spread(&gantry),
-        noop_spread: spread(&noop),
+        baseline_spread: spread(&baseline),
         target: bound.as_ref().map(Bound::to_string),
         verdict,
     }
 }
 
-/// Our values and the no-op's, pair by pair; a figure that a run lacks is `NaN` and so meets no target.
+/// Our values and the baseline's, pair by pair; a figure that a run lacks is `NaN` and so meets no target.
 fn values(pairs: &[Pair], metric: Metric) -> (Vec<f64>, Vec<f64>) {
     let value = |measurement: &Measurement| measurement.0.get(&metric).copied().unwrap_or(f64::NAN);
-    pairs.iter().map(|pair| (value(&pair.gantry), value(&pair.noop))).unzip()
+    pairs.iter().map(|pair| (value(&pair.gantry), value(&pair.baseline))).unzip()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pair(metric: Metric, gantry: f64, noop: f64) -> Pair {
+    fn pair(metric: Metric, gantry: f64, baseline: f64) -> Pair {
         let measurement = |value| Measurement([(metric, value)].into());
-        Pair { gantry: measurement(gantry), noop: measurement(noop) }
+        Pair { gantry: measurement(gantry), baseline: measurement(baseline) }
     }
 
     fn verdict(scenario: Scenario, metric: Metric, pairs: &[(f64, f64)]) -> Verdict {
-        let pairs = pairs.iter().map(|(gantry, noop)| pair(metric, *gantry, *noop)).collect();
+        let pairs = pairs.iter().map(|(gantry, baseline)| pair(metric, *gantry, *baseline)).collect();
         Outcome::of(scenario, 1, pairs).rows[0].verdict
     }
 
@@ -154,10 +162,31 @@ mod tests {
     }
 
     #[test]
-    fn unsteady_noop_is_not_judged() {
+    fn an_unsteady_baseline_is_not_judged() {
         let unsteady = [(1.0, 1.0), (1.0, 1.2)];
         assert_eq!(verdict(Scenario::Latency, Metric::P50, &unsteady), Verdict::NotJudged);
         assert_eq!(verdict(Scenario::StartUp, Metric::StartUp, &unsteady), Verdict::Met);
+    }
+
+    #[test]
+    fn figures_without_a_baseline_are_judged_by_value() {
+        assert_eq!(verdict(Scenario::StoreRecovery, Metric::StartUp, &[(1900.0, f64::NAN)]), Verdict::Met);
+        assert_eq!(verdict(Scenario::StoreRecovery, Metric::StartUp, &[(2100.0, f64::NAN)]), Verdict::Missed);
+    }
+
+    #[test]
+    fn a_tail_is_judged_when_the_median_is_steady() {
+        let run = |p50, p999| Measurement([(Metric::P50, p50), (Metric::P999, p999)].into());
+        let pair = |p50, tail| Pair { gantry: run(9.0, 3.0 * tail), baseline: run(p50, tail) };
+        let verdict = |pairs: &[Pair]| Outcome::of(Scenario::StoreTail, 2, pairs.to_vec()).rows[1].verdict;
+        assert_eq!(verdict(&[pair(10.0, 100.0), pair(11.0, 900.0)]), Verdict::Met);
+        assert_eq!(verdict(&[pair(10.0, 100.0), pair(15.0, 100.0)]), Verdict::NotJudged);
+    }
+
+    #[test]
+    fn quick_runs_are_never_judged() {
+        let outcome = Outcome::of(Scenario::StartUp, 1, vec![pair(Metric::StartUp, 1.0, 1.0)]).unjudged();
+        assert_eq!(outcome.rows[0].verdict, Verdict::NotJudged);
     }
 
     #[test]

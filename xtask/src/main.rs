@@ -34,7 +34,7 @@ struct Arguments {
 enum Command {
     /// Check everything that must hold: format, lints, licenses, tests, simulation, SDK examples, kill loop
     Test(plan::Options),
-    /// Measure a release build beside a no-op tonic server; all arguments go to the bench
+    /// Measure a release build beside a no-op tonic server, or its store beside the disk; all arguments go to the bench
     Bench {
         /// send, receive, latency, startup or all, and their flags; e.g. send --json
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -8,14 +8,13 @@ use grpc::v2;
 
 use super::caller::Caller;
 use super::gauge::{Gauge, Window, Workers, measure};
-use super::{CONNECTIONS, IN_FLIGHT, send};
+use super::send::body;
+use super::{CONNECTIONS, IN_FLIGHT, fill};
 use crate::measurement::Measurement;
 use crate::server::Server;
 
 /// Messages a request while the backlog is stored.
 const FILL_BATCH: usize = 16;
-/// How often is looked whether the backlog is stored.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The share of the backlog that is drained at most while measuring: with less left the workers would wait for each other.
 const DRAINED_PERCENT: u64 = 90;
 
@@ -28,7 +27,7 @@ pub(crate) async fn receive(server: &Server, backlog: Option<u64>, window: Windo
         // A new group starts at the end of its queues: it has to exist before the backlog does.
         let early = caller.receive(queue.clone()).await?;
         ensure!(early.is_empty(), "{} messages in a new topic", early.len());
-        fill(server, backlog).await?;
+        fill(server, FILL_BATCH, &body(), backlog).await.context("storing the backlog")?;
         messages_max = backlog * DRAINED_PERCENT / 100;
     }
     let gauge = Arc::new(Gauge::default());
@@ -52,22 +51,4 @@ async fn work(mut caller: Caller, queue: v2::MessageQueue, gauge: Arc<Gauge>) ->
         }
     }
     Ok(Vec::new())
-}
-
-/// Stores at least `backlog` messages.
-async fn fill(server: &Server, backlog: u64) -> Result<()> {
-    let gauge = Arc::new(Gauge::default());
-    let mut workers = send::workers(server, FILL_BATCH, &gauge).await?;
-    while gauge.messages() < backlog {
-        if let Some(ended) = workers.try_join_next() {
-            ended?.context("storing the backlog")?;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    gauge.stop();
-    while let Some(ended) = workers.join_next().await {
-        ended?.context("storing the backlog")?;
-    }
-    ensure!(gauge.messages() >= backlog, "only {} of {backlog} messages could be stored", gauge.messages());
-    Ok(())
 }

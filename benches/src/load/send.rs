@@ -18,25 +18,30 @@ const LATENCIES_RESERVED: usize = 16 * 1024;
 /// Sends `batch` messages a request for the window.
 pub(crate) async fn send(server: &Server, batch: usize, window: Window) -> Result<Measurement> {
     let gauge = Arc::new(Gauge::default());
-    let workers = workers(server, batch, &gauge).await?;
+    let workers = workers(server, batch, &body(), &gauge).await?;
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
 /// Starts [`IN_FLIGHT`] workers on each of [`CONNECTIONS`] connections.
-pub(super) async fn workers(server: &Server, batch: usize, gauge: &Arc<Gauge>) -> Result<Workers> {
+pub(super) async fn workers(server: &Server, batch: usize, body: &Bytes, gauge: &Arc<Gauge>) -> Result<Workers> {
     let mut workers = Workers::new();
     for connection in 0..CONNECTIONS {
         let caller = Caller::connect(server.address()).await?;
         for slot in 0..IN_FLIGHT {
             let ids = MessageIds::of_worker(connection * IN_FLIGHT + slot);
-            workers.spawn(work(caller.clone(), batch, ids, Arc::clone(gauge)));
+            workers.spawn(work(caller.clone(), batch, body.clone(), ids, Arc::clone(gauge)));
         }
     }
     Ok(workers)
 }
 
-async fn work(mut caller: Caller, batch: usize, mut ids: MessageIds, gauge: Arc<Gauge>) -> Result<Vec<Duration>> {
-    let body = body();
+async fn work(
+    mut caller: Caller,
+    batch: usize,
+    body: Bytes,
+    mut ids: MessageIds,
+    gauge: Arc<Gauge>,
+) -> Result<Vec<Duration>> {
     let mut latencies = Vec::with_capacity(LATENCIES_RESERVED);
     while !gauge.is_stopping() {
         let messages = (0..batch).map(|_| message(ids.next(), body.clone())).collect();

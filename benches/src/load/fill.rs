@@ -1,0 +1,48 @@
+//! Stores messages as fast as possible, measuring nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+
+use super::gauge::{Gauge, Workers};
+use super::send;
+use crate::server::Server;
+
+/// How often is looked whether enough is stored.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Stores at least `messages` messages with this body, `batch` a request.
+pub(crate) async fn fill(server: &Server, batch: usize, body: &Bytes, messages: u64) -> Result<()> {
+    let gauge = Arc::new(Gauge::default());
+    let mut workers = send::workers(server, batch, body, &gauge).await?;
+    wait_for(messages, &gauge, &mut workers).await?;
+    gauge.stop();
+    while let Some(ended) = workers.join_next().await {
+        ended?.context("storing messages")?;
+    }
+    Ok(())
+}
+
+/// Kills the server once so many messages are stored, in the middle of the next ones.
+pub(crate) async fn fill_and_kill(server: Server, body: &Bytes, messages: u64) -> Result<()> {
+    let gauge = Arc::new(Gauge::default());
+    let mut workers = send::workers(&server, 1, body, &gauge).await?;
+    wait_for(messages, &gauge, &mut workers).await?;
+    drop(server);
+    // Their requests fail, as they must.
+    workers.shutdown().await;
+    Ok(())
+}
+
+async fn wait_for(messages: u64, gauge: &Gauge, workers: &mut Workers) -> Result<()> {
+    while gauge.messages() < messages {
+        if let Some(ended) = workers.try_join_next() {
+            ended?.context("storing messages")?;
+            ensure!(gauge.messages() >= messages, "only {} of {messages} messages are stored", gauge.messages());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}

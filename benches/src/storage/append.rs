@@ -1,0 +1,122 @@
+//! Async appends of 1 KiB records in batches, as the engine makes them, beside equally batched `pwritev` with a CRC.
+
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::time::Instant;
+
+use anyhow::Result;
+use env::Env;
+use store::Store;
+use types::Message;
+
+use super::Run;
+use super::raw::Files;
+use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded, message, open, record_bytes};
+use crate::ballast::Ballast;
+use crate::measurement::{Measurement, Metric};
+use crate::scenario::MIB;
+
+/// Most bytes of a run: what the page cache takes without holding writers back for the disk.
+const BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
+const STEP_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The store's part of the engine's round: records encoded one by one, placed, written together.
+pub(super) async fn ours(run: &Run) -> Result<Measurement> {
+    let env = Env::real();
+    let (mut store, message) = (open(&env, &run.directory)?, message()?);
+    let mut counted = Counted::begin(run)?;
+    while counted.goes_on() {
+        let bytes = append_batch(&mut store, &env, &message, QUEUES).await?;
+        counted.add(bytes)?;
+    }
+    let measurement = counted.end();
+    store.abandon().await;
+    Ok(measurement)
+}
+
+/// One round of [`IN_FLIGHT`] records to so many queues in turn; returns its bytes.
+pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message, queues: u32) -> Result<u64> {
+    let queues = (0..queues).cycle().take(IN_FLIGHT);
+    let records = queues.map(|queue| encoded(message, queue)).collect::<Result<Vec<_>>>()?;
+    let bytes = records.iter().map(|record| u64::from(record.record_bytes())).sum();
+    store.ready(bytes).await;
+    let now = env.clock.now();
+    for record in records {
+        store.append(record, now)?;
+    }
+    store.write()?;
+    if store.is_checkpoint_due() {
+        store.begin_checkpoint(&Nothing);
+    }
+    Ok(bytes)
+}
+
+/// As many bytes a batch, with a CRC over each body.
+pub(super) fn baseline(run: &Run) -> Result<Measurement> {
+    // Each record of a batch is memory of its own, as ours are.
+    let records: Vec<Vec<u8>> = vec![record_bytes()?.to_vec(); IN_FLIGHT];
+    let (record_bytes, body_bytes) = (records[0].len(), message()?.body.len());
+    // Two batches more than are counted: the last one may begin just below the bound.
+    let slack = 2 * (record_bytes * IN_FLIGHT) as u64;
+    let mut files = Files::preallocate(&run.directory, run.amount(BYTES_MAX, QUICK_BYTES_MAX) + slack)?;
+    let _syncer = files.sync_beside();
+    let slices: Vec<IoSlice<'_>> = records.iter().map(|record| IoSlice::new(record)).collect();
+    let mut counted = Counted::begin(run)?;
+    while counted.goes_on() {
+        for record in &records {
+            black_box(crc32fast::hash(black_box(&record[..body_bytes])));
+        }
+        files.write(&slices)?;
+        counted.add((record_bytes * IN_FLIGHT) as u64)?;
+    }
+    Ok(counted.end())
+}
+
+/// What was written until the window or the bytes are used up.
+struct Counted {
+    /// Memory for what is still to be written.
+    ballast: Ballast,
+    started: Instant,
+    ends: Instant,
+    bytes: u64,
+    bytes_max: u64,
+    records: u64,
+}
+
+impl Counted {
+    fn begin(run: &Run) -> Result<Self> {
+        let bytes_max = run.amount(BYTES_MAX, QUICK_BYTES_MAX);
+        let ballast = Ballast::fill(bytes_max)?;
+        ballast.keep(bytes_max.saturating_sub(STEP_BYTES))?;
+        let started = Instant::now();
+        Ok(Self { ballast, started, ends: started + run.window(), bytes: 0, bytes_max, records: 0 })
+    }
+
+    fn goes_on(&self) -> bool {
+        self.bytes < self.bytes_max && Instant::now() < self.ends
+    }
+
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        let steps = self.bytes / STEP_BYTES;
+        self.bytes += bytes;
+        self.records += IN_FLIGHT as u64;
+        if self.bytes / STEP_BYTES > steps {
+            let stopped = Instant::now();
+            self.ballast.keep(self.bytes_max.saturating_sub(self.bytes + STEP_BYTES))?;
+            self.started += stopped.elapsed();
+            self.ends += stopped.elapsed();
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 bytes")]
+    fn end(&self) -> Measurement {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let mut measurement = Measurement::default();
+        measurement.set(Metric::Throughput, self.records as f64 / seconds);
+        measurement.set(Metric::Bandwidth, self.bytes as f64 / MIB / seconds);
+        measurement
+    }
+}

@@ -1,0 +1,95 @@
+//! Stores, brokers and messages of the runs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use broker::LocalBroker;
+use bytes::Bytes;
+use env::Env;
+use record::{Encoded, Record};
+use store::{Flush, Machine, RestoreError, Store};
+use types::admin::Admin;
+use types::topic::TopicType;
+use types::{Broker, Message, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+
+use crate::load;
+
+/// Records of a round, or sends that are on their way together. Source: issue 4, 4 connections × 32.
+pub(super) const IN_FLIGHT: usize = 128;
+/// The topic of runs that have one.
+pub(super) const TOPIC: &str = "bench";
+/// The queues that messages go to in turn.
+pub(super) const QUEUES: u32 = 8;
+/// The host that records name.
+const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+
+/// Machines that know nothing: what is measured is the store.
+pub(super) struct Nothing;
+
+impl Machine for Nothing {
+    fn apply(&mut self, _: &Record<'_>) {}
+
+    fn snapshot(&self, _: &mut Vec<u8>) {}
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// Opens the store of a directory.
+pub(super) fn open(env: &Env, directory: &Path) -> Result<Store> {
+    Store::open(env, &store::Options::local(directory.to_owned()), &mut Nothing).context("opening the store")
+}
+
+/// Starts a broker on a directory.
+pub(super) fn start(directory: &Path, flush: Flush) -> Result<LocalBroker> {
+    let options = broker::Options { flush, ..broker::Options::local(directory.to_owned()) };
+    LocalBroker::start(Env::real(), options).context("starting the broker")
+}
+
+/// A topic that takes every kind of message.
+pub(super) async fn make_topic(broker: &LocalBroker, name: &str, queues: u32) -> Result<TopicName> {
+    let name = topic(name)?;
+    let config = TopicConfig {
+        name: name.clone(),
+        read_queues: queues,
+        write_queues: queues,
+        is_readable: true,
+        is_writable: true,
+        topic_type: TopicType::Mixed,
+        is_auto_created: false,
+    };
+    broker.put_topic(config, false).await.with_context(|| format!("making topic {name}"))?;
+    Ok(name)
+}
+
+/// A name.
+pub(super) fn topic(name: &str) -> Result<TopicName> {
+    TopicName::new(name).with_context(|| format!("topic {name}"))
+}
+
+/// A message with a body of 1 KiB that does not compress to nothing.
+pub(super) fn message() -> Result<Message> {
+    Ok(Message::new(topic(TOPIC)?, load::body()))
+}
+
+/// The message as a record of a queue.
+pub(super) fn encoded(message: &Message, queue: u32) -> Result<Encoded> {
+    Ok(record::encode(message, QueueId(queue), HOST)?)
+}
+
+/// Sends messages to one queue; all are stored on return.
+pub(super) async fn send(broker: &LocalBroker, queue: u32, messages: Vec<Message>) -> Result<()> {
+    for result in broker.send(QueueId(queue), messages).await {
+        result?;
+    }
+    Ok(())
+}
+
+/// A record's bytes as the store would write them, for a baseline that writes as many.
+pub(super) fn record_bytes() -> Result<Bytes> {
+    Ok(encoded(&message()?, 0)?.place(QueueOffset(0), PhysicalOffset(0), Timestamp(0)))
+}
