@@ -52,6 +52,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when another process holds it; else the system's.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// Whether somebody, this process included, holds [`Disk::lock`] on `path`. Takes and makes nothing, so that
+    /// nobody is refused because somebody looked.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// How a file is opened.

@@ -161,9 +161,14 @@ fn a_removed_file_stays_readable_while_open(disk: &dyn Disk, dir: &Path) {
 
 fn a_lock_excludes_until_it_is_dropped(disk: &dyn Disk, dir: &Path) {
     let kind = || disk.lock(&dir.join("lock")).map(|_| ()).map_err(|error| error.kind());
+    let is_locked = || disk.is_locked(&dir.join("lock")).expect("told");
+    assert!(!is_locked());
+    assert_eq!(disk.list(dir).expect("listed"), Vec::<String>::new(), "looking made the file");
     let held = disk.lock(&dir.join("lock")).expect("locked");
-    assert_eq!(kind(), Err(ErrorKind::WouldBlock));
+    assert!(is_locked());
+    assert_eq!(kind(), Err(ErrorKind::WouldBlock), "looking ended the lock");
     assert_eq!(kind(), Err(ErrorKind::WouldBlock), "refusing ended the lock");
     drop(held);
+    assert!(!is_locked());
     assert_eq!(kind(), Ok(()));
 }

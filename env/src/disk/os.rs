@@ -93,6 +93,10 @@ impl Disk for OsDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         Ok(Box::new(lock::take(path)?))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        lock::is_held(path)
+    }
 }
 
 /// Whether a path has a name of its own, as neither `/` nor the empty path has.

@@ -248,6 +248,10 @@ impl Disk for SimDisk {
         }
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.begin(Operation::Open)?.locks.contains(path))
+    }
 }
 
 /// A lock that is held; ends with its process at the latest.
