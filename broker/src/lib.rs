@@ -24,5 +24,6 @@ pub mod transaction;
 
 pub use counters::Status;
 pub use handle::{LocalBroker, StartError};
+pub use machines::check_snapshot;
 pub use options::Options;
 pub use store::Flush;
