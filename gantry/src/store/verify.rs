@@ -131,8 +131,8 @@ fn explanation(meaning: Meaning) -> &'static str {
         Meaning::Altered => "log and index differ in something that no checksum covers; one of them is wrong",
         Meaning::Lost => "what was here cannot be read any more; take it from a backup",
         Meaning::EndsLog => {
-            "the next start ends the log here and loses the whole records behind; only power loss with --flush async \
-             may do this. Back the directory up before you start a server on it"
+            "the next start ends the log here and loses the whole records behind; only power loss may leave that, among \
+             the last moments' records. If there was none, copy the directory before you start a server on it"
         }
         Meaning::Refused => "a server does not start on this directory",
     }

@@ -28,8 +28,8 @@ pub enum Meaning {
     Altered,
     /// Damage: what was here cannot be read any more.
     Lost,
-    /// Damage: the next start ends the log here, and whole records behind go with it. A power loss with async flush may
-    /// leave such a place among the last moments' records; anything else may not.
+    /// Damage: the next start ends the log here, and whole records behind go with it. A power loss may leave such a
+    /// place among the last moments' records (with sync flush none of them was acknowledged); anything else may not.
     EndsLog,
     /// Damage: a start refuses the directory because of this.
     Refused,
