@@ -19,6 +19,7 @@ pub mod options;
 pub mod pop;
 mod prepare;
 mod shared;
+pub mod takeover;
 pub mod timer;
 pub mod transaction;
 

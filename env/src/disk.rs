@@ -22,6 +22,12 @@ pub trait Disk: Send + Sync {
     /// The system's.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
+    /// The names of the directories in a directory, sorted; empty when the directory does not exist.
+    ///
+    /// # Errors
+    /// The system's.
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+
     /// Makes a directory and those above it; their existence is durable on return.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `gantry store`: data directories, without a server. See `docs/operations.md`.
 
 mod backup;
+mod check;
 mod dump;
 mod journal;
 mod progress;
@@ -34,6 +35,7 @@ DIR is the data directory of a server: what gantry local calls --data, ./gantry-
 All of these also work beside the server that uses it: they see what was complete when they began.
 
 Examples:
+  gantry store check /home/rocketmq/store              whose is it, and what waits in it?
   gantry store verify gantry-data                      is everything readable? exit code 0 says yes, 1 no
   gantry store dump gantry-data --topic orders --bodies
   gantry store backup gantry-data --to /backup/monday --verify
@@ -41,6 +43,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say whose directory it is; of one of Apache RocketMQ, what is in it and what stands in the way of taking it over
+    Check(check::Arguments),
     /// Check every record, index and checkpoint of a directory, changing nothing
     Verify(verify::Arguments),
     /// Print the records of the log
@@ -60,6 +64,7 @@ enum Command {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (output, disk) = (Output { is_json: arguments.json }, env::Env::real().disk);
     match &arguments.command {
+        Command::Check(arguments) => check::run(arguments, &disk, output),
         Command::Verify(arguments) => verify::run(arguments, &disk, output),
         Command::Dump(arguments) => dump::run(arguments, &disk, output),
         Command::Stat(arguments) => stat::run(arguments, &disk, output),

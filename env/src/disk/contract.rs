@@ -128,6 +128,7 @@ fn opening_what_does_not_exist_fails(disk: &dyn Disk, dir: &Path) {
     assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     assert_eq!(disk.sync_dir(&dir.join("none")).map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     assert_eq!(disk.list(&dir.join("none")).expect("listed"), Vec::<String>::new());
+    assert_eq!(disk.list_dirs(&dir.join("none")).expect("listed"), Vec::<String>::new());
 }
 
 fn names_are_listed_sorted_and_without_directories(disk: &dyn Disk, dir: &Path) {
@@ -137,6 +138,7 @@ fn names_are_listed_sorted_and_without_directories(disk: &dyn Disk, dir: &Path) 
         disk.open(&dir.join(name), OpenMode::Create).expect("created");
     }
     assert_eq!(disk.list(dir).expect("listed"), ["a", "b"]);
+    assert_eq!(disk.list_dirs(dir).expect("listed"), ["sub"]);
     assert_eq!(disk.list(&dir.join("sub")).expect("listed"), ["c"]);
 }
 
