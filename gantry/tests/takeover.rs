@@ -62,6 +62,12 @@ fn all_that_waits_in_apaches_directory_is_counted_however_it_ended() {
         let pending = json!({"delayLevelMessages": 2, "timerMessages": 3, "halfMessages": 3, "unackedPops": 4});
         assert_eq!(view["pending"], pending, "{end}");
         assert_eq!(view["segmentBytes"], 65536, "{end}");
+        let dump = run(folder.path(), &["store", "dump", "apache", "--topic", "plain", "--bodies", "--json"]);
+        let dumped = String::from_utf8_lossy(&dump.stdout);
+        let records = dumped.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let found = records.map(|record| [&record["queue"], &record["queueOffset"], &record["body"]].map(Value::clone));
+        let sent = (0..300).map(|n| [json!(n % 3), json!(n / 3), json!(format!("body-{n}-{}", "x".repeat(n)))]);
+        assert_eq!(found.collect::<Vec<_>>(), sent.collect::<Vec<_>>(), "{end}");
 
         let offset = |queue: u64| json!({"group": "readers", "topic": "plain", "queue": queue, "offset": 40 + queue});
         let offsets = view["offsets"].as_array().expect("a list");

@@ -172,7 +172,7 @@ fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, FileError> {
 /// What the segments' positions say. Each must follow the one before by the same length.
 fn log(segments: &[u64]) -> Option<Refusal> {
     let [first, rest @ ..] = segments else { return Some(Refusal::NoLog) };
-    let Some(second) = rest.first() else { return None };
+    let second = rest.first()?;
     let mut pairs = segments.iter().zip(rest);
     let gap = pairs.find(|(before, next)| *next - *before != second - first)?.0;
     Some(Refusal::Gap { after: *gap })

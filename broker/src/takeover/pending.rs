@@ -31,6 +31,10 @@ const DEQUEUED_AT: &str = "TIMER_DEQUEUE_MS";
 /// On a record that cancels a delayed message. Source: Apache `TimerMessageStore.TIMER_DELETE_UNIQUE_KEY`.
 const CANCELS: &str = "TIMER_DEL_UNIQKEY";
 
+/// On half messages that were appended again, to count a check or to wait. Source: Apache
+/// `TransactionalMessageServiceImpl.check`, `MessageConst.PROPERTY_TRANSACTION_PREPARED_QUEUE_OFFSET`.
+const STORED_AGAIN: [&str; 2] = [names::TRANSACTION_CHECK_TIMES, "TRAN_PREPARED_QUEUE_OFFSET"];
+
 /// What was not finished when the broker ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
@@ -54,6 +58,8 @@ pub(super) struct Gathering<'a> {
     halves: BTreeMap<u64, PhysicalOffset>,
     /// … and the reverse: ops name the one, copies the other.
     half_offsets: BTreeMap<PhysicalOffset, u64>,
+    /// By identity, the newest.
+    half_names: BTreeMap<u64, u64>,
     pops: BTreeMap<PopKey, BTreeSet<u64>>,
 }
 
@@ -96,6 +102,7 @@ impl<'a> Gathering<'a> {
             timers: BTreeSet::new(),
             halves: BTreeMap::new(),
             half_offsets: BTreeMap::new(),
+            half_names: BTreeMap::new(),
             pops: BTreeMap::new(),
         }
     }
@@ -153,8 +160,8 @@ impl<'a> Gathering<'a> {
     fn delivered(&mut self, record: &Record<'_>) {
         if record.header.sys_flag.has(SysFlag::TRANSACTION_COMMIT) {
             let source = PhysicalOffset(record.header.source_offset);
-            if let Some(offset) = self.half_offsets.remove(&source) {
-                self.halves.remove(&offset);
+            if let Some(offset) = self.half_offsets.get(&source).copied() {
+                self.end_half(offset);
             }
         }
         if let (true, Some(due)) = (record.property(DEQUEUED_AT).is_some(), slot(record)) {
@@ -171,6 +178,12 @@ impl<'a> Gathering<'a> {
 
     fn half(&mut self, record: &Record<'_>) {
         let offset = record.header.queue_offset.0;
+        let before = self.half_names.insert(identity(record), offset);
+        // Each check appends the message anew; the one before is finished although no op says so.
+        let is_again = STORED_AGAIN.iter().any(|name| record.property(name).is_some());
+        if let Some(before) = before.filter(|_| is_again) {
+            self.end_half(before);
+        }
         if offset >= self.system_offset(TRANSACTION_GROUP, HALF_TOPIC, record.header.queue.0) {
             self.halves.insert(offset, record.header.physical_offset);
             self.half_offsets.insert(record.header.physical_offset, offset);
@@ -181,9 +194,13 @@ impl<'a> Gathering<'a> {
     fn op(&mut self, body: &[u8]) {
         let offsets = str::from_utf8(body).unwrap_or_default().split(',');
         for offset in offsets.filter_map(|offset| offset.parse::<u64>().ok()) {
-            if let Some(half) = self.halves.remove(&offset) {
-                self.half_offsets.remove(&half);
-            }
+            self.end_half(offset);
+        }
+    }
+
+    fn end_half(&mut self, offset: u64) {
+        if let Some(half) = self.halves.remove(&offset) {
+            self.half_offsets.remove(&half);
         }
     }
 

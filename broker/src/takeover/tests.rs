@@ -239,6 +239,18 @@ fn a_half_waits_until_its_op_or_its_copy() {
 }
 
 #[test]
+fn a_half_that_was_checked_counts_once() {
+    let mut log = Records::default();
+    let pairs = [(names::REAL_TOPIC, "t"), (names::UNIQUE_KEY, "a"), (names::TRANSACTION_CHECK_TIMES, "1")];
+    log.put(HALF_TOPIC, 0, &pairs[..2], "half");
+    log.put(HALF_TOPIC, 1, &pairs[..2], "the same sent twice");
+    assert_eq!(log.pending(&Progress::default()).halves, 2);
+    log.put(HALF_TOPIC, 2, &pairs, "half");
+    log.put(HALF_TOPIC, 3, &pairs, "half");
+    assert_eq!(log.pending(&Progress::default()).halves, 2);
+}
+
+#[test]
 fn a_pop_is_open_until_acked_or_revived() {
     const REVIVE: &str = "rmq_sys_REVIVE_LOG_DefaultCluster";
     let checkpoint = r#"{"c":"g","t":"t","q":0,"so":7,"pt":50,"n":3,"d":[0,1,4],"it":60000,"bm":0}"#;
