@@ -9,11 +9,15 @@
 //!
 //! The events of one engine round are one record; why so is told by `docs/decisions/0003`.
 
+mod display;
+
 use types::{PhysicalOffset, Timestamp};
 
 use crate::codec::{Input, Malformed, put_time, put_u64};
 use crate::pop::PopEvent;
 use crate::{catalog, offset, transaction};
+
+pub use display::lines;
 
 /// The system topic that keeps the journal, in its queue 0.
 pub const JOURNAL_TOPIC: &str = "rmq_sys_gantry_journal";

@@ -19,10 +19,12 @@ pub mod options;
 pub mod pop;
 mod prepare;
 mod shared;
+pub mod takeover;
 pub mod timer;
 pub mod transaction;
 
 pub use counters::Status;
 pub use handle::{LocalBroker, StartError};
+pub use machines::check_snapshot;
 pub use options::Options;
 pub use store::Flush;

@@ -94,6 +94,14 @@ impl Machines {
     }
 }
 
+/// Whether a checkpoint's snapshot is one that this version understands: it is read and thrown away.
+///
+/// # Errors
+/// [`RestoreError`].
+pub fn check_snapshot(snapshot: &[u8]) -> Result<(), RestoreError> {
+    Machines::new(Schedule::default()).restore(snapshot)
+}
+
 impl Machine for Machines {
     fn apply(&mut self, record: &Record<'_>) {
         match Effect::of(record) {

@@ -22,6 +22,12 @@ pub trait Disk: Send + Sync {
     /// The system's.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
+    /// The names of the directories in a directory, sorted; empty when the directory does not exist.
+    ///
+    /// # Errors
+    /// The system's.
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+
     /// Makes a directory and those above it; their existence is durable on return.
     ///
     /// # Errors
@@ -52,6 +58,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when another process holds it; else the system's.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// Whether somebody, this process included, holds [`Disk::lock`] on `path`. Takes and makes nothing, so that
+    /// nobody is refused because somebody looked.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// How a file is opened.

@@ -2,13 +2,12 @@
 
 mod client;
 mod group;
-mod output;
 mod topic;
 
 use clap::{Args, Subcommand};
 
+use crate::output::Output;
 use client::Client;
-use output::Output;
 
 /// The arguments of `gantry admin`.
 #[derive(Debug, Args)]

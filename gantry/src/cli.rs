@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use crate::admin;
 use crate::config::Sources;
 use crate::config::setting::Key;
+use crate::store;
 
 /// A messaging system that speaks RocketMQ 5 to every language.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub(crate) enum Task {
     Local(LocalArgs),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
+    /// Check, show, back up and restore a data directory
+    Store(store::Arguments),
     /// Print the completion script of a shell, e.g. gantry completions bash > /etc/bash_completion.d/gantry
     Completions {
         /// The shell
@@ -144,6 +147,11 @@ pub(crate) enum Refusal {
         is_asked: bool,
     },
 }
+
+/// An argument that only the command itself can tell to be wrong, in one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub(crate) String);
 
 /// The completion script of `shell`.
 pub(crate) fn completions(shell: Shell, out: &mut impl std::io::Write) {

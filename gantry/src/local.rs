@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use broker::{LocalBroker, StartError};
+use broker::{LocalBroker, StartError, takeover};
 use gateway_http::{Gateway, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
@@ -60,14 +60,31 @@ async fn serve(config: &Local, telemetry: &Telemetry) -> anyhow::Result<()> {
 /// Opens the data directory; recovery may read for a while.
 async fn start_broker(config: &Local, grpc: SocketAddr) -> anyhow::Result<LocalBroker> {
     let options = broker_options(config, grpc);
-    let started = tokio::task::spawn_blocking(|| LocalBroker::start(env::Env::real(), options)).await;
-    started.context("opening the data directory")?.map_err(|error| match error {
+    let started = tokio::task::spawn_blocking(|| {
+        refuse_apache(&options.dir)?;
+        Ok(LocalBroker::start(env::Env::real(), options))
+    });
+    let started: anyhow::Result<_> = started.await.context("opening the data directory")?;
+    started?.map_err(|error| match error {
         StartError::Open(store::OpenError::Locked { dir }) => anyhow::anyhow!(
             "{} is in use by another gantry; stop that one, or choose another directory with --data DIR",
             dir.display(),
         ),
         error => anyhow::Error::new(error).context(format!("cannot open {}", config.data.display())),
     })
+}
+
+/// A start would take Apache's log for one of ours, knows no topic of it, and could cut off what ours never writes.
+fn refuse_apache(dir: &Path) -> anyhow::Result<()> {
+    let form = takeover::Form::find(&*env::Env::real().disk, dir)?;
+    if form.kind == takeover::Kind::Apache {
+        bail!(
+            "{} is of an Apache RocketMQ broker and is left as it is; look at it with gantry store check, and choose another \
+             directory with --data DIR",
+            dir.display(),
+        );
+    }
+    Ok(())
 }
 
 fn broker_options(config: &Local, grpc: SocketAddr) -> broker::Options {

@@ -14,14 +14,16 @@ mod identity;
 mod local;
 mod metrics;
 mod open_files;
+mod output;
 mod port;
 mod signals;
+mod store;
 mod telemetry;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use cli::{Cli, LocalArgs, Refusal, Task};
+use cli::{Cli, LocalArgs, Misuse, Refusal, Task};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
+        Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => {
             cli::completions(shell, &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -76,6 +79,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Misuse>() => complain(&error.to_string(), MISUSED),
         // The whole chain in one line: what failed, and below it why.
         Err(error) => complain(&format!("{error:#}"), FAILED),
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "drives a real process in real time, above every seam of env")]
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

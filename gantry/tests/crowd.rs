@@ -8,12 +8,9 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use grpc::v2;
-use grpc::v2::messaging_service_client::MessagingServiceClient;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
 
+use support::client::Client;
 use support::{Server, folder};
 
 const CONNECTIONS: u64 = 10_000;
@@ -32,7 +29,7 @@ fn ten_thousand_idle_connections_cost_little_and_others_are_served() {
     let mut client = runtime.block_on(Client::connect(server.grpc));
     // The group begins at the end of the topic, so it has to be there first.
     runtime.block_on(client.receive());
-    runtime.block_on(client.send());
+    runtime.block_on(client.send("hello"));
     let before = anonymous_kib(&server);
 
     let idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| greeted(server.grpc)).collect();
@@ -40,12 +37,12 @@ fn ten_thousand_idle_connections_cost_little_and_others_are_served() {
     assert!(grown <= CONNECTIONS * CONNECTION_KIB_MAX, "{grown} KiB for {CONNECTIONS} connections");
     assert_eq!(server.get("/readyz").1, "ready\n");
     assert_eq!(runtime.block_on(client.receive()), 1, "what was sent before they came");
-    runtime.block_on(client.send());
+    runtime.block_on(client.send("hello"));
     assert_eq!(runtime.block_on(client.receive()), 1, "what was sent beside them");
 
     drop(idle);
     let mut late = runtime.block_on(Client::connect(server.grpc));
-    runtime.block_on(late.send());
+    runtime.block_on(late.send("hello"));
     assert_eq!(runtime.block_on(client.receive()), 1, "what was sent after they went");
 }
 
@@ -71,55 +68,4 @@ fn anonymous_kib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("running");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux tells it");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Somebody who works.
-struct Client(MessagingServiceClient<Channel>);
-
-impl Client {
-    async fn connect(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
-        Self(MessagingServiceClient::new(endpoint.connect().await.expect("served")))
-    }
-
-    async fn send(&mut self) {
-        let system_properties = v2::SystemProperties { message_id: "id".into(), ..Default::default() };
-        let message = v2::Message {
-            topic: Some(resource("orders")),
-            system_properties: Some(system_properties),
-            body: bytes::Bytes::from_static(b"hello"),
-            ..Default::default()
-        };
-        let request = v2::SendMessageRequest { messages: vec![message] };
-        let sent = self.0.send_message(with_headers(request)).await.expect("answered").into_inner();
-        assert_eq!(sent.status.expect("set").code(), v2::Code::Ok);
-    }
-
-    /// Receives what is there and returns how much it was.
-    async fn receive(&mut self) -> usize {
-        let request = v2::ReceiveMessageRequest {
-            group: Some(resource("workers")),
-            message_queue: Some(v2::MessageQueue { topic: Some(resource("orders")), ..Default::default() }),
-            batch_size: 32,
-            invisible_duration: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
-            ..Default::default()
-        };
-        let mut frames = self.0.receive_message(with_headers(request)).await.expect("answered").into_inner();
-        let mut messages = 0;
-        while let Some(frame) = frames.message().await.expect("whole") {
-            messages += usize::from(matches!(frame.content, Some(v2::receive_message_response::Content::Message(_))));
-        }
-        messages
-    }
-}
-
-fn with_headers<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("x-mq-client-id", "crowd".parse().expect("ASCII"));
-    request.metadata_mut().insert("grpc-timeout", "10S".parse().expect("ASCII"));
-    request
-}
-
-fn resource(name: &str) -> v2::Resource {
-    v2::Resource { resource_namespace: String::new(), name: name.to_owned() }
 }

@@ -11,6 +11,8 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// The newest form of the directory that this version knows.
 const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "format";
+/// Stands in the format file of a copy that is not whole.
+const INCOMPLETE: &str = "incomplete copy of a store\n";
 const TEMPORARY: &str = ".tmp";
 
 /// The system refused something.
@@ -41,6 +43,8 @@ pub(crate) enum FormatError {
     Newer { found: u32 },
     #[error("it is not a format file of ours")]
     Unknown,
+    #[error("it says that a backup or restore was not finished: do it again into an empty directory")]
+    Incomplete,
     #[error(transparent)]
     Io(#[from] Error),
 }
@@ -59,14 +63,19 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a root directory; makes what is missing.
-    pub(crate) fn create(disk: &dyn Disk, root: &Path) -> Result<Self, Error> {
-        let layout = Self {
+    /// The layout of a root directory, whether it is there or not.
+    pub(crate) fn of(root: &Path) -> Self {
+        Self {
             root: root.to_owned(),
             commit_log: root.join("commitlog"),
             queue_index: root.join("queueindex"),
             checkpoints: root.join("checkpoints"),
-        };
+        }
+    }
+
+    /// The layout of a root directory; makes what is missing.
+    pub(crate) fn create(disk: &dyn Disk, root: &Path) -> Result<Self, Error> {
+        let layout = Self::of(root);
         for dir in [&layout.commit_log, &layout.queue_index, &layout.checkpoints] {
             disk.create_dir_all(dir).map_err(Error::at("create directory", dir))?;
         }
@@ -92,6 +101,9 @@ pub(crate) fn read_format(disk: &dyn Disk, layout: &Layout) -> Result<Option<u64
     let bytes = read(disk, &layout.format())?;
     let text = str::from_utf8(&bytes).map_err(|_| FormatError::Unknown)?;
     let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    if text == INCOMPLETE {
+        return Err(FormatError::Incomplete);
+    }
     let format = number("gantry-store ").ok_or(FormatError::Unknown)?;
     if format > u64::from(FORMAT) {
         return Err(FormatError::Newer { found: u32::try_from(format).unwrap_or(u32::MAX) });
@@ -101,8 +113,17 @@ pub(crate) fn read_format(disk: &dyn Disk, layout: &Layout) -> Result<Option<u64
 
 /// Writes the format file; durable on return.
 pub(crate) fn write_format(disk: &dyn Disk, layout: &Layout, segment_bytes: u64) -> Result<(), Error> {
-    let text = format!("gantry-store {FORMAT}\nsegment_bytes {segment_bytes}\n");
-    replace(disk, &layout.root, FORMAT_NAME, &[text.as_bytes()])
+    replace(disk, &layout.root, FORMAT_NAME, &[format_text(segment_bytes).as_bytes()])
+}
+
+/// Writes a format file that a start refuses, for as long as a directory is being filled; durable on return.
+pub(crate) fn write_incomplete(disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
+    replace(disk, &layout.root, FORMAT_NAME, &[INCOMPLETE.as_bytes()])
+}
+
+/// What the format file of this version says.
+pub(crate) fn format_text(segment_bytes: u64) -> String {
+    format!("gantry-store {FORMAT}\nsegment_bytes {segment_bytes}\n")
 }
 
 /// A file's name by the position at which its content begins: 20 digits, as Apache names segments.

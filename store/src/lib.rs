@@ -8,6 +8,7 @@ mod commit_log;
 mod files;
 mod flush;
 mod hot_tail;
+pub mod inspect;
 mod machine;
 mod marks;
 mod options;

@@ -5,7 +5,7 @@
 //! files follows the log's length and not the number of queues. Runs are not merged yet: a look-up of an old offset
 //! asks each run's directory, which is in memory.
 
-mod names;
+pub(crate) mod names;
 pub(crate) mod run;
 
 use std::num::NonZeroU32;

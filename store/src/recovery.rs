@@ -4,11 +4,13 @@
 //! missing, it says that it is where it is, it is not stored much earlier than the one before, and continues its queue.
 //! The log ends before the first that does not.
 
+pub(crate) mod search;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use record::{BLANK_BYTES, Peek, Record};
-use types::{PhysicalOffset, Timestamp};
+use types::{PhysicalOffset, QueueOffset, Timestamp};
 
 use crate::commit_log::End;
 use crate::files::Error;
@@ -181,10 +183,7 @@ impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Repla
         if record.is_queued() {
             let (queue, offset) = (record.header.queue, record.header.queue_offset);
             let known = self.index.find(record.topic, queue).map(|number| self.index.range(number).next);
-            let may_begin = known.is_none() && self.may_begin_late;
-            if known.unwrap_or_default() != offset && !may_begin {
-                return Err(format!("its queue goes on at {} and not {offset}", known.unwrap_or_default()));
-            }
+            check_offset(known, offset, self.may_begin_late)?;
             let number = self.index.intern(record.topic, queue);
             if known.is_none() {
                 self.index.begin_at(number, offset);
@@ -197,6 +196,21 @@ impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Repla
 
     fn segment_done(&mut self, base: u64, end: End) -> Result<(), Error> {
         (self.on_segment)(base, end, self.index)
+    }
+}
+
+/// Whether a record may have `offset` when its queue goes on at `known`.
+pub(crate) fn check_offset(
+    known: Option<QueueOffset>,
+    offset: QueueOffset,
+    may_begin_late: bool,
+) -> Result<(), String> {
+    let expected = known.unwrap_or_default();
+    let may_begin = known.is_none() && may_begin_late;
+    if expected == offset || may_begin {
+        Ok(())
+    } else {
+        Err(format!("its queue goes on at {expected} and not {offset}"))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::recovery;
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 
+pub(crate) use open::Form;
 pub use open::OpenError;
 
 /// The log, its queue index and its checkpoints; see the crate's head for who owns it.

@@ -128,6 +128,7 @@ fn opening_what_does_not_exist_fails(disk: &dyn Disk, dir: &Path) {
     assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     assert_eq!(disk.sync_dir(&dir.join("none")).map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     assert_eq!(disk.list(&dir.join("none")).expect("listed"), Vec::<String>::new());
+    assert_eq!(disk.list_dirs(&dir.join("none")).expect("listed"), Vec::<String>::new());
 }
 
 fn names_are_listed_sorted_and_without_directories(disk: &dyn Disk, dir: &Path) {
@@ -137,6 +138,7 @@ fn names_are_listed_sorted_and_without_directories(disk: &dyn Disk, dir: &Path) 
         disk.open(&dir.join(name), OpenMode::Create).expect("created");
     }
     assert_eq!(disk.list(dir).expect("listed"), ["a", "b"]);
+    assert_eq!(disk.list_dirs(dir).expect("listed"), ["sub"]);
     assert_eq!(disk.list(&dir.join("sub")).expect("listed"), ["c"]);
 }
 
@@ -161,9 +163,14 @@ fn a_removed_file_stays_readable_while_open(disk: &dyn Disk, dir: &Path) {
 
 fn a_lock_excludes_until_it_is_dropped(disk: &dyn Disk, dir: &Path) {
     let kind = || disk.lock(&dir.join("lock")).map(|_| ()).map_err(|error| error.kind());
+    let is_locked = || disk.is_locked(&dir.join("lock")).expect("told");
+    assert!(!is_locked());
+    assert_eq!(disk.list(dir).expect("listed"), Vec::<String>::new(), "looking made the file");
     let held = disk.lock(&dir.join("lock")).expect("locked");
-    assert_eq!(kind(), Err(ErrorKind::WouldBlock));
+    assert!(is_locked());
+    assert_eq!(kind(), Err(ErrorKind::WouldBlock), "looking ended the lock");
     assert_eq!(kind(), Err(ErrorKind::WouldBlock), "refusing ended the lock");
     drop(held);
+    assert!(!is_locked());
     assert_eq!(kind(), Ok(()));
 }

@@ -38,21 +38,11 @@ impl Disk for OsDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            // A name that is not UTF-8 is none of ours.
-            if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names(dir, fs::FileType::is_file)
+    }
+
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        names(dir, fs::FileType::is_dir)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -93,6 +83,29 @@ impl Disk for OsDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         Ok(Box::new(lock::take(path)?))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        lock::is_held(path)
+    }
+}
+
+/// What a directory holds of one kind, by name.
+fn names(dir: &Path, is_wanted: fn(&fs::FileType) -> bool) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A name that is not UTF-8 is none of ours.
+        if let (true, Ok(name)) = (is_wanted(&entry.file_type()?), entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Whether a path has a name of its own, as neither `/` nor the empty path has.

@@ -219,6 +219,10 @@ impl Disk for SimDisk {
         Ok(self.begin(Operation::Read)?.names.list(dir))
     }
 
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        Ok(self.begin(Operation::Read)?.names.list_dirs(dir))
+    }
+
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.begin(Operation::CreateDir)?.names.create_dir_all(dir)
     }
@@ -247,6 +251,10 @@ impl Disk for SimDisk {
             return Err(ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.begin(Operation::Open)?.locks.contains(path))
     }
 }
 

@@ -5,9 +5,9 @@ use gateway_http::views::{Group, GroupDetails, GroupSettings, Groups, Retry};
 use hyper::Method;
 
 use super::client::{Client, segment};
-use super::output::{Output, duration, facts, table, yes};
 use super::topic::made_by;
 use crate::config::value;
+use crate::output::{Output, duration, facts, table, yes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

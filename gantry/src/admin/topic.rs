@@ -5,7 +5,7 @@ use gateway_http::views::{FreezeTopic, Topic, TopicDetails, TopicSettings, Topic
 use hyper::Method;
 
 use super::client::{Client, segment};
-use super::output::{Output, facts, table, yes};
+use crate::output::{Output, facts, table, yes};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -1,5 +1,7 @@
 //! The real program as tests drive it.
 
+pub(crate) mod client;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

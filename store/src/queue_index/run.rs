@@ -123,6 +123,30 @@ impl Run {
         RunName { from: self.from, to: self.to, crc: self.crc }
     }
 
+    /// The queues that have entries here, each with their offsets.
+    ///
+    /// # Errors
+    /// Text that names a row which no run has: what [`Run::read`] relies on.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Result<(QueueNumber, Range<u64>), String>> {
+        let mut position = (HEADER_BYTES + self.rows.len() * ROW_BYTES) as u64;
+        let mut before = None;
+        self.rows.iter().map(move |row| {
+            let end = row.first.checked_add(row.entries.into());
+            let (Some(end), true) = (end, row.position == position && before < Some(row.queue)) else {
+                return Err(format!("the directory's row of queue number {} does not fit", row.queue.0));
+            };
+            position += chunk_bytes(row.entries.into());
+            before = Some(row.queue);
+            Ok((row.queue, row.first..end))
+        })
+    }
+
+    /// How long the file is when nothing is missing.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let chunks: u64 = self.rows.iter().map(|row| chunk_bytes(row.entries.into())).sum();
+        (HEADER_BYTES + self.rows.len() * ROW_BYTES) as u64 + chunks
+    }
+
     /// First offset and number of the queue's entries.
     pub(crate) fn range(&self, queue: QueueNumber) -> Option<(u64, u64)> {
         self.row(queue).map(|row| (row.first, u64::from(row.entries)))

@@ -25,6 +25,9 @@ use crate::recovery::{self, Replay, Stop};
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 
+/// Highest position of a log. Source: Apache counts them in a signed 64-bit number.
+const POSITION_MAX: u64 = i64::MAX as u64;
+
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -161,35 +164,59 @@ fn lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn Send + Sync>, OpenEr
     })
 }
 
-/// Finds the log's segments and their length, which a log keeps for ever: positions say segments by it.
+/// The log's segments; a new directory, and Apache's, gets its format file.
 fn open_segments(disk: &Arc<dyn Disk>, layout: &Layout, options: &Options) -> Result<Segments, OpenError> {
-    let format = files::read_format(&**disk, layout).map_err(|error| match error {
-        FormatError::Newer { found } => {
-            OpenError::NewerFormat { dir: layout.root.clone(), found, known: FormatError::KNOWN }
-        }
-        FormatError::Unknown => OpenError::Unusable { path: layout.format(), problem: error.to_string() },
-        FormatError::Io(error) => error.into(),
-    })?;
-    let bases = files::positions(&**disk, &layout.commit_log)?;
-    let first = bases.first().copied().unwrap_or(0);
-    let segment_bytes = match (format, bases.as_slice()) {
-        (Some(bytes), _) => bytes,
-        (None, []) => options.segment_bytes,
-        (None, [first, second, ..]) => second - first,
-        (None, [only]) => file_bytes(&**disk, &layout.commit_log.join(name_of(*only)))?,
-    };
-    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
-        return Err(OpenError::SegmentBytes { bytes: segment_bytes });
-    }
-    if let Some(base) = bases.iter().find(|base| *base % segment_bytes != 0) {
-        let path = layout.commit_log.join(name_of(*base));
-        let problem = format!("its name is not a multiple of the segment length {segment_bytes}");
-        return Err(OpenError::Unusable { path, problem });
-    }
-    if format.is_none() {
+    let Form { segment_bytes, bases, is_written } = Form::find(&**disk, layout, options.segment_bytes)?;
+    if !is_written {
         files::write_format(&**disk, layout, segment_bytes)?;
     }
+    let first = bases.first().copied().unwrap_or(0);
     Ok(Segments::new(Arc::clone(disk), layout.commit_log.clone(), segment_bytes, first))
+}
+
+/// What a directory says of its log before anything is read of it.
+pub(crate) struct Form {
+    /// Length of the segments, which a log keeps for ever: positions say segments by it.
+    pub(crate) segment_bytes: u64,
+    /// Bases of the segments that exist, ascending.
+    pub(crate) bases: Vec<u64>,
+    /// Whether a format file says so.
+    pub(crate) is_written: bool,
+}
+
+impl Form {
+    /// Reads it; an empty log gets segments of `new_bytes`.
+    pub(crate) fn find(disk: &dyn Disk, layout: &Layout, new_bytes: u64) -> Result<Self, OpenError> {
+        let format = files::read_format(disk, layout).map_err(|error| match error {
+            FormatError::Newer { found } => {
+                OpenError::NewerFormat { dir: layout.root.clone(), found, known: FormatError::KNOWN }
+            }
+            FormatError::Unknown | FormatError::Incomplete => {
+                OpenError::Unusable { path: layout.format(), problem: error.to_string() }
+            }
+            FormatError::Io(error) => error.into(),
+        })?;
+        let bases = files::positions(disk, &layout.commit_log)?;
+        let segment_bytes = match (format, bases.as_slice()) {
+            (Some(bytes), _) => bytes,
+            (None, []) => new_bytes,
+            (None, [first, second, ..]) => second - first,
+            (None, [only]) => file_bytes(disk, &layout.commit_log.join(name_of(*only)))?,
+        };
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
+            return Err(OpenError::SegmentBytes { bytes: segment_bytes });
+        }
+        let unusable = |base: u64, problem: String| {
+            Err(OpenError::Unusable { path: layout.commit_log.join(name_of(base)), problem })
+        };
+        if let Some(base) = bases.iter().find(|base| *base % segment_bytes != 0) {
+            return unusable(*base, format!("its name is not a multiple of the segment length {segment_bytes}"));
+        }
+        if let Some(base) = bases.last().filter(|base| **base > POSITION_MAX - segment_bytes) {
+            return unusable(*base, format!("its name is beyond the last position {POSITION_MAX}"));
+        }
+        Ok(Self { segment_bytes, bases, is_written: format.is_some() })
+    }
 }
 
 fn file_bytes(disk: &dyn Disk, path: &Path) -> Result<u64, files::Error> {

@@ -12,6 +12,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 /// Device and inode of the files that this process has locked; a process-wide fact, hence no field. Held while
 /// a lock is taken or given back.
@@ -48,6 +49,18 @@ pub(super) fn take(path: &Path) -> io::Result<Lock> {
     let id = id_of(&file.metadata()?);
     locked.insert(id);
     Ok(Lock { file: Some(file), id })
+}
+
+/// Whether this process or another holds the lock on `path`. A file that this process has locked is not opened.
+#[expect(clippy::disallowed_methods, reason = "this is the seam that the rule points to")]
+pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+    let locked = LOCKED.lock();
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+        Ok(metadata) if locked.contains(&id_of(&metadata)) => Ok(true),
+        Ok(_) => Ok(fcntl_getlk(fs::File::open(path)?, &Flock::from(FlockType::WriteLock))?.is_some()),
+    }
 }
 
 fn id_of(metadata: &fs::Metadata) -> (u64, u64) {

@@ -47,6 +47,12 @@ impl Names {
         inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect()
     }
 
+    /// The names of the directories in a directory, sorted.
+    pub(super) fn list_dirs(&self, dir: &Path) -> Vec<String> {
+        let inside = self.dirs.iter().filter(|path| path.parent() == Some(dir));
+        inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect()
+    }
+
     pub(super) fn create_dir_all(&mut self, dir: &Path) -> io::Result<()> {
         if dir.ancestors().any(|dir| self.visible.contains_key(dir)) {
             return Err(ErrorKind::AlreadyExists.into());

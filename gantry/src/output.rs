@@ -1,40 +1,47 @@
-//! How results are printed: tables for people, the server's JSON for programs.
+//! How results are printed: tables for people, JSON for programs.
 
 use std::io::Write;
 
 use comfy_table::{Row, Table, presets};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Output {
-    pub(super) is_json: bool,
+pub(crate) struct Output {
+    pub(crate) is_json: bool,
 }
 
 impl Output {
     /// Prints `value` as JSON, or as what `to_text` makes of it.
-    pub(super) fn print<T: DeserializeOwned>(self, value: Value, to_text: impl Fn(T) -> String) -> anyhow::Result<()> {
+    pub(crate) fn print<T: DeserializeOwned>(self, value: Value, to_text: impl Fn(T) -> String) -> anyhow::Result<()> {
         let text =
             if self.is_json { serde_json::to_string_pretty(&value)? } else { to_text(serde_json::from_value(value)?) };
         Ok(writeln!(std::io::stdout(), "{text}")?)
     }
 
+    /// Prints a value of our own in the same two ways.
+    pub(crate) fn show<T: Serialize>(self, value: &T, to_text: impl Fn(&T) -> String) -> anyhow::Result<()> {
+        let text = if self.is_json { serde_json::to_string_pretty(value)? } else { to_text(value) };
+        Ok(writeln!(std::io::stdout(), "{text}")?)
+    }
+
     /// Prints that something was done; JSON has nothing to say then.
-    pub(super) fn done(self, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn done(self, text: &str) -> anyhow::Result<()> {
         if self.is_json { Ok(()) } else { Ok(writeln!(std::io::stdout(), "{text}")?) }
     }
 }
 
 /// Rows below a heading, without lines: easy to read and to cut.
-pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(heading).add_rows(rows.into_iter().map(Row::from));
     table.trim_fmt()
 }
 
 /// Names and values, one a line.
-pub(super) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+pub(crate) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, value) in facts {
@@ -44,12 +51,12 @@ pub(super) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
 }
 
 /// `yes` or `no`.
-pub(super) fn yes(flag: bool) -> String {
+pub(crate) fn yes(flag: bool) -> String {
     if flag { "yes" } else { "no" }.to_owned()
 }
 
 /// Milliseconds as people write them: `1h`, `10s`, `250ms`.
-pub(super) fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     match UNITS.iter().find(|(worth, _)| ms >= *worth && ms.is_multiple_of(*worth)) {
         Some((worth, unit)) => format!("{}{unit}", ms / worth),

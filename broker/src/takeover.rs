@@ -1,0 +1,103 @@
+//! Directories that Apache RocketMQ 5.5 wrote: what is in them, and what stands in the way of taking them over.
+//!
+//! Read only. [`Survey::of`] looks at the files' names (`form`), reads the configuration (`config`, `json`) and goes
+//! once through the log (`pending`). Nothing here takes a lock or changes a file.
+//! Source of files and formats: Apache 5.5, as `docs/takeover.md` lists them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use env::Disk;
+use store::FileError;
+use store::inspect::{Directory, Error, Piece, Watcher};
+use types::PhysicalOffset;
+
+mod config;
+mod form;
+mod json;
+mod pending;
+mod read;
+
+pub use config::{Config, Progress};
+pub use form::{Form, Kind, Refusal};
+pub use pending::Pending;
+
+/// All that is known of a directory without changing it.
+#[derive(Debug)]
+pub struct Survey {
+    /// Whose it is.
+    pub kind: Kind,
+    /// What stands in the way, each by name; of an Apache directory only.
+    pub refusals: Vec<Refusal>,
+    /// Topics, groups and offsets; of an Apache directory only.
+    pub config: Config,
+    /// What the log says; of an Apache directory only.
+    pub log: Log,
+}
+
+/// What the way through a log met.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Length of a segment in bytes, by the files.
+    pub segment_bytes: u64,
+    /// Whole records.
+    pub records: u64,
+    /// What was not finished when the broker ended.
+    pub pending: Pending,
+}
+
+impl Survey {
+    /// Looks at a directory. Of a running broker's it sees what was complete when it was read.
+    ///
+    /// # Errors
+    /// [`Error`] when the system refuses to show a file or the log's form is none that can be opened.
+    pub fn of(disk: &Arc<dyn Disk>, dir: &Path, watcher: &mut Watcher<'_>) -> Result<Self, Error> {
+        let Form { kind, mut refusals } = Form::find(&**disk, dir)?;
+        if kind != Kind::Apache {
+            return Ok(Self { kind, refusals, config: Config::default(), log: Log::default() });
+        }
+        let config = Config::read(&**disk, dir, &mut refusals)?;
+        let has_log = !refusals.iter().any(|refusal| matches!(refusal, Refusal::NoLog));
+        let log = if has_log { read_log(disk, dir, &config.progress, watcher, &mut refusals)? } else { Log::default() };
+        Ok(Self { kind, refusals, config, log })
+    }
+}
+
+fn read_log(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    progress: &Progress,
+    watcher: &mut Watcher<'_>,
+    refusals: &mut Vec<Refusal>,
+) -> Result<Log, Error> {
+    let directory = Directory::open(disk, dir, crate::check_snapshot)?;
+    let mut gathering = pending::Gathering::new(progress);
+    let (mut records, mut damage) = (0, None);
+    let everything = PhysicalOffset(0)..PhysicalOffset(u64::MAX);
+    directory.records(everything, watcher, &mut |piece| {
+        match piece {
+            Piece::Record(record) => {
+                records += 1;
+                gathering.record(record);
+            }
+            // What a kill leaves at the log's end has no record behind it and is no damage.
+            Piece::Damage { at, next: Some(_), problem } => {
+                damage.get_or_insert_with(|| Refusal::Damaged { at, problem: problem.to_owned() });
+            }
+            Piece::Damage { next: None, .. } => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    refusals.extend(damage);
+    Ok(Log { segment_bytes: directory.segment_bytes(), records, pending: gathering.finish() })
+}
+
+/// For `map_err`: names what was tried on which path.
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+    let path = path.to_owned();
+    move |error| FileError { what, path, error }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! `gantry store`: data directories, without a server. See `docs/operations.md`.
+
+mod backup;
+mod check;
+mod dump;
+mod journal;
+mod progress;
+mod stat;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use env::Disk;
+use store::inspect::Directory;
+
+use crate::cli::Misuse;
+use crate::output::Output;
+
+/// The arguments of `gantry store`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+DIR is the data directory of a server: what gantry local calls --data, ./gantry-data unless it was told otherwise.
+All of these also work beside the server that uses it: they see what was complete when they began.
+
+Examples:
+  gantry store check /home/rocketmq/store              whose is it, and what waits in it?
+  gantry store verify gantry-data                      is everything readable? exit code 0 says yes, 1 no
+  gantry store dump gantry-data --topic orders --bodies
+  gantry store backup gantry-data --to /backup/monday --verify
+  gantry store restore /backup/monday --to gantry-data";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whose directory it is; of one of Apache RocketMQ, what is in it and what stands in the way of taking it over
+    Check(check::Arguments),
+    /// Check every record, index and checkpoint of a directory, changing nothing
+    Verify(verify::Arguments),
+    /// Print the records of the log
+    Dump(dump::Arguments),
+    /// Say how much is in a directory: segments, queues, topics, and what the next start would read
+    Stat(stat::Arguments),
+    /// Copy a directory, also while its server runs
+    Backup(backup::BackupArguments),
+    /// Check a backup and copy it to a new data directory
+    Restore(backup::RestoreArguments),
+}
+
+/// Carries out one command and prints its result.
+///
+/// # Errors
+/// [`Misuse`] for arguments that cannot be, else what is wrong with the directory; one line each.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (output, disk) = (Output { is_json: arguments.json }, env::Env::real().disk);
+    match &arguments.command {
+        Command::Check(arguments) => check::run(arguments, &disk, output),
+        Command::Verify(arguments) => verify::run(arguments, &disk, output),
+        Command::Dump(arguments) => dump::run(arguments, &disk, output),
+        Command::Stat(arguments) => stat::run(arguments, &disk, output),
+        Command::Backup(arguments) => backup::backup(arguments, &disk, output),
+        Command::Restore(arguments) => backup::restore(arguments, &disk, output),
+    }
+}
+
+/// Opens a directory to look at it.
+fn open(disk: &Arc<dyn Disk>, dir: &Path) -> anyhow::Result<Directory> {
+    must_exist(dir)?;
+    Directory::open(disk, dir, broker::check_snapshot).with_context(|| format!("cannot look at {}", dir.display()))
+}
+
+/// A directory that is not there is a mistake in the command, not damage.
+fn must_exist(dir: &Path) -> Result<(), Misuse> {
+    match dir.is_dir() {
+        true => Ok(()),
+        false => Err(Misuse(format!("{} is not a directory; name the data directory of a server", dir.display()))),
+    }
+}
+
+/// Bytes as people read them: `1.5 GiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(worth, _)| bytes >= *worth) {
+        // In tenths, so that no number is rounded up to one that would need the next unit.
+        Some((worth, unit)) => format!("{}.{} {unit}", bytes / worth, bytes % worth * 10 / worth),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// A stored time as people read it, in UTC; one that no calendar has as the number that it is.
+fn time(time: types::Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.to_string(), |time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        let sizes = [0, 1023, 1024, 1_048_575, 67_108_864, 1 << 40].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "64.0 MiB", "1024.0 GiB"]);
+    }
+
+    #[test]
+    fn times_are_shown_in_utc_and_never_refused() {
+        assert_eq!(time(types::Timestamp(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time(types::Timestamp(i64::MAX)), "9223372036854775807");
+    }
+}

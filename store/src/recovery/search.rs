@@ -1,0 +1,63 @@
+//! Finding whole records behind a place that is damaged: for those who look at a log, never for a start, which ends
+//! the log at that place.
+
+use record::Peek;
+use types::{PhysicalOffset, Timestamp};
+
+use super::{Step, Window};
+use crate::files::Error;
+use crate::segments::Segments;
+
+/// What lies behind a damaged place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Where the next whole record begins.
+    pub(crate) record_at: Option<PhysicalOffset>,
+    /// Where the first byte that is not zero is.
+    pub(crate) written_at: Option<PhysicalOffset>,
+}
+
+/// Looks from `from` to `to` for a record that is whole and says that it is where it is.
+pub(crate) fn behind(segments: &Segments, from: u64, to: u64) -> Result<Behind, Error> {
+    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    let mut behind = Behind { record_at: None, written_at: None };
+    for base in window.bases.clone().into_iter().filter(|base| *base < to) {
+        let end = (base + segments.segment_bytes).min(to);
+        let mut position = from.max(base);
+        while position < end {
+            let left = (end - position) as usize;
+            let bytes = window.get(position, left.min(record::BLANK_BYTES))?;
+            let bytes = &bytes[..bytes.len().min(left)];
+            let Some(written) = bytes.iter().position(|byte| *byte != 0) else {
+                if bytes.is_empty() {
+                    break;
+                }
+                position += bytes.len() as u64;
+                continue;
+            };
+            behind.written_at.get_or_insert(PhysicalOffset(position + written as u64));
+            // A record's first byte may be one of the zeros.
+            let first = written.saturating_sub(record::BLANK_BYTES - 1);
+            let candidate =
+                (first..bytes.len()).find(|&at| matches!(record::peek(&bytes[at..]), Ok(Peek::Record { .. })));
+            // What begins in the last bytes is seen whole in the next step.
+            let Some(candidate) = candidate else {
+                let seen = bytes.len().saturating_sub(record::BLANK_BYTES - 1).max(1);
+                position += seen as u64;
+                continue;
+            };
+            position += candidate as u64;
+            if is_record(&mut window, position)? {
+                behind.record_at = Some(PhysicalOffset(position));
+                return Ok(behind);
+            }
+            position += 1;
+        }
+    }
+    Ok(behind)
+}
+
+fn is_record(window: &mut Window<'_>, position: u64) -> Result<bool, Error> {
+    let step = window.step(position, Timestamp(i64::MIN))?;
+    Ok(matches!(step, Step::Record(_)))
+}
