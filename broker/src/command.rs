@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use store::{Appended, QueueEntry, ReadError};
+use store::{Appended, KeySearch, QueueEntry, ReadError};
 use tokio::sync::oneshot;
 use types::admin::{AdminError, GroupDescription, TopicDescription};
 use types::broker::{
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
+    SearchKeys { hash: u64, reply: Reply<KeySearch> },
     Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
     CommittedOffset { lease: LeaseOwner, queue: QueueId, reply: Reply<Option<QueueOffset>> },
     CommitOffset { commit: Committed, reply: Reply<Result<(), LookupError>> },

@@ -258,6 +258,7 @@ impl Engine {
             Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
             Command::Pull(command) => self.pull(*command),
             Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),
+            Command::SearchKeys { hash, reply } => answer::tell(reply, self.store.search_keys(hash)),
             Command::Entry { topic, queue, offset, reply } => answer::tell(reply, self.entry(&topic, queue, offset)),
             Command::CommittedOffset { lease, queue, reply } => answer::tell(reply, self.committed(&lease, queue)),
             Command::CommitOffset { commit, reply } => self.commit_offset(commit, reply),

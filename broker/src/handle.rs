@@ -29,6 +29,7 @@ use crate::shared::Shared;
 mod admin;
 mod lease;
 mod pull;
+mod query;
 mod read;
 mod receive;
 mod send;

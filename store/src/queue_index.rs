@@ -1,19 +1,22 @@
-//! Where each queue's records are in the log: 20 bytes a record, derived from the log.
+//! Where each queue's records are in the log, 20 bytes a record, and which records have which keys (`keys`): derived from
+//! the log.
 //!
 //! Segment-wise: a *block* holds the entries of all queues for one stretch of the log. The youngest block is in memory
 //! and grows; at a checkpoint it is sealed and written as an index *run* (`queue_index/run.rs`). So the number of
 //! files follows the log's length and not the number of queues. Runs are not merged yet: a look-up of an old offset
 //! asks each run's directory, which is in memory.
 
+pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod run;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use record::Record;
+use record::{Hashes, Record};
 use types::{PhysicalOffset, QueueId, QueueOffset};
 
+use keys::{Batches, KeySearch, YoungKeys};
 use names::Names;
 pub(crate) use names::QueueNumber;
 use run::Run;
@@ -65,14 +68,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn of(record: &Record<'_>) -> Self {
-        let (tag_hash, group_hash) = record.hashes();
-        Self {
-            physical_offset: record.header.physical_offset.0,
-            record_bytes: record.header.record_bytes,
-            tag_hash,
-            group_hash,
-        }
+    pub(crate) fn new(physical_offset: PhysicalOffset, record_bytes: u32, hashes: &Hashes) -> Self {
+        let Hashes { tag, group, keys: _ } = hashes;
+        Self { physical_offset: physical_offset.0, record_bytes, tag_hash: *tag, group_hash: *group }
+    }
+
+    /// The entry of a stored record with these hashes.
+    pub(crate) fn of(record: &Record<'_>, hashes: &Hashes) -> Self {
+        Self::new(record.header.physical_offset, record.header.record_bytes, hashes)
     }
 
     fn at(self, queue_offset: u64) -> QueueEntry {
@@ -94,12 +97,13 @@ pub(crate) struct Stretch {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// The entries of all queues for the log from `from` to `to`, sealed; by queue number.
+/// The entries of all queues, by queue number, and the keys for the log from `from` to `to`, sealed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) stretches: Vec<Stretch>,
+    pub(crate) keys: Batches,
 }
 
 impl Block {
@@ -167,11 +171,20 @@ pub(crate) struct QueueIndex {
     young_from: u64,
     /// Queues with entries in the youngest block.
     active: Vec<QueueNumber>,
+    /// The youngest block's keys.
+    keys: YoungKeys,
 }
 
 impl QueueIndex {
     pub(crate) fn new(from: u64) -> Self {
-        Self { names: Names::default(), queues: Vec::new(), parts: Vec::new(), young_from: from, active: Vec::new() }
+        Self {
+            names: Names::default(),
+            queues: Vec::new(),
+            parts: Vec::new(),
+            young_from: from,
+            active: Vec::new(),
+            keys: YoungKeys::default(),
+        }
     }
 
     /// The index as a checkpoint at `at` has it.
@@ -204,8 +217,9 @@ impl QueueIndex {
         QueueRange { min: QueueOffset(queue.min), next: QueueOffset(queue.next) }
     }
 
-    /// Adds the queue's next entry.
-    pub(crate) fn push(&mut self, number: QueueNumber, entry: Entry) {
+    /// Adds the queue's next entry, and the keys of its record.
+    pub(crate) fn push(&mut self, number: QueueNumber, entry: Entry, keys: &[u64]) {
+        self.keys.push(keys, entry.physical_offset);
         let queue = &mut self.queues[number.index()];
         if queue.young.is_empty() {
             self.active.push(number);
@@ -249,7 +263,7 @@ impl QueueIndex {
             let entries = std::mem::take(&mut state.young);
             stretches.push(Stretch { queue, first: state.next - entries.len() as u64, entries });
         }
-        let block = Block { from: self.young_from, to, stretches };
+        let block = Block { from: self.young_from, to, stretches, keys: self.keys.seal() };
         self.parts.push(Part::Block(Arc::new(block)));
         self.young_from = to;
     }
@@ -307,6 +321,11 @@ impl QueueIndex {
             }
         }
         Ok(())
+    }
+
+    /// Begins a search for the records that have a key of this hash.
+    pub(crate) fn search_keys(&self, hash: u64) -> KeySearch {
+        KeySearch::new(hash, &self.keys, self.young_from, &self.parts)
     }
 
     /// The parts that hold entries of the queue from `from` on, in order: found from the newest backwards, because

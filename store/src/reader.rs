@@ -10,6 +10,7 @@ use types::PhysicalOffset;
 
 use crate::hot_tail::HotTail;
 use crate::marks::{Failed, Marks};
+use crate::queue_index::keys::KeySearch;
 use crate::segments::Segments;
 use crate::signal::Signal;
 
@@ -86,11 +87,15 @@ impl Place {
     }
 }
 
-struct Request {
-    places: Vec<Place>,
-    /// Gets a result for each place, in order.
-    answer: oneshot::Sender<Vec<Result<Bytes, ReadError>>>,
+/// What a reader thread is asked.
+enum Request {
+    /// Records; the answer has a result for each place, in order.
+    Records { places: Vec<Place>, answer: oneshot::Sender<Vec<Result<Bytes, ReadError>>> },
+    /// The newest positions of a search before a position, at most so many.
+    Keys { search: KeySearch, before: PhysicalOffset, max: usize, answer: oneshot::Sender<Positions> },
 }
+
+type Positions = Result<Vec<PhysicalOffset>, ReadError>;
 
 impl Reader {
     /// The reader, and the work of its threads.
@@ -152,16 +157,25 @@ impl Reader {
 
     async fn cold(&self, places: Vec<Place>) -> Vec<Result<Bytes, ReadError>> {
         let count = places.len();
+        self.ask(|answer| Request::Records { places, answer }).await.unwrap_or_else(|refusal| vec![Err(refusal); count])
+    }
+
+    /// Positions before `before` of records that may have the key searched for, the newest `max`, falling. The
+    /// record there may have another key of the same hash. What was not visible when the search began is not found.
+    ///
+    /// # Errors
+    /// [`ReadError`] when neither the index nor the log below it can be read, or too much waits.
+    pub async fn find_keys(&self, search: KeySearch, before: PhysicalOffset, max: usize) -> Positions {
+        self.ask(|answer| Request::Keys { search, before, max, answer }).await?
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
-        let refusal = match self.requests.try_send(Request { places, answer }) {
-            Ok(()) => match answered.await {
-                Ok(records) => return records,
-                Err(_) => ReadError::Closed,
-            },
-            Err(mpsc::error::TrySendError::Full(_)) => ReadError::Busy { waiting_max: WAITING_MAX },
-            Err(mpsc::error::TrySendError::Closed(_)) => ReadError::Closed,
-        };
-        vec![Err(refusal); count]
+        self.requests.try_send(request(answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::Busy { waiting_max: WAITING_MAX },
+            mpsc::error::TrySendError::Closed(_) => ReadError::Closed,
+        })?;
+        answered.await.map_err(|_| ReadError::Closed)
     }
 
     /// The log's marks, for those who wait.
@@ -194,12 +208,24 @@ impl Pool {
                 () = signal.draining() => return,
                 request = async { self.waiting.lock().await.recv().await } => request,
             };
-            let Some(Request { places, answer }) = request else { return };
             // A caller that went away does not need the answer.
-            if !answer.is_closed() {
-                drop(answer.send(self.read_all(&places)));
+            match request {
+                Some(Request::Records { places, answer }) if !answer.is_closed() => {
+                    drop(answer.send(self.read_all(&places)));
+                }
+                Some(Request::Keys { search, before, max, answer }) if !answer.is_closed() => {
+                    drop(answer.send(self.find_keys(&search, before, max)));
+                }
+                Some(_) => {}
+                None => return,
             }
         }
+    }
+
+    fn find_keys(&self, search: &KeySearch, before: PhysicalOffset, max: usize) -> Positions {
+        let before = before.min(self.marks.visible_to());
+        let unreadable = |detail| ReadError::Unreadable { offset: before, detail };
+        search.newest(&self.segments, before.0, max).map_err(unreadable)
     }
 
     fn read_all(&self, places: &[Place]) -> Vec<Result<Bytes, ReadError>> {

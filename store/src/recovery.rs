@@ -15,6 +15,7 @@ use types::{PhysicalOffset, QueueOffset, Timestamp};
 use crate::commit_log::End;
 use crate::files::Error;
 use crate::machine::Machine;
+use crate::queue_index::keys::YoungKeys;
 use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, Stretch};
 use crate::segments::Segments;
 
@@ -188,7 +189,8 @@ impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Repla
             if known.is_none() {
                 self.index.begin_at(number, offset);
             }
-            self.index.push(number, Entry::of(record));
+            let hashes = record.hashes();
+            self.index.push(number, Entry::of(record, &hashes), &hashes.keys);
         }
         self.machines.apply(record);
         Ok(())
@@ -219,6 +221,7 @@ pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u6
     struct Collect<'a> {
         index: &'a QueueIndex,
         stretches: BTreeMap<QueueNumber, Stretch>,
+        keys: YoungKeys,
     }
     impl Visitor for Collect<'_> {
         fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
@@ -231,14 +234,42 @@ pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u6
             if stretch.first + stretch.entries.len() as u64 != first {
                 return Err("it does not continue its queue".to_owned());
             }
-            stretch.entries.push(Entry::of(record));
+            let hashes = record.hashes();
+            stretch.entries.push(Entry::of(record, &hashes));
+            self.keys.push(&hashes.keys, record.header.physical_offset.0);
             Ok(())
         }
     }
-    let mut collect = Collect { index, stretches: BTreeMap::new() };
+    let mut collect = Collect { index, stretches: BTreeMap::new(), keys: YoungKeys::default() };
+    scan_stretch(segments, from, to, &mut collect)?;
+    let stretches = collect.stretches.into_values().collect();
+    Ok(Block { from, to, stretches, keys: collect.keys.seal() })
+}
+
+/// Positions of the records in a stretch of the log that have a key of this hash, rising: what its index run should say.
+pub(crate) fn positions_of_key(segments: &Segments, from: u64, to: u64, hash: u64) -> Result<Vec<u64>, String> {
+    struct Collect {
+        hash: u64,
+        found: Vec<u64>,
+    }
+    impl Visitor for Collect {
+        fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+            if record.is_queued() && record.hashes().keys.contains(&self.hash) {
+                self.found.push(record.header.physical_offset.0);
+            }
+            Ok(())
+        }
+    }
+    let mut collect = Collect { hash, found: Vec::new() };
+    scan_stretch(segments, from, to, &mut collect)?;
+    Ok(collect.found)
+}
+
+/// Visits all records of a stretch of the log. The text says why it cannot be read to its end.
+fn scan_stretch(segments: &Segments, from: u64, to: u64, visitor: &mut impl Visitor) -> Result<(), String> {
     let start = End { at: PhysicalOffset(from), last: None, last_stored_at: Timestamp(i64::MIN) };
-    match scan(segments, start, Some(to), &mut collect) {
-        Ok((_, Stop::Reached)) => Ok(Block { from, to, stretches: collect.stretches.into_values().collect() }),
+    match scan(segments, start, Some(to), visitor) {
+        Ok((_, Stop::Reached)) => Ok(()),
         Ok((end, Stop::Nothing)) => Err(format!("the log ends at {}", end.at)),
         Ok((_, Stop::Invalid { at, problem })) => Err(format!("record at {at}: {problem}")),
         Err(error) => Err(error.to_string()),

@@ -17,6 +17,7 @@ use crate::checkpoint::publisher::Job;
 use crate::commit_log::{AppendError, Appended, CommitLog};
 use crate::machine::Machine;
 use crate::marks::{Failed, Marks};
+use crate::queue_index::keys::KeySearch;
 use crate::queue_index::run::Run;
 use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueRange};
 use crate::reader::Reader;
@@ -82,11 +83,11 @@ impl Store {
 
     fn place(&mut self, record: Encoded, now: Timestamp) -> Appended {
         let number = self.index.intern(record.topic().as_str(), record.queue());
-        let (tag_hash, group_hash) = (record.tag_hash(), record.group_hash());
-        let appended = self.log.place(record, self.index.range(number).next, now);
-        let physical_offset = appended.physical_offset.0;
-        self.index.push(number, Entry { physical_offset, record_bytes: appended.record_bytes, tag_hash, group_hash });
-        appended
+        let hashes = record.hashes().clone();
+        let placed = self.log.place(record, self.index.range(number).next, now);
+        let entry = Entry::new(placed.physical_offset, placed.record_bytes, &hashes);
+        self.index.push(number, entry, &hashes.keys);
+        placed
     }
 
     /// The records that were appended from `offset` on and not written yet, for [`Machine::apply`].
@@ -152,6 +153,12 @@ impl Store {
             out.truncate(before);
             self.repair(miss)?;
         }
+    }
+
+    /// Begins a search for the records of a topic that have a key, see [`record::key_hash`].
+    #[must_use]
+    pub fn search_keys(&self, hash: u64) -> KeySearch {
+        self.index.search_keys(hash)
     }
 
     /// Makes a damaged run again from the log; the next checkpoint writes it. Terminates the look-up's loop, because

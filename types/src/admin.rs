@@ -1,12 +1,17 @@
 //! `trait Admin`: what an operator asks of a broker.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::broker::{LookupError, Unavailable};
 use crate::topic::QUEUES_MAX;
-use crate::{GroupConfig, GroupName, MessageType, QueueId, QueueOffset, TopicConfig, TopicName};
+use crate::{
+    GroupConfig, GroupName, MessageType, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName,
+};
 
-/// Topics and groups. Every change survives the process on return.
+/// Topics, groups, and looking at stored messages. Every change survives the process on return.
 #[async_trait]
 pub trait Admin: Send + Sync + 'static {
     /// Makes a topic, or changes it when `is_update`.
@@ -56,6 +61,56 @@ pub trait Admin: Send + Sync + 'static {
     /// # Errors
     /// [`AdminError`].
     async fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError>;
+
+    /// Messages of a topic by their key or store time, those that the log still has; nothing is leased or counted.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError>;
+
+    /// The record at this place of the log; `None` when none begins there, or none that may be shown yet.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError>;
+}
+
+/// Which messages are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// In which topic; dead-letter topics may be named too.
+    pub topic: TopicName,
+    /// By what.
+    pub by: FindBy,
+    /// Stored within this time.
+    pub stored: Range<Timestamp>,
+    /// At most so many, up to [`MessageQuery::MESSAGES_MAX`].
+    pub messages_max: usize,
+}
+
+impl MessageQuery {
+    /// Most messages of one query.
+    pub const MESSAGES_MAX: usize = 256;
+    /// Most bytes of records of one query; the one that passes it is the last.
+    pub const BYTES_MAX: usize = 16 * 1024 * 1024;
+}
+
+/// How messages are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindBy {
+    /// They have this key: as unique key, or as one of those that their producer gave. Newest first.
+    Key(String),
+    /// All of this queue, or of all queues, each from its oldest on; in the order of their store times.
+    Time(Option<QueueId>),
+}
+
+/// Messages that were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundMessages {
+    /// Their CommitLog records as they were stored (`record` decodes them).
+    pub records: Vec<Bytes>,
+    /// Whether there are no others.
+    pub is_complete: bool,
 }
 
 /// A topic and its queues.

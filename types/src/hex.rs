@@ -9,6 +9,17 @@ pub fn push_upper(text: &mut String, bytes: &[u8]) {
     }
 }
 
+/// The bytes that pairs of hexadecimal digits stand for; `None` for anything else.
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -18,5 +29,14 @@ mod tests {
         let mut text = String::from("x");
         push_upper(&mut text, &[0x00, 0x0a, 0xf5]);
         assert_eq!(text, "x000AF5");
+    }
+
+    #[test]
+    fn pairs_of_digits_are_bytes_again() {
+        assert_eq!(decode("000Af5"), Some(vec![0x00, 0x0a, 0xf5]));
+        assert_eq!(decode(""), Some(Vec::new()));
+        for bad in ["0", "0g", "é", "+1"] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
     }
 }

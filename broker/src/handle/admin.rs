@@ -1,9 +1,10 @@
-//! What operators ask: every request goes to the engine, which owns the catalog.
+//! What operators ask of the catalog: every request goes to the engine, which owns it. Messages are found in `query`.
 
 use async_trait::async_trait;
-use types::admin::{AdminError, GroupDescription, TopicDescription};
+use bytes::Bytes;
+use types::admin::{AdminError, FoundMessages, GroupDescription, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
-use types::{Admin, GroupConfig, GroupName, TopicConfig, TopicName};
+use types::{Admin, GroupConfig, GroupName, PhysicalOffset, TopicConfig, TopicName};
 
 use super::LocalBroker;
 use crate::command::{AdminCommand, Command, Reply};
@@ -51,5 +52,13 @@ impl Admin for LocalBroker {
     async fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError> {
         let name = name.clone();
         self.administer(|reply| AdminCommand::DescribeGroup { name, reply }).await?
+    }
+
+    async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError> {
+        self.query(&query).await
+    }
+
+    async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError> {
+        self.record_at(offset).await
     }
 }

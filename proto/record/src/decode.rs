@@ -1,11 +1,10 @@
 //! From stored bytes to a view of the record in them: no copy, no allocation, no panic on any input.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU32;
 
 use types::{PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
-use crate::encode::pick_hashes;
+use crate::hashes::Hashes;
 use crate::layout::{
     BLANK_BYTES, MAGIC_BLANK, RECORD_BYTES_MAX, RECORD_BYTES_MIN, TOPIC_BYTES_MAX, Version, crc31, first_zero,
     is_queued,
@@ -228,10 +227,10 @@ impl Record<'_> {
         types::properties::pairs(self.properties)
     }
 
-    /// Java's hash of the tag (0 without one) and the hash of the message group, as [`crate::Encoded`] has them.
+    /// What the message can be found and filtered by, as [`crate::Encoded::hashes`] has it.
     #[must_use]
-    pub fn hashes(&self) -> (i32, Option<NonZeroU32>) {
-        pick_hashes(self.properties())
+    pub fn hashes(&self) -> Hashes {
+        Hashes::of(self.topic, self.properties())
     }
 }
 

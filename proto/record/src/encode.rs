@@ -1,13 +1,12 @@
 //! From a message to the bytes of its record.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX, java_hash};
-use types::properties::names;
+use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
 
+use crate::hashes::Hashes;
 use crate::layout::{
     BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, TOPIC_BYTES_MAX, Version,
     crc31, first_zero, host_bytes, is_queued,
@@ -20,8 +19,7 @@ pub struct Encoded {
     bytes: BytesMut,
     topic: TopicName,
     queue: QueueId,
-    tag_hash: i32,
-    group_hash: Option<NonZeroU32>,
+    hashes: Hashes,
     stored_at_position: usize,
 }
 
@@ -120,9 +118,9 @@ pub fn encode_in(
     buffer.put_slice(properties.as_bytes());
     debug_assert_eq!(buffer.len(), total_bytes, "the length is computed as it is written");
 
-    let (tag_hash, group_hash) = hashes(message);
+    let hashes = Hashes::of(topic, message.properties.iter());
     let stored_at_position = BORN_HOST_AT + born_host_bytes;
-    Ok(Encoded { bytes: buffer.split(), topic: message.topic.clone(), queue, tag_hash, group_hash, stored_at_position })
+    Ok(Encoded { bytes: buffer.split(), topic: message.topic.clone(), queue, hashes, stored_at_position })
 }
 
 /// Length of the record that `message` becomes.
@@ -168,16 +166,10 @@ impl Encoded {
         self.bytes.len() as u32
     }
 
-    /// Java's hash of the tag, 0 without a tag (and, rarely, with one).
+    /// What the message can be found and filtered by.
     #[must_use]
-    pub fn tag_hash(&self) -> i32 {
-        self.tag_hash
-    }
-
-    /// Hash of the message group, `None` without a group.
-    #[must_use]
-    pub fn group_hash(&self) -> Option<NonZeroU32> {
-        self.group_hash
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
     }
 
     /// Writes the record's place into it and gives up its bytes, which are shared from here on and not copied.
@@ -223,26 +215,4 @@ fn put_host(bytes: &mut BytesMut, host: SocketAddr) {
         IpAddr::V6(ip) => bytes.put_slice(&ip.octets()),
     }
     bytes.put_u32(u32::from(host.port()));
-}
-
-/// The hashes of a message's tag and of its group, in one pass over the properties.
-fn hashes(message: &Message) -> (i32, Option<NonZeroU32>) {
-    pick_hashes(message.properties.iter())
-}
-
-pub(crate) fn pick_hashes<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> (i32, Option<NonZeroU32>) {
-    let (mut tag, mut group) = (0, None);
-    for (name, value) in properties {
-        match name {
-            names::TAGS => tag = java_hash(value),
-            names::MESSAGE_GROUP => group = Some(group_hash(value)),
-            _ => {}
-        }
-    }
-    (tag, group)
-}
-
-/// Java's hash, with 0 moved to 1: 0 stands for "no group" in the queue index.
-fn group_hash(group: &str) -> NonZeroU32 {
-    NonZeroU32::new(java_hash(group).cast_unsigned()).unwrap_or(NonZeroU32::MIN)
 }

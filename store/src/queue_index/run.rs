@@ -3,15 +3,19 @@
 //! | bytes            | content                                                                           |
 //! |------------------|-----------------------------------------------------------------------------------|
 //! | 0..4             | `GQIX`                                                                            |
-//! | 4..8             | version, 1                                                                        |
+//! | 4..8             | version, 2                                                                        |
 //! | 8..16            | first position of the log that is covered; the file is named by it                |
 //! | 16..24           | position behind the last                                                          |
 //! | 24..28           | number of queues                                                                  |
-//! | 28..32           | CRC-32 of the bytes before and of the directory                                   |
-//! | 32..             | directory, 24 bytes a queue: number, entries, first offset (8), file position (8) |
+//! | 28..32           | number of keys                                                                    |
+//! | 32..36           | CRC-32 of the bytes before and of the directory                                   |
+//! | 36..             | directory, 24 bytes a queue: number, entries, first offset (8), file position (8); |
+//! |                  | then 8 bytes a key chunk: hash of its first key                                   |
 //! |                  | chunks: up to 128 entries of one queue, then the CRC-32 of those                  |
+//! |                  | key chunks: 256 keys, the last one fewer, then the CRC-32 of those                |
 //!
-//! An entry is 20 bytes: physical offset (8), record bytes, tag hash, group hash (0 = none). All numbers
+//! An entry is 20 bytes: physical offset (8), record bytes, tag hash, group hash (0 = none). A key is 16 bytes: hash (8),
+//! physical offset (8); keys rise by hash, then by offset. All numbers
 //! are big-endian and of 4 bytes unless said otherwise. Queues are named by their numbers in the checkpoint that
 //! lists the run. The directory is small and read at start-up; a chunk is checked when it is read.
 
@@ -24,17 +28,22 @@ use bytes::{Buf, BufMut};
 use env::Disk;
 use env::disk::OpenMode;
 
+use super::keys::{Batches, Key};
 use super::names::QueueNumber;
 use super::{Block, Entry};
 use crate::files::{self, name_of};
 
 const MAGIC: &[u8; 4] = b"GQIX";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 32;
+const VERSION: u32 = 2;
+const HEADER_BYTES: usize = 36;
 const ROW_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 20;
 const CHUNK_ENTRIES: u64 = 128;
 const CHUNK_BYTES: u64 = CHUNK_ENTRIES * ENTRY_BYTES as u64 + 4;
+const KEY_BYTES: usize = 16;
+const KEY_CHUNK_KEYS: usize = 256;
+const KEY_CHUNK_BYTES: usize = KEY_CHUNK_KEYS * KEY_BYTES + 4;
+const FENCE_BYTES: usize = 8;
 
 /// A run's directory; its entries stay on the disk.
 pub(crate) struct Run {
@@ -45,6 +54,9 @@ pub(crate) struct Run {
     /// Of header and directory: names this very file in a checkpoint.
     pub(crate) crc: u32,
     rows: Vec<Row>,
+    keys: u32,
+    /// Hash of the first key of each key chunk.
+    fences: Vec<u64>,
 }
 
 /// Where a queue's entries are.
@@ -67,27 +79,31 @@ pub(crate) struct RunName {
 impl Run {
     /// Writes a block as a run, durable on return.
     pub(crate) fn write(disk: &Arc<dyn Disk>, dir: &Path, block: &Block) -> Result<Self, files::Error> {
-        let rows = rows_of(block);
-        let mut head = Vec::with_capacity(HEADER_BYTES + rows.len() * ROW_BYTES);
+        let keys = merged(&block.keys);
+        let fences: Vec<u64> = keys.chunks(KEY_CHUNK_KEYS).map(|chunk| chunk[0].hash).collect();
+        let rows = rows_of(block, fences.len());
+        let mut head = Vec::with_capacity(HEADER_BYTES);
         head.put_slice(MAGIC);
         head.put_u32(VERSION);
         head.put_u64(block.from);
         head.put_u64(block.to);
         head.put_u32(rows.len() as u32);
-        let mut directory = Vec::with_capacity(rows.len() * ROW_BYTES);
+        head.put_u32(keys.len() as u32);
+        let mut directory = Vec::with_capacity(directory_bytes(rows.len(), fences.len()));
         for row in &rows {
             directory.put_u32(row.queue.0);
             directory.put_u32(row.entries);
             directory.put_u64(row.first);
             directory.put_u64(row.position);
         }
+        fences.iter().for_each(|fence| directory.put_u64(*fence));
         let crc = crc_of(&head, &directory);
         head.put_u32(crc);
-        head.put_slice(&directory);
-        let chunks = chunks_of(block);
-        files::replace(&**disk, dir, &name_of(block.from), &[&head, &chunks])?;
+        let parts = [&head, &directory, &chunks_of(block), &key_chunks_of(&keys)];
+        files::replace(&**disk, dir, &name_of(block.from), &parts.map(Vec::as_slice))?;
         let path = dir.join(name_of(block.from));
-        Ok(Self { disk: Arc::clone(disk), path, from: block.from, to: block.to, crc, rows })
+        let disk = Arc::clone(disk);
+        Ok(Self { disk, path, from: block.from, to: block.to, crc, rows, keys: keys.len() as u32, fences })
     }
 
     /// Reads the directory of the run that a checkpoint names.
@@ -99,24 +115,28 @@ impl Run {
         let read = file.read_at(&mut head, 0).map_err(io)?;
         let mut fields = &head[..];
         let (magic, version) = (fields.copy_to_bytes(4), fields.get_u32());
-        let (from, to, queues, crc) = (fields.get_u64(), fields.get_u64(), fields.get_u32(), fields.get_u32());
+        let (from, to, queues, keys) = (fields.get_u64(), fields.get_u64(), fields.get_u32(), fields.get_u32());
+        let crc = fields.get_u32();
         if read < HEADER_BYTES || magic != MAGIC[..] || version != VERSION {
             return Err(format!("not an index run of version {VERSION}"));
         }
         if (RunName { from, to, crc }) != name {
             return Err("not the run that the checkpoint names".to_owned());
         }
-        let directory_bytes = queues as usize * ROW_BYTES;
+        let (rows, fences) = (queues as usize, (keys as usize).div_ceil(KEY_CHUNK_KEYS));
+        let directory_bytes = directory_bytes(rows, fences);
         if file.len().map_err(io)? < (HEADER_BYTES + directory_bytes) as u64 {
-            return Err(format!("too short for {queues} queues"));
+            return Err(format!("too short for {queues} queues and {keys} keys"));
         }
         let mut directory = vec![0; directory_bytes];
         let read = file.read_at(&mut directory, HEADER_BYTES as u64).map_err(io)?;
-        if read < directory_bytes || crc_of(&head[..28], &directory) != crc {
+        if read < directory_bytes || crc_of(&head[..HEADER_BYTES - 4], &directory) != crc {
             return Err("damaged directory".to_owned());
         }
-        let rows = directory.chunks_exact(ROW_BYTES).map(Row::read).collect();
-        Ok(Self { disk: Arc::clone(disk), path, from, to, crc, rows })
+        let (rows, fences) = directory.split_at(rows * ROW_BYTES);
+        let rows = rows.chunks_exact(ROW_BYTES).map(Row::read).collect();
+        let fences = fences.chunks_exact(FENCE_BYTES).map(|mut fence| fence.get_u64()).collect();
+        Ok(Self { disk: Arc::clone(disk), path, from, to, crc, rows, keys, fences })
     }
 
     pub(crate) fn name(&self) -> RunName {
@@ -128,7 +148,7 @@ impl Run {
     /// # Errors
     /// Text that names a row which no run has: what [`Run::read`] relies on.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Result<(QueueNumber, Range<u64>), String>> {
-        let mut position = (HEADER_BYTES + self.rows.len() * ROW_BYTES) as u64;
+        let mut position = self.chunks_position();
         let mut before = None;
         self.rows.iter().map(move |row| {
             let end = row.first.checked_add(row.entries.into());
@@ -143,8 +163,7 @@ impl Run {
 
     /// How long the file is when nothing is missing.
     pub(crate) fn file_bytes(&self) -> u64 {
-        let chunks: u64 = self.rows.iter().map(|row| chunk_bytes(row.entries.into())).sum();
-        (HEADER_BYTES + self.rows.len() * ROW_BYTES) as u64 + chunks
+        self.keys_position() + key_chunk_bytes(self.keys as usize) as u64
     }
 
     /// First offset and number of the queue's entries.
@@ -169,15 +188,67 @@ impl Run {
         }
         let mut entries = Vec::with_capacity((end - start) as usize);
         for (chunk, index) in buffer.chunks(CHUNK_BYTES as usize).zip(chunks) {
-            let (content, crc) = chunk.split_last_chunk::<4>().ok_or("chunk without crc")?;
-            if crc32fast::hash(content) != u32::from_be_bytes(*crc) {
-                return Err("damaged chunk".to_owned());
-            }
+            let content = checked(chunk)?;
             let first = index * CHUNK_ENTRIES;
             let wanted = (first..).zip(content.chunks_exact(ENTRY_BYTES));
             entries.extend(wanted.filter(|(n, _)| (start..end).contains(n)).map(|(_, bytes)| Entry::read(bytes)));
         }
         Ok(entries)
+    }
+
+    /// Positions before `before` of records that have a key of this hash, the newest `max`, falling.
+    pub(crate) fn newest_keys(&self, hash: u64, before: u64, max: usize) -> Result<Vec<u64>, String> {
+        // A chunk that begins above the hash has none of it; the one before the first that begins with it may.
+        let chunks = self.fences.partition_point(|fence| *fence < hash).saturating_sub(1)
+            ..self.fences.partition_point(|fence| *fence <= hash);
+        let mut found = Vec::new();
+        if chunks.is_empty() {
+            return Ok(found);
+        }
+        let file = self.disk.open(&self.path, OpenMode::Read).map_err(|error| error.to_string())?;
+        for chunk in chunks.rev() {
+            let keys = self.key_chunk(&*file, chunk)?;
+            let of_hash = keys.iter().rev().filter(|key| key.hash == hash && key.at < before);
+            found.extend(of_hash.take(max - found.len()).map(|key| key.at));
+            if found.len() == max || keys.first().is_none_or(|first| first.hash < hash) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn key_chunk(&self, file: &dyn env::File, chunk: usize) -> Result<Vec<Key>, String> {
+        let keys = KEY_CHUNK_KEYS.min(self.keys as usize - chunk * KEY_CHUNK_KEYS);
+        let mut buffer = vec![0; key_chunk_bytes(keys)];
+        let position = self.keys_position() + (chunk * KEY_CHUNK_BYTES) as u64;
+        let read = file.read_at(&mut buffer, position).map_err(|error| error.to_string())?;
+        if read < buffer.len() {
+            return Err("too short".to_owned());
+        }
+        let content = checked(&buffer)?;
+        Ok(content.chunks_exact(KEY_BYTES).map(|mut key| Key { hash: key.get_u64(), at: key.get_u64() }).collect())
+    }
+
+    /// All keys in their order, a chunk at a time.
+    pub(crate) fn key_chunks(&self) -> impl Iterator<Item = Result<Vec<Key>, String>> {
+        let file = self.disk.open(&self.path, OpenMode::Read).map_err(|error| error.to_string());
+        (0..self.fences.len()).map(move |chunk| {
+            let keys = self.key_chunk(&**file.as_ref().map_err(Clone::clone)?, chunk)?;
+            match keys.first() {
+                Some(first) if first.hash == self.fences[chunk] => Ok(keys),
+                _ => Err(format!("the directory's hash of key chunk {chunk} does not fit")),
+            }
+        })
+    }
+
+    /// Where the first queue's chunks begin.
+    fn chunks_position(&self) -> u64 {
+        (HEADER_BYTES + directory_bytes(self.rows.len(), self.fences.len())) as u64
+    }
+
+    /// Where the key chunks begin: behind the last queue's chunks.
+    fn keys_position(&self) -> u64 {
+        self.chunks_position() + self.rows.iter().map(|row| chunk_bytes(row.entries.into())).sum::<u64>()
     }
 
     fn row(&self, queue: QueueNumber) -> Option<&Row> {
@@ -211,13 +282,32 @@ impl Entry {
     }
 }
 
+/// A chunk's content, once its CRC was found right.
+fn checked(chunk: &[u8]) -> Result<&[u8], String> {
+    let (content, crc) = chunk.split_last_chunk::<4>().ok_or("chunk without crc")?;
+    if crc32fast::hash(content) != u32::from_be_bytes(*crc) {
+        return Err("damaged chunk".to_owned());
+    }
+    Ok(content)
+}
+
+/// Length of the directory of so many queues and key chunks.
+fn directory_bytes(rows: usize, fences: usize) -> usize {
+    rows * ROW_BYTES + fences * FENCE_BYTES
+}
+
 /// Length of the chunks that hold so many entries of a queue.
 fn chunk_bytes(entries: u64) -> u64 {
     entries * ENTRY_BYTES as u64 + entries.div_ceil(CHUNK_ENTRIES) * 4
 }
 
-fn rows_of(block: &Block) -> Vec<Row> {
-    let mut position = (HEADER_BYTES + block.stretches.len() * ROW_BYTES) as u64;
+/// Length of the chunks that hold so many keys.
+fn key_chunk_bytes(keys: usize) -> usize {
+    keys * KEY_BYTES + keys.div_ceil(KEY_CHUNK_KEYS) * 4
+}
+
+fn rows_of(block: &Block, fences: usize) -> Vec<Row> {
+    let mut position = (HEADER_BYTES + directory_bytes(block.stretches.len(), fences)) as u64;
     let mut rows = Vec::with_capacity(block.stretches.len());
     for stretch in &block.stretches {
         let entries = stretch.entries.len() as u64;
@@ -234,6 +324,28 @@ fn chunks_of(block: &Block) -> Vec<u8> {
     for chunk in block.stretches.iter().flat_map(|stretch| stretch.entries.chunks(CHUNK_ENTRIES as usize)) {
         let start = out.len();
         chunk.iter().for_each(|entry| entry.write(&mut out));
+        let crc = crc32fast::hash(&out[start..]);
+        out.put_u32(crc);
+    }
+    out
+}
+
+/// All keys of a block, sorted.
+fn merged(batches: &Batches) -> Vec<Key> {
+    let mut keys: Vec<Key> = batches.iter().flat_map(|batch| batch.iter().copied()).collect();
+    // The stable sort merges what is sorted already.
+    keys.sort();
+    keys
+}
+
+fn key_chunks_of(keys: &[Key]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key_chunk_bytes(keys.len()));
+    for chunk in keys.chunks(KEY_CHUNK_KEYS) {
+        let start = out.len();
+        for key in chunk {
+            out.put_u64(key.hash);
+            out.put_u64(key.at);
+        }
         let crc = crc32fast::hash(&out[start..]);
         out.put_u32(crc);
     }

@@ -15,6 +15,11 @@ fn entry(n: u64) -> Entry {
     }
 }
 
+/// The hashes of the keys of record `n`: one that it shares with many, one of its own.
+fn keys(n: u64) -> [u64; 2] {
+    [n % 3, 1000 + n]
+}
+
 fn disk() -> Arc<dyn Disk> {
     let disk = SimDisk::new(1);
     disk.create_dir_all(dir()).expect("makes");
@@ -92,16 +97,17 @@ proptest! {
                     let number = index.intern("topic", QueueId(queue));
                     for _ in 0..count {
                         position += 1;
-                        index.push(number, entry(position));
+                        index.push(number, entry(position), &keys(position));
                         pushed[queue as usize].push(entry(position));
                     }
                 }
-                Step::Seal => index.seal(position),
+                Step::Seal => index.seal(position * 100 + 100),
                 Step::Publish => publish(&mut index, &disk),
                 Step::Reload => {
-                    index.seal(position);
+                    let end = position * 100 + 100;
+                    index.seal(end);
                     publish(&mut index, &disk);
-                    index = reload(&index, position, &disk);
+                    index = reload(&index, end, &disk);
                 }
             }
         }
@@ -115,8 +121,20 @@ proptest! {
             let expected: Vec<QueueEntry> =
                 (from..).zip(all.iter().skip(from as usize)).take(max).map(|(n, entry)| entry.at(n)).collect();
             prop_assert_eq!(read(&index, number, from, max), expected);
+            let before = from * 100;
+            for hash in [from % 3, 1000 + from.saturating_sub(1), 999] {
+                let newest = (0..=position).rev().filter(|n| *n > 0 && n * 100 < before && keys(*n).contains(&hash));
+                let expected: Vec<_> = newest.take(max).map(|n| PhysicalOffset(n * 100)).collect();
+                let found = index.search_keys(hash).newest(&segments(&disk), before, max);
+                prop_assert_eq!(found, Ok(expected));
+            }
         }
     }
+}
+
+/// A log that has nothing: searches of whole runs do not read it.
+fn segments(disk: &Arc<dyn Disk>) -> crate::segments::Segments {
+    crate::segments::Segments::new(Arc::clone(disk), dir().to_owned(), 4096, 0)
 }
 
 #[test]
@@ -124,7 +142,7 @@ fn every_flipped_bit_of_a_run_is_noticed() {
     let (disk, mut index) = (disk(), QueueIndex::new(0));
     for n in 0..150 {
         let number = index.intern("topic", QueueId(n / 140));
-        index.push(number, entry(u64::from(n)));
+        index.push(number, entry(u64::from(n)), &keys(u64::from(n)));
     }
     index.seal(15_000);
     let run = write(&disk, &index.parts()[0]);
@@ -136,7 +154,11 @@ fn every_flipped_bit_of_a_run_is_noticed() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         file.write_all_at(&[std::io::IoSlice::new(&damaged)], 0).expect("writes");
-        let is_read = |run: &Run| rows.iter().all(|(queue, offsets)| run.read(*queue, offsets.clone()).is_ok());
+        let is_read = |run: &Run| {
+            rows.iter().all(|(queue, offsets)| run.read(*queue, offsets.clone()).is_ok())
+                && (0..3).all(|hash| run.newest_keys(hash, u64::MAX, 1000).is_ok())
+                && run.newest_keys(u64::MAX, u64::MAX, 1).is_ok()
+        };
         assert!(!Run::load(&disk, dir(), name).is_ok_and(|run| is_read(&run)), "byte {at}");
     }
 }
@@ -145,7 +167,7 @@ fn every_flipped_bit_of_a_run_is_noticed() {
 fn a_run_cut_anywhere_is_noticed() {
     let (disk, mut index) = (disk(), QueueIndex::new(0));
     let number = index.intern("topic", QueueId(0));
-    (0..200).for_each(|n| index.push(number, entry(n)));
+    (0..200).for_each(|n| index.push(number, entry(n), &keys(n)));
     index.seal(20_000);
     let run = write(&disk, &index.parts()[0]);
     let path = dir().join(crate::files::name_of(0));
@@ -153,7 +175,8 @@ fn a_run_cut_anywhere_is_noticed() {
     for bytes in (0..file.len().expect("a length")).rev() {
         file.set_len(bytes).expect("cuts");
         let loaded = Run::load(&disk, dir(), run.name());
-        assert!(!loaded.is_ok_and(|run| run.read(number, 0..200).is_ok()), "cut at {bytes}");
+        let is_read = |run: &Run| run.read(number, 0..200).is_ok() && run.newest_keys(u64::MAX, u64::MAX, 1).is_ok();
+        assert!(!loaded.is_ok_and(|run| is_read(&run)), "cut at {bytes}");
     }
 }
 
@@ -161,9 +184,9 @@ fn a_run_cut_anywhere_is_noticed() {
 fn a_look_up_stops_where_it_has_had_enough() {
     let mut index = QueueIndex::new(0);
     let number = index.intern("topic", QueueId(0));
-    (0..10).for_each(|n| index.push(number, entry(n)));
+    (0..10).for_each(|n| index.push(number, entry(n), &[]));
     index.seal(1000);
-    (10..20).for_each(|n| index.push(number, entry(n)));
+    (10..20).for_each(|n| index.push(number, entry(n), &[]));
     let mut seen = 0;
     let found = index.read(number, 5, 100, |_| {
         seen += 1;

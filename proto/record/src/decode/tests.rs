@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use types::{Message, Properties, TopicName};
 
 use super::*;
-use crate::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes};
+use crate::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes, key_hash};
 
 /// Written by Apache's 5.3.3 store: topic T, queue 1, body hello, tag TagA, key k1.
 const APACHE: &str = "
@@ -46,8 +46,9 @@ fn placed(encoded: Encoded) -> Bytes {
 fn encodes_what_apache_encodes() {
     let encoded = encode(&apaches_message(), QueueId(1), address("10.0.0.2:10911")).expect("encodes");
     assert_eq!(encoded.record_bytes(), 133);
-    assert_eq!(encoded.tag_hash(), 2_598_919);
-    assert_eq!(encoded.group_hash(), None);
+    let hashes = encoded.hashes().clone();
+    assert_eq!((hashes.tag, hashes.group), (2_598_919, None));
+    assert_eq!(hashes.keys.as_slice(), [key_hash("T", "k1"), key_hash("T", "0A000001")]);
     assert_eq!(encoded.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
 }
 
@@ -70,7 +71,7 @@ fn decodes_what_apache_wrote() {
     assert_eq!((record.topic, record.body), ("T", &b"hello"[..]));
     assert_eq!(record.property("TAGS"), Some("TagA"));
     assert_eq!(record.property("KEYS"), Some("k1"));
-    assert_eq!(record.hashes(), (2_598_919, None));
+    assert_eq!(record.hashes().tag, 2_598_919);
     assert_eq!(record.header.stored_at, STORED_AT);
     assert_eq!(record.header.born_host, address("10.0.0.1:40001"));
     assert_eq!(record.header.store_host, address("10.0.0.2:10911"));
@@ -199,7 +200,7 @@ proptest! {
             ..Message::new(TopicName::new(&topic).expect("a name"), Bytes::new())
         };
         let encoded = encode(&message, QueueId(queue), hosts.1).expect("encodes");
-        let hashes = (encoded.tag_hash(), encoded.group_hash());
+        let hashes = encoded.hashes().clone();
         let bytes = encoded.place(QueueOffset(offset), PhysicalOffset(position), Timestamp(stored));
         let record = decode(&bytes).expect("decodes");
         record.check().expect("whole");

@@ -10,6 +10,7 @@ use crate::files;
 use crate::inspect::checkpoints::{Found, Saved, of_next_start};
 use crate::inspect::directory::Directory;
 use crate::inspect::finding::{Finding, Meaning, Report};
+use crate::queue_index::keys::Key;
 use crate::queue_index::run::{Run, RunName};
 use crate::queue_index::{Entry, QueueNumber};
 
@@ -38,6 +39,7 @@ struct Named<'a> {
 struct Collected<'a> {
     named: Named<'a>,
     entries: Vec<(QueueNumber, u64, Entry)>,
+    keys: Vec<Key>,
 }
 
 impl<'a> Runs<'a> {
@@ -59,15 +61,16 @@ impl<'a> Runs<'a> {
         let done: Vec<Collected<'a>> = self.open.extract_if(.., |open| open.named.name.to <= at).collect();
         done.into_iter().for_each(|done| self.compare(done, log, report));
         while let Some(named) = self.waiting.pop_front_if(|named| named.name.from <= at) {
-            let collected = Collected { named, entries: Vec::new() };
+            let collected = Collected { named, entries: Vec::new(), keys: Vec::new() };
             if named.name.to <= at { self.compare(collected, log, report) } else { self.open.push(collected) }
         }
     }
 
     /// Takes a record of the log.
-    pub(super) fn push(&mut self, queue: QueueNumber, offset: u64, entry: Entry) {
+    pub(super) fn push(&mut self, queue: QueueNumber, offset: u64, entry: Entry, keys: &[u64]) {
         for open in &mut self.open {
             open.entries.push((queue, offset, entry));
+            open.keys.extend(keys.iter().map(|&hash| Key { hash, at: entry.physical_offset }));
         }
     }
 
@@ -77,10 +80,11 @@ impl<'a> Runs<'a> {
     }
 
     fn compare(&self, collected: Collected<'a>, log: &LogState, report: &mut Report) {
-        let Collected { named, mut entries } = collected;
+        let Collected { named, mut entries, mut keys } = collected;
+        keys.sort_unstable();
         entries.sort_unstable_by_key(|(queue, offset, entry)| (*queue, *offset, entry.physical_offset));
         report.index_runs += 1;
-        let comparison = Comparison { directory: self.directory, named, log, entries: &entries, report };
+        let comparison = Comparison { directory: self.directory, named, log, entries: &entries, keys: &keys, report };
         comparison.run();
     }
 }
@@ -91,6 +95,7 @@ struct Comparison<'a, 'r> {
     named: Named<'a>,
     log: &'r LogState,
     entries: &'r [(QueueNumber, u64, Entry)],
+    keys: &'r [Key],
     report: &'r mut Report,
 }
 
@@ -130,7 +135,31 @@ impl Comparison<'_, '_> {
             let missing = self.entries.len() - matched;
             self.tell(format!("{missing} records of its stretch of the log are not in it"), Meaning::Altered);
         }
-        self.tell_surplus(&run);
+        match self.count_strange_keys(&run) {
+            Ok(0) => self.tell_surplus(&run),
+            Ok(strange) => {
+                let problem = format!("{strange} keys of messages are only in it or only in its stretch of the log");
+                self.tell(problem, Meaning::Altered);
+            }
+            Err(problem) => self.tell_damage(problem),
+        }
+    }
+
+    /// How many keys the run and the log do not share; those in places that cannot be read or are gone do not count.
+    fn count_strange_keys(&self, run: &Run) -> Result<usize, String> {
+        let (mut strange, mut of_log) = (0, self.keys.iter().peekable());
+        for chunk in run.key_chunks() {
+            for key in chunk? {
+                while of_log.next_if(|first| **first < key).is_some() {
+                    strange += 1;
+                }
+                let is_explained = key.at < self.directory.first() || self.log.is_in_gap(key.at);
+                if of_log.next_if_eq(&&key).is_none() && !is_explained {
+                    strange += 1;
+                }
+            }
+        }
+        Ok(strange + of_log.count())
     }
 
     /// Whether the log has the record that an entry tells of; else tells why not.

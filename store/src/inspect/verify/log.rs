@@ -207,7 +207,8 @@ impl Visitor for Pass<'_, '_> {
                 Ok(()) => {}
             }
             self.log.next[number.index()] = Some(offset.0.saturating_add(1));
-            self.runs.push(number, offset.0, Entry::of(record));
+            let hashes = record.hashes();
+            self.runs.push(number, offset.0, Entry::of(record, &hashes), &hashes.keys);
         }
         self.report.records += 1;
         let last = Some(at);
