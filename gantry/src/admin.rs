@@ -1,7 +1,8 @@
-//! `gantry admin`: topics and groups of a running server, over its HTTP port.
+//! `gantry admin`: topics, groups and messages of a running server, over its HTTP port.
 
 mod client;
 mod group;
+mod message;
 mod topic;
 
 use clap::{Args, Subcommand};
@@ -30,6 +31,9 @@ enum Subject {
     /// Consumer groups: who receives them, and how often a failed message comes again
     #[command(subcommand)]
     Group(group::Command),
+    /// Stored messages: find and look at them; consumers do not notice
+    #[command(subcommand)]
+    Message(message::Command),
 }
 
 /// Carries out one command and prints its result.
@@ -42,5 +46,6 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.subject {
         Subject::Topic(command) => topic::run(command, &client, output).await,
         Subject::Group(command) => group::run(command, &client, output).await,
+        Subject::Message(command) => message::run(command, &client, output).await,
     }
 }

@@ -19,6 +19,7 @@ mod port;
 mod signals;
 mod store;
 mod telemetry;
+mod time;
 
 use std::io::Write;
 use std::process::ExitCode;

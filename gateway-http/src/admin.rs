@@ -1,4 +1,4 @@
-//! `/v1/admin`: topics and groups.
+//! `/v1/admin`: topics, groups, and looking at messages.
 //!
 //! | method and path              | body            | answer             |
 //! |------------------------------|-----------------|--------------------|
@@ -8,6 +8,8 @@
 //! | `PATCH /topics/{name}`       | `TopicSettings` | 200 `Topic`        |
 //! | `DELETE /topics/{name}`      |                 | 204                |
 //! | `POST /topics/{name}/freeze` | `FreezeTopic`   | 200 `Topic`        |
+//! | `GET /topics/{name}/messages` | `FindMessages` in the query | 200 `Messages` |
+//! | `GET /messages/{offsetMessageId}` |       | 200 `Message`      |
 //!
 //! The first five stand below `/groups` too, with `Groups`, `GroupSettings`, `Group` and `GroupDetails`.
 //!
@@ -15,6 +17,7 @@
 //! Bodies must say `Content-Type: application/json`, which no web page can send here without asking first.
 
 mod groups;
+mod messages;
 mod topics;
 
 use axum::Router;
@@ -36,6 +39,8 @@ pub(crate) fn routes() -> Router<Gateway> {
             get(topics::describe).post(topics::create).patch(topics::update).delete(topics::delete),
         )
         .route("/topics/{name}/freeze", post(topics::freeze))
+        .route("/topics/{name}/messages", get(messages::find))
+        .route("/messages/{id}", get(messages::show))
         .route("/groups", get(groups::list))
         .route(
             "/groups/{name}",

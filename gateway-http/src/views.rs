@@ -3,6 +3,8 @@
 //! Names are camelCase, durations whole milliseconds with the unit in the name. A member that is missing in an
 //! update stays as it is; a member that is unknown is an error, so that a misspelling never goes unnoticed.
 
+pub mod messages;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

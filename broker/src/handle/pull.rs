@@ -92,7 +92,7 @@ impl LocalBroker {
     }
 
     /// Halves the range until the first message stored at or after `time` is found; store times never go back.
-    async fn first_stored_at(
+    pub(super) async fn first_stored_at(
         &self,
         topic: &TopicName,
         queue: QueueId,

@@ -18,9 +18,10 @@ use types::PhysicalOffset;
 use types::properties::names;
 
 use super::progress::Bar;
-use super::{journal, open, time};
+use super::{journal, open};
 use crate::cli::Misuse;
 use crate::output::Output;
+use crate::time;
 
 /// What separates the keys of a message. Source: Apache `MessageConst.KEY_SEPARATOR`.
 const KEY_SEPARATOR: char = ' ';
@@ -188,7 +189,7 @@ impl<W: Write> Printer<'_, W> {
     fn record_text(&mut self, record: &Record<'_>) -> io::Result<()> {
         let header = &record.header;
         let (position, offset, bytes) = (header.physical_offset, header.queue_offset, header.record_bytes);
-        let stored = time(header.stored_at);
+        let stored = time::text(header.stored_at);
         writeln!(
             self.out,
             "{position}  {} queue {} offset {offset}  {bytes} bytes  {stored}",
@@ -197,7 +198,7 @@ impl<W: Write> Printer<'_, W> {
         writeln!(
             self.out,
             "    born {} at {}, stored by {}",
-            time(header.born_at),
+            time::text(header.born_at),
             header.born_host,
             header.store_host
         )?;

@@ -11,8 +11,9 @@ use serde::Serialize;
 use store::inspect::{CheckpointStat, QueueStat, SegmentStat, Stat, TopicStat};
 
 use super::progress::Bar;
-use super::{open, size, time};
+use super::{open, size};
 use crate::output::{Output, facts, table, yes};
+use crate::time;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -151,7 +152,7 @@ fn biggest(queues: Vec<QueueStat>, max: usize) -> Vec<QueueView> {
 }
 
 fn to_text(view: &StatView) -> String {
-    let at = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), |ms| time(types::Timestamp(ms)));
+    let at = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), |ms| time::text(types::Timestamp(ms)));
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), size);
     let summary = facts([
         ("directory", view.directory.clone()),

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use types::admin::{AdminError, GroupDescription, TopicDescription};
+use types::admin::{AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
-use types::{GroupConfig, GroupName, MessageType, QueueOffset, TopicConfig, TopicName};
+use types::{
+    GroupConfig, GroupName, Message, MessageType, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig,
+    TopicName,
+};
 
 use super::*;
 
@@ -67,6 +70,29 @@ impl Admin for Maps {
         let config = config.ok_or(LookupError::GroupNotFound { group: name.clone() })?;
         Ok(GroupDescription { config, progress: Vec::new() })
     }
+
+    async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError> {
+        self.describe_topic(&query.topic).await?;
+        let is_there = query.by == FindBy::Key("k1".to_owned()) && query.stored.contains(&STORED_AT);
+        let records = if is_there { vec![stored_message()] } else { Vec::new() };
+        Ok(FoundMessages { records, is_complete: true })
+    }
+
+    async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError> {
+        Ok((offset == PhysicalOffset(133)).then(stored_message))
+    }
+}
+
+const STORED_AT: Timestamp = Timestamp(1_700_000_000_000);
+
+/// A record at 133 of the log of 10.0.0.2:10911.
+fn stored_message() -> Bytes {
+    let mut message = Message::new(TopicName::new("orders").expect("valid"), Bytes::from_static(b"\xffbody"));
+    message.properties.set("UNIQ_KEY", "ID").expect("valid");
+    message.properties.set("KEYS", "k1 k2").expect("valid");
+    let host = "10.0.0.2:10911".parse().expect("an address");
+    let encoded = record::encode(&message, QueueId(2), host).expect("encodes");
+    encoded.place(QueueOffset(7), PhysicalOffset(133), STORED_AT)
 }
 
 struct Server(Router, Readiness);
@@ -174,6 +200,40 @@ async fn groups_check_their_bounds() {
         let (status, problem) = server.json(Method::PATCH, path, bad.clone()).await;
         assert_eq!(status, 400, "{bad}");
         assert!(problem["detail"].as_str().expect("text").contains("allowed are"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_found_and_shown() {
+    let server = Server::new(Maps::default());
+    server.json(Method::POST, "/v1/admin/topics/orders", json!({})).await;
+    let path = "/v1/admin/topics/orders/messages";
+    let (status, found) = server.json(Method::GET, &format!("{path}?key=k1&max=5"), json!({})).await;
+    assert_eq!((status, &found["complete"]), (200, &json!(true)));
+    let message = &found["messages"][0];
+    assert_eq!((&message["queue"], &message["offset"], &message["keys"]), (&json!(2), &json!(7), &json!(["k1", "k2"])));
+    assert_eq!((&message["bodyBase64"], &message["bodyBytes"]), (&json!("/2JvZHk="), &json!(5)));
+    let id = message["offsetMessageId"].as_str().expect("text");
+    assert_eq!(id, "0A00000200002A9F0000000000000085");
+    let (status, shown) = server.json(Method::GET, &format!("/v1/admin/messages/{id}"), json!({})).await;
+    assert_eq!((status, &shown), (200, message));
+    let later = format!("{path}?key=k1&fromMs={}&body=false", STORED_AT.0 + 1);
+    assert_eq!(server.json(Method::GET, &later, json!({})).await.1["messages"], json!([]));
+    for (path, status) in [
+        (format!("{path}?key=k1&queue=1"), 400),
+        (format!("{path}?max=257"), 400),
+        (format!("{path}?max=x"), 400),
+        (format!("{path}?fromMs=5&toMs=5"), 400),
+        (format!("{path}?keys=k1"), 400),
+        ("/v1/admin/topics/nowhere/messages".to_owned(), 404),
+        ("/v1/admin/messages/0A00000200002A9F0000000000000086".to_owned(), 404),
+        // Of another broker's log.
+        ("/v1/admin/messages/0A00000300002A9F0000000000000085".to_owned(), 404),
+        ("/v1/admin/messages/ID".to_owned(), 400),
+    ] {
+        let (answered, problem) = server.json(Method::GET, &path, json!({})).await;
+        assert_eq!(answered, status, "{path}: {problem}");
+        assert!(problem["type"].as_str().is_some_and(|kind| kind.starts_with("urn:gantry:problem:")), "{problem}");
     }
 }
 

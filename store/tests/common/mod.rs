@@ -96,6 +96,7 @@ pub(crate) fn message(topic: &str, body: &[u8]) -> Message {
     let mut message = Message::new(TopicName::new(topic).expect("a name"), Bytes::copy_from_slice(body));
     message.properties.set_own(names::TAGS, "TagA");
     message.properties.set_own(names::MESSAGE_GROUP, "group");
+    message.properties.set_own(names::KEYS, "key another");
     message
 }
 

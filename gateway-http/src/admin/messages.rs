@@ -1,0 +1,72 @@
+//! Looking at stored messages: by key, by time, by place. Nothing is leased.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use http::StatusCode;
+use types::admin::{FindBy, MessageQuery};
+use types::{QueueId, Timestamp, TopicName};
+
+use super::Named;
+use crate::Gateway;
+use crate::problem::Problem;
+use crate::views::messages::{FindMessages, Message, Messages};
+
+/// Messages of an answer, when the request does not say.
+const MESSAGES_DEFAULT: usize = 32;
+
+pub(super) async fn find(
+    State(gateway): State<Gateway>,
+    Named(topic): Named<TopicName>,
+    query: Result<Query<FindMessages>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Messages>, Problem> {
+    let Query(wanted) = query.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
+    let has_bodies = wanted.body.unwrap_or(true);
+    let found = gateway.admin.find_messages(to_query(topic, wanted)?).await?;
+    let messages = found.records.iter().filter_map(|bytes| Message::of(bytes, has_bodies)).collect();
+    Ok(Json(Messages { messages, complete: found.is_complete }))
+}
+
+fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Problem> {
+    let stored = Timestamp(wanted.from_ms.unwrap_or(0))..Timestamp(wanted.to_ms.unwrap_or(i64::MAX));
+    if stored.is_empty() {
+        return Err(Problem::invalid(format!(
+            "fromMs is {}, toMs is {}: nothing is between",
+            stored.start, stored.end
+        )));
+    }
+    let messages_max = wanted.max.unwrap_or(MESSAGES_DEFAULT);
+    if !(1..=MessageQuery::MESSAGES_MAX).contains(&messages_max) {
+        let limit = MessageQuery::MESSAGES_MAX;
+        return Err(Problem::invalid(format!("max is {messages_max}, allowed are 1 to {limit}")));
+    }
+    let by = match (wanted.key, wanted.queue) {
+        (Some(_), Some(_)) => return Err(Problem::invalid("key and queue cannot be given together")),
+        (Some(key), None) if key.is_empty() || key.contains(' ') => {
+            return Err(Problem::invalid(format!("key is {key:?}: a key is one word")));
+        }
+        (Some(key), None) => FindBy::Key(key),
+        (None, queue) => FindBy::Time(queue.map(QueueId)),
+    };
+    Ok(MessageQuery { topic, by, stored, messages_max })
+}
+
+/// The message that an offset message id names.
+pub(super) async fn show(
+    State(gateway): State<Gateway>,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<Message>, Problem> {
+    let Path(id) = path.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
+    let Some((_, offset)) = record::parse_offset_message_id(&id) else {
+        let detail = format!(
+            "{id:?} is no offset message id (32 or 56 hexadecimal digits); \
+             find a unique id by its topic: /v1/admin/topics/TOPIC/messages?key=ID"
+        );
+        return Err(Problem::invalid(detail));
+    };
+    let bytes = gateway.admin.message_at(offset).await?;
+    let message = bytes.and_then(|bytes| Message::of(&bytes, true)).filter(|message| message.offset_message_id == id);
+    message.map(Json).ok_or_else(|| {
+        let detail = format!("there is no message {id}: it has expired, never was, or belongs to another broker");
+        Problem { status: StatusCode::NOT_FOUND, kind: "message-not-found", detail }
+    })
+}
