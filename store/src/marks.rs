@@ -32,7 +32,9 @@ struct Shared {
     has_failed: AtomicBool,
     /// Set once, before `has_failed`; held for a copy.
     failure: Mutex<Option<Failed>>,
-    moved: Notify,
+    /// One for each mark: a write, of which there are very many, wakes nobody who waits for the disk.
+    appended: Notify,
+    durable: Notify,
 }
 
 impl Marks {
@@ -42,7 +44,8 @@ impl Marks {
             durable_to: AtomicU64::new(at.0),
             has_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-            moved: Notify::new(),
+            appended: Notify::new(),
+            durable: Notify::new(),
         };
         Self { shared: Arc::new(shared), flush }
     }
@@ -82,7 +85,7 @@ impl Marks {
     /// # Errors
     /// [`Failed`] when it will never be.
     pub async fn durable(&self, offset: PhysicalOffset) -> Result<(), Failed> {
-        self.wait(|marks| marks.durable_to() >= offset).await
+        self.wait(&self.shared.durable, |marks| marks.durable_to() >= offset).await
     }
 
     /// Completes when the log may be handed out up to `offset`, see [`Marks::visible_to`].
@@ -90,25 +93,29 @@ impl Marks {
     /// # Errors
     /// [`Failed`] when it never may be.
     pub async fn visible(&self, offset: PhysicalOffset) -> Result<(), Failed> {
-        self.wait(|marks| marks.visible_to() >= offset).await
+        let moved = match self.flush {
+            Flush::Sync => &self.shared.durable,
+            Flush::Async => &self.shared.appended,
+        };
+        self.wait(moved, |marks| marks.visible_to() >= offset).await
     }
 
     /// Completes when the log is appended beyond `offset`.
     pub(crate) async fn appended_beyond(&self, offset: PhysicalOffset) -> Result<(), Failed> {
-        self.wait(|marks| marks.appended_to() > offset).await
+        self.wait(&self.shared.appended, |marks| marks.appended_to() > offset).await
     }
 
     pub(crate) fn set_appended(&self, to: PhysicalOffset) {
         let before = self.shared.appended_to.swap(to.0, Ordering::AcqRel);
         assert!(before <= to.0, "appended_to goes back from {before} to {to}");
-        self.shared.moved.notify_waiters();
+        self.shared.appended.notify_waiters();
     }
 
     pub(crate) fn set_durable(&self, to: PhysicalOffset) {
         assert!(to <= self.appended_to(), "{to} is durable but not appended");
         let before = self.shared.durable_to.swap(to.0, Ordering::AcqRel);
         assert!(before <= to.0, "durable_to goes back from {before} to {to}");
-        self.shared.moved.notify_waiters();
+        self.shared.durable.notify_waiters();
     }
 
     /// Poisons the store; the first failure is the one that is told.
@@ -117,13 +124,15 @@ impl Marks {
         let failed = failure.get_or_insert_with(|| Failed { detail: format!("{what}: {error}").into() }).clone();
         drop(failure);
         self.shared.has_failed.store(true, Ordering::Release);
-        self.shared.moved.notify_waiters();
+        self.shared.appended.notify_waiters();
+        self.shared.durable.notify_waiters();
         failed
     }
 
-    async fn wait(&self, is_reached: impl Fn(&Self) -> bool) -> Result<(), Failed> {
+    /// Waits for a mark, whose moves `moves` tells.
+    async fn wait(&self, moves: &Notify, is_reached: impl Fn(&Self) -> bool) -> Result<(), Failed> {
         loop {
-            let mut moved = std::pin::pin!(self.shared.moved.notified());
+            let mut moved = std::pin::pin!(moves.notified());
             // Registered before the look, so that a move between the look and the wait is not missed.
             moved.as_mut().enable();
             if is_reached(self) {
