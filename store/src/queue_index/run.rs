@@ -107,7 +107,8 @@ impl Run {
             return Err("not the run that the checkpoint names".to_owned());
         }
         let directory_bytes = queues as usize * ROW_BYTES;
-        if file.len().map_err(io)? < (HEADER_BYTES + directory_bytes) as u64 {
+        let file_bytes = file.len().map_err(io)?;
+        if file_bytes < (HEADER_BYTES + directory_bytes) as u64 {
             return Err(format!("too short for {queues} queues"));
         }
         let mut directory = vec![0; directory_bytes];
@@ -115,7 +116,10 @@ impl Run {
         if read < directory_bytes || crc_of(&head[..28], &directory) != crc {
             return Err("damaged directory".to_owned());
         }
-        let rows = directory.chunks_exact(ROW_BYTES).map(Row::read).collect();
+        let rows: Vec<Row> = directory.chunks_exact(ROW_BYTES).map(Row::read).collect();
+        if !rows.iter().all(|row| row.is_within(file_bytes)) || !rows.is_sorted_by(|a, b| a.queue < b.queue) {
+            return Err("directory that does not fit the file".to_owned());
+        }
         Ok(Self { disk: Arc::clone(disk), path, from, to, crc, rows })
     }
 
@@ -156,6 +160,25 @@ impl Run {
         Ok(entries)
     }
 
+    /// Puts the checksum that fits header and directory into a run's bytes and names it, whatever they are; `None` for
+    /// those that are too short.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn seal(file: &mut [u8]) -> Option<RunName> {
+        let (head, rest) = file.split_first_chunk_mut::<HEADER_BYTES>()?;
+        let mut fields = &head[8..28];
+        let (from, to, queues) = (fields.get_u64(), fields.get_u64(), fields.get_u32() as usize);
+        let crc = crc_of(&head[..28], rest.get(..queues.checked_mul(ROW_BYTES)?).unwrap_or_default());
+        head[28..].copy_from_slice(&crc.to_be_bytes());
+        Some(RunName { from, to, crc })
+    }
+
+    /// Reads all entries of all queues; whether all could be read.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn read_everything(&self) -> bool {
+        let read = |row: &Row| self.read(row.queue, row.first..row.first + u64::from(row.entries)).is_ok();
+        self.rows.iter().all(read)
+    }
+
     fn row(&self, queue: QueueNumber) -> Option<&Row> {
         let index = self.rows.binary_search_by_key(&queue, |row| row.queue).ok()?;
         self.rows.get(index)
@@ -166,6 +189,13 @@ impl Row {
     fn read(mut bytes: &[u8]) -> Self {
         let (queue, entries) = (QueueNumber(bytes.get_u32()), bytes.get_u32());
         Self { queue, entries, first: bytes.get_u64(), position: bytes.get_u64() }
+    }
+
+    /// Whether its entries can be in a file of this length: what is read of it is then not longer than the file.
+    fn is_within(self, file_bytes: u64) -> bool {
+        let entries = u64::from(self.entries);
+        let end = self.position.checked_add(chunk_bytes(entries));
+        end.is_some_and(|end| end <= file_bytes) && self.first.checked_add(entries).is_some()
     }
 }
 
