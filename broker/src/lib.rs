@@ -11,6 +11,8 @@ mod counters;
 mod directory;
 mod effect;
 mod engine;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handle;
 pub mod journal;
 mod machines;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::runtime;
 
 pub use clock::SimClock;
-pub use disk::{Operation, SimDisk};
+pub use disk::{Failure, Operation, SimDisk};
 pub use random::SimRandom;
 pub use tasks::SimTasks;
 

@@ -15,6 +15,8 @@ mod calls;
 pub mod clients;
 mod clock;
 mod convert;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod grpc;
 mod http2;
 pub mod listener;

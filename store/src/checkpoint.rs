@@ -64,6 +64,11 @@ fn finish(body: &mut Vec<u8>, runs: &[RunName]) -> Vec<u8> {
         body.put_u64(run.to);
         body.put_u32(run.crc);
     }
+    header(body)
+}
+
+/// The header of a body.
+pub(crate) fn header(body: &[u8]) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.put_slice(MAGIC);
     header.put_u32(VERSION);

@@ -7,6 +7,8 @@ mod checkpoint;
 mod commit_log;
 mod files;
 mod flush;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hot_tail;
 pub mod inspect;
 mod machine;

@@ -39,6 +39,22 @@ pub struct SimDisk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct FileId(u64);
 
+/// A call that failed because a test wanted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of call.
+    pub operation: Operation,
+    /// On which file or directory; empty for a file that has lost its name.
+    pub path: PathBuf,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Path(&'a Path),
+    File(FileId),
+}
+
 /// What outlives a process.
 struct Machine {
     /// The process that runs now; older ones are dead.
@@ -49,6 +65,8 @@ struct Machine {
     next_id: u64,
     locks: BTreeSet<PathBuf>,
     faults: Faults,
+    /// The calls of this process that failed because a test wanted it.
+    failures: Vec<Failure>,
     /// Room for data, in bytes.
     capacity: Option<u64>,
     /// Hash of all changes so far, in order.
@@ -67,6 +85,7 @@ impl SimDisk {
             next_id: 0,
             locks: BTreeSet::new(),
             faults: Faults::default(),
+            failures: Vec::new(),
             capacity: None,
             history: DefaultHasher::new(),
         };
@@ -96,6 +115,7 @@ impl SimDisk {
         machine.life += 1;
         machine.locks.clear();
         machine.faults = Faults::default();
+        machine.failures.clear();
         let linked = machine.names.linked();
         machine.inodes.retain(|id, _| linked.contains(id));
         Self { machine: self.machine.clone(), life: machine.life }
@@ -105,6 +125,28 @@ impl SimDisk {
     /// sync has lost an unknown part of what it was to save, though readers still see all of it.
     pub fn fail(&self, operation: Operation, nth: u32, kind: ErrorKind) {
         self.machine.lock().faults.fail(operation, nth, kind);
+    }
+
+    /// Makes every read of a file's bytes fail until the process ends: a place of the disk has gone bad.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it does not exist.
+    pub fn make_unreadable(&self, path: &Path) -> io::Result<()> {
+        let machine = &mut *self.machine.lock();
+        machine.faults.make_unreadable(machine.names.find(path)?);
+        Ok(())
+    }
+
+    /// The calls of this process that have failed because of [`SimDisk::fail`] and [`SimDisk::make_unreadable`], in order.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failure> {
+        self.machine.lock().failures.clone()
+    }
+
+    /// The names of the files in a directory, sorted, as a test sees them: no fault strikes and nothing is counted.
+    #[must_use]
+    pub fn names(&self, dir: &Path) -> Vec<String> {
+        self.machine.lock().names.list(dir)
     }
 
     /// Makes the process die in the middle of the `nth` change of the disk from now on (from 0): it is partly done, and
@@ -157,14 +199,23 @@ impl SimDisk {
     }
 
     /// The machine, if the process lives and no fault is due for `operation`.
-    fn begin(&self, operation: Operation) -> io::Result<MutexGuard<'_, Machine>> {
+    fn begin(&self, operation: Operation, subject: Subject<'_>) -> io::Result<MutexGuard<'_, Machine>> {
         let mut machine = self.machine.lock();
         if machine.life != self.life {
             return Err(faults::dead());
         }
-        match machine.faults.judge(operation) {
+        let file = match subject {
+            Subject::Path(_) => None,
+            Subject::File(id) => Some(id),
+        };
+        match machine.faults.judge(operation, file) {
             Verdict::Go => Ok(machine),
-            Verdict::Fail(error) => Err(error),
+            Verdict::Dead => Err(faults::dead()),
+            Verdict::Fail(kind) => {
+                let path = machine.path_of(subject);
+                machine.failures.push(Failure { operation, path });
+                Err(kind.into())
+            }
         }
     }
 }
@@ -174,6 +225,16 @@ const NAMED_EXIST: &str = "a file that has a name or is open exists";
 impl Machine {
     fn used_bytes(&self) -> u64 {
         self.names.files().map(|(_, id)| self.inodes[id].room_bytes()).sum()
+    }
+
+    fn path_of(&self, subject: Subject<'_>) -> PathBuf {
+        match subject {
+            Subject::Path(path) => path.to_owned(),
+            Subject::File(id) => {
+                let named = self.names.files().find(|(_, named)| **named == id);
+                named.map(|(path, _)| path.clone()).unwrap_or_default()
+            }
+        }
     }
 
     fn inode(&mut self, id: FileId) -> &mut Inode {
@@ -196,7 +257,7 @@ impl Machine {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut machine = self.begin(Operation::Open)?;
+        let mut machine = self.begin(Operation::Open, Subject::Path(path))?;
         let id = match (machine.names.find(path), mode) {
             (Ok(id), OpenMode::Create) => {
                 machine.change_within_capacity(id, inode::Change::SetLen { bytes: 0 })?;
@@ -216,31 +277,31 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        Ok(self.begin(Operation::Read)?.names.list(dir))
+        Ok(self.begin(Operation::Read, Subject::Path(dir))?.names.list(dir))
     }
 
     fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
-        Ok(self.begin(Operation::Read)?.names.list_dirs(dir))
+        Ok(self.begin(Operation::Read, Subject::Path(dir))?.names.list_dirs(dir))
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.begin(Operation::CreateDir)?.names.create_dir_all(dir)
+        self.begin(Operation::CreateDir, Subject::Path(dir))?.names.create_dir_all(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut machine = self.begin(Operation::Rename)?;
+        let mut machine = self.begin(Operation::Rename, Subject::Path(from))?;
         ("rename", from, to).hash(&mut machine.history);
         machine.names.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut machine = self.begin(Operation::Remove)?;
+        let mut machine = self.begin(Operation::Remove, Subject::Path(path))?;
         ("remove", path).hash(&mut machine.history);
         machine.names.unlink(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut machine = self.begin(Operation::SyncDir)?;
+        let mut machine = self.begin(Operation::SyncDir, Subject::Path(dir))?;
         ("sync", dir).hash(&mut machine.history);
         machine.names.sync(dir)
     }
@@ -254,7 +315,7 @@ impl Disk for SimDisk {
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.begin(Operation::Open)?.locks.contains(path))
+        Ok(self.begin(Operation::Open, Subject::Path(path))?.locks.contains(path))
     }
 }
 
@@ -281,13 +342,16 @@ struct SimFile {
 
 impl SimFile {
     fn begin_change(&self, operation: Operation) -> io::Result<MutexGuard<'_, Machine>> {
-        if self.is_writable { self.disk.begin(operation) } else { Err(ErrorKind::PermissionDenied.into()) }
+        if !self.is_writable {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        self.disk.begin(operation, Subject::File(self.id))
     }
 }
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        Ok(self.disk.begin(Operation::Read)?.inode(self.id).read(buffer, offset))
+        Ok(self.disk.begin(Operation::Read, Subject::File(self.id))?.inode(self.id).read(buffer, offset))
     }
 
     fn write_all_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
@@ -305,7 +369,7 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        match self.disk.begin(Operation::Sync) {
+        match self.disk.begin(Operation::Sync, Subject::File(self.id)) {
             Ok(mut machine) => {
                 ("sync", self.id).hash(&mut machine.history);
                 machine.inode(self.id).sync();
@@ -329,7 +393,7 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.begin(Operation::Read)?.inode(self.id).len())
+        Ok(self.disk.begin(Operation::Read, Subject::File(self.id))?.inode(self.id).len())
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Run {
     keys: u32,
     /// Hash of the first key of each key chunk.
     fences: Vec<u64>,
+    /// Where the key chunks begin: behind the last queue's chunks.
+    keys_at: u64,
 }
 
 /// Where a queue's entries are.
@@ -102,8 +104,9 @@ impl Run {
         let parts = [&head, &directory, &chunks_of(block), &key_chunks_of(&keys)];
         files::replace(&**disk, dir, &name_of(block.from), &parts.map(Vec::as_slice))?;
         let path = dir.join(name_of(block.from));
-        let disk = Arc::clone(disk);
-        Ok(Self { disk, path, from: block.from, to: block.to, crc, rows, keys: keys.len() as u32, fences })
+        let (disk, from, to, keys) = (Arc::clone(disk), block.from, block.to, keys.len() as u32);
+        let keys_at = keys_position(&rows, directory.len());
+        Ok(Self { disk, path, from, to, crc, rows, keys, fences, keys_at })
     }
 
     /// Reads the directory of the run that a checkpoint names.
@@ -125,7 +128,8 @@ impl Run {
         }
         let (rows, fences) = (queues as usize, (keys as usize).div_ceil(KEY_CHUNK_KEYS));
         let directory_bytes = directory_bytes(rows, fences);
-        if file.len().map_err(io)? < (HEADER_BYTES + directory_bytes) as u64 {
+        let file_bytes = file.len().map_err(io)?;
+        if file_bytes < (HEADER_BYTES + directory_bytes) as u64 {
             return Err(format!("too short for {queues} queues and {keys} keys"));
         }
         let mut directory = vec![0; directory_bytes];
@@ -134,9 +138,15 @@ impl Run {
             return Err("damaged directory".to_owned());
         }
         let (rows, fences) = directory.split_at(rows * ROW_BYTES);
-        let rows = rows.chunks_exact(ROW_BYTES).map(Row::read).collect();
+        let rows: Vec<Row> = rows.chunks_exact(ROW_BYTES).map(Row::read).collect();
         let fences = fences.chunks_exact(FENCE_BYTES).map(|mut fence| fence.get_u64()).collect();
-        Ok(Self { disk: Arc::clone(disk), path, from, to, crc, rows, keys, fences })
+        let keys_at = keys_position(&rows, directory_bytes);
+        let run = Self { disk: Arc::clone(disk), path, from, to, crc, rows, keys, fences, keys_at };
+        let fits = run.file_bytes() <= file_bytes && run.rows.iter().all(|row| row.is_within(file_bytes));
+        if !fits || !run.rows.is_sorted_by(|a, b| a.queue < b.queue) {
+            return Err("directory that does not fit the file".to_owned());
+        }
+        Ok(run)
     }
 
     pub(crate) fn name(&self) -> RunName {
@@ -163,7 +173,7 @@ impl Run {
 
     /// How long the file is when nothing is missing.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.keys_position() + key_chunk_bytes(self.keys as usize) as u64
+        self.keys_at + key_chunk_bytes(self.keys as usize) as u64
     }
 
     /// First offset and number of the queue's entries.
@@ -220,7 +230,7 @@ impl Run {
     fn key_chunk(&self, file: &dyn env::File, chunk: usize) -> Result<Vec<Key>, String> {
         let keys = KEY_CHUNK_KEYS.min(self.keys as usize - chunk * KEY_CHUNK_KEYS);
         let mut buffer = vec![0; key_chunk_bytes(keys)];
-        let position = self.keys_position() + (chunk * KEY_CHUNK_BYTES) as u64;
+        let position = self.keys_at + (chunk * KEY_CHUNK_BYTES) as u64;
         let read = file.read_at(&mut buffer, position).map_err(|error| error.to_string())?;
         if read < buffer.len() {
             return Err("too short".to_owned());
@@ -246,9 +256,25 @@ impl Run {
         (HEADER_BYTES + directory_bytes(self.rows.len(), self.fences.len())) as u64
     }
 
-    /// Where the key chunks begin: behind the last queue's chunks.
-    fn keys_position(&self) -> u64 {
-        self.chunks_position() + self.rows.iter().map(|row| chunk_bytes(row.entries.into())).sum::<u64>()
+    /// Puts the checksum that fits header and directory into a run's bytes and names it, whatever they are; `None` for
+    /// those that are too short.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn seal(file: &mut [u8]) -> Option<RunName> {
+        let (head, rest) = file.split_first_chunk_mut::<HEADER_BYTES>()?;
+        let mut fields = &head[8..HEADER_BYTES - 4];
+        let (from, to) = (fields.get_u64(), fields.get_u64());
+        let (queues, keys) = (fields.get_u32() as usize, fields.get_u32() as usize);
+        let directory_bytes = directory_bytes(queues, keys.div_ceil(KEY_CHUNK_KEYS));
+        let crc = crc_of(&head[..HEADER_BYTES - 4], rest.get(..directory_bytes).unwrap_or_default());
+        head[HEADER_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
+        Some(RunName { from, to, crc })
+    }
+
+    /// Reads all entries of all queues and all keys; whether all could be read.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn read_everything(&self) -> bool {
+        let read = |row: &Row| self.read(row.queue, row.first..row.first + u64::from(row.entries)).is_ok();
+        self.rows.iter().all(read) && self.key_chunks().all(|chunk| chunk.is_ok())
     }
 
     fn row(&self, queue: QueueNumber) -> Option<&Row> {
@@ -261,6 +287,13 @@ impl Row {
     fn read(mut bytes: &[u8]) -> Self {
         let (queue, entries) = (QueueNumber(bytes.get_u32()), bytes.get_u32());
         Self { queue, entries, first: bytes.get_u64(), position: bytes.get_u64() }
+    }
+
+    /// Whether its entries can be in a file of this length: what is read of it is then not longer than the file.
+    fn is_within(self, file_bytes: u64) -> bool {
+        let entries = u64::from(self.entries);
+        let end = self.position.checked_add(chunk_bytes(entries));
+        end.is_some_and(|end| end <= file_bytes) && self.first.checked_add(entries).is_some()
     }
 }
 
@@ -299,6 +332,11 @@ fn directory_bytes(rows: usize, fences: usize) -> usize {
 /// Length of the chunks that hold so many entries of a queue.
 fn chunk_bytes(entries: u64) -> u64 {
     entries * ENTRY_BYTES as u64 + entries.div_ceil(CHUNK_ENTRIES) * 4
+}
+
+/// Where the key chunks begin: behind the last queue's chunks.
+fn keys_position(rows: &[Row], directory_bytes: usize) -> u64 {
+    (HEADER_BYTES + directory_bytes) as u64 + rows.iter().map(|row| chunk_bytes(row.entries.into())).sum::<u64>()
 }
 
 /// Length of the chunks that hold so many keys.

@@ -198,3 +198,24 @@ fn a_look_up_stops_where_it_has_had_enough() {
     assert_eq!(read(&index, number, 21, 5), []);
     assert_eq!(read(&index, number, u64::MAX, 5), []);
 }
+
+/// What would be read of it would be as long as the directory says.
+#[test]
+fn a_run_whose_directory_points_outside_the_file_is_refused() {
+    const ENTRIES_AT: u64 = 36 + 4;
+    const FIRST_AT: u64 = ENTRIES_AT + 4;
+    for (at, number) in [(ENTRIES_AT, &[0xff; 4][..]), (FIRST_AT, &[0xff; 8]), (FIRST_AT + 8, &[0xff; 8])] {
+        let disk = disk();
+        let stretch = Stretch { queue: QueueNumber(0), first: 7, entries: vec![entry(1)] };
+        let run = Run::write(&disk, dir(), &Block { from: 0, to: 100, stretches: vec![stretch], keys: Vec::new() })
+            .expect("writes");
+        assert!(Run::load(&disk, dir(), run.name()).is_ok());
+        let file = disk.open(&dir().join(crate::files::name_of(0)), OpenMode::ReadWrite).expect("exists");
+        let mut bytes = vec![0; usize::try_from(file.len().expect("measured")).expect("short")];
+        file.read_at(&mut bytes, 0).expect("reads");
+        bytes[at as usize..][..number.len()].copy_from_slice(number);
+        let name = Run::seal(&mut bytes).expect("long enough");
+        file.write_all_at(&[std::io::IoSlice::new(&bytes)], 0).expect("writes");
+        assert!(Run::load(&disk, dir(), name).is_err(), "{at}");
+    }
+}

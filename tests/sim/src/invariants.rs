@@ -2,6 +2,9 @@
 
 pub mod acked_stays_acked;
 pub mod acknowledged_survives;
+pub mod attempts;
+pub mod checkpoints_behind;
+pub mod failure_is_final;
 pub mod nothing_lost;
 pub mod offsets_follow;
 pub mod offsets_stay;
@@ -11,9 +14,14 @@ pub mod reads_agree;
 pub mod suffix_only;
 pub mod timers;
 pub mod transactions;
+pub mod visibility;
 
 use std::time::Duration;
 
 /// With async flush a power loss takes nothing older than this: half a second between two flushes, and what a flush and a late
 /// thread take. Source: `docs/durability.md`.
 pub const ASYNC_WINDOW: Duration = Duration::from_millis(700);
+
+/// A kill takes no lease older than this: a round of the engine, which may be late and wait for a new segment. Source: as
+/// above.
+pub const LEASE_WINDOW: Duration = Duration::from_millis(150);

@@ -5,6 +5,7 @@ mod ledger;
 mod plan;
 mod tally;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use env::sim::World;
@@ -12,11 +13,12 @@ use parking_lot::Mutex;
 use store::{OpenError, Store};
 
 use crate::death;
+use crate::faults::{self, Faults};
 use crate::invariants::{acknowledged_survives, suffix_only};
 use crate::report::{Report, Violation};
 use engine::Engine;
 pub use ledger::{Entry, Ledger, Promised};
-use plan::Plan;
+use plan::{DIR, Plan};
 use tally::Tally;
 
 /// Runs the scenario under a seed.
@@ -31,7 +33,9 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
         let mut rng = world.random().fork();
         let plan = Plan::draw(&mut rng);
         let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let mut run = Run { world, rng, plan, ledger, report: Report::default() };
+        // Numbers of their own, so that the seeds that have found something stay what they were.
+        let faults = (Faults::of(seed), fastrand::Rng::with_seed(!seed));
+        let mut run = Run { world, rng, plan, faults, ledger, report: Report::default() };
         for _ in 0..run.plan.lives {
             run.live_and_die().await?;
         }
@@ -45,6 +49,8 @@ struct Run {
     world: World,
     rng: fastrand::Rng,
     plan: Plan,
+    /// Of these the ones that strike between two lives, and their chance; the others are the plan's.
+    faults: (Faults, fastrand::Rng),
     /// What was appended; never held over an await.
     ledger: Arc<Mutex<Ledger>>,
     report: Report,
@@ -133,6 +139,9 @@ impl Run {
         let died_at = self.world.clock().true_now();
         death.strike(&self.world).await;
         self.report.power_losses += u32::from(death.is_power_loss());
+        let (faults, rng) = &mut self.faults;
+        let damaged = faults::damage(faults, &self.world, Path::new(DIR), rng);
+        damaged.into_iter().for_each(|fault| self.report.struck(fault, 1));
         acknowledged_survives::note_death(&mut self.ledger.lock(), self.plan.flush, death.death, said, died_at);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use clap::Parser;
+use sim::faults::Faults;
 use sim::{Report, Scenario};
 
 /// Simulates power loss and kills under many seeds.
@@ -61,6 +62,7 @@ fn run_all(scenario: Scenario, first: u64, count: u64, twice: bool) -> bool {
                 Err(problem) => {
                     failures.fetch_add(1, Ordering::Relaxed);
                     println!("{scenario} seed {} FAILED: {problem}", first + index);
+                    println!("faults of this seed: {}", Faults::of(first + index));
                     println!("replay: cargo run -p sim --release -- --scenario {scenario} --seed {}", first + index);
                 }
             }

@@ -4,10 +4,12 @@
 mod clients;
 mod consumer;
 mod history;
+mod life;
 mod plan;
 mod producer;
 mod survey;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,11 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use types::Broker;
 
-use crate::death;
+use crate::faults::{self, Fault, Faults};
 use crate::report::{Report, Violation};
 use clients::Client;
-pub use history::{Delivery, Fate, History, Kind, Place, Sent, Stored, Topic, Wanted};
-use plan::Plan;
+pub use history::{Delivery, Fate, History, Kind, Lease, Place, Sent, Stored, Topic, Wanted};
+use plan::{DIR, Plan};
 pub use survey::Found;
 
 /// How often the end of a life is looked for.
@@ -30,6 +32,8 @@ const TICK: Duration = Duration::from_millis(5);
 const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
 /// How long is looked whether something finished comes again.
 const QUIET: Duration = Duration::from_secs(120);
+/// How far the clock jumps at most, one of these.
+const CLOCK_JUMPS_MS: [i64; 3] = [5_000, 600_000, 2 * 3_600_000];
 
 /// Runs the scenario under a seed.
 ///
@@ -41,9 +45,9 @@ const QUIET: Duration = Duration::from_secs(120);
 pub fn run(seed: u64) -> Result<Report, Violation> {
     env::sim::run(seed, |world| async move {
         let mut rng = world.random().fork();
-        let plan = Plan::draw(&mut rng);
+        let (plan, faults) = (Plan::draw(&mut rng), Faults::of(seed));
         let history = Arc::new(Mutex::new(History::new(plan.flush)));
-        let mut run = Run { world, rng, plan, history, report: Report::default() };
+        let mut run = Run { world, rng, plan, faults, history, report: Report::default() };
         for _ in 0..run.plan.lives {
             run.live_and_die().await?;
         }
@@ -57,41 +61,16 @@ struct Run {
     world: World,
     rng: fastrand::Rng,
     plan: Plan,
+    faults: Faults,
     /// What clients know; never held over an await.
     history: Arc<Mutex<History>>,
     report: Report,
 }
 
 impl Run {
-    /// One process from its start to its death.
-    async fn live_and_die(&mut self) -> Result<(), Violation> {
-        let death = death::Plan::draw(&mut self.rng);
-        let disk = self.world.disk();
-        death.prepare(&disk);
-        self.step_clock();
-        let mut clients = JoinSet::new();
-        match self.start() {
-            Ok(broker) => match self.survey(&broker).await {
-                Err(_) if disk.is_dead() => {}
-                surveyed => {
-                    surveyed?;
-                    self.start_clients(&broker, &mut clients, false);
-                    self.until(|| disk.is_dead(), death.after).await;
-                }
-            },
-            Err(_) if disk.is_dead() => {}
-            Err(error) => return Err(not_started(&error)),
-        }
-        let died_at = self.world.clock().true_now();
-        death.strike(&self.world).await;
-        clients.shutdown().await;
-        self.report.power_losses += u32::from(death.is_power_loss());
-        self.history.lock().died(death.death, died_at);
-        self.history.lock().take_violation()
-    }
-
     /// A last life without deaths, in which everything must be delivered, and a look at it after an orderly stop.
     async fn live_in_peace(&mut self) -> Result<(), Violation> {
+        self.set_clock_right();
         let broker = self.start().map_err(|error| not_started(&error))?;
         self.survey(&broker).await?;
         let mut clients = JoinSet::new();
@@ -126,16 +105,20 @@ impl Run {
         self.history.lock().surveyed(&found, self.world.clock().true_now())
     }
 
-    fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
+    fn client(&mut self, broker: &LocalBroker) -> Client {
         let broker: Arc<dyn Broker> = Arc::new(broker.clone());
-        let mut client = || Client {
-            broker: broker.clone(),
+        Client {
+            broker,
             env: self.world.env(),
             begin: self.world.clock().true_now(),
             since: tokio::time::Instant::now(),
             history: self.history.clone(),
             rng: self.rng.fork(),
-        };
+        }
+    }
+
+    fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
+        let mut client = || self.client(broker);
         for topic in Topic::ALL {
             for _ in 0..2 {
                 clients.spawn(consumer::consume(client(), topic, is_last));
@@ -159,13 +142,28 @@ impl Run {
         }
     }
 
-    /// Sets the wall clock wrong in some lives.
+    /// Sets the wall clock wrong, if the seed wants that.
     fn step_clock(&mut self) {
-        if self.plan.has_clock_steps {
-            let clock = self.world.clock();
+        if self.faults.has(Fault::ClockJump) {
+            let farthest_ms = *self.rng.choice(&CLOCK_JUMPS_MS).expect("not empty");
             self.history.lock().saw_clock(self.world.env().clock.now());
-            clock.set_skew_ms(self.rng.i64(-5_000..5_000));
+            self.world.clock().set_skew_ms(self.rng.i64(-farthest_ms..farthest_ms));
+            self.report.struck(Fault::ClockJump, 1);
         }
+    }
+
+    /// Sets the wall clock to the latest time that it has shown, if that is ahead: what waits for a time that a wrong clock
+    /// has named is then due soon.
+    fn set_clock_right(&mut self) {
+        let clock = self.world.clock();
+        self.history.lock().saw_clock(self.world.env().clock.now());
+        clock.set_skew_ms((self.history.lock().latest_wall().0 - clock.true_now().0).max(0));
+    }
+
+    /// Damages derived files, if the seed wants that, while no process runs.
+    fn damage(&mut self) {
+        let done = faults::damage(&self.faults, &self.world, Path::new(DIR), &mut self.rng);
+        done.into_iter().for_each(|fault| self.report.struck(fault, 1));
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a run ends with.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::faults::Fault;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,26 +34,36 @@ pub struct Report {
     pub acknowledged: u64,
     /// Records or messages, acknowledged or not, that a power loss took, as async flush allows.
     pub lost: u64,
+    /// How often each kind of fault has struck.
+    pub faults: BTreeMap<Fault, u64>,
     /// All that was done to the disk and all that is on it.
     pub fingerprint: u64,
 }
 
 impl Report {
+    /// Notes that a fault has struck.
+    pub fn struck(&mut self, fault: Fault, times: u64) {
+        *self.faults.entry(fault).or_default() += times;
+    }
+
     /// Adds another run's numbers; fingerprints are added up, too.
     pub fn add(&mut self, other: &Self) {
         self.lives += other.lives;
         self.power_losses += other.power_losses;
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
+        other.faults.iter().for_each(|(fault, times)| self.struck(*fault, *times));
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lives, power_losses, acknowledged, lost, fingerprint } = self;
+        let Self { lives, power_losses, acknowledged, lost, faults, fingerprint } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
-        write!(f, "{lost} lost in power losses, fingerprint {fingerprint:016x}")
+        write!(f, "{lost} lost in power losses, fingerprint {fingerprint:016x}; faults: ")?;
+        let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
+        f.write_str(&faults.join(", "))
     }
 }
 
@@ -67,7 +80,7 @@ impl Scenario {
     /// All there are.
     pub const ALL: [Self; 2] = [Self::Log, Self::Messaging];
 
-    /// Runs it under a seed.
+    /// Runs it under a seed, with the seed's faults ([`crate::faults::Faults::of`]).
     ///
     /// # Errors
     /// The first promise that was not kept.

@@ -1,6 +1,9 @@
 //! Faults that a test asks for: errors of single calls, and the death of the process in the middle of one.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
+
+use super::FileId;
 
 /// A kind of call that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +34,10 @@ pub enum Operation {
 pub(super) enum Verdict {
     /// It is done.
     Go,
-    /// It fails with this.
-    Fail(io::Error),
+    /// It fails, because a test wants it to.
+    Fail(ErrorKind),
+    /// It fails, because the process has died.
+    Dead,
 }
 
 /// The faults to come.
@@ -40,6 +45,8 @@ pub(super) enum Verdict {
 pub(super) struct Faults {
     /// The call, how many of its kind come before, and what it fails with.
     errors: Vec<(Operation, u32, ErrorKind)>,
+    /// Files whose bytes cannot be read.
+    unreadable: BTreeSet<FileId>,
     /// How many changes the process has left to live.
     changes_left: Option<u32>,
     is_dead: bool,
@@ -50,6 +57,10 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn fail(&mut self, operation: Operation, nth: u32, kind: ErrorKind) {
         self.errors.push((operation, nth, kind));
+    }
+
+    pub(super) fn make_unreadable(&mut self, file: FileId) {
+        self.unreadable.insert(file);
     }
 
     pub(super) fn die_at(&mut self, nth: u32) {
@@ -65,27 +76,30 @@ impl Faults {
         std::mem::take(&mut self.is_partial)
     }
 
-    /// Counts a call and says what becomes of it.
-    pub(super) fn judge(&mut self, operation: Operation) -> Verdict {
+    /// Counts a call, with the file if it is of an open one, and says what becomes of it.
+    pub(super) fn judge(&mut self, operation: Operation, file: Option<FileId>) -> Verdict {
         self.is_partial = false;
         if self.is_dead {
-            return Verdict::Fail(dead());
+            return Verdict::Dead;
         }
         if !matches!(operation, Operation::Open | Operation::Read) {
             match &mut self.changes_left {
                 Some(0) => {
                     self.is_dead = true;
                     self.is_partial = true;
-                    return Verdict::Fail(dead());
+                    return Verdict::Dead;
                 }
                 Some(left) => *left -= 1,
                 None => {}
             }
         }
+        if operation == Operation::Read && file.is_some_and(|file| self.unreadable.contains(&file)) {
+            return Verdict::Fail(ErrorKind::Other);
+        }
         match self.due(operation) {
             Some(kind) => {
                 self.is_partial = true;
-                Verdict::Fail(kind.into())
+                Verdict::Fail(kind)
             }
             None => Verdict::Go,
         }

@@ -228,6 +228,24 @@ fn flipped_bits_are_seen() {
 }
 
 #[test]
+fn an_unreadable_file_takes_bytes_and_gives_none_until_the_next_process() {
+    let disk = disk(0);
+    let file = durable(&disk, "f", b"a");
+    durable(&disk, "g", b"g");
+    disk.make_unreadable(&path("f")).expect("it exists");
+    for _ in 0..2 {
+        assert!(file.read_at(&mut [0], 0).is_err());
+    }
+    put(&*file, b"b", 1);
+    assert_eq!(content(&disk, "g"), Some(b"g".to_vec()));
+    let failure = Failure { operation: Operation::Read, path: path("f") };
+    assert_eq!(disk.failures(), [failure.clone(), failure]);
+    let next = disk.kill();
+    assert_eq!(content(&next, "f"), Some(b"ab".to_vec()));
+    assert_eq!(next.failures(), []);
+}
+
+#[test]
 fn fingerprints_tell_histories_apart() {
     let print = |offset| {
         let disk = disk(0);

@@ -1,5 +1,6 @@
 //! The store's owner in the log scenario: rounds of appends, answers, reads and checkpoints.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use store::{AppendError, Flush, Machine, Marks, Store};
 use types::{Message, QueueId, TopicName};
 
 use super::ledger::{Entry, Ledger};
-use super::plan::{FAULTS_MAX, HOST, Plan};
+use super::plan::{DIR, FAULTS_MAX, HOST, Plan};
 use super::tally::Tally;
-use crate::invariants::{offsets_follow, reads_agree};
+use crate::invariants::{checkpoints_behind, offsets_follow, reads_agree};
 use crate::report::Violation;
 
 const TOPICS: [&str; 3] = ["orders", "payments", "%DLQ%group"];
@@ -138,6 +139,7 @@ impl Engine {
         if self.store.is_checkpoint_due() {
             self.store.begin_checkpoint(&self.tally);
         }
+        checkpoints_behind::check(&self.disk, Path::new(DIR), self.store.marks().durable_to())?;
         self.look_back(rng).await
     }
 

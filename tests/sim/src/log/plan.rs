@@ -10,7 +10,7 @@ use store::{Flush, Options, SEGMENT_BYTES_MIN};
 /// Where the store's records say they are.
 pub(super) const HOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10911);
 /// The store's directory.
-const DIR: &str = "/gantry/data";
+pub(super) const DIR: &str = "/gantry/data";
 const KIB: u64 = 1024;
 /// Calls of one kind that a life makes, about; a fault comes within so many.
 const CALLS_MAX: u32 = 40;

@@ -55,7 +55,9 @@ fn receive(client: &Client, topic: Topic, messages: &[PoppedMessage]) -> bool {
     let (now, wall) = (client.true_now(), client.env.clock.now());
     for message in messages {
         let noted = delivery_of(message).and_then(|(id, place, physical_offset)| {
-            let delivery = Delivery { topic, place, physical_offset, now, wall };
+            let (popped_at, invisible) = (message.handle.popped_at, message.handle.invisible);
+            let attempt = message.attempt;
+            let delivery = Delivery { topic, place, physical_offset, now, wall, attempt, popped_at, invisible };
             client.history.lock().delivered(id, delivery)
         });
         let is_kept = noted.is_ok();
@@ -93,15 +95,21 @@ async fn deal(client: &mut Client, lease: &LeaseOwner, message: PoppedMessage, i
         0..3 if !is_last => {}
         3 if !is_last => {
             let invisible = Duration::from_millis(client.rng.u64(..2_000));
-            drop(client.broker.change_invisible(lease.clone(), message.handle, invisible).await);
+            client.history.lock().begin_change(id);
+            let begun_at = client.true_now();
+            if client.broker.change_invisible(lease.clone(), message.handle, invisible).await.is_ok() {
+                client.history.lock().succeeded(begun_at, "a change of an invisible time");
+            }
         }
         _ => {
             if !is_last {
                 client.pause(30).await;
             }
             client.history.lock().begin_ack(id);
+            let begun_at = client.true_now();
             let results = client.broker.ack(lease.clone(), vec![message.handle]).await;
             if results == [Ok(())] {
+                client.history.lock().succeeded(begun_at, "an ack");
                 client.history.lock().acked(id, client.true_now());
             }
         }

@@ -1,6 +1,7 @@
 //! What clients know: what they sent and were told about it, what came to them, and how processes died.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use broker::Flush;
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
@@ -9,7 +10,8 @@ use super::survey::Found;
 use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
-    ASYNC_WINDOW, acked_stays_acked, nothing_lost, offsets_stay, one_outcome, order, suffix_only, timers, transactions,
+    ASYNC_WINDOW, LEASE_WINDOW, acked_stays_acked, attempts, failure_is_final, nothing_lost, offsets_stay, one_outcome,
+    order, suffix_only, timers, transactions, visibility,
 };
 use crate::report::Violation;
 
@@ -129,6 +131,17 @@ pub enum Fate {
     Uncertain,
 }
 
+/// What the broker has noted of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// When the message may come again, by the wall clock; `None` when its consumer has asked for another time.
+    pub ends: Option<Timestamp>,
+    /// Which delivery it was, from 1.
+    pub attempt: u32,
+    /// When it came, by the true clock.
+    pub at: Timestamp,
+}
+
 /// A message that was sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
@@ -146,6 +159,8 @@ pub struct Sent {
     pub end_asked: bool,
     /// How often it was delivered.
     pub deliveries: u32,
+    /// Of the last delivery, unless a death may have undone it.
+    pub lease: Option<Lease>,
     /// Whether a consumer has asked to finish it.
     pub ack_asked: bool,
     /// When a consumer was told that it is finished.
@@ -175,14 +190,26 @@ pub struct Delivery {
     pub now: Timestamp,
     /// When, by the wall clock.
     pub wall: Timestamp,
+    /// Which delivery of the message, from 1.
+    pub attempt: u32,
+    /// When the broker has handed it out, as it says, by the wall clock.
+    pub popped_at: Timestamp,
+    /// How long nobody else gets it from then.
+    pub invisible: Duration,
 }
 
 /// Everything that clients know.
 pub struct History {
     flush: Flush,
     messages: BTreeMap<u64, Sent>,
-    /// When the machine died under async flush, by the true clock.
-    power_losses: Vec<Timestamp>,
+    /// From when to when what clients were told was lost with the machine, under async flush, by the true clock.
+    power_losses: Vec<(Timestamp, Timestamp)>,
+    /// When a write or sync of the log was seen to have failed in this life, by the true clock.
+    failed_at: Option<Timestamp>,
+    /// Since when nothing more becomes durable, until a process has started again.
+    unsynced_since: Option<Timestamp>,
+    /// Since when leases may be in memory alone, in this life.
+    unjournaled_since: Option<Timestamp>,
     /// Whether the last death may have taken a suffix of the log.
     may_have_lost: bool,
     latest_wall: Timestamp,
@@ -195,6 +222,9 @@ impl History {
             flush,
             messages: BTreeMap::new(),
             power_losses: Vec::new(),
+            failed_at: None,
+            unsynced_since: None,
+            unjournaled_since: None,
             may_have_lost: false,
             latest_wall: Timestamp(i64::MIN),
             violation: None,
@@ -206,11 +236,11 @@ impl History {
         self.messages.values()
     }
 
-    /// Whether something that a client was told at `at` may be lost since: a power loss under async flush followed
-    /// within the window.
+    /// Whether something that a client was told at `at` may be lost since: under async flush a power loss followed within
+    /// the window, or the disk failed within it and the power was lost later.
     #[must_use]
     pub fn may_be_lost(&self, at: Timestamp) -> bool {
-        self.power_losses.iter().any(|died_at| *died_at >= at && died_at.since(at) <= ASYNC_WINDOW)
+        self.power_losses.iter().any(|(from, to)| (*from..=*to).contains(&at))
     }
 
     /// The latest time that the wall clock has shown.
@@ -238,12 +268,46 @@ impl History {
             place_known_at: Timestamp::default(),
             end_asked: false,
             deliveries: 0,
+            lease: None,
             ack_asked: false,
             acked: None,
             is_lost: false,
         };
         self.messages.insert(id, sent);
         id
+    }
+
+    /// A process has started: what it has found is durable.
+    pub(super) fn started(&mut self) {
+        self.unsynced_since = None;
+    }
+
+    /// A write or sync of the log was seen to have failed, at most `late` ago.
+    pub(super) fn store_failed(&mut self, now: Timestamp, late: Duration) {
+        if self.failed_at.is_none() {
+            self.failed_at = Some(now);
+            let since = earlier(now, late);
+            self.unsynced_since.get_or_insert(since);
+            self.unjournaled_since.get_or_insert(since);
+        }
+    }
+
+    /// The disk will be full at any time.
+    pub(super) fn journal_may_fail(&mut self, now: Timestamp) {
+        self.unjournaled_since.get_or_insert(now);
+    }
+
+    /// When the log was seen to have failed in this life.
+    #[must_use]
+    pub fn failed_at(&self) -> Option<Timestamp> {
+        self.failed_at
+    }
+
+    /// A request that changes something, begun at `begun_at`, was answered with success.
+    pub(super) fn succeeded(&mut self, begun_at: Timestamp, what: &'static str) {
+        if let Err(violation) = failure_is_final::check(self, begun_at, what) {
+            self.violated(violation);
+        }
     }
 
     pub(super) fn stored(&mut self, id: u64, place: Place, physical_offset: PhysicalOffset, at: Timestamp) {
@@ -262,6 +326,13 @@ impl History {
         self.sent(id).ack_asked = true;
     }
 
+    /// Its consumer asks for another time at which it may come again.
+    pub(super) fn begin_change(&mut self, id: u64) {
+        if let Some(lease) = &mut self.sent(id).lease {
+            lease.ends = None;
+        }
+    }
+
     pub(super) fn acked(&mut self, id: u64, at: Timestamp) {
         self.sent(id).acked = Some(at);
     }
@@ -278,9 +349,13 @@ impl History {
         nothing_lost::check_delivery(sent)?;
         let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
         offsets_stay::check_place(sent, delivery.place)?;
+        visibility::check_delivery(self, sent, &delivery)?;
+        attempts::check_delivery(sent, &delivery)?;
         let sent = self.sent(id);
         sent.found_at(delivery.place, delivery.now);
         sent.deliveries += 1;
+        let ends = Some(delivery.popped_at.min(delivery.wall).plus(delivery.invisible));
+        sent.lease = Some(Lease { ends, attempt: delivery.attempt, at: delivery.now });
         if sent.kind.is_direct() && sent.stored.is_none() {
             // Its producer was told nothing, but what is handed out is stored as firmly as what is acknowledged.
             let physical_offset = delivery.physical_offset;
@@ -294,11 +369,26 @@ impl History {
 
     /// A process died.
     pub(super) fn died(&mut self, death: Death, at: Timestamp) {
+        let window = match death {
+            Death::Kill => LEASE_WINDOW,
+            Death::PowerLoss => ASYNC_WINDOW,
+        };
+        let unjournaled_since = self.unjournaled_since.take().unwrap_or(at);
+        self.forget_leases(earlier(unjournaled_since, window));
+        self.failed_at = None;
         if death == Death::PowerLoss && self.flush == Flush::Async {
-            self.power_losses.push(at);
+            let unsynced_since = earlier(self.unsynced_since.unwrap_or(at), ASYNC_WINDOW);
+            self.power_losses.push((unsynced_since, at));
             self.may_have_lost = true;
+            self.forget_leases(unsynced_since);
             self.forget_young_copies();
         }
+    }
+
+    /// The journal of these leases may be gone.
+    fn forget_leases(&mut self, since: Timestamp) {
+        let young = self.messages.values_mut().filter(|sent| sent.lease.is_some_and(|lease| lease.at >= since));
+        young.for_each(|sent| sent.lease = None);
     }
 
     /// A copy may be gone while its source is not: it is made again, and then has another place.
@@ -376,4 +466,9 @@ impl History {
     fn sent(&mut self, id: u64) -> &mut Sent {
         self.messages.get_mut(&id).expect("numbers are given out by the history")
     }
+}
+
+/// The time so long before another.
+fn earlier(time: Timestamp, duration: Duration) -> Timestamp {
+    Timestamp(time.0 - i64::try_from(duration.as_millis()).expect("windows are short"))
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use broker::{Flush, Options};
 
-const DIR: &str = "/gantry/data";
+/// The broker's directory.
+pub(super) const DIR: &str = "/gantry/data";
 /// Queues of each topic.
 pub(super) const QUEUES: u32 = 2;
 
@@ -15,8 +16,6 @@ pub(super) struct Plan {
     pub(super) flush: Flush,
     /// Lives that end badly.
     pub(super) lives: u32,
-    /// Whether the wall clock is set wrong now and then.
-    pub(super) has_clock_steps: bool,
     segment_bytes: u64,
     hot_bytes: usize,
     checkpoint_bytes: u64,
@@ -27,7 +26,6 @@ impl Plan {
         Self {
             flush: if rng.bool() { Flush::Sync } else { Flush::Async },
             lives: rng.u32(1..6),
-            has_clock_steps: rng.u8(..4) == 0,
             segment_bytes: rng.u64(64..512) * 1024,
             hot_bytes: rng.usize(1..256) * 1024,
             checkpoint_bytes: rng.u64(8..256) * 1024,

@@ -12,11 +12,17 @@ use super::clients::Client;
 use super::history::{Kind, Place, Topic, Wanted};
 use super::plan::QUEUES;
 use crate::invariants::transactions;
+use crate::report::Violation;
 
 /// Message groups, each with a producer of its own.
 pub(super) const GROUPS: u8 = 3;
 /// Most messages of one send.
 const BATCH_MAX: usize = 4;
+
+/// Sends of [`probe`] that may be refused.
+const PROBES_MAX: u32 = 20;
+/// Longest pause between two of them.
+const PROBE_PAUSE_MS: u64 = 300;
 
 /// Sends normal or delayed messages.
 pub(super) async fn send_plain(mut client: Client, topic: Topic) {
@@ -44,6 +50,19 @@ fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
         message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
     }
     (id, message)
+}
+
+/// Sends one message, as often as it takes while a disk that was full gets going again.
+pub(super) async fn probe(mut client: Client) -> Result<(), Violation> {
+    for _ in 0..PROBES_MAX {
+        let message = plain(&mut client, Topic::Normal);
+        if !send(&client, QueueId(0), vec![message]).await.is_empty() {
+            return Ok(());
+        }
+        client.pause(PROBE_PAUSE_MS).await;
+    }
+    let detail = format!("{PROBES_MAX} sends were refused");
+    Err(Violation::new("a broker whose disk has room again takes messages", detail))
 }
 
 /// Sends the messages of one group, one after the other.
@@ -90,8 +109,12 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: Tran
     };
     client.history.lock().begin_end(id);
     let request = EndTransaction { topic: Topic::Transaction.name(), position, resolution };
+    let begun_at = client.true_now();
     match client.broker.end_transaction(request).await {
-        Ok(()) | Err(TransactionError::Unavailable(_) | TransactionError::Send(SendError::Unavailable(_))) => {}
+        // What changes nothing needs no disk.
+        Ok(()) if wanted == Wanted::Nothing => {}
+        Ok(()) => client.history.lock().succeeded(begun_at, "the end of a transaction"),
+        Err(TransactionError::Unavailable(_) | TransactionError::Send(SendError::Unavailable(_))) => {}
         Err(error) => client.judge(transactions::refused(id, wanted, &error)),
     }
 }
@@ -99,12 +122,14 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: Tran
 /// Sends messages to one queue and notes what became of each.
 async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) -> Vec<SendReceipt> {
     let (ids, messages): (Vec<u64>, Vec<Message>) = messages.into_iter().unzip();
+    let begun_at = client.true_now();
     let results = client.broker.send(queue, messages).await;
     let now = client.true_now();
     let mut receipts = Vec::new();
     for (id, result) in ids.into_iter().zip(results) {
         // Whether a message that was refused or timed out is stored is not known: that is promised to nobody.
         let Ok(receipt) = result else { continue };
+        client.history.lock().succeeded(begun_at, "a send");
         if receipt.durability != Durability::FlushTimedOut {
             let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
             client.history.lock().stored(id, place, receipt.physical_offset, now);

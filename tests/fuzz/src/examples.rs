@@ -1,0 +1,149 @@
+//! Valid inputs of every decoder, made by the encoders: what a small broker leaves on its disk, and texts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{LocalBroker, Options};
+use bytes::Bytes;
+use env::disk::OpenMode;
+use env::sim::World;
+use grpc::v2;
+use prost::Message as _;
+use record::Peek;
+use types::broker::{LeaseOwner, Pop};
+use types::properties::names;
+use types::{Broker, Filter, GroupName, Message, QueueId, TopicName};
+
+const DIR: &str = "/data";
+const SEGMENT_BYTES: u64 = 64 * 1024;
+const JOURNAL_TOPIC: &str = broker::journal::JOURNAL_TOPIC;
+
+/// Valid inputs of a target.
+///
+/// # Panics
+/// When the broker that makes them does not work, or there is no such target.
+#[must_use]
+pub fn examples(target: &str) -> Vec<Vec<u8>> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    match target {
+        "record" => records().into_iter().map(|(_, record)| record).collect(),
+        "properties" => texts(&["TAGS\u{1}a\u{2}KEYS\u{1}k1 k2\u{2}", "a\u{1}b"]),
+        "checkpoint" => files("checkpoints").into_iter().flat_map(|file| [file[20..].to_vec(), file]).collect(),
+        "index_run" => files("queueindex"),
+        "journal" => {
+            let of_journal = records().into_iter().filter(|(topic, _)| topic == JOURNAL_TOPIC);
+            of_journal.map(|(_, record)| record::decode(&record).expect("own record").body.to_vec()).collect()
+        }
+        "snapshot" => snapshots(),
+        "pop_snapshot" => snapshots().iter().filter_map(|snapshot| broker::fuzz::snapshot(snapshot)).collect(),
+        "receipt_handle" => texts(&["100 1767323045000 60000 3 0 broker-a 2 105 8589934592", "1 2 3 999 1 b 4 5"]),
+        "recall_handle" => texts(&["djEgRGVsYXlUb3BpYyBicm9rZXItYSAxNzY3MzIzMDQ1MDAwIDAxQUFCQg=="]),
+        "filter" => texts(&[
+            "TagA || TagB",
+            "a > 5 AND (b IN ('x', 'y') OR NOT (c IS NULL)) -- end",
+            "a BETWEEN 1 AND 2.5E3 OR b CONTAINS 'it''s' /* x */ AND TRUE <> FALSE",
+        ]),
+        "send_request" => vec![request().encode_to_vec()],
+        _ => panic!("there is no target {target}"),
+    }
+}
+
+fn snapshots() -> Vec<Vec<u8>> {
+    let files = files("checkpoints");
+    files.iter().filter_map(|file| store::fuzz::checkpoint(file).map(<[u8]>::to_vec)).collect()
+}
+
+/// The log's records with their topics.
+fn records() -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::new();
+    for segment in files("commitlog") {
+        let mut rest = &segment[..];
+        while let Ok(Peek::Record { bytes }) = record::peek(rest) {
+            let (record, behind) = rest.split_at(bytes as usize);
+            records.push((record::decode(record).expect("own record").topic.to_owned(), record.to_vec()));
+            rest = behind;
+        }
+    }
+    records
+}
+
+/// The files of a directory of a broker that was used a little and stopped.
+fn files(sub: &'static str) -> Vec<Vec<u8>> {
+    env::sim::run(1, |world: World| async move {
+        use_a_broker(&world).await;
+        let dir = Path::new(DIR).join(sub);
+        let names = world.disk().names(&dir);
+        names.iter().map(|name| read(&world, &dir.join(name))).collect()
+    })
+}
+
+fn read(world: &World, path: &Path) -> Vec<u8> {
+    let file = world.env().disk.open(path, OpenMode::Read).expect("it is listed");
+    let mut bytes = vec![0; usize::try_from(file.len().expect("it is there")).expect("it is short")];
+    file.read_at(&mut bytes, 0).expect("no fault is due");
+    bytes
+}
+
+async fn use_a_broker(world: &World) {
+    let options = Options { segment_bytes: SEGMENT_BYTES, default_queues: 2, ..Options::local(PathBuf::from(DIR)) };
+    let broker = LocalBroker::start(world.env(), options).expect("starts");
+    let due = (world.clock().true_now().0 + 60_000).to_string();
+    for (topic, name, value) in [
+        ("normal", names::TAGS, "TagA"),
+        ("fifo", names::MESSAGE_GROUP, "group"),
+        ("delay", names::TIMER_DELIVER_MS, &*due),
+        ("transaction", names::TRANSACTION_PREPARED, "true"),
+    ] {
+        for id in 0..4 {
+            let mut message = Message::new(TopicName::new(topic).expect("valid"), Bytes::from_static(b"body"));
+            message.properties.set_own(names::UNIQUE_KEY, &format!("ID-{id}"));
+            message.properties.set_own(name, value);
+            broker.send(QueueId(0), vec![message]).await.remove(0).expect("taken");
+        }
+        receive(&broker, topic).await;
+    }
+    broker.stop().await;
+}
+
+/// Takes two messages and finishes one of them.
+async fn receive(broker: &LocalBroker, topic: &str) {
+    let lease =
+        LeaseOwner { group: GroupName::new("group").expect("valid"), topic: TopicName::new(topic).expect("valid") };
+    let request = Pop {
+        group: lease.group.clone(),
+        client: "client".into(),
+        topic: lease.topic.clone(),
+        queue: None,
+        messages_max: 2,
+        invisible: Duration::from_secs(30),
+        auto_renew: true,
+        filter: Arc::new(Filter::All),
+        wait: Duration::ZERO,
+        attempt_id: Some("attempt".into()),
+    };
+    let mut popped = broker.pop(request).await.expect("served").messages;
+    if let Some(message) = popped.pop() {
+        broker.ack(lease, vec![message.handle]).await.remove(0).expect("finished");
+    }
+}
+
+fn request() -> v2::SendMessageRequest {
+    let time = Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 });
+    let message = |system: v2::SystemProperties| v2::Message {
+        topic: Some(v2::Resource { resource_namespace: String::new(), name: "orders".to_owned() }),
+        user_properties: [("colour".to_owned(), "red".to_owned())].into(),
+        system_properties: Some(v2::SystemProperties {
+            message_id: "01AABBCCDDEEFF04D205C5D0A500000007".to_owned(),
+            tag: Some("tag".to_owned()),
+            keys: vec!["k1".to_owned(), "k2".to_owned()],
+            born_timestamp: time,
+            born_host: "host".to_owned(),
+            ..system
+        }),
+        body: Bytes::from_static(b"hello"),
+    };
+    let of_group = v2::SystemProperties { message_group: Some("g".to_owned()), ..v2::SystemProperties::default() };
+    let delayed = v2::SystemProperties { delivery_timestamp: time, ..v2::SystemProperties::default() };
+    v2::SendMessageRequest { messages: vec![message(of_group), message(delayed)] }
+}
