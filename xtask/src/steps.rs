@@ -2,18 +2,23 @@
 
 mod checks;
 mod examples;
+mod fuzz;
 mod loops;
+mod planted;
+mod tools;
 
 use crate::plan::Step;
 
 /// All steps.
-pub(crate) const ALL: [Step; 12] = [
+pub(crate) const ALL: [Step; 14] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
     alone("descriptors", checks::descriptors),
     alone("unit", checks::unit),
+    alone("fuzz", fuzz::run),
     alone("simulation", loops::simulation),
+    alone("planted", planted::run),
     beside("sdk-python", |context| examples::run(context, "python")),
     beside("sdk-go", |context| examples::run(context, "go")),
     beside("sdk-node", |context| examples::run(context, "node")),

