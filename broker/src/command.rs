@@ -128,6 +128,8 @@ pub(crate) enum Outcome {
     Check(HalfMessage),
     /// A message is given up; somebody may wait for it.
     DeadLetter { message: Unfinished, reply: Option<Reply<Result<(), LeaseError>>> },
+    /// A message is moved to its group's retry topic.
+    Retry(Unfinished),
 }
 
 /// A source record that was read from the disk.

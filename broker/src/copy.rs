@@ -1,4 +1,4 @@
-//! Copies of stored messages: the delivered, committed, parked or dead-lettered message, each naming its source.
+//! Copies of stored messages: the delivered, committed, parked, dead-lettered or retried message, each naming its source.
 //!
 //! Pure: the source record's bytes go in, the message to append comes out. The body is shared, not copied.
 //! Source of the properties: Apache `TimerMessageStore.convert`, `EndTransactionProcessor.endMessageTransaction`,
@@ -8,9 +8,11 @@ use bytes::Bytes;
 use record::{Record, offset_message_id};
 use types::broker::LeaseOwner;
 use types::properties::names;
+use types::topic::RETRY_QUEUE;
 use types::{Message, PhysicalOffset, Properties, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
 
-use crate::effect::DEAD_LETTER_SOURCE;
+use crate::effect::{ENTRY_SOURCE, entry_source, is_retry_of_another};
+use crate::pop::{Move, Origin};
 use crate::timer::{WHEEL_TOPIC, due};
 use crate::transaction::PARK_TOPIC;
 
@@ -30,6 +32,8 @@ pub(crate) enum CopyError {
     Record(#[from] record::Error),
     #[error("record at {offset} names no topic and queue that it is for")]
     NoTarget { offset: PhysicalOffset },
+    #[error("record at {offset} is another group's copy in a retry topic that both share")]
+    NotOurs { offset: PhysicalOffset },
 }
 
 /// One of the system's own topics.
@@ -91,15 +95,52 @@ pub(crate) fn dead_letter(
     // The entry is named by a property of its own: a source offset stands for waiting messages only.
     message.source_offset = 0;
     message.sys_flag = message.sys_flag.without_transaction();
-    let id = match record.property(names::UNIQUE_KEY) {
-        Some(id) => id.to_owned(),
-        None => offset_message_id(record.header.store_host, record.header.physical_offset),
-    };
+    let retried = owner.topic.retried(&owner.group);
+    let origin = Origin { is_retry: retried.is_some(), queue, offset };
     let properties = &mut message.properties;
-    properties.set_own(names::DLQ_ORIGIN_TOPIC, owner.topic.as_str());
-    properties.set_own(names::DLQ_ORIGIN_MESSAGE_ID, &id);
-    properties.set_own(DEAD_LETTER_SOURCE, &format!("{queue} {offset}"));
+    properties.set_own(names::DLQ_ORIGIN_TOPIC, retried.unwrap_or(owner.topic.as_str()));
+    properties.set_own(names::DLQ_ORIGIN_MESSAGE_ID, &message_id(&record));
+    properties.set_own(ENTRY_SOURCE, &entry_source(origin));
     Ok(Copy { message, queue: QueueId(0), due: None })
+}
+
+/// A failed message, to be delivered again from its group's retry topic. Source of what it says: Apache
+/// `PopReviveService.reviveRetry`; the sender stays who it was.
+pub(crate) fn retry(source: &Bytes, planned: &Move) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    let Move { retry, origin, attempts, popped_at } = planned;
+    if is_retry_of_another(&record, &retry.group) {
+        return Err(CopyError::NotOurs { offset: record.header.physical_offset });
+    }
+    let mut message = message(source, &record, retry.topic.clone());
+    // The entry is named by a property of its own: a source offset stands for waiting messages only.
+    message.source_offset = 0;
+    message.sys_flag = message.sys_flag.without_transaction();
+    message.reconsume_times = *attempts;
+    let properties = &mut message.properties;
+    if record.property(names::UNIQUE_KEY).is_none() {
+        properties.set_own(names::ORIGIN_MESSAGE_ID, &message_id(&record));
+    }
+    if let Some(popped_at) = popped_at
+        && record.property(names::FIRST_POP_TIME).is_none()
+    {
+        properties.set_own(names::FIRST_POP_TIME, &popped_at.to_string());
+    }
+    if let Some(topic) = retry.topic.retried(&retry.group)
+        && record.property(names::RETRY_TOPIC).is_none()
+    {
+        properties.set_own(names::RETRY_TOPIC, topic);
+    }
+    properties.set_own(ENTRY_SOURCE, &format!("{} {}", retry.group, entry_source(*origin)));
+    Ok(Copy { message, queue: RETRY_QUEUE, due: None })
+}
+
+/// The id that consumers know a message by. Without one of its sender's it is where the message was first stored, which
+/// its copies tell.
+fn message_id(record: &Record<'_>) -> String {
+    let known = record.property(names::UNIQUE_KEY).or_else(|| record.property(names::ORIGIN_MESSAGE_ID));
+    let place = || offset_message_id(record.header.store_host, record.header.physical_offset);
+    known.map_or_else(place, str::to_owned)
 }
 
 /// Sends a message to one of the system's topics; the real one is kept in properties.
@@ -197,9 +238,65 @@ mod tests {
         let copy = dead_letter(&source, &owner, QueueId(1), QueueOffset(4)).expect("a message");
         assert_eq!(copy.message.topic.as_str(), "%DLQ%g");
         assert_eq!(copy.message.properties.get(names::DLQ_ORIGIN_MESSAGE_ID), Some("ID1"));
-        let group = owner.group;
-        let expected = Effect::DeadLetter { group, topic: owner.topic, queue: QueueId(1), offset: QueueOffset(4) };
+        let expected = Effect::DeadLetter { owner, queue: QueueId(1), offset: QueueOffset(4) };
         assert_eq!(effect(&copy), format!("{expected:?}"));
+    }
+
+    fn plan(group: &str, topic: &str, origin: Origin) -> Move {
+        let retry =
+            LeaseOwner { group: GroupName::new(group).expect("valid"), topic: TopicName::new(topic).expect("valid") };
+        Move { retry, origin, attempts: 2, popped_at: Some(Timestamp(7_000)) }
+    }
+
+    #[test]
+    fn a_retry_copy_names_its_entry_and_says_what_apache_reads() {
+        let mut sent = message_for("t", &[(names::UNIQUE_KEY, "ID1"), (names::TAGS, "a")]);
+        sent.source_offset = 55;
+        sent.sys_flag = SysFlag::default().with(SysFlag::TRANSACTION_COMMIT);
+        let origin = Origin { is_retry: false, queue: QueueId(1), offset: QueueOffset(4) };
+        let planned = plan("g", "%RETRY%g_t", origin);
+        let copy = retry(&stored(&sent, QueueId(1)), &planned).expect("a message");
+        let message = &copy.message;
+        assert_eq!((message.topic.as_str(), copy.queue), ("%RETRY%g_t", QueueId(0)));
+        assert_eq!((message.reconsume_times, message.source_offset), (2, 0));
+        assert_eq!(message.properties.get(names::FIRST_POP_TIME), Some("7000"));
+        assert_eq!(message.properties.get(names::UNIQUE_KEY), Some("ID1"));
+        assert_eq!(message.properties.get(names::RETRY_TOPIC), Some("t"));
+        assert_eq!(message.properties.get(names::ORIGIN_MESSAGE_ID), None);
+        assert_eq!(message.properties.get(names::TAGS), Some("a"));
+        let expected = Effect::Retry { retry: planned.retry, origin };
+        assert_eq!(effect(&copy), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn copies_of_a_copy_keep_the_first_id_and_pop_time() {
+        let origin = Origin { is_retry: false, queue: QueueId(1), offset: QueueOffset(4) };
+        let first =
+            retry(&stored(&message_for("t", &[]), QueueId(1)), &plan("g", "%RETRY%g_t", origin)).expect("copied");
+        let id = offset_message_id(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), AT);
+        assert_eq!(first.message.properties.get(names::ORIGIN_MESSAGE_ID), Some(id.as_str()));
+        let origin = Origin { is_retry: true, queue: QueueId(0), offset: QueueOffset(4) };
+        let mut planned = plan("g", "%RETRY%g_t", origin);
+        planned.popped_at = Some(Timestamp(9_000));
+        let second = retry(&stored(&first.message, QueueId(0)), &planned).expect("copied");
+        assert_eq!(second.message.properties.get(names::ORIGIN_MESSAGE_ID), Some(id.as_str()));
+        assert_eq!(second.message.properties.get(names::FIRST_POP_TIME), Some("7000"));
+        let dead = dead_letter(&stored(&second.message, QueueId(0)), &planned.retry, QueueId(0), QueueOffset(9));
+        let dead = dead.expect("copied");
+        assert_eq!(dead.message.properties.get(names::DLQ_ORIGIN_MESSAGE_ID), Some(id.as_str()));
+        assert_eq!(dead.message.properties.get(names::DLQ_ORIGIN_TOPIC), Some("t"));
+        let expected = Effect::DeadLetter { owner: planned.retry, queue: QueueId(0), offset: QueueOffset(9) };
+        assert_eq!(effect(&dead), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn another_groups_copy_in_a_shared_retry_topic_is_not_copied() {
+        let origin = Origin { is_retry: false, queue: QueueId(0), offset: QueueOffset(1) };
+        let of_a = retry(&stored(&message_for("b_c", &[]), QueueId(0)), &plan("a", "%RETRY%a_b_c", origin));
+        let source = stored(&of_a.expect("copied").message, QueueId(0));
+        let origin = Origin { is_retry: true, queue: QueueId(0), offset: QueueOffset(4) };
+        let refused = retry(&source, &plan("a_b", "%RETRY%a_b_c", origin)).map(drop);
+        assert_eq!(refused, Err(CopyError::NotOurs { offset: AT }));
     }
 
     #[test]

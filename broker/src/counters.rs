@@ -11,6 +11,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_out: Count,
     pub(crate) acked: Count,
     pub(crate) dead_lettered: Count,
+    pub(crate) moved: Count,
     pub(crate) timers_delivered: Count,
     pub(crate) committed: Count,
     pub(crate) rolled_back: Count,
@@ -58,6 +59,8 @@ pub struct Status {
     pub acked: u64,
     /// Messages moved to dead-letter topics.
     pub dead_lettered: u64,
+    /// Messages moved to retry topics.
+    pub moved: u64,
     /// Delayed messages delivered.
     pub timers_delivered: u64,
     /// Transactions committed.

@@ -3,18 +3,26 @@
 //! One place for live records and for replay: both see the record as it is stored, so both come to the same state.
 
 use record::Record;
+use types::broker::LeaseOwner;
 use types::message::MessageType;
 use types::properties::names;
 use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use crate::journal::JOURNAL_TOPIC;
+use crate::pop::Origin;
 use crate::timer::{WHEEL_TOPIC, recall};
 use crate::transaction::{HALF_TOPIC, OP_TOPIC, PARK_TOPIC};
 
-/// Marks a dead-letter copy of ours: `<queue> <offset>` of the entry that it finishes, in the topic that
-/// `DLQ_ORIGIN_TOPIC` names, for the group of the dead-letter topic. The name is one of Apache's that no client may set
-/// and every front door hides.
-pub(crate) const DEAD_LETTER_SOURCE: &str = "POP_CK_OFFSET";
+/// Marks a copy of ours that finishes an entry. The name is one of Apache's that no client may set and every front door
+/// hides.
+///
+/// | copy        | value                             | the entry                                                          |
+/// |-------------|-----------------------------------|--------------------------------------------------------------------|
+/// | dead letter | `<queue> <offset> <retry>`        | of the dead-letter topic's group, in the topic that `DLQ_ORIGIN_TOPIC` names |
+/// | retry       | `<group> <queue> <offset> <retry>` | of that group, in the topic whose retry topic the copy stands in   |
+///
+/// `<retry>` is 1 when the entry is in the group's retry topic for that topic, else 0; dead letters of earlier builds have none.
+pub(crate) const ENTRY_SOURCE: &str = "POP_CK_OFFSET";
 
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +40,9 @@ pub(crate) enum Effect<'a> {
     /// Half messages ended.
     Op,
     /// A copy of a message that was delivered too often: that one is finished.
-    DeadLetter { group: GroupName, topic: TopicName, queue: QueueId, offset: QueueOffset },
+    DeadLetter { owner: LeaseOwner, queue: QueueId, offset: QueueOffset },
+    /// A copy in the retry topic: the entry is finished, the copy unfinished in its place.
+    Retry { retry: LeaseOwner, origin: Origin },
     /// Journal events.
     Journal,
     /// Nothing.
@@ -47,9 +57,9 @@ impl<'a> Effect<'a> {
             HALF_TOPIC => Self::half(record),
             OP_TOPIC => Self::Op,
             PARK_TOPIC => source(record).map_or(Self::None, |source| Self::Parked { source }),
-            topic => match (source(record), dead_letter(record)) {
+            topic => match (source(record), dead_letter(record).or_else(|| retry(record))) {
                 (Some(source), _) => Self::Copy { source, due: time(record, names::TIMER_DELIVER_MS) },
-                (None, Some(dead_letter)) => dead_letter,
+                (None, Some(copy)) => copy,
                 (None, None) => Self::Message { topic, kind: kind(record) },
             },
         }
@@ -93,16 +103,81 @@ fn time(record: &Record<'_>, name: &str) -> Option<Timestamp> {
 }
 
 fn dead_letter<'a>(record: &'a Record<'a>) -> Option<Effect<'a>> {
-    let group = record.topic.strip_prefix("%DLQ%")?;
-    let (queue, offset) = record.property(DEAD_LETTER_SOURCE)?.split_once(' ')?;
-    Some(Effect::DeadLetter {
-        group: GroupName::new(group).ok()?,
-        topic: TopicName::new(record.property(names::DLQ_ORIGIN_TOPIC)?).ok()?,
-        queue: QueueId(queue.parse().ok()?),
-        offset: QueueOffset(offset.parse().ok()?),
-    })
+    let group = GroupName::new(record.topic.strip_prefix("%DLQ%")?).ok()?;
+    let Origin { is_retry, queue, offset } = origin(record.property(ENTRY_SOURCE)?)?;
+    let topic = TopicName::new(record.property(names::DLQ_ORIGIN_TOPIC)?).ok()?;
+    let topic = if is_retry { TopicName::retry(&group, &topic)? } else { topic };
+    Some(Effect::DeadLetter { owner: LeaseOwner { group, topic }, queue, offset })
+}
+
+fn retry<'a>(record: &'a Record<'a>) -> Option<Effect<'a>> {
+    let (group, entry) = retry_source(record)?;
+    let origin = origin(entry)?;
+    let retry = LeaseOwner { group: GroupName::new(group).ok()?, topic: TopicName::new(record.topic).ok()? };
+    Some(Effect::Retry { retry, origin })
+}
+
+/// Whether a record is a copy in a retry topic for another group than this: different groups may share one, see
+/// [`TopicName::retry`].
+pub(crate) fn is_retry_of_another(record: &Record<'_>, group: &GroupName) -> bool {
+    retry_source(record).is_some_and(|(of, _)| of != group.as_str())
+}
+
+/// The group and the entry that a copy in a retry topic names.
+fn retry_source<'a>(record: &'a Record<'_>) -> Option<(&'a str, &'a str)> {
+    if !record.topic.starts_with("%RETRY%") {
+        return None;
+    }
+    record.property(ENTRY_SOURCE)?.split_once(' ')
+}
+
+fn origin(value: &str) -> Option<Origin> {
+    let mut numbers = value.split(' ');
+    let queue = QueueId(numbers.next()?.parse().ok()?);
+    let offset = QueueOffset(numbers.next()?.parse().ok()?);
+    let is_retry = match numbers.next() {
+        None | Some("0") => false,
+        Some("1") => true,
+        Some(_) => return None,
+    };
+    numbers.next().is_none().then_some(Origin { is_retry, queue, offset })
+}
+
+/// How [`ENTRY_SOURCE`] names an entry.
+pub(crate) fn entry_source(origin: Origin) -> String {
+    let Origin { is_retry, queue, offset } = origin;
+    format!("{queue} {offset} {}", u8::from(is_retry))
 }
 
 fn kind(record: &Record<'_>) -> MessageType {
     MessageType::of_pairs(record.properties())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_named_so_that_it_is_found(is_retry: bool, queue: u32, offset: u64) {
+            let named = Origin { is_retry, queue: QueueId(queue), offset: QueueOffset(offset) };
+            prop_assert_eq!(origin(&entry_source(named)), Some(named));
+        }
+
+        #[test]
+        fn no_text_makes_reading_an_entry_panic(text in ".{0,40}") {
+            let _ = origin(&text);
+        }
+    }
+
+    #[test]
+    fn dead_letters_of_earlier_builds_name_an_entry_of_the_topic() {
+        let named = Origin { is_retry: false, queue: QueueId(3), offset: QueueOffset(7) };
+        assert_eq!(origin("3 7"), Some(named));
+        for broken in ["", "3", "3 7 2", "3 7 1 0", "x 7 0", "3 -7 0"] {
+            assert_eq!(origin(broken), None, "{broken}");
+        }
+    }
 }

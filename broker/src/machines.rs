@@ -7,7 +7,7 @@
 
 use record::Record;
 use store::{Machine, RestoreError};
-use types::broker::{LeaseOwner, TransactionPosition};
+use types::broker::TransactionPosition;
 use types::{MessageType, PhysicalOffset, TopicName};
 
 use crate::catalog::{self, Catalog};
@@ -118,9 +118,8 @@ impl Machine for Machines {
             Effect::Copy { source, due } => self.copy_stored(source, due),
             Effect::Parked { source } => self.transactions.ended(source, Outcome::Parked),
             Effect::Op => self.transactions.op_stored(record.body),
-            Effect::DeadLetter { group, topic, queue, offset } => {
-                self.pop.finish(&LeaseOwner { group, topic }, queue, offset);
-            }
+            Effect::DeadLetter { owner, queue, offset } => drop(self.pop.finish(&owner, queue, offset)),
+            Effect::Retry { retry, origin } => drop(self.pop.moved(&retry, origin, record.header.queue_offset)),
             Effect::Journal => {
                 for event in journal::events(record.body) {
                     match event {

@@ -2,14 +2,15 @@
 //!
 //! A plain value that does no I/O. Requests look at the state, push [`PopEvent`]s and apply them; the engine
 //! journals those events, and applying them again gives the same durable state. Time is passed in. Queues are
-//! seen through [`QueueView`], clients and group settings through [`Surroundings`]. Messages are redelivered in place: an
-//! entry keeps its queue and offset until it is acked or dead-lettered.
+//! seen through [`QueueView`], clients and group settings through [`Surroundings`]. Messages are redelivered in place, or as
+//! a copy in the group's retry topic when they would hold its progress back for long (`pop/retry.rs`).
 //!
 //! The engine's duties, in this order:
 //! 1. when [`PopMachine::next_deadline`] has passed: [`PopMachine::expire`], and again while it still has passed;
 //! 2. the requests;
 //! 3. [`PopMachine::poll_dead_letter`] until `None`: append the copy, then [`PopMachine::finish`];
-//! 4. [`PopMachine::poll_visible`] until `None`: try the receivers again that wait for that queue.
+//! 4. [`PopMachine::poll_move`] until `None`: append the copy, then [`PopMachine::moved`];
+//! 5. [`PopMachine::poll_visible`] until `None`: try the receivers again that wait for that queue.
 //!
 //! After replay or restore, once, before the first request: [`PopMachine::recovered`].
 //!
@@ -23,6 +24,7 @@ mod expire;
 mod lease;
 mod lookup;
 mod present;
+mod retry;
 mod slot;
 mod snapshot;
 mod take;
@@ -40,6 +42,7 @@ use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHand
 pub use apply::ApplyError;
 pub use codec::DecodeError;
 pub use event::PopEvent;
+pub use retry::{Cursor, Look, Move, Origin};
 
 use event::SlotId;
 use lease::Leases;
@@ -49,6 +52,13 @@ use slot::Stage;
 /// Most unfinished entries of a queue and group. Beyond it nothing new is leased, only what was before.
 /// Source: Apache `popInflightMessageThreshold`.
 pub const UNFINISHED_MAX: usize = 10_000;
+/// Most entries of a group in its retry queue for a topic. Beyond it nothing more is moved there unless retention must,
+/// and nothing new of the topic is leased.
+pub const RETRIES_MAX: usize = 100_000;
+/// Longest wait for the next delivery that an entry spends in its queue; one that waits longer is moved to the retry topic.
+pub const MOVE_DELAY: Duration = Duration::from_secs(60);
+/// Longest distance from the first unfinished entry to the first that was never looked at; beyond it the first is moved.
+pub const SPAN_MAX: u64 = 100_000;
 /// Most entries of a queue and group that wait behind the head of their message group: how far is looked ahead
 /// past blocked message groups.
 pub const BLOCKED_MAX: usize = 2_000;
@@ -140,6 +150,8 @@ pub struct PopRequest<'a> {
 /// One leased entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leased {
+    /// Whether it is of the topic or of the group's retry topic.
+    pub source: HandleSource,
     /// Its queue.
     pub queue: QueueId,
     /// The entry, with the place of its record.
@@ -165,7 +177,7 @@ impl Leased {
             popped_at: self.popped_at,
             invisible: self.invisible,
             revive_queue: if self.is_ordered { ReceiptHandle::REVIVE_QUEUE_FIFO } else { 0 },
-            source: HandleSource::Topic,
+            source: self.source,
             broker: Arc::clone(broker),
             queue: self.queue,
             offset: self.entry.offset,
@@ -201,8 +213,10 @@ pub struct Unfinished {
 pub struct Progress {
     /// The topic.
     pub topic: TopicName,
-    /// The queue.
+    /// The queue, of the topic or of the group's retry topic for it.
     pub queue: QueueId,
+    /// Whether it is the retry topic's.
+    pub is_retry: bool,
     /// The first unfinished offset.
     pub committed: QueueOffset,
     /// The first offset that was never looked at.
@@ -223,6 +237,10 @@ pub struct PopMachine {
     visible: BTreeSet<SlotId>,
     /// What was given up since it was last polled; an entry may have ended otherwise since.
     exhausted: VecDeque<(SlotId, QueueOffset)>,
+    /// What waits long for its next delivery and is still to be moved; at most the unfinished entries.
+    delayed: BTreeSet<(SlotId, QueueOffset)>,
+    /// Where unfinished entries lie far apart, so that the first is still to be moved.
+    wide: BTreeSet<SlotId>,
     /// Where index entries are read to; kept for its memory only.
     read_buffer: Vec<QueueEntry>,
 }
@@ -277,21 +295,22 @@ impl PopMachine {
         self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
     }
 
-    /// A group's progress on all queues that it consumed from, by topic and queue.
+    /// A group's progress on all queues that it consumed from, by topic and queue; after a topic's queues the retry queue.
     #[must_use]
     pub fn progress(&self, group: &GroupName) -> Vec<Progress> {
         let of_slot = |id| {
             let slot = self.slots.get(id)?;
             Some(Progress {
-                topic: slot.owner.topic.clone(),
+                topic: slot.retried_topic().unwrap_or_else(|| slot.owner.topic.clone()),
                 queue: slot.queue,
+                is_retry: slot.is_retry,
                 committed: slot.committed(),
                 next: slot.next,
                 in_flight: slot.leased as u64,
             })
         };
         let mut progress: Vec<_> = self.slots.of_group(group).into_iter().filter_map(of_slot).collect();
-        progress.sort_by(|a, b| (&a.topic, a.queue).cmp(&(&b.topic, b.queue)));
+        progress.sort_by(|a, b| (&a.topic, a.is_retry, a.queue).cmp(&(&b.topic, b.is_retry, b.queue)));
         progress
     }
 
@@ -311,7 +330,7 @@ impl PopMachine {
         }
     }
 
-    /// Drops all groups' state on a deleted topic.
+    /// Drops all groups' state on a deleted topic, their retry queues included.
     pub fn forget_topic(&mut self, topic: &TopicName, events: &mut Vec<PopEvent>) {
         for slot in self.slots.of_topic(topic) {
             self.commit(PopEvent::Forgot { slot }, events);

@@ -14,7 +14,7 @@ use types::properties::names;
 use types::{Message, QueueId, Timestamp, TopicName};
 
 use crate::copy::{delayed, redirect};
-use crate::effect::DEAD_LETTER_SOURCE;
+use crate::effect::ENTRY_SOURCE;
 use crate::timer::{due, recall};
 use crate::transaction::HALF_TOPIC;
 
@@ -84,8 +84,8 @@ impl Preparer<'_> {
         // Only the broker says what is an outcome.
         message.source_offset = 0;
         message.sys_flag = message.sys_flag.without_transaction();
-        if message.topic.is_dead_letter() {
-            message.properties.remove(DEAD_LETTER_SOURCE);
+        if message.topic.is_dead_letter() || message.topic.is_retry() {
+            message.properties.remove(ENTRY_SOURCE);
         }
         let kind = MessageType::of(&message.properties);
         match kind {

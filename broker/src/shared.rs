@@ -102,6 +102,7 @@ impl Shared {
             bytes_out: counters.bytes_out.get(),
             acked: counters.acked.get(),
             dead_lettered: counters.dead_lettered.get(),
+            moved: counters.moved.get(),
             timers_delivered: counters.timers_delivered.get(),
             committed: counters.committed.get(),
             rolled_back: counters.rolled_back.get(),

@@ -66,7 +66,15 @@ async fn live(world: &World, broker: &LocalBroker) {
                 for message in popped.messages {
                     match rng.u32(..4) {
                         0 => drop(broker.ack(owner(name, "t"), vec![message.handle]).await),
-                        1 => drop(broker.change_invisible(owner(name, "t"), message.handle, Duration::ZERO).await),
+                        1 => {
+                            // At once, or so late that the message goes to the retry topic; then perhaps acked there.
+                            let invisible = Duration::from_secs(rng.u64(..2) * 200);
+                            let handle = message.handle;
+                            drop(broker.change_invisible(owner(name, "t"), handle.clone(), invisible).await);
+                            if rng.bool() {
+                                drop(broker.ack(owner(name, "t"), vec![handle]).await);
+                            }
+                        }
                         2 => drop(broker.dead_letter(owner(name, "t"), message.handle).await),
                         _ => {}
                     }
@@ -76,6 +84,8 @@ async fn live(world: &World, broker: &LocalBroker) {
                 let offset = QueueOffset(rng.u64(..9));
                 broker.commit_offset(&group("puller"), &topic("t"), QueueId(0), offset).await.expect("committed");
             }
+            // Checks of transactions are put off in memory when nobody can be asked.
+            11 if halves.is_empty() => world.env().clock.sleep(Duration::from_secs(100)).await,
             10 if rng.u32(..8) == 0 => broker.delete_group(&group("g")).await.unwrap_or_default(),
             _ => world.env().clock.sleep(Duration::from_millis(rng.u64(..100))).await,
         }

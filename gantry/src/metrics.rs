@@ -22,7 +22,7 @@ const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> 
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 11] = [
+const COUNTERS: [Number; 12] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -30,6 +30,7 @@ const COUNTERS: [Number; 11] = [
     number("rocketmq_send_to_dlq_messages_total", "Messages moved to dead-letter topics", |status| {
         status.dead_lettered
     }),
+    number("rocketmq_pop_revive_retry_messages_total", "Messages moved to retry topics", |status| status.moved),
     number("rocketmq_timer_dequeue_total", "Delayed messages delivered", |status| status.timers_delivered),
     number("rocketmq_commit_messages_total", "Transactions committed", |status| status.committed),
     number("rocketmq_rollback_messages_total", "Transactions rolled back", |status| status.rolled_back),

@@ -157,8 +157,10 @@ pub struct GroupDetails {
 pub struct Progress {
     /// The topic.
     pub topic: String,
-    /// The queue.
+    /// The queue, of the topic or of the group's retry topic for it.
     pub queue: u32,
+    /// Whether it is the retry topic's: failed messages that wait for their next delivery.
+    pub retry: bool,
     /// The first message that is not finished.
     pub committed_offset: u64,
     /// The queue's end.
@@ -236,6 +238,7 @@ impl From<&GroupDescription> for GroupDetails {
         let progress = |progress: &types::admin::GroupProgress| Progress {
             topic: progress.topic.to_string(),
             queue: progress.queue.0,
+            retry: progress.is_retry,
             committed_offset: progress.committed.0,
             end_offset: progress.end.0,
             lag: progress.end.0.saturating_sub(progress.committed.0),

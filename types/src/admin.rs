@@ -129,7 +129,7 @@ pub struct TopicDescription {
 pub struct GroupDescription {
     /// Its settings.
     pub config: GroupConfig,
-    /// Its progress by topic and queue.
+    /// Its progress by topic and queue; after a topic's queues the retry queue.
     pub progress: Vec<GroupProgress>,
 }
 
@@ -138,8 +138,10 @@ pub struct GroupDescription {
 pub struct GroupProgress {
     /// The topic.
     pub topic: TopicName,
-    /// The queue.
+    /// The queue, of the topic or of the group's retry topic for it.
     pub queue: QueueId,
+    /// Whether it is the retry topic's: failed messages that wait for their next delivery.
+    pub is_retry: bool,
     /// The first message that is not finished.
     pub committed: QueueOffset,
     /// The queue's end.

@@ -16,14 +16,17 @@ pub mod names {
     pub const DELAY_LEVEL: &str = "DELAY";
     pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
     pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+    pub const FIRST_POP_TIME: &str = "1ST_POP_TIME";
     pub const KEYS: &str = "KEYS";
     pub const LITE_TOPIC: &str = "__LITE_TOPIC";
     pub const MESSAGE_GROUP: &str = "__SHARDINGKEY";
+    pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
     pub const PRIORITY: &str = "_SYS_MSG_PRIORITY_";
     pub const PRODUCER_GROUP: &str = "PGROUP";
     pub const REAL_QUEUE_ID: &str = "REAL_QID";
     pub const REAL_TOPIC: &str = "REAL_TOPIC";
     pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
+    pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
     pub const TAGS: &str = "TAGS";
     pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
     pub const TIMER_DELAY_SECONDS: &str = "TIMER_DELAY_SEC";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::QueueId;
 use crate::message::MessageType;
 
 /// Longest name of a topic that is not a retry or dead-letter topic, in characters. Source: Apache `TopicValidator`.
@@ -13,6 +14,9 @@ pub const NAME_CHARS_MAX: usize = 127;
 pub const DERIVED_NAME_BYTES_MAX: usize = 255;
 /// Most queues a topic may have on one broker.
 pub const QUEUES_MAX: u32 = 1024;
+
+/// The queue of a retry topic.
+pub const RETRY_QUEUE: QueueId = QueueId(0);
 
 /// Topics of the system, which clients may not use. Source: Apache `TopicValidator`.
 const SYSTEM_TOPICS: [&str; 10] = [
@@ -124,6 +128,26 @@ impl TopicName {
         Self(format!("{DEAD_LETTER_PREFIX}{group}").into())
     }
 
+    /// Where a group's failed messages of `topic` wait, as Apache names it (`KeyBuilder.buildPopRetryTopicV1`); `None` when
+    /// that is too long for a name. Different pairs may share one: `a` with `b_c`, and `a_b` with `c`.
+    #[must_use]
+    pub fn retry(group: &crate::GroupName, topic: &Self) -> Option<Self> {
+        Self::new(&format!("{RETRY_PREFIX}{group}_{topic}")).ok()
+    }
+
+    /// The topic whose failed messages wait here, if this is a retry topic of `group` for a topic.
+    #[must_use]
+    pub fn retried(&self, group: &crate::GroupName) -> Option<&str> {
+        let topic = self.0.strip_prefix(RETRY_PREFIX)?.strip_prefix(group.as_str())?.strip_prefix('_')?;
+        (!topic.is_empty()).then_some(topic)
+    }
+
+    /// The groups whose retry topic this may be; see [`TopicName::retry`].
+    pub fn retry_groups(&self) -> impl Iterator<Item = &str> {
+        let pair = self.0.strip_prefix(RETRY_PREFIX).unwrap_or_default();
+        pair.match_indices('_').map(|(end, _)| &pair[..end])
+    }
+
     /// Whether the system keeps it for itself.
     #[must_use]
     pub fn is_system(&self) -> bool {
@@ -230,6 +254,7 @@ pub struct TopicConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GroupName;
 
     #[test]
     fn client_names_are_checked() {
@@ -240,5 +265,27 @@ mod tests {
         assert!(matches!(TopicName::for_client(&"a".repeat(128)), Err(NameError::TooLong { length: 128, .. })));
         assert!(matches!(TopicName::for_client("rmq_sys_x"), Err(NameError::System { .. })));
         assert!(matches!(TopicName::for_client("TBW102"), Err(NameError::System { .. })));
+    }
+
+    #[test]
+    fn a_retry_topic_is_read_by_who_knows_the_group() {
+        let (topic, group) = (TopicName::new("b_c").expect("valid"), GroupName::new("a").expect("valid"));
+        let retry = TopicName::retry(&group, &topic).expect("short enough");
+        assert_eq!(retry.as_str(), "%RETRY%a_b_c");
+        assert_eq!(retry.retried(&group), Some("b_c"));
+        assert_eq!(retry.retried(&GroupName::new("a_b").expect("valid")), Some("c"));
+        assert_eq!(retry.retried(&GroupName::new("b").expect("valid")), None);
+        assert_eq!(topic.retried(&group), None);
+        assert_eq!(TopicName::new("%RETRY%a").expect("valid").retried(&group), None, "4.x's, for all topics");
+        assert!(retry.retry_groups().eq(["a", "a_b"]));
+        assert_eq!(topic.retry_groups().count(), 0);
+    }
+
+    #[test]
+    fn the_longest_names_have_a_retry_topic_and_derived_ones_may_not() {
+        let group = GroupName::new(&"g".repeat(120)).expect("valid");
+        let retry = TopicName::retry(&group, &TopicName::new(&"t".repeat(127)).expect("valid")).expect("255 bytes");
+        assert_eq!(retry.as_str().len(), DERIVED_NAME_BYTES_MAX);
+        assert_eq!(TopicName::retry(&group, &retry), None);
     }
 }

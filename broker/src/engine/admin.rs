@@ -11,6 +11,7 @@ use super::answer::{Answer, tell};
 use crate::catalog::{self, Auto};
 use crate::command::{AdminCommand, Reply};
 use crate::journal::Event;
+use crate::pop::Progress;
 
 impl Engine {
     fn auto(&self) -> Auto {
@@ -79,7 +80,8 @@ impl Engine {
                 self.change_by(decided, reply);
             }
             AdminCommand::Topics { reply } => {
-                tell(reply, self.machines.catalog.topics().map(|topic| (*topic.config).clone()).collect());
+                let of_users = self.machines.catalog.topics().filter(|topic| !topic.config.name.is_retry());
+                tell(reply, of_users.map(|topic| (*topic.config).clone()).collect());
             }
             AdminCommand::Groups { reply } => {
                 tell(reply, self.machines.catalog.groups().map(|group| (**group).clone()).collect());
@@ -102,14 +104,33 @@ impl Engine {
         }
     }
 
-    /// Journals and applies a change, lets go what belonged to what is deleted, and shows it to everyone.
+    /// Makes a change; what belonged to what is deleted goes with it, retry topics included.
     fn change_catalog(&mut self, event: catalog::Event) {
+        let pop = &mut self.machines.pop;
+        let mut retries = match &event {
+            catalog::Event::DeleteTopic { name, .. } => pop.retries_of_topic(name),
+            catalog::Event::DeleteGroup { name } => pop.retries_of_group(name),
+            catalog::Event::PutTopic(_) | catalog::Event::PutGroup(_) => Vec::new(),
+        };
         match &event {
-            catalog::Event::DeleteTopic { name, .. } => self.machines.pop.forget_topic(name, &mut self.events),
-            catalog::Event::DeleteGroup { name } => self.machines.pop.forget_group(name, &mut self.events),
+            catalog::Event::DeleteTopic { name, .. } => pop.forget_topic(name, &mut self.events),
+            catalog::Event::DeleteGroup { name } => pop.forget_group(name, &mut self.events),
             catalog::Event::PutTopic(_) | catalog::Event::PutGroup(_) => {}
         }
+        // Another group may have one of the same name.
+        retries.retain(|retry| !pop.is_consumed(retry));
         self.commit_pop_events();
+        self.publish_catalog(event);
+        for name in retries {
+            let ends = self.queue_ends(&name);
+            if let Ok(event) = self.machines.catalog.decide_delete_topic(&name, ends) {
+                self.publish_catalog(event);
+            }
+        }
+    }
+
+    /// Journals and applies a change and shows it to everyone.
+    fn publish_catalog(&mut self, event: catalog::Event) {
         let event = Event::Catalog(event);
         self.commit_event(&event);
         let Event::Catalog(event) = event else { return };
@@ -144,20 +165,22 @@ impl Engine {
         let config = (**self.machines.catalog.find_group(name)?).clone();
         let popped = self.machines.pop.progress(name);
         let is_popped =
-            |topic: &TopicName, queue| popped.iter().any(|slot| slot.topic == *topic && slot.queue == queue);
+            |topic: &TopicName, queue| popped.iter().any(|at| !at.is_retry && at.topic == *topic && at.queue == queue);
         let pulled = self.machines.offsets.of_group(name).filter(|(topic, queue, _)| !is_popped(topic, *queue));
-        let progress_of = |topic: &TopicName, queue, committed, in_flight| GroupProgress {
-            topic: topic.clone(),
-            queue,
-            committed,
-            end: self.range(topic, queue).1,
-            in_flight,
-        };
-        let mut progress: Vec<_> =
-            pulled.map(|(topic, queue, committed)| progress_of(topic, queue, committed, 0)).collect();
-        let slots = popped.iter();
-        progress.extend(slots.map(|slot| progress_of(&slot.topic, slot.queue, slot.committed, slot.in_flight)));
-        progress.sort_by(|a, b| (&a.topic, a.queue).cmp(&(&b.topic, b.queue)));
+        let pulled = pulled.map(|(topic, queue, committed)| {
+            let topic = topic.clone();
+            Progress { topic, queue, is_retry: false, committed, next: committed, in_flight: 0 }
+        });
+        let mut progress: Vec<_> = pulled.map(|at| self.group_progress(name, at)).collect();
+        progress.extend(popped.iter().map(|at| self.group_progress(name, at.clone())));
+        progress.sort_by(|a, b| (&a.topic, a.is_retry, a.queue).cmp(&(&b.topic, b.is_retry, b.queue)));
         Ok(GroupDescription { config, progress })
+    }
+
+    fn group_progress(&self, group: &GroupName, at: Progress) -> GroupProgress {
+        let Progress { topic, queue, is_retry, committed, in_flight, .. } = at;
+        let retry = is_retry.then(|| TopicName::retry(group, &topic)).flatten();
+        let end = self.range(retry.as_ref().unwrap_or(&topic), queue).1;
+        GroupProgress { topic, queue, is_retry, committed, end, in_flight }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use types::broker::{LeaseError, LeaseOwner, SendError, Unavailable};
-use types::{QueueId, QueueOffset, ReceiptHandle, TopicName};
+use types::{GroupName, QueueId, QueueOffset, ReceiptHandle, TopicName};
 
 use super::Engine;
 use super::answer::{Answer, tell};
@@ -16,7 +16,7 @@ use crate::journal::Event;
 use crate::pop::Unfinished;
 
 /// Messages whose copies are being made, so that none is made twice. Bounded by the fetches under way.
-pub(super) type Burials = BTreeSet<(TopicName, TopicName, QueueId, QueueOffset)>;
+pub(super) type Burials = BTreeSet<(GroupName, TopicName, QueueId, QueueOffset)>;
 
 impl Engine {
     /// Moves what was delivered too often.
@@ -61,11 +61,12 @@ impl Engine {
         if !self.burials.insert(key(&message)) {
             return tell_unless_retried(reply, &busy());
         }
-        self.make_dead_letter_topic(&TopicName::dead_letter(&message.owner.group));
+        self.make_derived_topic(&TopicName::dead_letter(&message.owner.group));
         self.fetch(Outcome::DeadLetter { message, reply }, entry.physical_offset, entry.record_bytes);
     }
 
-    fn make_dead_letter_topic(&mut self, topic: &TopicName) {
+    /// Makes a group's dead-letter or retry topic, if it is not there yet.
+    pub(super) fn make_derived_topic(&mut self, topic: &TopicName) {
         if self.machines.catalog.topic(topic).is_some() {
             return;
         }
@@ -117,9 +118,9 @@ impl Engine {
     }
 }
 
-fn key(message: &Unfinished) -> (TopicName, TopicName, QueueId, QueueOffset) {
+pub(super) fn key(message: &Unfinished) -> (GroupName, TopicName, QueueId, QueueOffset) {
     let owner = &message.owner;
-    (TopicName::dead_letter(&owner.group), owner.topic.clone(), message.queue, message.offset)
+    (owner.group.clone(), owner.topic.clone(), message.queue, message.offset)
 }
 
 fn busy() -> Unavailable {

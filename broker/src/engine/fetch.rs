@@ -108,6 +108,7 @@ impl Engine {
             Outcome::Park(half) => self.park(&half, record),
             Outcome::Check(half) => self.check(half, record),
             Outcome::DeadLetter { message, reply } => self.bury(message, reply, record),
+            Outcome::Retry(entry) => self.retry(&entry, record),
         }
     }
 }

@@ -39,10 +39,11 @@ impl Engine {
                 store.queue_range(topic.as_str(), queue).map(|range| range.next).unwrap_or_default()
             })
         } {
+            self.retries_arrived(&topic);
             if self.waiting.is_empty() {
                 continue;
             }
-            for line in self.waiting.lines(&topic, queue, None) {
+            for line in self.waiting.lines(topic.as_str(), Some(queue), None) {
                 self.serve_line(&line);
             }
             for pull in self.waiting.take_pulls(&topic, queue) {
@@ -53,7 +54,11 @@ impl Engine {
             if self.waiting.is_empty() {
                 continue;
             }
-            for line in self.waiting.lines(&owner.topic, queue, Some(&owner.group)) {
+            let mut lines = self.waiting.lines(owner.topic.as_str(), Some(queue), Some(&owner.group));
+            if let Some(topic) = owner.topic.retried(&owner.group) {
+                lines.extend(self.waiting.lines(topic, None, Some(&owner.group)));
+            }
+            for line in lines {
                 self.serve_line(&line);
             }
         }

@@ -102,11 +102,12 @@ impl Waiting {
         self.pulls.entry(command.topic.clone()).or_default().insert(id, command);
     }
 
-    /// The lines that a message in this queue may serve, of one group or all.
-    pub(crate) fn lines(&self, topic: &TopicName, queue: QueueId, group: Option<&GroupName>) -> Vec<LineName> {
-        let Some(of_topic) = self.pops.get(topic) else { return Vec::new() };
+    /// The lines that a message in this queue may serve, of one group or all. Without a queue: a message of a retry topic,
+    /// which is for whoever asks for the topic.
+    pub(crate) fn lines(&self, topic: &str, queue: Option<QueueId>, group: Option<&GroupName>) -> Vec<LineName> {
+        let Some((topic, of_topic)) = self.pops.get_key_value(topic) else { return Vec::new() };
         let concerned = of_topic.iter().filter(|((of, wanted), _)| {
-            group.is_none_or(|group| group == of) && wanted.is_none_or(|wanted| wanted == queue)
+            group.is_none_or(|group| group == of) && (queue.is_none() || wanted.is_none() || *wanted == queue)
         });
         let names = concerned.flat_map(|(key, lines)| {
             let name =

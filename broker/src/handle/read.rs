@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use store::ReadError;
 use types::broker::Unavailable;
-use types::{Filter, Properties};
+use types::receipt_handle::HandleSource;
+use types::{Filter, GroupName, Properties};
+
+use crate::effect::is_retry_of_another;
+use crate::pop::Leased;
 
 /// Whether the filter wants the record; one that cannot be decoded is left to the receiver.
 pub(super) fn is_wanted(filter: &Filter, record: &Bytes) -> bool {
@@ -11,6 +15,12 @@ pub(super) fn is_wanted(filter: &Filter, record: &Bytes) -> bool {
         return true;
     }
     record::decode(record).map_or(true, |record| filter.matches(&Properties::parse(record.properties)))
+}
+
+/// Whether a record of a retry topic is for the group: two groups may share one.
+pub(super) fn is_for_group(leased: &Leased, group: &GroupName, record: &Bytes) -> bool {
+    leased.source == HandleSource::Topic
+        || record::decode(record).map_or(true, |record| !is_retry_of_another(&record, group))
 }
 
 /// What a caller is told when a record cannot be read.

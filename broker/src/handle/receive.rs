@@ -9,7 +9,7 @@ use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopE
 use types::{MessageType, ReceiptHandle, Timestamp, TopicConfig, TopicType};
 
 use super::LocalBroker;
-use super::read::{is_wanted, unavailable};
+use super::read::{is_for_group, is_wanted, unavailable};
 use crate::command::{Command, PopCommand};
 use crate::options::WAIT_MAX;
 use crate::pop::{Leased, PopQueues};
@@ -135,7 +135,12 @@ impl Held<'_> {
         let records = self.broker.inner.shared.reader.read_all(places).await;
         let is_unwanted: Vec<bool> = records
             .iter()
-            .map(|record| record.as_ref().is_ok_and(|record| !is_wanted(&request.filter, record)))
+            .zip(&self.leased)
+            .map(|(record, leased)| {
+                let is_wanted =
+                    |record| is_wanted(&request.filter, record) && is_for_group(leased, &request.group, record);
+                record.as_ref().is_ok_and(|record| !is_wanted(record))
+            })
             .collect();
         // All leases are still in here: should the caller go away at this await, all are given back.
         self.skip(&is_unwanted).await;

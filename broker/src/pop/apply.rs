@@ -5,7 +5,7 @@ use types::{QueueOffset, Timestamp};
 use super::event::{PopEvent, Popped, Run, RunKind, SlotId};
 use super::lease::LeaseId;
 use super::slot::{Entry, Slot, Stage};
-use super::{PopMachine, UNFINISHED_MAX};
+use super::{PopMachine, RETRIES_MAX, UNFINISHED_MAX};
 
 /// Why an event does not fit the state: the journal misses events or they are not in order. The state is of no
 /// use any more.
@@ -67,6 +67,7 @@ impl PopMachine {
                 leases.enter(lease, *offset);
                 slot.last_pop = slot.last_pop.max(*popped_at);
                 slot.set_stage(*offset, Stage::Leased(lease), leases).ok_or(not_unfinished(*id, *offset))?;
+                self.note_delay(*id, *offset, visible_at.since(*popped_at));
             }
             PopEvent::Released { slot: id, offsets } => {
                 for offset in offsets {
@@ -94,6 +95,7 @@ impl PopMachine {
                 // Else a handle from before could be good for the same entry, delivered anew in the same millisecond.
                 slot.last_pop = after(slot.last_pop);
                 self.visible.insert(*id);
+                self.forget_aliases_of(*id);
             }
             PopEvent::Trimmed { slot: id, first } => {
                 if slot_mut(&mut self.slots, *id)?.trim(*first, &mut self.leases) {
@@ -104,6 +106,8 @@ impl PopMachine {
                 let mut forgotten = self.slots.remove(*slot).ok_or(ApplyError::UnknownSlot { slot: slot.0 })?;
                 forgotten.clear(&mut self.leases);
                 self.visible.remove(slot);
+                self.wide.remove(slot);
+                self.delayed.retain(|(id, _)| id != slot);
             }
         }
         Ok(())
@@ -121,6 +125,7 @@ impl PopMachine {
             if !terms.is_reentry {
                 entry.attempts = entry.attempts.saturating_add(1);
                 entry.popped_at = terms.popped_at;
+                slot.aliases.forget(*offset);
             }
         }
         let granted = lease.map(|(lease, terms)| (lease, terms.popped_at));
@@ -148,7 +153,7 @@ impl PopMachine {
         };
         for offset in (start.0..end).map(QueueOffset) {
             let entry = if line != 0 && slot.has_line(line) {
-                Entry { popped_at: Timestamp::FAR_FUTURE, stage: Stage::Blocked, line, attempts: 0, is_held: false }
+                Entry { line, ..Entry::new(Stage::Blocked) }
             } else {
                 let (lease, popped_at) = lease.ok_or(ApplyError::Inconsistent { slot: id.0 })?;
                 self.leases.enter(lease, offset);
@@ -162,11 +167,12 @@ impl PopMachine {
     /// Ends an entry for good.
     pub(super) fn finish_entry(&mut self, id: SlotId, offset: QueueOffset) -> Result<(), ApplyError> {
         let slot = slot_mut(&mut self.slots, id)?;
-        let was_full = slot.entries.len() >= UNFINISHED_MAX;
+        let was_full = slot.entries.len() >= if slot.is_retry { RETRIES_MAX } else { UNFINISHED_MAX };
         let is_woken = slot.finish(offset, &mut self.leases).ok_or(not_unfinished(id, offset))?;
         if is_woken || was_full {
             self.visible.insert(id);
         }
+        self.delayed.remove(&(id, offset));
         Ok(())
     }
 

@@ -31,11 +31,13 @@ impl PopMachine {
 
     /// Call once after replay or restore, before the first request. Which deliveries were held is not known any
     /// more: leases that clients renew run one base time from now, in which a front door may report them held again.
-    /// What is visible or given up can be polled once more.
+    /// What is visible, given up or to be moved can be
+    /// polled once more.
     pub fn recovered(&mut self, now: Timestamp) {
         self.leases.renew_all(now);
         self.visible.clear();
         self.exhausted.clear();
+        self.note_all_moves(now);
         for (id, slot) in self.slots.iter() {
             if !slot.ready.is_empty() {
                 self.visible.insert(id);

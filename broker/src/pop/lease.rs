@@ -86,6 +86,21 @@ impl Leases {
         self.insert(slot, popped_at, visible_at, None)
     }
 
+    /// The same lease, still without entries, for an entry that goes on in another slot. Its attempt stays behind: only
+    /// ordered entries can be asked for again.
+    pub(super) fn carry(&mut self, from: LeaseId, slot: SlotId) -> LeaseId {
+        let lease = self.slab.get(from.0);
+        let (popped_at, visible_at, until) = (lease.popped_at, lease.visible_at, lease.until);
+        let holder = lease.holder.as_ref().map(|holder| Holder { attempt_id: None, ..*holder });
+        let client = holder.as_ref().map(|holder| holder.client);
+        let id = self.insert(slot, popped_at, visible_at, holder);
+        if let Some(client) = client {
+            self.clients.get_mut(client.0).leases.insert(id);
+        }
+        self.prolong(id, until);
+        id
+    }
+
     fn insert(&mut self, slot: SlotId, popped_at: Timestamp, visible_at: Timestamp, holder: Option<Holder>) -> LeaseId {
         let lease = Lease { slot, offsets: SmallVec::new(), open: 0, popped_at, visible_at, until: visible_at, holder };
         let id = LeaseId(self.slab.insert(lease));

@@ -2,22 +2,26 @@
 //!
 //! A handle is good when its pop time is not older than the first pop time of the entry's current delivery, and not
 //! newer than any that was given out. So renewals and re-entries keep old handles good, and the next delivery makes them
-//! invalid. A finished entry has no good handle: clients take that refusal as final (grpc fact 19.5, pitfall 34).
+//! invalid. A handle of an entry that was moved to the retry topic names the copy (`pop/retry.rs`). A finished entry has no good handle: clients take that refusal as final (grpc fact 19.5, pitfall 34).
 
 use std::time::Duration;
 
 use types::broker::{LeaseError, LeaseOwner};
 use types::receipt_handle::HandleSource;
+use types::topic::RETRY_QUEUE;
 use types::{QueueId, QueueOffset, ReceiptHandle, Timestamp};
 
 use super::event::{Offsets, PopEvent, SlotId};
-use super::slot::{Entry, Stage};
-use super::{PopMachine, Unfinished};
+use super::slot::{Entry, Slot, Stage};
+use super::{Origin, PopMachine, Unfinished};
+
+/// Why a handle is refused that names nothing.
+const NEVER_GIVEN_OUT: &str = "it was never given out";
 
 /// What a handle names.
 enum Named<'a> {
-    /// An entry whose current delivery it is of.
-    Current(SlotId, &'a Entry),
+    /// An entry whose current delivery it is of: where it is now.
+    Current(SlotId, QueueOffset, &'a Entry),
     /// An entry that is not unfinished any more, or whose queue is gone.
     Gone(&'static str),
     /// An entry that was delivered again since, or nothing that was ever given out.
@@ -26,13 +30,13 @@ enum Named<'a> {
 
 /// Looks up the slots of a batch of handles, which mostly are of one queue.
 #[derive(Default)]
-struct LastQueue(Option<(QueueId, Option<SlotId>)>);
+struct LastQueue(Option<((HandleSource, QueueId), Option<SlotId>)>);
 
 impl LastQueue {
     fn slot(&mut self, machine: &PopMachine, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
         match self.0 {
-            Some((queue, slot)) if queue == handle.queue => slot,
-            _ => self.0.insert((handle.queue, machine.slots.find(owner, handle.queue))).1,
+            Some((queue, slot)) if queue == (handle.source, handle.queue) => slot,
+            _ => self.0.insert(((handle.source, handle.queue), machine.slot_of(owner, handle))).1,
         }
     }
 }
@@ -47,8 +51,8 @@ impl PopMachine {
     ) -> Vec<Result<(), LeaseError>> {
         let mut queue = LastQueue::default();
         let one = |handle: &ReceiptHandle| {
-            let (id, _) = self.current(queue.slot(self, owner, handle), handle)?;
-            self.finish_and_record(id, handle.offset, events);
+            let (id, offset, _) = self.current(owner, queue.slot(self, owner, handle), handle)?;
+            self.finish_and_record(id, offset, events);
             Ok(())
         };
         handles.iter().map(one).collect()
@@ -67,14 +71,14 @@ impl PopMachine {
         now: Timestamp,
         events: &mut Vec<PopEvent>,
     ) -> Result<ReceiptHandle, LeaseError> {
-        let (id, entry) = self.current(self.slots.find(owner, handle.queue), handle)?;
+        let (id, offset, entry) = self.current(owner, self.slot_of(owner, handle), handle)?;
         if entry.stage == Stage::Exhausted {
             return Err(LeaseError::Invalid { reason: "the message goes to the dead-letter topic" });
         }
         let slot = self.slots.get(id).expect("the slot of a good handle");
         let popped_at = now.max(slot.last_pop);
         let visible_at = now.plus(invisible);
-        self.commit(PopEvent::Changed { slot: id, offset: handle.offset, popped_at, visible_at }, events);
+        self.commit(PopEvent::Changed { slot: id, offset, popped_at, visible_at }, events);
         Ok(ReceiptHandle { start_offset: handle.offset, popped_at, invisible, ..handle.clone() })
     }
 
@@ -83,9 +87,9 @@ impl PopMachine {
     pub fn hold(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle]) {
         let mut queue = LastQueue::default();
         for handle in handles {
-            if let Some(id) = self.leased(queue.slot(self, owner, handle), handle) {
+            if let Some((id, offset)) = self.leased(owner, queue.slot(self, owner, handle), handle) {
                 let slot = self.slots.get_mut(id).expect("the slot of a good handle");
-                let entry = slot.entries.get_mut(&handle.offset).expect("the entry of a good handle");
+                let entry = slot.entries.get_mut(&offset).expect("the entry of a good handle");
                 entry.is_held = true;
             }
         }
@@ -96,8 +100,8 @@ impl PopMachine {
     pub fn release(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
         let mut queue = LastQueue::default();
         for handle in handles {
-            if let Some(slot) = self.leased(queue.slot(self, owner, handle), handle) {
-                self.commit(PopEvent::Released { slot, offsets: Offsets::from_slice(&[handle.offset]) }, events);
+            if let Some((slot, offset)) = self.leased(owner, queue.slot(self, owner, handle), handle) {
+                self.commit(PopEvent::Released { slot, offsets: Offsets::from_slice(&[offset]) }, events);
             }
         }
     }
@@ -106,8 +110,8 @@ impl PopMachine {
     pub fn skip(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle], events: &mut Vec<PopEvent>) {
         let mut queue = LastQueue::default();
         for handle in handles {
-            if let Ok((id, _)) = self.current(queue.slot(self, owner, handle), handle) {
-                self.finish_and_record(id, handle.offset, events);
+            if let Ok((id, offset, _)) = self.current(owner, queue.slot(self, owner, handle), handle) {
+                self.finish_and_record(id, offset, events);
             }
         }
     }
@@ -118,13 +122,12 @@ impl PopMachine {
     /// # Errors
     /// [`LeaseError::Invalid`] when it was delivered again since or the handle is none of ours.
     pub fn find(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Result<Option<Unfinished>, LeaseError> {
-        match self.named(self.slots.find(owner, handle.queue), handle) {
-            Named::Current(_, entry) => Ok(Some(Unfinished {
-                owner: owner.clone(),
-                queue: handle.queue,
-                offset: handle.offset,
-                attempts: u32::from(entry.attempts),
-            })),
+        match self.named(owner, self.slot_of(owner, handle), handle) {
+            Named::Current(id, offset, entry) => {
+                let slot = self.slots.get(id).expect("the slot of a good handle");
+                let attempts = u32::from(entry.attempts);
+                Ok(Some(Unfinished { owner: slot.owner.clone(), queue: slot.queue, offset, attempts }))
+            }
             Named::Gone(_) => Ok(None),
             Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
         }
@@ -145,37 +148,82 @@ impl PopMachine {
         }
     }
 
-    fn current(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Result<(SlotId, &Entry), LeaseError> {
-        match self.named(slot, handle) {
-            Named::Current(id, entry) => Ok((id, entry)),
+    fn current(
+        &self,
+        owner: &LeaseOwner,
+        slot: Option<SlotId>,
+        handle: &ReceiptHandle,
+    ) -> Result<(SlotId, QueueOffset, &Entry), LeaseError> {
+        match self.named(owner, slot, handle) {
+            Named::Current(id, offset, entry) => Ok((id, offset, entry)),
             Named::Gone(reason) | Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
         }
     }
 
-    /// The slot, if the handle's very lease is open there: not one that its client changed or popped anew meanwhile.
-    pub(super) fn leased(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Option<SlotId> {
-        let Named::Current(id, Entry { stage: Stage::Leased(lease), .. }) = self.named(slot, handle) else {
-            return None;
-        };
+    /// Where the handle's entry is, if the handle's very lease is open there: not one that its client changed or popped anew
+    /// meanwhile.
+    pub(super) fn leased(
+        &self,
+        owner: &LeaseOwner,
+        slot: Option<SlotId>,
+        handle: &ReceiptHandle,
+    ) -> Option<(SlotId, QueueOffset)> {
+        let named = self.named(owner, slot, handle);
+        let Named::Current(id, offset, Entry { stage: Stage::Leased(lease), .. }) = named else { return None };
         let lease = self.leases.get(*lease);
-        (lease.holder.is_some() && lease.popped_at == handle.popped_at).then_some(id)
+        (lease.holder.is_some() && lease.popped_at == handle.popped_at).then_some((id, offset))
     }
 
-    fn named(&self, slot: Option<SlotId>, handle: &ReceiptHandle) -> Named<'_> {
-        if handle.source != HandleSource::Topic {
-            return Named::Wrong("it is of a retry topic, which this broker does not use");
+    /// The slot of the queue that a handle names.
+    pub(super) fn slot_of(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<SlotId> {
+        match handle.source {
+            HandleSource::Topic => self.slots.find(owner, handle.queue),
+            HandleSource::RetryV1 => self.slots.retry(owner).filter(|_| handle.queue == RETRY_QUEUE),
+            HandleSource::RetryV2 => None,
         }
+    }
+
+    fn named(&self, owner: &LeaseOwner, slot: Option<SlotId>, handle: &ReceiptHandle) -> Named<'_> {
         let Some(id) = slot else {
             return Named::Gone("the group has nothing from that queue");
         };
         let slot = self.slots.get(id).expect("a number that was just looked up");
-        if handle.offset >= slot.next || handle.popped_at > slot.last_pop {
-            return Named::Wrong("it was never given out");
+        if handle.offset >= slot.next {
+            return Named::Wrong(NEVER_GIVEN_OUT);
         }
         match slot.entries.get(&handle.offset) {
-            None => Named::Gone("the message is finished"),
-            Some(entry) if handle.popped_at < entry.popped_at => Named::Wrong("the message was delivered again since"),
-            Some(entry) => Named::Current(id, entry),
+            None => self.named_copy(owner, slot, handle),
+            Some(_) if handle.popped_at > slot.last_pop => Named::Wrong(NEVER_GIVEN_OUT),
+            Some(entry) => current(id, handle.offset, entry, handle),
         }
     }
+
+    /// What a handle of an entry that is not in its queue any more names: the copy that it was moved to, until that is
+    /// delivered anew or finished.
+    fn named_copy(&self, owner: &LeaseOwner, source: &Slot, handle: &ReceiptHandle) -> Named<'_> {
+        let id = if source.is_retry { self.slots.find(&source.owner, source.queue) } else { self.slots.retry(owner) };
+        let retry = id.and_then(|id| Some((id, self.slots.get(id)?)));
+        // A change of the copy's lease is a pop time of the retry queue.
+        let last_pop = retry.map_or(source.last_pop, |(_, retry)| retry.last_pop.max(source.last_pop));
+        if handle.popped_at > last_pop {
+            return Named::Wrong(NEVER_GIVEN_OUT);
+        }
+        let origin = Origin { is_retry: source.is_retry, queue: handle.queue, offset: handle.offset };
+        let copy = retry.and_then(|(id, retry)| {
+            let offset = retry.aliases.copy_of(origin)?;
+            Some((id, offset, retry.entries.get(&offset)?))
+        });
+        match copy {
+            None => Named::Gone("the message is finished"),
+            Some((id, offset, entry)) => current(id, offset, entry, handle),
+        }
+    }
+}
+
+/// An entry as a handle names it: good or of an earlier delivery.
+fn current<'a>(id: SlotId, offset: QueueOffset, entry: &'a Entry, handle: &ReceiptHandle) -> Named<'a> {
+    if handle.popped_at < entry.popped_at {
+        return Named::Wrong("the message was delivered again since");
+    }
+    Named::Current(id, offset, entry)
 }

@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use types::broker::LeaseOwner;
-use types::{QueueId, QueueOffset, Timestamp};
+use types::topic::RETRY_QUEUE;
+use types::{QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::lease::{LeaseId, Leases};
+use super::retry::Aliases;
 
 /// The line of entries without message group in a group that consumes in order. A message group whose hash is
 /// the same shares it, which costs concurrency, never order.
@@ -34,6 +36,13 @@ pub(super) struct Entry {
     pub(super) attempts: u16,
     /// Whether the current delivery was written to the client. Not durable.
     pub(super) is_held: bool,
+}
+
+impl Entry {
+    /// One without a line that was never delivered.
+    pub(super) fn new(stage: Stage) -> Self {
+        Self { popped_at: Timestamp::FAR_FUTURE, stage, line: 0, attempts: 0, is_held: false }
+    }
 }
 
 /// Where an unfinished entry is between its first look and its end.
@@ -64,6 +73,8 @@ struct Line {
 pub(super) struct Slot {
     pub(super) owner: LeaseOwner,
     pub(super) queue: QueueId,
+    /// Whether it is the group's retry queue for a topic.
+    pub(super) is_retry: bool,
     /// The first offset that was never looked at.
     pub(super) next: QueueOffset,
     /// The newest pop time given out here; it never falls, whatever the clock does.
@@ -73,13 +84,19 @@ pub(super) struct Slot {
     lines: HashMap<u32, Line, FixedState>,
     pub(super) blocked: usize,
     pub(super) leased: usize,
+    /// In a retry queue: whether the log shows something that was not looked at yet, perhaps. Not durable.
+    pub(super) is_unread: bool,
+    /// In a retry queue, what handles from before the moves name.
+    pub(super) aliases: Aliases,
 }
 
 impl Slot {
     pub(super) fn new(owner: LeaseOwner, queue: QueueId, start: QueueOffset) -> Self {
+        let is_retry = queue == RETRY_QUEUE && owner.topic.retried(&owner.group).is_some();
         Self {
             owner,
             queue,
+            is_retry,
             next: start,
             last_pop: Timestamp::default(),
             entries: BTreeMap::new(),
@@ -87,7 +104,14 @@ impl Slot {
             lines: HashMap::default(),
             blocked: 0,
             leased: 0,
+            is_unread: is_retry,
+            aliases: Aliases::default(),
         }
+    }
+
+    /// The topic whose failed messages wait here, of a retry queue.
+    pub(super) fn retried_topic(&self) -> Option<TopicName> {
+        TopicName::new(self.owner.topic.retried(&self.owner.group).filter(|_| self.is_retry)?).ok()
     }
 
     /// The first unfinished offset.
@@ -144,6 +168,7 @@ impl Slot {
     /// The entry is done; `None` when it was already, else whether its end made another one ready.
     pub(super) fn finish(&mut self, offset: QueueOffset, leases: &mut Leases) -> Option<bool> {
         let entry = self.entries.remove(&offset)?;
+        self.aliases.forget(offset);
         match entry.stage {
             Stage::Blocked => self.blocked -= 1,
             Stage::Ready => _ = self.ready.remove(&offset),
@@ -194,6 +219,7 @@ impl Slot {
         }
         self.ready.clear();
         self.lines.clear();
+        self.aliases.clear();
         (self.blocked, self.leased) = (0, 0);
     }
 
@@ -206,6 +232,7 @@ impl Slot {
         let is_ready = |(offset, entry): (&QueueOffset, &Entry)| (entry.stage == Stage::Ready).then_some(*offset);
         assert!(self.entries.iter().filter_map(is_ready).eq(self.ready.iter().copied()));
         assert!(self.entries.last_key_value().is_none_or(|(last, _)| *last < self.next));
+        self.aliases.assert_valid(&self.entries);
         let mut heads = BTreeSet::new();
         for (offset, entry) in self.entries.iter().filter(|(_, entry)| entry.line != 0) {
             let is_head = heads.insert(entry.line);

@@ -3,24 +3,27 @@
 //! ```text
 //! version u8 · slots · { id · group · topic · queue · next · last pop time
 //!                        · leases  { pop time · visible time, or whole terms }
-//!                        · entries { offset (distance) · attempts · pop time · line · stage }  }
+//!                        · entries { offset (distance) · attempts · pop time · line · stage }
+//!                        · aliases { offset (distance) · is retry u8 · queue · offset }  }
 //! ```
 //!
 //! Slots ascend by number, entries by offset, leases by their first entry: equal states have equal bytes, whatever way
-//! they came about. Numbers and texts are those of `codec.rs`.
+//! they came about. Numbers and texts are those of `codec.rs`. Version 1 had no aliases; it is refused, and the log is
+//! replayed instead.
 
 use std::collections::BTreeMap;
 
-use types::Timestamp;
+use types::{QueueOffset, Timestamp};
 
 use super::PopMachine;
 use super::codec::{DecodeError, Reader, put_i64, put_text, put_u64, put_usize};
 use super::event::{SlotId, Terms, take_owner, take_queue, take_slot};
 use super::lease::{LeaseId, Leases};
+use super::retry::{Aliases, Origin};
 use super::slot::{Entry, Slot, Stage};
 
 /// Version of the snapshot's byte form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Stages as numbers; that of a leased entry is this plus the lease's place among those of its slot.
 const STAGE_BLOCKED: u64 = 0;
 const STAGE_READY: u64 = 1;
@@ -103,6 +106,19 @@ fn put_slot(out: &mut Vec<u8>, slot: &Slot, leases: &Leases) {
     out.append(&mut encoded_leases);
     put_usize(out, slot.entries.len());
     out.append(&mut entries);
+    put_aliases(out, &slot.aliases);
+}
+
+fn put_aliases(out: &mut Vec<u8>, aliases: &Aliases) {
+    put_usize(out, aliases.iter().len());
+    let mut last = 0;
+    for (copy, origin) in aliases.iter() {
+        put_u64(out, copy.0 - last);
+        last = copy.0;
+        out.push(u8::from(origin.is_retry));
+        put_u64(out, u64::from(origin.queue.0));
+        put_u64(out, origin.offset.0);
+    }
 }
 
 fn put_lease(out: &mut Vec<u8>, leases: &Leases, id: LeaseId) {
@@ -144,16 +160,35 @@ fn restore_slot(reader: &mut Reader<'_>, id: SlotId, leases: &mut Leases) -> Res
         let offset = last.checked_add(distance).filter(|offset| *offset < slot.next.0);
         let offset = offset.filter(|_| index == 0 || distance > 0);
         last = offset.ok_or(DecodeError::Inconsistent { what: "entry offset" })?;
-        restore_entry(reader, &mut slot, types::QueueOffset(last), &numbers, leases)?;
+        restore_entry(reader, &mut slot, QueueOffset(last), &numbers, leases)?;
     }
     numbers.into_iter().for_each(|lease| leases.end_if_empty(lease));
+    restore_aliases(reader, &mut slot)?;
     Ok(slot)
+}
+
+fn restore_aliases(reader: &mut Reader<'_>, slot: &mut Slot) -> Result<(), DecodeError> {
+    let mut copy = 0u64;
+    for _ in 0..reader.count("alias count")? {
+        copy = copy.wrapping_add(reader.u64("alias copy")?);
+        let is_retry = match reader.byte()? {
+            0 => false,
+            1 => true,
+            found => return Err(DecodeError::Kind { what: "alias source", found }),
+        };
+        let origin = Origin { is_retry, queue: take_queue(reader)?, offset: reader.offset("alias offset")? };
+        let copy = QueueOffset(copy);
+        if !slot.is_retry || !slot.entries.contains_key(&copy) || !slot.aliases.insert(copy, origin) {
+            return Err(DecodeError::Inconsistent { what: "alias" });
+        }
+    }
+    Ok(())
 }
 
 fn restore_entry(
     reader: &mut Reader<'_>,
     slot: &mut Slot,
-    offset: types::QueueOffset,
+    offset: QueueOffset,
     numbers: &[LeaseId],
     leases: &mut Leases,
 ) -> Result<(), DecodeError> {

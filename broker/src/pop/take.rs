@@ -1,9 +1,11 @@
 //! The pop itself: which entries a consumer gets.
 //!
-//! Of each queue first what is ready again, oldest first, then what was never looked at, up to the bounds. New entries
+//! The topic's queues, and the group's retry queue for the topic, see [`super::retry`]: it comes first once in a while, else
+//! last. Of each queue first what is ready again, oldest first, then what was never looked at, up to the bounds. New entries
 //! behind the head of their message group are taken in as blocked and looked past.
 
 use smallvec::SmallVec;
+use types::receipt_handle::HandleSource;
 use types::topic::QUEUES_MAX;
 use types::{QueueId, QueueOffset, Timestamp};
 
@@ -12,8 +14,8 @@ use super::event::{Offsets, PopEvent, Popped, Run, RunKind, SlotId, Terms};
 use super::lease::LeaseId;
 use super::slot::{QUEUE_LINE, Slot, Stage};
 use super::{
-    BLOCKED_MAX, Leased, PopEnd, PopMachine, PopQueues, PopRequest, QueueEntry, QueueView, SCAN_ENTRIES_MAX,
-    UNFINISHED_MAX,
+    BLOCKED_MAX, Leased, PopEnd, PopMachine, PopQueues, PopRequest, QueueEntry, QueueView, RETRIES_MAX,
+    SCAN_ENTRIES_MAX, UNFINISHED_MAX,
 };
 
 /// Index entries that are read at a time.
@@ -32,6 +34,17 @@ struct Finds {
     picked: SmallVec<[Picked; 4]>,
     /// Whether [`SCAN_ENTRIES_MAX`] ended the look.
     is_cut: bool,
+}
+
+/// What a pop asks of each of its queues.
+struct Request<'a, V> {
+    of: &'a PopRequest<'a>,
+    view: &'a V,
+    now: Timestamp,
+    /// How many messages it has in the end, at most.
+    messages_max: usize,
+    /// Whether new entries may be taken in: not while [`RETRIES_MAX`] wait in the retry queue.
+    is_fresh_wanted: bool,
 }
 
 struct Picked {
@@ -57,39 +70,50 @@ impl PopMachine {
             return PopEnd::Done;
         }
         let messages_max = leased.len() + request.messages_max as usize;
-        let mut is_cut = false;
-        let (queues, rotation) = match request.queues {
-            PopQueues::One(queue) if queue.0 < QUEUES_MAX => {
-                let id = self.begin(request, queue, view, events);
-                is_cut = self.pop_slot(id, request, view, now, messages_max, events, leased);
-                (0, None)
-            }
-            PopQueues::One(_) => (0, None),
-            PopQueues::Any(queues) => (queues.min(QUEUES_MAX), Some(self.slots.rotation(request.owner))),
-            PopQueues::Ranked(queues) => (queues.min(QUEUES_MAX), None),
+        let (queues, is_rotating) = match request.queues {
+            PopQueues::One(_) => (0, false),
+            PopQueues::Any(queues) => (queues.min(QUEUES_MAX), true),
+            PopQueues::Ranked(queues) => (queues.min(QUEUES_MAX), false),
         };
-        self.begin_all(request, queues, view, events);
-        for turn in 0..queues {
+        let turn = self.slots.turn(request.owner, queues);
+        // A new group begins on all queues at once: what arrives from now on is for it, wherever it looks first.
+        for queue in (0..queues).filter(|_| !turn.has_all) {
+            self.begin(request, QueueId(queue), view, events);
+        }
+        let retries = turn.retry.and_then(|id| self.slots.get(id)).map_or(0, |slot| slot.entries.len());
+        let is_fresh_wanted = retries < RETRIES_MAX;
+        let look = Request { of: request, view, now, messages_max, is_fresh_wanted };
+        let mut is_cut = false;
+        let retry = turn.retry.filter(|id| turn.is_retry_first || self.is_worth_a_look(*id));
+        if let Some(id) = retry.filter(|_| turn.is_retry_first) {
+            is_cut |= self.pop_slot(id, &look, events, leased);
+        }
+        if let PopQueues::One(queue) = request.queues
+            && queue.0 < QUEUES_MAX
+        {
+            let id = self.begin(request, queue, view, events);
+            is_cut |= self.pop_slot(id, &look, events, leased);
+        }
+        for step in 0..queues {
             if leased.len() >= messages_max {
                 break;
             }
-            let queue = rotation.map_or(queues - 1 - turn, |rotation| rotation.wrapping_add(turn) % queues);
-            if rotation.is_some() {
+            let queue = if is_rotating { turn.rotation.wrapping_add(step) % queues } else { queues - 1 - step };
+            if is_rotating {
                 self.slots.set_rotation(request.owner, queue + 1);
             }
             let id = self.begin(request, QueueId(queue), view, events);
-            is_cut |= self.pop_slot(id, request, view, now, messages_max, events, leased);
+            is_cut |= self.pop_slot(id, &look, events, leased);
+        }
+        if let Some(id) = retry.filter(|_| !turn.is_retry_first && leased.len() < messages_max) {
+            is_cut |= self.pop_slot(id, &look, events, leased);
         }
         if is_cut && leased.len() < messages_max { PopEnd::ScanLimit } else { PopEnd::Done }
     }
 
-    /// A new group begins on all queues at once: what arrives from now on is for it, wherever it looks first.
-    fn begin_all(&mut self, request: &PopRequest<'_>, queues: u32, view: &impl QueueView, events: &mut Vec<PopEvent>) {
-        if !self.slots.has_all(request.owner, queues) {
-            for queue in 0..queues {
-                self.begin(request, QueueId(queue), view, events);
-            }
-        }
+    /// Whether a retry queue may have something: most have not, and then cost no look at their end.
+    fn is_worth_a_look(&self, id: SlotId) -> bool {
+        self.slots.get(id).is_some_and(|slot| slot.is_unread || !slot.ready.is_empty())
     }
 
     fn begin(
@@ -110,33 +134,32 @@ impl PopMachine {
     }
 
     /// Pops from one queue; whether the bound on the look ended it.
-    #[expect(clippy::too_many_arguments, reason = "one inner step of `pop`, which has these")]
     fn pop_slot(
         &mut self,
         id: SlotId,
-        request: &PopRequest<'_>,
-        view: &impl QueueView,
-        now: Timestamp,
-        messages_max: usize,
+        request: &Request<'_, impl QueueView>,
         events: &mut Vec<PopEvent>,
         leased: &mut Vec<Leased>,
     ) -> bool {
         let slot = self.slots.get(id).expect("a slot that was just looked up");
-        let (first, end) = view.range(&request.owner.topic, slot.queue);
+        let (first, end) = request.view.range(&slot.owner.topic, slot.queue);
         if slot.committed() < first {
             self.commit(PopEvent::Trimmed { slot: id, first }, events);
         }
         let slot = self.slots.get(id).expect("a slot that was just looked up");
         if slot.ready.is_empty() && slot.next >= end {
+            self.slots.get_mut(id).expect("a slot that was just looked up").is_unread = false;
             return false;
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut finds = Finds::default();
-        let wanted = messages_max - leased.len();
-        look_at_ready(slot, request, view, wanted, end, &mut buffer, &mut finds);
-        look_at_fresh(slot, request, view, wanted, end, &mut buffer, &mut finds);
+        let wanted = request.messages_max - leased.len();
+        look_at_ready(slot, request.of, request.view, wanted, end, &mut buffer, &mut finds);
+        if request.is_fresh_wanted {
+            look_at_fresh(slot, request.of, request.view, wanted, end, &mut buffer, &mut finds);
+        }
         self.read_buffer = buffer;
-        self.settle(id, request, now, finds, events, leased)
+        self.settle(id, request.of, request.now, finds, events, leased)
     }
 
     /// Makes events of what a pop found.
@@ -152,6 +175,8 @@ impl PopMachine {
         let Finds { again, unwanted, fresh, picked, is_cut } = finds;
         let slot = self.slots.get(id).expect("a slot that was just looked up");
         let (queue, last_pop) = (slot.queue, slot.last_pop);
+        let is_retry = slot.is_retry && slot.owner.topic != request.owner.topic;
+        let source = if is_retry { HandleSource::RetryV1 } else { HandleSource::Topic };
         if !unwanted.is_empty() {
             self.commit(PopEvent::Finished { slot: id, offsets: unwanted }, events);
         }
@@ -164,7 +189,8 @@ impl PopMachine {
         let is_ordered = picked.iter().any(|picked| picked.is_ordered);
         let terms = (!picked.is_empty()).then(|| terms(request, popped_at, now, is_ordered, false));
         self.commit(PopEvent::Popped(Popped { slot: id, again, fresh, terms }), events);
-        hand_out(queue, &picked, request, popped_at, leased);
+        self.note_span(id);
+        hand_out(source, queue, &picked, request, popped_at, leased);
         is_cut
     }
 
@@ -201,7 +227,7 @@ impl PopMachine {
             let again = picked.iter().map(|picked| picked.entry.offset).collect();
             let terms = Some(terms(request, popped_at, now, true, true));
             self.commit(PopEvent::Popped(Popped { slot: id, again, fresh: SmallVec::new(), terms }), events);
-            hand_out(queue, &picked, request, popped_at, leased);
+            hand_out(HandleSource::Topic, queue, &picked, request, popped_at, leased);
         }
         leased.len() > leased_before
     }
@@ -276,7 +302,7 @@ fn look_at_fresh(
             return;
         }
         buffer.clear();
-        view.read(&request.owner.topic, slot.queue, next, scan_left.min(READ_ENTRIES), buffer);
+        view.read(&slot.owner.topic, slot.queue, next, scan_left.min(READ_ENTRIES), buffer);
         if buffer.is_empty() {
             return;
         }
@@ -287,7 +313,7 @@ fn look_at_fresh(
             debug_assert_eq!(entry.offset, next, "the index has no gaps");
             next = next.next();
             scan_left -= 1;
-            let kind = kind_of(entry, request);
+            let kind = kind_of(entry, slot, request);
             push_run(&mut finds.fresh, kind);
             let line = match kind {
                 RunKind::Skipped => continue,
@@ -307,9 +333,11 @@ fn look_at_fresh(
     }
 }
 
-fn kind_of(entry: &QueueEntry, request: &PopRequest<'_>) -> RunKind {
+fn kind_of(entry: &QueueEntry, slot: &Slot, request: &PopRequest<'_>) -> RunKind {
     match entry.group_hash {
         _ if !request.filter.wants_tag_hash(entry.tag_hash) => RunKind::Skipped,
+        // Nothing waits behind what has failed.
+        _ if slot.is_retry => RunKind::Free,
         0 if request.is_fifo => RunKind::Line(QUEUE_LINE),
         0 => RunKind::Free,
         line => RunKind::Line(line),
@@ -347,6 +375,7 @@ fn terms(request: &PopRequest<'_>, popped_at: Timestamp, now: Timestamp, is_orde
 }
 
 fn hand_out(
+    source: HandleSource,
     queue: QueueId,
     picked: &[Picked],
     request: &PopRequest<'_>,
@@ -355,6 +384,7 @@ fn hand_out(
 ) {
     let Some(first) = picked.first() else { return };
     leased.extend(picked.iter().map(|picked| Leased {
+        source,
         queue,
         entry: picked.entry,
         attempt: picked.attempt,

@@ -146,6 +146,7 @@ fn describe(details: GroupDetails) -> String {
     }
     let rows = progress.into_iter().map(|at| {
         let [queue, committed, end] = [u64::from(at.queue), at.committed_offset, at.end_offset].map(|n| n.to_string());
+        let queue = if at.retry { "retry".to_owned() } else { queue };
         [at.topic, queue, committed, end, at.lag.to_string(), at.in_flight.to_string()]
     });
     format!("{settings}\n\n{}", table(["TOPIC", "QUEUE", "COMMITTED", "END", "LAG", "IN FLIGHT"], rows))

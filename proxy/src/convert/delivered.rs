@@ -87,6 +87,8 @@ impl Sorted {
         let owned = || value.to_owned();
         match name {
             names::UNIQUE_KEY => system.message_id = owned(),
+            // Of a message without an id of its sender's: what it was called before it was moved to a retry topic.
+            names::ORIGIN_MESSAGE_ID if system.message_id.is_empty() => system.message_id = owned(),
             names::TAGS => system.tag = Some(owned()),
             names::KEYS => system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
             names::BORN_HOST => system.born_host = owned(),
@@ -162,6 +164,17 @@ mod tests {
         assert_eq!(system.queue_offset, Some(105));
         assert_eq!(system.queue_id, 3);
         assert_eq!(system.message_id.len(), 32, "4.x messages are named by where they are");
+    }
+
+    #[test]
+    fn a_message_without_an_id_keeps_its_first_one_in_the_retry_topic() {
+        let mut copy = plain();
+        copy.properties.set_own(names::ORIGIN_MESSAGE_ID, "first");
+        assert_eq!(deliver(&copy).system_properties.expect("set").message_id, "first");
+        copy.properties.set_own(names::UNIQUE_KEY, "sent");
+        let message = deliver(&copy);
+        assert_eq!(message.system_properties.expect("set").message_id, "sent");
+        assert!(message.user_properties.is_empty());
     }
 
     #[test]

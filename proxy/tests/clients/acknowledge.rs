@@ -75,6 +75,38 @@ async fn a_change_to_zero_brings_the_message_back_with_another_attempt() {
 }
 
 #[tokio::test]
+async fn a_message_from_the_retry_topic_looks_as_it_did_and_every_handle_works() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    client.send_ok(vec![message("a")]).await;
+    let first = client.receive(receive(1, Duration::from_secs(10))).await;
+    let handle = first.handles()[0];
+    // Longer than a message waits in its queue.
+    assert_eq!(code(&change(&client, handle, 300).await.status), Code::Ok);
+    assert_eq!(world.broker.status().moved, 1);
+    assert_eq!(code(&change(&client, handle, 0).await.status), Code::Ok, "it names the copy");
+    let again = client.receive(receive(1, Duration::from_secs(20))).await;
+    let (before, after) = (first.messages()[0], again.messages()[0]);
+    assert_eq!(
+        (&after.topic, &after.body, &after.user_properties),
+        (&before.topic, &before.body, &before.user_properties)
+    );
+    let [before, after] = [before, after].map(|message| message.system_properties.clone().expect("set"));
+    assert_eq!(after.delivery_attempt, Some(2));
+    assert_eq!(
+        (&after.message_id, &after.tag, &after.keys, after.message_type, after.born_timestamp, &after.born_host),
+        (&before.message_id, &before.tag, &before.keys, before.message_type, before.born_timestamp, &before.born_host)
+    );
+    assert_eq!(code(&client.ack(&[handle]).await.status), Code::InvalidReceiptHandle, "of an earlier delivery");
+    let handle = again.handles()[0];
+    assert_eq!(handle.split(' ').nth(4), Some("1"), "Apache's flag of a retry topic: {handle}");
+    let changed = change(&client, handle, 300).await;
+    assert_eq!(code(&client.ack(&[&changed.receipt_handle]).await.status), Code::Ok);
+    let more = client.receive(receive(1, Duration::from_millis(500))).await;
+    assert_eq!(more.code(), Code::MessageNotFound);
+}
+
+#[tokio::test]
 async fn pitfall_34_bad_handles_are_invalid_receipt_handles() {
     let world = World::start().await;
     let client = consumer(&world, "c").await;

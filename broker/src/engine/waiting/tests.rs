@@ -58,7 +58,7 @@ fn a_line_is_served_in_order_and_passes_over_who_is_gone() {
             answer
         })
         .collect();
-    let lines = waiting.lines(&topic(), QueueId(3), None);
+    let lines = waiting.lines("t", Some(QueueId(3)), None);
     assert_eq!(lines.len(), 1);
     let (id, first) = waiting.first_of(&lines[0]).expect("waits");
     assert_eq!(first.until, Timestamp(100));
@@ -86,9 +86,10 @@ fn only_lines_that_a_message_concerns_are_named() {
     })
     .collect();
     let group = GroupName::new("g").expect("valid");
-    assert_eq!(waiting.lines(&topic(), QueueId(5), None).len(), 4);
-    assert_eq!(waiting.lines(&topic(), QueueId(5), Some(&group)).len(), 3);
-    assert_eq!(waiting.lines(&topic(), QueueId(4), Some(&group)).len(), 2);
+    assert_eq!(waiting.lines("t", Some(QueueId(5)), None).len(), 4);
+    assert_eq!(waiting.lines("t", Some(QueueId(5)), Some(&group)).len(), 3);
+    assert_eq!(waiting.lines("t", Some(QueueId(4)), Some(&group)).len(), 2);
+    assert_eq!(waiting.lines("t", None, Some(&group)).len(), 3, "a retry is for whoever asks for the topic");
     drop(all);
 }
 

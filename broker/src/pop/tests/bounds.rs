@@ -2,9 +2,10 @@
 
 use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp};
 
-use super::world::{Around, Queues, durable, owner, pop};
+use super::world::{Around, Queues, durable, make_move, owner, pop};
 use crate::pop::{
-    BLOCKED_MAX, PopEnd, PopMachine, PopQueues, PopRequest, RENEW_TOTAL_MAX, SCAN_ENTRIES_MAX, UNFINISHED_MAX,
+    BLOCKED_MAX, Cursor, Look, PopEnd, PopMachine, PopQueues, PopRequest, RENEW_TOTAL_MAX, RETRIES_MAX,
+    SCAN_ENTRIES_MAX, SPAN_MAX, UNFINISHED_MAX,
 };
 
 const QUEUE: QueueId = QueueId(0);
@@ -37,6 +38,86 @@ fn nothing_new_is_leased_beyond_the_unfinished_bound() {
     assert_eq!(pop(&mut machine, &view, 32, &mut events).len(), 1);
     machine.release(&owner(), &handles[1..2], &mut events);
     assert_eq!(pop(&mut machine, &view, 32, &mut events).len(), 1, "what was leased before is leased again");
+}
+
+/// Moves all that is unfinished in the topic's queue.
+fn move_all(machine: &mut PopMachine, view: &mut Queues) {
+    let mut cursor = Cursor::default();
+    loop {
+        match machine.look(&mut cursor) {
+            Look::Entry(entry, _) if entry.owner == owner() => drop(make_move(machine, view, &entry).expect("moved")),
+            Look::Entry(..) => cursor.skip_queue(),
+            Look::NextQueue => {}
+            Look::End => return,
+        }
+    }
+}
+
+#[test]
+fn a_full_retry_queue_lets_nothing_new_be_leased_and_takes_nothing_more() {
+    let mut view = queue_of(RETRIES_MAX + 100, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let mut first = None;
+    for _ in 0..RETRIES_MAX / 50 {
+        let leased = pop(&mut machine, &view, 50, &mut events);
+        first.get_or_insert_with(|| leased[0].handle(&"b".into()));
+        move_all(&mut machine, &mut view);
+        events.clear();
+    }
+    let leased = |machine: &mut PopMachine, events: &mut _| pop(machine, &view, 50, events).len();
+    assert_eq!(leased(&mut machine, &mut events), 0, "nothing new");
+    while machine.poll_visible().is_some() {}
+
+    let first = [first.expect("popped")];
+    assert_eq!(machine.ack(&owner(), &first, &mut events), [Ok(())], "a handle from before the move");
+    assert!(machine.poll_visible().is_some(), "waiting receivers hear that there is room again");
+    assert_eq!(leased(&mut machine, &mut events), 50);
+    assert_eq!(leased(&mut machine, &mut events), 50, "only moves make it full");
+}
+
+#[test]
+fn the_first_of_a_long_span_is_moved_and_progress_goes_on() {
+    let span = usize::try_from(SPAN_MAX).expect("fits");
+    let mut view = queue_of(span + 100, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let pinned = pop(&mut machine, &view, 1, &mut events)[0].handle(&"b".into());
+    let mut next = 1;
+    while next <= span {
+        assert!(!machine.has_moves(), "at {next}");
+        let leased = pop(&mut machine, &view, 50.min(u32::try_from(span + 1 - next).expect("small")), &mut events);
+        next += leased.len();
+        let handles: Vec<_> = leased.iter().map(|leased| leased.handle(&"b".into())).collect();
+        machine.ack(&owner(), &handles, &mut events);
+        events.clear();
+    }
+    assert_eq!(machine.committed(&owner(), QUEUE), Some(QueueOffset(0)));
+    let entry = machine.poll_move(Timestamp(1_000_000)).expect("it holds the progress back");
+    assert_eq!((entry.offset, machine.has_moves()), (QueueOffset(0), false));
+    make_move(&mut machine, &mut view, &entry).expect("moved");
+    assert_eq!(machine.committed(&owner(), QUEUE), Some(QueueOffset(next as u64)));
+    assert_eq!(machine.ack(&owner(), &[pinned], &mut events), [Ok(())], "its lease went on");
+}
+
+#[test]
+fn moves_that_were_not_made_are_asked_for_again_after_recovery() {
+    let view = queue_of(2, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let leased = pop(&mut machine, &view, 2, &mut events);
+    let (now, long) = (Timestamp(1_000_000), std::time::Duration::from_secs(100));
+    for leased in leased {
+        let handle = leased.handle(&"b".into());
+        machine.change_invisible(&owner(), &handle, long, now, &mut events).expect("good");
+    }
+    let first = machine.poll_move(now).expect("it waits long");
+    machine.move_later(&first);
+    let mut restored = PopMachine::restore(&durable(&machine)).expect("a snapshot");
+    restored.recovered(now);
+    for machine in [&mut machine, &mut restored] {
+        let asked: Vec<_> = std::iter::from_fn(|| machine.poll_move(now)).map(|entry| entry.offset).collect();
+        assert_eq!(asked, [QueueOffset(0), QueueOffset(1)]);
+    }
+    restored.recovered(now.plus(long));
+    assert_eq!(restored.poll_move(now.plus(long)), None, "it is about to be delivered");
 }
 
 #[test]
@@ -121,6 +202,35 @@ fn forgotten_groups_leave_nothing_and_their_numbers_are_used_again() {
     assert_eq!(pop(&mut machine, &view, 3, &mut events).len(), 1);
     machine.forget_topic(&owner().topic, &mut events);
     assert_eq!(durable(&machine), before);
+}
+
+#[test]
+fn forgotten_topics_take_their_retry_queues_along() {
+    let mut view = queue_of(3, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let before = durable(&machine);
+    let handle = pop(&mut machine, &view, 3, &mut events)[0].handle(&"b".into());
+    move_all(&mut machine, &mut view);
+    let retries = machine.retries_of_topic(&owner().topic);
+    assert_eq!(retries, machine.retries_of_group(&owner().group));
+    assert!(machine.is_consumed(&retries[0]));
+    machine.forget_topic(&owner().topic, &mut events);
+    assert!(!machine.is_consumed(&retries[0]));
+    assert_eq!((durable(&machine), machine.next_deadline()), (before, None));
+    assert!(machine.ack(&owner(), &[handle], &mut events)[0].is_err());
+}
+
+#[test]
+fn one_pop_in_five_begins_with_the_retry_queue() {
+    let mut view = queue_of(100, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let handles: Vec<_> =
+        pop(&mut machine, &view, 10, &mut events).iter().map(|leased| leased.handle(&"b".into())).collect();
+    move_all(&mut machine, &mut view);
+    machine.release(&owner(), &handles, &mut events);
+    let sources: Vec<_> = (0..10).map(|_| pop(&mut machine, &view, 1, &mut events)[0].source as u8).collect();
+    assert_eq!(sources, [0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    assert_eq!(pop(&mut machine, &view, 100, &mut events).len(), 82 + 8, "the others take it last");
 }
 
 #[test]

@@ -11,32 +11,80 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use types::broker::{ClientId, LeaseOwner};
-use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp};
+use types::receipt_handle::HandleSource;
+use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
-use super::world::{Around, Logged, Queues, durable, owner, replay};
+use super::world::{Around, Logged, Queues, durable, make_move, owner, replay};
 use crate::pop::slot::QUEUE_LINE;
-use crate::pop::{Leased, PopEvent, PopMachine, PopQueues, PopRequest};
+use crate::pop::{Cursor, Leased, Look, PopEvent, PopMachine, PopQueues, PopRequest, Unfinished};
 
 const QUEUES: u32 = 2;
+/// Stands for the retry queue among the stories.
+const RETRY: u32 = u32::MAX;
 const CLIENTS: [&str; 2] = ["anna", "bert"];
 const ATTEMPTS_MAX: u32 = 2;
 const CONSUME_TIMEOUT_MS: i64 = 300;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send { queue: u32, group: u32, is_wanted: bool },
-    Pop { queue: Option<u32>, max: u32, invisible: u64, client: usize, auto_renew: bool, attempt: Option<u8> },
-    Ack { handle: prop::sample::Index, more: bool },
-    Change { handle: prop::sample::Index, invisible: u64 },
-    Hold { handle: prop::sample::Index },
-    Release { handle: prop::sample::Index },
-    Skip { handle: prop::sample::Index },
-    GiveUp { handle: prop::sample::Index },
-    Advance { ms: i64 },
-    Toggle { client: usize },
-    Gone { client: usize },
-    Reset { queue: u32, offset: prop::sample::Index },
-    Trim { queue: u32, by: u64 },
+    Send {
+        queue: u32,
+        group: u32,
+        is_wanted: bool,
+    },
+    Pop {
+        queue: Option<u32>,
+        max: u32,
+        invisible: u64,
+        client: usize,
+        auto_renew: bool,
+        attempt: Option<u8>,
+    },
+    Ack {
+        handle: prop::sample::Index,
+        more: bool,
+    },
+    Change {
+        handle: prop::sample::Index,
+        invisible: u64,
+    },
+    Hold {
+        handle: prop::sample::Index,
+    },
+    Release {
+        handle: prop::sample::Index,
+    },
+    Skip {
+        handle: prop::sample::Index,
+    },
+    GiveUp {
+        handle: prop::sample::Index,
+    },
+    Advance {
+        ms: i64,
+    },
+    Toggle {
+        client: usize,
+    },
+    Gone {
+        client: usize,
+    },
+    Reset {
+        queue: u32,
+        offset: prop::sample::Index,
+    },
+    Trim {
+        queue: u32,
+        by: u64,
+    },
+    /// As retention moves it, whatever its stage.
+    Move {
+        entry: prop::sample::Index,
+    },
+    /// Others write into the retry queue.
+    Foreign {
+        is_wanted: bool,
+    },
     Restart,
 }
 
@@ -51,7 +99,10 @@ fn step() -> impl Strategy<Value = Step> {
             queue, max, invisible, client, auto_renew, attempt
         }),
         6 => (handle(), any::<bool>()).prop_map(|(handle, more)| Step::Ack { handle, more }),
-        2 => (handle(), 0..80u64).prop_map(|(handle, invisible)| Step::Change { handle, invisible }),
+        2 => (handle(), prop_oneof![3 => 0..80u64, 1 => 50_000..70_000u64])
+            .prop_map(|(handle, invisible)| Step::Change { handle, invisible }),
+        3 => handle().prop_map(|entry| Step::Move { entry }),
+        1 => any::<bool>().prop_map(|is_wanted| Step::Foreign { is_wanted }),
         4 => handle().prop_map(|handle| Step::Hold { handle }),
         2 => handle().prop_map(|handle| Step::Release { handle }),
         1 => handle().prop_map(|handle| Step::Skip { handle }),
@@ -97,6 +148,14 @@ struct Issued {
     delivery: u64,
 }
 
+fn key_of(entry: &Unfinished) -> (u32, u64) {
+    (if entry.owner.topic.is_retry() { RETRY } else { entry.queue.0 }, entry.offset.0)
+}
+
+fn retry_topic(owner: &LeaseOwner) -> TopicName {
+    TopicName::retry(&owner.group, &owner.topic).expect("short")
+}
+
 struct Model {
     owner: LeaseOwner,
     machine: PopMachine,
@@ -107,6 +166,8 @@ struct Model {
     filter: Filter,
     log: Vec<Logged>,
     stories: BTreeMap<(u32, u64), Story>,
+    /// Where the story of a moved entry goes on.
+    moved: BTreeMap<(u32, u64), (u32, u64)>,
     begun: [Option<u64>; QUEUES as usize],
     trimmed: [u64; QUEUES as usize],
     issued: Vec<Issued>,
@@ -127,6 +188,7 @@ impl Model {
             filter: Filter::tags(["a"]).expect("a tag"),
             log: Vec::new(),
             stories: BTreeMap::new(),
+            moved: BTreeMap::new(),
             begun: [None; QUEUES as usize],
             trimmed: [0; QUEUES as usize],
             issued: Vec::new(),
@@ -162,6 +224,14 @@ impl Model {
                 let first = self.trimmed[*queue as usize] + by;
                 self.queues.trim(QueueId(*queue), first);
                 self.trimmed[*queue as usize] = first.min(self.queues.entries(QueueId(*queue)).len() as u64);
+            }
+            Step::Move { entry } => self.move_any(entry),
+            Step::Foreign { is_wanted } => {
+                let offset = self.queues.append_retry(if *is_wanted { 97 } else { 98 });
+                // A group reads its retry queue from its first copy there on.
+                let is_finished = !is_wanted || !self.has_retries();
+                self.stories.insert((RETRY, offset.0), Story { is_finished, ..Story::default() });
+                self.machine.retries_arrived(&retry_topic(&self.owner));
             }
             Step::Restart => {
                 self.machine = PopMachine::restore(&durable(&self.machine)).expect("a snapshot");
@@ -202,25 +272,83 @@ impl Model {
                 model.machine.expire(Timestamp(model.now), &model.around, events);
             });
         }
-        self.store_dead_letters();
+        self.store_copies();
     }
 
-    fn store_dead_letters(&mut self) {
+    /// The engine's part: copies of what was given up or is to be moved.
+    fn store_copies(&mut self) {
         while let Some(given_up) = self.machine.poll_dead_letter() {
             assert_eq!(given_up.attempts, ATTEMPTS_MAX);
-            let story = self.stories.get_mut(&(given_up.queue.0, given_up.offset.0)).expect("a message");
+            let story = self.stories.get_mut(&key_of(&given_up)).expect("a message");
             assert!(story.lease.is_none(), "a live lease was given up: {story:?}");
             assert!(!story.is_finished && story.attempts == ATTEMPTS_MAX);
-            self.finish_in_log(given_up.queue, given_up.offset);
+            self.finish_in_log(&given_up);
+        }
+        while let Some(entry) = self.machine.poll_move(Timestamp(self.now)) {
+            let story = &self.stories[&key_of(&entry)];
+            assert!(story.lease.as_ref().is_some_and(|live| live.is_waiting), "moved without need: {story:?}");
+            self.make_move(&entry);
         }
     }
 
-    fn finish_in_log(&mut self, queue: QueueId, offset: QueueOffset) {
-        assert!(self.machine.finish(&self.owner, queue, offset));
-        self.log.push(Logged::DeadLetter(self.owner.clone(), queue, offset));
-        let story = self.stories.get_mut(&(queue.0, offset.0)).expect("a message");
+    fn finish_in_log(&mut self, entry: &Unfinished) {
+        assert!(self.machine.finish(&entry.owner, entry.queue, entry.offset));
+        self.log.push(Logged::DeadLetter(entry.owner.clone(), entry.queue, entry.offset));
+        let story = self.stories.get_mut(&key_of(entry)).expect("a message");
         story.is_finished = true;
         story.lease = None;
+    }
+
+    /// The copy takes the story along; the entry's own is finished.
+    fn make_move(&mut self, entry: &Unfinished) {
+        let logged = make_move(&mut self.machine, &mut self.queues, entry).expect("it may be moved");
+        let Logged::Moved(_, _, copy) = &logged else { unreachable!("a move") };
+        let story = std::mem::replace(
+            self.stories.get_mut(&key_of(entry)).expect("a message"),
+            Story { is_finished: true, ..Story::default() },
+        );
+        self.stories.insert((RETRY, copy.0), story);
+        self.moved.insert(key_of(entry), (RETRY, copy.0));
+        self.log.push(logged);
+    }
+
+    /// Moves any unfinished entry that may be moved, of those before which nothing is trimmed away.
+    fn move_any(&mut self, index: &prop::sample::Index) {
+        let (mut cursor, mut entries) = (Cursor::default(), Vec::new());
+        loop {
+            match self.machine.look(&mut cursor) {
+                Look::Entry(entry, is_movable) if is_movable && !self.is_trimmed(key_of(&entry)) => entries.push(entry),
+                Look::Entry(entry, is_movable) => assert!(is_movable || self.machine.plan_move(&entry).is_none()),
+                Look::NextQueue => {}
+                Look::End => break,
+            }
+        }
+        if !entries.is_empty() {
+            let entry = entries.swap_remove(index.index(entries.len()));
+            assert_eq!(entry.attempts, self.stories[&key_of(&entry)].attempts);
+            self.make_move(&entry);
+        }
+    }
+
+    fn has_retries(&self) -> bool {
+        let retry = LeaseOwner { group: self.owner.group.clone(), topic: retry_topic(&self.owner) };
+        self.machine.retry_next(&retry).is_some()
+    }
+
+    fn is_trimmed(&self, (queue, offset): (u32, u64)) -> bool {
+        self.trimmed.get(queue as usize).is_some_and(|trimmed| offset < *trimmed)
+    }
+
+    /// Where the message is that a handle names.
+    fn key(&self, handle: &ReceiptHandle) -> (u32, u64) {
+        let mut key = match handle.source {
+            HandleSource::Topic => (handle.queue.0, handle.offset.0),
+            HandleSource::RetryV1 | HandleSource::RetryV2 => (RETRY, handle.offset.0),
+        };
+        while let Some(copy) = self.moved.get(&key) {
+            key = *copy;
+        }
+        key
     }
 
     fn pop(&mut self, queue: Option<u32>, max: u32, invisible: u64, client: usize, renew: bool, attempt: Option<u8>) {
@@ -260,21 +388,22 @@ impl Model {
         });
         assert!(leased.len() <= max as usize);
         for leased in leased {
-            assert!(queue.is_none_or(|queue| leased.queue.0 == queue));
+            assert!(leased.source != HandleSource::Topic || queue.is_none_or(|queue| leased.queue.0 == queue));
             self.delivered(&leased, client, renew, attempt);
         }
     }
 
     fn delivered(&mut self, leased: &Leased, client: usize, auto_renew: bool, attempt: Option<u8>) {
-        let (queue, offset) = (leased.queue.0, leased.entry.offset.0);
-        let entries = self.queues.entries(leased.queue);
+        let is_retry = leased.source != HandleSource::Topic;
+        let (queue, offset) = (if is_retry { RETRY } else { leased.queue.0 }, leased.entry.offset.0);
+        let entries = if is_retry { self.queues.retries() } else { self.queues.entries(leased.queue) };
         assert_eq!(leased.entry, entries[usize::try_from(offset).expect("small")]);
         let line = |entry: &crate::pop::QueueEntry| match entry.group_hash {
-            0 if self.is_fifo => QUEUE_LINE,
+            0 if self.is_fifo && !is_retry => QUEUE_LINE,
             hash => hash,
         };
         assert_eq!(leased.is_ordered, line(&leased.entry) != 0);
-        assert!(offset >= self.trimmed[queue as usize]);
+        assert!(!self.is_trimmed((queue, offset)));
         if leased.is_ordered {
             let from = self.begun[queue as usize].expect("begun").max(self.trimmed[queue as usize]);
             let earlier = entries[..usize::try_from(offset).expect("small")].iter();
@@ -312,12 +441,13 @@ impl Model {
     }
 
     fn story(&mut self, handle: &ReceiptHandle) -> &mut Story {
-        self.stories.get_mut(&(handle.queue.0, handle.offset.0)).expect("a message")
+        let key = self.key(handle);
+        self.stories.get_mut(&key).expect("a message")
     }
 
     /// Whether a handle must be good; `None` when its entry may be trimmed already or not yet.
     fn is_good(&mut self, issued: &Issued) -> Option<bool> {
-        let is_trimmed = issued.handle.offset.0 < self.trimmed[issued.handle.queue.0 as usize];
+        let is_trimmed = self.is_trimmed(self.key(&issued.handle));
         let story = self.story(&issued.handle);
         (!is_trimmed).then_some(!story.is_finished && story.delivery == issued.delivery)
     }
@@ -374,13 +504,13 @@ impl Model {
 
     /// Asks the machine whether the very lease of this handle is open: only then a report about it changes anything.
     fn has_open_lease(&self, handle: &ReceiptHandle) -> bool {
-        self.machine.leased(self.machine.slots.find(&self.owner, handle.queue), handle).is_some()
+        self.machine.leased(&self.owner, self.machine.slot_of(&self.owner, handle), handle).is_some()
     }
 
     /// Whether the very lease of this handle is open in the machine and in the model.
     fn is_open(&self, issued: &Issued) -> bool {
         let held = self.has_open_lease(&issued.handle);
-        let story = &self.stories[&(issued.handle.queue.0, issued.handle.offset.0)];
+        let story = &self.stories[&self.key(&issued.handle)];
         if held {
             assert_eq!(story.delivery, issued.delivery);
         }
@@ -418,7 +548,7 @@ impl Model {
         let Some(issued) = self.pick(index) else { return };
         if let Ok(Some(found)) = self.machine.find(&self.owner, &issued.handle) {
             assert_eq!(found.attempts, self.story(&issued.handle).attempts);
-            self.finish_in_log(found.queue, found.offset);
+            self.finish_in_log(&found);
         }
     }
 
@@ -428,7 +558,7 @@ impl Model {
         for story in self.stories.values_mut() {
             story.lease = story.lease.take().filter(|live| !gone(live));
         }
-        self.store_dead_letters();
+        self.store_copies();
     }
 
     fn reset(&mut self, queue: u32, offset: &prop::sample::Index) {
@@ -438,6 +568,8 @@ impl Model {
             model.machine.reset_to(&model.owner, QueueId(queue), QueueOffset(to), events);
         });
         self.begun[queue as usize] = Some(to);
+        // What was moved is a story of its own from now on.
+        self.moved.retain(|(of, _), _| *of != queue);
         for ((_, offset), story) in self.stories.range_mut((queue, 0)..(queue + 1, 0)) {
             let is_wanted =
                 self.queues.entries(QueueId(queue))[usize::try_from(*offset).expect("small")].tag_hash == 97;
@@ -459,6 +591,7 @@ impl Model {
         let bytes = durable(&self.machine);
         assert_eq!(durable(&PopMachine::restore(&bytes).expect("a snapshot")), bytes);
         assert_eq!(durable(&replay(&self.log)), bytes);
+        assert!(!self.machine.has_moves());
     }
 
     /// Every lease ends, everything ready is delivered and acked, until nothing is left.
@@ -482,6 +615,10 @@ impl Model {
             }
         }
         for ((queue, offset), story) in &self.stories {
+            if *queue == RETRY {
+                assert!(story.is_finished, "retry {offset} is lost: {story:?}");
+                continue;
+            }
             let from = self.begun[*queue as usize].expect("begun").max(self.trimmed[*queue as usize]);
             assert!(story.is_finished || *offset < from, "{offset} of queue {queue} is lost: {story:?}");
         }

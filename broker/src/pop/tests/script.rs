@@ -3,7 +3,8 @@
 //! A script is blocks separated by blank lines: commands, `----`, what they said. `send [group] [tag=x] [queue=n]` ·
 //! `pop max=n invisible=30s [client=c] [queue=n] [attempt=a] [renew] [fifo] [tag=x]` · `ack`, `hold`, `release`, `skip`,
 //! `give-up` and `change … invisible=10s` with handle names · `advance 30s` · `gone client=c` · `dies client=c` ·
-//! `reset queue=n offset=n` · `trim queue=n first=n` · `restart`. Handles are named h1, h2, … as they are given out.
+//! `move h1`, as retention does · `foreign [tag=x]`, something that others put into the retry queue · `reset queue=n offset=n` ·
+//! `trim queue=n first=n` · `restart`. Handles are named h1, h2, … as they are given out.
 //!
 //! With `GANTRY_UPDATE_SCRIPTS` set, the scripts' answers are written anew instead of compared.
 
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use types::broker::ClientId;
+use types::receipt_handle::HandleSource;
 use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp};
 
-use super::world::{Around, Logged, Queues, durable, owner, replay};
-use crate::pop::{PopMachine, PopQueues, PopRequest};
+use super::world::{Around, Logged, Queues, durable, make_move, owner, replay};
+use crate::pop::{PopMachine, PopQueues, PopRequest, Unfinished};
 
 const QUEUES: u32 = 2;
 const ATTEMPTS_MAX: u32 = 3;
@@ -109,6 +111,11 @@ impl Stage {
                 let offset = QueueOffset(words.number("offset").expect("an offset").into());
                 self.machine.reset_to(&owner(), words.queue(), offset, &mut events);
             }
+            "foreign" => {
+                let tag = words.named.get("tag").map_or(0, |tag| types::message::java_hash(tag).into());
+                let offset = self.queues.append_retry(tag);
+                self.say(&format!("retry offset {offset}"));
+            }
             "trim" => self.queues.trim(words.queue(), words.number("first").expect("an offset").into()),
             "restart" => {
                 self.machine = PopMachine::restore(&durable(&self.machine)).expect("a snapshot");
@@ -149,8 +156,8 @@ impl Stage {
         }
         for leased in leased {
             self.handles.push(leased.handle(&"b".into()));
-            let (number, queue, offset) = (self.handles.len(), leased.queue, leased.entry.offset);
-            self.say(&format!("h{number}: queue {queue} offset {offset}, attempt {}", leased.attempt));
+            let (number, place) = (self.handles.len(), place(leased.source, leased.queue, leased.entry.offset));
+            self.say(&format!("h{number}: {place}, attempt {}", leased.attempt));
         }
     }
 
@@ -183,12 +190,22 @@ impl Stage {
             }
             "give-up" => self.machine.find(&owner, &handle).map(|found| match found {
                 Some(found) => {
-                    assert!(self.machine.finish(&owner, found.queue, found.offset));
-                    self.log.push(Logged::DeadLetter(owner, found.queue, found.offset));
+                    assert!(self.machine.finish(&found.owner, found.queue, found.offset));
+                    self.log.push(Logged::DeadLetter(found.owner, found.queue, found.offset));
                     format!("dead-lettered after attempt {}", found.attempts)
                 }
                 None => "gone already".to_owned(),
             }),
+            "move" => {
+                let found = self.machine.find(&owner, &handle).ok().flatten();
+                let moved = found.and_then(|entry| make_move(&mut self.machine, &mut self.queues, &entry));
+                let said = match &moved {
+                    Some(Logged::Moved(_, _, copy)) => format!("to retry offset {copy}"),
+                    _ => "stays".to_owned(),
+                };
+                self.log.extend(moved);
+                Ok(said)
+            }
             _ => panic!("unknown command {name}"),
         };
         self.log.extend(events.into_iter().map(Logged::Event));
@@ -204,18 +221,34 @@ impl Stage {
         }
         self.log.extend(events.into_iter().map(Logged::Event));
         while let Some(given_up) = self.machine.poll_dead_letter() {
-            self.say(&format!(
-                "queue {} offset {} given up after {}",
-                given_up.queue, given_up.offset, given_up.attempts
-            ));
+            self.say(&format!("{} given up after {}", place_of(&given_up), given_up.attempts));
             assert!(self.machine.finish(&given_up.owner, given_up.queue, given_up.offset));
             self.log.push(Logged::DeadLetter(given_up.owner, given_up.queue, given_up.offset));
         }
-        while let Some((_, queue)) = self.machine.poll_visible() {
-            self.say(&format!("queue {queue} has something visible"));
+        while let Some(entry) = self.machine.poll_move(Timestamp(self.now)) {
+            let moved = make_move(&mut self.machine, &mut self.queues, &entry).expect("it may be moved");
+            let Logged::Moved(_, _, copy) = &moved else { unreachable!("a move") };
+            self.say(&format!("{} moved to retry offset {copy}", place_of(&entry)));
+            self.log.push(moved);
+        }
+        while let Some((owner, queue)) = self.machine.poll_visible() {
+            let queue = if owner.topic.is_retry() { "the retry queue".to_owned() } else { format!("queue {queue}") };
+            self.say(&format!("{queue} has something visible"));
         }
         assert_eq!(durable(&replay(&self.log)), durable(&self.machine));
     }
+}
+
+fn place(source: HandleSource, queue: QueueId, offset: QueueOffset) -> String {
+    match source {
+        HandleSource::Topic => format!("queue {queue} offset {offset}"),
+        HandleSource::RetryV1 | HandleSource::RetryV2 => format!("retry offset {offset}"),
+    }
+}
+
+fn place_of(entry: &Unfinished) -> String {
+    let source = if entry.owner.topic.is_retry() { HandleSource::RetryV1 } else { HandleSource::Topic };
+    place(source, entry.queue, entry.offset)
 }
 
 /// The script with the answers that its commands get now.
@@ -247,6 +280,11 @@ fn check(name: &str, script: &str) {
 #[test]
 fn failed_messages_come_back_until_they_are_given_up() {
     check("redelivery", include_str!("scripts/redelivery.txt"));
+}
+
+#[test]
+fn what_waits_long_goes_on_as_a_copy() {
+    check("retry", include_str!("scripts/retry.txt"));
 }
 
 #[test]

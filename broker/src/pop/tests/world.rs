@@ -7,26 +7,37 @@ use types::broker::{ClientId, LeaseOwner};
 use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use crate::pop::{
-    GroupLimits, Leased, PopEvent, PopMachine, PopQueues, PopRequest, QueueEntry, QueueView, Surroundings,
+    GroupLimits, Leased, Origin, PopEvent, PopMachine, PopQueues, PopRequest, QueueEntry, QueueView, Surroundings,
+    Unfinished,
 };
 
-/// The queues of the one topic.
+/// The queues of the one topic, and the group's retry queue for it.
 #[derive(Default)]
 pub(super) struct Queues {
     queues: Vec<(u64, Vec<QueueEntry>)>,
+    retry: (u64, Vec<QueueEntry>),
 }
 
 impl Queues {
     pub(super) fn new(count: usize) -> Self {
-        Self { queues: (0..count).map(|_| (0, Vec::new())).collect() }
+        Self { queues: (0..count).map(|_| (0, Vec::new())).collect(), retry: (0, Vec::new()) }
     }
 
     pub(super) fn append(&mut self, queue: QueueId, group_hash: u32, tag_hash: i64) -> QueueOffset {
-        let (_, entries) = &mut self.queues[queue.0 as usize];
-        let offset = QueueOffset(entries.len() as u64);
-        let physical_offset = PhysicalOffset(offset.0 * 100);
-        entries.push(QueueEntry { offset, physical_offset, size: 100, tag_hash, group_hash });
-        offset
+        append(&mut self.queues[queue.0 as usize].1, group_hash, tag_hash)
+    }
+
+    /// Puts something into the retry queue.
+    pub(super) fn append_retry(&mut self, tag_hash: i64) -> QueueOffset {
+        append(&mut self.retry.1, 0, tag_hash)
+    }
+
+    pub(super) fn retries(&self) -> &[QueueEntry] {
+        &self.retry.1
+    }
+
+    fn of(&self, topic: &TopicName, queue: QueueId) -> &(u64, Vec<QueueEntry>) {
+        if topic.is_retry() { &self.retry } else { &self.queues[queue.0 as usize] }
     }
 
     pub(super) fn trim(&mut self, queue: QueueId, first: u64) {
@@ -39,14 +50,21 @@ impl Queues {
     }
 }
 
+fn append(entries: &mut Vec<QueueEntry>, group_hash: u32, tag_hash: i64) -> QueueOffset {
+    let offset = QueueOffset(entries.len() as u64);
+    let physical_offset = PhysicalOffset(offset.0 * 100);
+    entries.push(QueueEntry { offset, physical_offset, size: 100, tag_hash, group_hash });
+    offset
+}
+
 impl QueueView for Queues {
-    fn range(&self, _: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
-        let (min, entries) = &self.queues[queue.0 as usize];
+    fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
+        let (min, entries) = self.of(topic, queue);
         (QueueOffset(*min), QueueOffset(entries.len() as u64))
     }
 
-    fn read(&self, _: &TopicName, queue: QueueId, from: QueueOffset, max: usize, out: &mut Vec<QueueEntry>) {
-        let (min, entries) = &self.queues[queue.0 as usize];
+    fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, out: &mut Vec<QueueEntry>) {
+        let (min, entries) = self.of(topic, queue);
         if from.0 >= *min {
             let rest = usize::try_from(from.0).ok().and_then(|from| entries.get(from..));
             out.extend(rest.unwrap_or_default().iter().take(max));
@@ -76,11 +94,22 @@ impl Surroundings for Around {
     }
 }
 
-/// What the log holds of the machine: its events, and the dead-letter records.
+/// What the log holds of the machine: its events, and the records of copies.
 #[derive(Clone, Debug)]
 pub(super) enum Logged {
     Event(PopEvent),
     DeadLetter(LeaseOwner, QueueId, QueueOffset),
+    Moved(LeaseOwner, Origin, QueueOffset),
+}
+
+/// Stores the copy of an entry as the engine does; `None` when it may not be moved.
+pub(super) fn make_move(machine: &mut PopMachine, view: &mut Queues, entry: &Unfinished) -> Option<Logged> {
+    let planned = machine.plan_move(entry)?;
+    let (_, entries) = view.of(&entry.owner.topic, entry.queue);
+    let tag_hash = entries[usize::try_from(entry.offset.0).expect("small")].tag_hash;
+    let copy = view.append_retry(tag_hash);
+    assert!(machine.moved(&planned.retry, planned.origin, copy));
+    Some(Logged::Moved(planned.retry, planned.origin, copy))
 }
 
 /// A machine made from a log alone, through the events' byte form.
@@ -97,6 +126,7 @@ pub(super) fn replay(log: &[Logged]) -> PopMachine {
                 machine.apply(&decoded).expect("an event of this log");
             }
             Logged::DeadLetter(owner, queue, offset) => assert!(machine.finish(owner, *queue, *offset)),
+            Logged::Moved(retry, origin, copy) => assert!(machine.moved(retry, *origin, *copy)),
         }
     }
     machine

@@ -1,0 +1,84 @@
+//! Clearing the log's front: unfinished entries whose records are about to go are moved to the retry topic.
+
+use types::PhysicalOffset;
+
+use super::Engine;
+use super::dead_letter::key;
+use crate::options::OUTCOMES_PER_ROUND;
+use crate::pop::{Cursor, Look, Unfinished};
+
+/// Queues that one step of [`Engine::clear_before`] looks through.
+const QUEUES_PER_STEP: usize = 4_096;
+
+/// How far [`Engine::clear_before`] is. One value for one position.
+#[derive(Debug)]
+pub(super) struct Clearing {
+    before: PhysicalOffset,
+    cursor: Cursor,
+    left: Left,
+    /// Whether this pass over the entries has begun a move, or met one under way.
+    is_moving: bool,
+}
+
+/// Unfinished entries before a position that are not moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Ordered ones, which stay in their queue.
+    pub(super) ordered: u64,
+    /// Those that cannot be moved: their record cannot be read, their copy is too long, or they go to the dead-letter topic and
+    /// are not there yet.
+    pub(super) stuck: u64,
+}
+
+impl Clearing {
+    /// The work of moving all unfinished un-ordered entries whose records lie before a position of the log.
+    pub(super) fn new(before: PhysicalOffset) -> Self {
+        Self { before, cursor: Cursor::default(), left: Left::default(), is_moving: false }
+    }
+}
+
+impl Engine {
+    /// Takes a step of moving what lies before a position, at most [`OUTCOMES_PER_ROUND`] entries: those that are leased go on
+    /// with their client. `None` until a whole pass over all entries finds nothing to move; then what is left. To be called once
+    /// a round while outcomes are not paused.
+    pub(super) fn clear_before(&mut self, clearing: &mut Clearing) -> Option<Left> {
+        let (mut entries, mut queues) = (0, 0);
+        while entries < OUTCOMES_PER_ROUND && queues < QUEUES_PER_STEP && !self.fetches.is_full() {
+            match self.machines.pop.look(&mut clearing.cursor) {
+                Look::NextQueue => queues += 1,
+                Look::Entry(entry, is_movable) => {
+                    entries += 1;
+                    self.clear_entry(clearing, entry, is_movable);
+                }
+                Look::End => {
+                    let before = clearing.before;
+                    let ended = std::mem::replace(clearing, Clearing::new(before));
+                    return (!ended.is_moving).then_some(ended.left);
+                }
+            }
+        }
+        None
+    }
+
+    fn clear_entry(&mut self, clearing: &mut Clearing, entry: Unfinished, is_movable: bool) {
+        let Some(place) = self.entry(&entry.owner.topic, entry.queue, entry.offset) else { return };
+        if place.physical_offset >= clearing.before {
+            return clearing.cursor.skip_queue();
+        }
+        if self.burials.contains(&key(&entry)) {
+            clearing.is_moving = true;
+        } else if self.unmovable.contains(&key(&entry)) {
+            clearing.left.stuck += 1;
+        } else if is_movable && self.machines.pop.plan_move(&entry).is_some() {
+            clearing.is_moving = true;
+            self.begin_move(entry);
+        } else if self.machines.pop.is_ordered(&entry) {
+            clearing.left.ordered += 1;
+        } else {
+            clearing.left.stuck += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
