@@ -35,6 +35,11 @@ const SURVEYS_MAX: u32 = 20;
 /// Pause between two of these.
 const SURVEY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Sends that may be refused once a full disk has room again.
+const PROBES_MAX: u32 = 40;
+/// Pause between two of these.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
 impl Run {
     /// One process from its start to its death.
     pub(super) async fn live_and_die(&mut self) -> Result<(), Violation> {
@@ -158,13 +163,18 @@ impl Run {
         self.until(is_over, at_most).await;
     }
 
-    /// A message that is sent once there is room again must be taken soon.
+    /// A message that is sent once there is room again must be taken soon. Ends with the process, so that the time of its
+    /// death is known.
     async fn probe(&mut self, broker: &LocalBroker, disk: &SimDisk) -> Result<(), Violation> {
-        let client = self.client(broker);
-        match producer::probe(client).await {
-            Err(violation) if !disk.is_dead() && !has_failed_for_good(disk) => Err(violation),
-            _ => Ok(()),
+        let mut client = self.client(broker);
+        for _ in 0..PROBES_MAX {
+            if producer::probe(&mut client).await || disk.is_dead() || has_failed_for_good(disk) {
+                return Ok(());
+            }
+            self.world.env().clock.sleep(PROBE_PAUSE).await;
         }
+        let detail = format!("{PROBES_MAX} sends were refused");
+        Err(Violation::new("a broker whose disk has room again takes messages", detail))
     }
 
     /// A second process is told that the directory is in use.
