@@ -35,11 +35,13 @@ pub enum Fault {
     LostFile,
     /// Another process opens the directory.
     SecondProcess,
+    /// A bit of a message's body flips in the log, in the end, when no process runs.
+    LogRot,
 }
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Write,
         Self::Sync,
         Self::Read,
@@ -50,6 +52,7 @@ impl Fault {
         Self::Rot,
         Self::LostFile,
         Self::SecondProcess,
+        Self::LogRot,
     ];
 
     /// One seed in so many has it. Those that end a life's work are rarer, lest others never get to strike.
@@ -57,7 +60,7 @@ impl Fault {
         match self {
             Self::Write | Self::Sync | Self::OtherCall => 6,
             Self::BadSegment | Self::FullDisk | Self::SecondProcess => 5,
-            Self::Read | Self::ClockJump | Self::Rot | Self::LostFile => 4,
+            Self::Read | Self::ClockJump | Self::Rot | Self::LostFile | Self::LogRot => 4,
         }
     }
 
@@ -89,6 +92,7 @@ impl fmt::Display for Fault {
             Self::Rot => "bit rot",
             Self::LostFile => "lost file",
             Self::SecondProcess => "second process",
+            Self::LogRot => "bit rot in the log",
         })
     }
 }

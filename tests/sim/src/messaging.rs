@@ -7,6 +7,7 @@ mod history;
 mod life;
 mod plan;
 mod producer;
+mod rot;
 mod survey;
 
 use std::path::Path;
@@ -88,8 +89,10 @@ impl Run {
         drop(broker);
         self.history.lock().take_violation()?;
         let broker = self.start().map_err(|error| not_started(&error))?;
-        self.survey(&broker).await?;
+        let found = self.survey(&broker).await?;
         broker.stop().await;
+        drop(broker);
+        self.rot_in_the_log(found).await?;
         self.report.acknowledged = self.history.lock().acknowledged();
         self.report.lost = self.history.lock().lost();
         Ok(())
@@ -100,9 +103,10 @@ impl Run {
         LocalBroker::start(self.world.env(), self.plan.options())
     }
 
-    async fn survey(&mut self, broker: &LocalBroker) -> Result<(), Violation> {
+    async fn survey(&mut self, broker: &LocalBroker) -> Result<Vec<Found>, Violation> {
         let found = survey::pull_all(broker).await?;
-        self.history.lock().surveyed(&found, self.world.clock().true_now())
+        self.history.lock().surveyed(&found, self.world.clock().true_now())?;
+        Ok(found)
     }
 
     fn client(&mut self, broker: &LocalBroker) -> Client {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PoppedMessage};
+use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset};
 
 use super::clients::{Client, id_of};
@@ -69,11 +70,12 @@ fn receive(client: &Client, topic: Topic, messages: &[PoppedMessage]) -> bool {
     true
 }
 
-fn delivery_of(message: &PoppedMessage) -> Result<(u64, Place, PhysicalOffset), Violation> {
+fn delivery_of(message: &PoppedMessage) -> Result<(u64, Option<Place>, PhysicalOffset), Violation> {
     let unreadable = |detail: String| Violation::new("what is delivered is what was sent", detail);
     let record = record::decode(&message.record).map_err(|error| unreadable(error.to_string()))?;
     let id = id_of(record.body).ok_or_else(|| unreadable(format!("a body of {} bytes", record.body.len())))?;
     let place = Place { queue: record.header.queue, queue_offset: record.header.queue_offset };
+    let place = (message.handle.source == HandleSource::Topic).then_some(place);
     Ok((id, place, record.header.physical_offset))
 }
 

@@ -32,6 +32,10 @@ impl Plan {
         }
     }
 
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     pub(super) fn options(&self) -> Options {
         let mut options = Options::local(PathBuf::from(DIR));
         options.flush = self.flush;

@@ -35,7 +35,7 @@ pub(super) async fn pull_all(broker: &LocalBroker) -> Result<Vec<Found>, Violati
         for queue in (0..QUEUES).map(QueueId) {
             let mut offset = QueueOffset(0);
             loop {
-                let pulled = pull(broker, topic, queue, offset).await?;
+                let pulled = pull(broker, topic, Place { queue, queue_offset: offset }, PULL_MAX).await?;
                 for record in &pulled.records {
                     found.push(look(topic, record)?);
                 }
@@ -49,13 +49,20 @@ pub(super) async fn pull_all(broker: &LocalBroker) -> Result<Vec<Found>, Violati
     Ok(found)
 }
 
-async fn pull(broker: &LocalBroker, topic: Topic, queue: QueueId, offset: QueueOffset) -> Result<Pulled, Violation> {
+/// The message at a place; `None` when the queue ends before it.
+pub(super) async fn pull_one(broker: &LocalBroker, topic: Topic, place: Place) -> Result<Option<Found>, Violation> {
+    let pulled = pull(broker, topic, place, 1).await?;
+    pulled.records.first().map(|record| look(topic, record)).transpose()
+}
+
+async fn pull(broker: &LocalBroker, topic: Topic, place: Place, messages_max: u32) -> Result<Pulled, Violation> {
+    let Place { queue, queue_offset: offset } = place;
     let request = Pull {
         group: GroupName::new("survey").expect("a valid name"),
         topic: topic.name(),
         queue,
         offset,
-        messages_max: PULL_MAX,
+        messages_max,
         filter: Arc::new(Filter::All),
         wait: Duration::ZERO,
     };
