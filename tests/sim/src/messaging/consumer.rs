@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PoppedMessage};
+use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset};
 
 use super::clients::{Client, id_of};
@@ -69,12 +70,14 @@ fn receive(client: &Client, topic: Topic, messages: &[PoppedMessage]) -> bool {
     true
 }
 
-fn delivery_of(message: &PoppedMessage) -> Result<(u64, Place, PhysicalOffset), Violation> {
+/// Number and place of a message; a copy in the retry topic has none in the topic.
+fn delivery_of(message: &PoppedMessage) -> Result<(u64, Option<Place>, PhysicalOffset), Violation> {
     let unreadable = |detail: String| Violation::new("what is delivered is what was sent", detail);
     let record = record::decode(&message.record).map_err(|error| unreadable(error.to_string()))?;
     let id = id_of(record.body).ok_or_else(|| unreadable(format!("a body of {} bytes", record.body.len())))?;
     let place = Place { queue: record.header.queue, queue_offset: record.header.queue_offset };
-    Ok((id, place, record.header.physical_offset))
+    let is_in_topic = message.handle.source == HandleSource::Topic;
+    Ok((id, is_in_topic.then_some(place), record.header.physical_offset))
 }
 
 /// Says that the messages were written to the client, as a proxy does; now and then they were not, or it dies before.

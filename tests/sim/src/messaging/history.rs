@@ -182,8 +182,8 @@ impl Sent {
 pub struct Delivery {
     /// From which topic.
     pub topic: Topic,
-    /// From where in it.
-    pub place: Place,
+    /// From where in it; `None` of a copy in the group's retry topic for it.
+    pub place: Option<Place>,
     /// From where in the log.
     pub physical_offset: PhysicalOffset,
     /// When, by the true clock.
@@ -348,15 +348,19 @@ impl History {
         timers::check_delivery(self, sent)?;
         nothing_lost::check_delivery(sent)?;
         let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
-        offsets_stay::check_place(sent, delivery.place)?;
+        if let Some(place) = delivery.place {
+            offsets_stay::check_place(sent, place)?;
+        }
         visibility::check_delivery(self, sent, &delivery)?;
         attempts::check_delivery(sent, &delivery)?;
         let sent = self.sent(id);
-        sent.found_at(delivery.place, delivery.now);
+        if let Some(place) = delivery.place {
+            sent.found_at(place, delivery.now);
+        }
         sent.deliveries += 1;
         let ends = Some(delivery.popped_at.min(delivery.wall).plus(delivery.invisible));
         sent.lease = Some(Lease { ends, attempt: delivery.attempt, at: delivery.now });
-        if sent.kind.is_direct() && sent.stored.is_none() {
+        if sent.kind.is_direct() && sent.stored.is_none() && delivery.place.is_some() {
             // Its producer was told nothing, but what is handed out is stored as firmly as what is acknowledged.
             let physical_offset = delivery.physical_offset;
             sent.stored = Some(Stored { physical_offset, at: delivery.now, fate: Fate::Open });
