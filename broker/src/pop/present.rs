@@ -2,7 +2,8 @@
 //!
 //! A handle is good when its pop time is not older than the first pop time of the entry's current delivery, and not
 //! newer than any that was given out. So renewals and re-entries keep old handles good, and the next delivery makes them
-//! invalid. A handle of an entry that was moved to the retry topic names the copy (`pop/retry.rs`). A finished entry has no good handle: clients take that refusal as final (grpc fact 19.5, pitfall 34).
+//! invalid. A handle of an entry that was moved to the retry topic names the copy (`pop/retry.rs`). A finished entry has no good
+//! handle: clients take that refusal as final (grpc fact 19.5, pitfall 34).
 
 use std::time::Duration;
 
