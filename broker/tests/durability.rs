@@ -96,6 +96,30 @@ fn a_failed_disk_refuses_everything_and_leaves_nobody_waiting() {
 }
 
 #[test]
+fn what_cannot_be_read_is_told_and_delivered_once_it_can() {
+    sim::run(4, async |world: World| {
+        let broker = start(&world);
+        send(&broker, "t", "cold").await;
+        // Then nothing is in memory.
+        let broker = restart_killed(&world, broker).await;
+        world.disk().make_unreadable(&PathBuf::from("/data/commitlog/00000000000000000000")).expect("it is there");
+        for _ in 0..2 {
+            let refused = broker.pop(pop_of("g", "t")).await;
+            assert!(matches!(refused, Err(PopError::Unavailable(_))), "{refused:?}");
+        }
+        send(&broker, "t", "hot").await;
+        assert_eq!(pop_bodies(&broker, "g", "t").await, ["hot"], "what is in memory needs no disk");
+        // A kill before the engine has written that the other one was given back would leave it leased.
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        let broker = restart_killed(&world, broker).await;
+        let popped = pop(&broker, pop_of("g", "t")).await;
+        assert_eq!(bodies(&popped), ["cold"]);
+        assert_eq!(popped.messages[0].attempt, 1, "what nobody got is not counted");
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn a_full_disk_is_told_and_forgotten_when_there_is_room() {
     sim::run(3, async |world: World| {
         let broker = start(&world);

@@ -228,6 +228,8 @@ fn scalar(value: &Value) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(layers: &Layers, key: Key) -> (&str, String) {
@@ -285,6 +287,20 @@ mod tests {
             let mut layers = Layers::defaults();
             layers.add_file("f", text);
             assert!(matches!(layers.problems.as_slice(), [Problem::NotAnObject { .. }]), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_or_refused(text in any::<String>(), value in ".{0,40}", key in 0..Key::ALL.len(), cut in 0usize..80) {
+            Layers::defaults().add_file("f", &text);
+            let key = Key::ALL[key].file_key();
+            let whole = serde_json::json!({ key: value, "transactionTimeOut": [value], "x": { "y": null } }).to_string();
+            let mut layers = Layers::defaults();
+            layers.add_file("f", &whole);
+            prop_assert!(layers.problems.len() <= 1, "only the list is no text");
+            let cut = whole.char_indices().nth(cut).map_or(whole.len(), |(at, _)| at);
+            Layers::defaults().add_file("f", &whole[..cut]);
         }
     }
 }
