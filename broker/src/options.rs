@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use store::Flush;
+use types::PhysicalOffset;
 use types::message::BODY_BYTES_MAX;
 
 use crate::transaction::Schedule;
@@ -57,6 +58,8 @@ pub struct Options {
     pub hot_bytes: usize,
     /// Growth of the log after which a checkpoint is taken, in bytes.
     pub checkpoint_bytes: u64,
+    /// Where the log may be cut off though it was durable beyond, see [`store::Options::accept_loss_at`].
+    pub accept_loss_at: Option<PhysicalOffset>,
     /// The address that records name as their store host.
     pub store_host: SocketAddr,
     /// Whether topics are made on their first use.
@@ -93,6 +96,7 @@ impl Options {
             segment_bytes: store.segment_bytes,
             hot_bytes: store.hot_bytes,
             checkpoint_bytes: store.checkpoint_bytes,
+            accept_loss_at: store.accept_loss_at,
             store_host,
             auto_create_topics: true,
             auto_create_groups: true,
@@ -110,6 +114,7 @@ impl Options {
             flush: self.flush,
             hot_bytes: self.hot_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
+            accept_loss_at: self.accept_loss_at,
         }
     }
 }

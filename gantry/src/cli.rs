@@ -57,6 +57,8 @@ pub(crate) struct LocalArgs {
     pub(crate) sources: Sources,
     /// Whether to print the configuration and stop.
     pub(crate) is_print: bool,
+    /// Where a loss is accepted, see `docs/operations.md`; for one start, so neither a variable nor a key sets it.
+    pub(crate) accept_loss_at: Option<u64>,
 }
 
 impl Args for LocalArgs {
@@ -85,6 +87,13 @@ impl Args for LocalArgs {
                     .action(ArgAction::SetTrue)
                     .help("Print each setting with its value and where that came from, then stop"),
             )
+            .arg(
+                Arg::new("accept-loss")
+                    .long("accept-loss")
+                    .value_name("POSITION")
+                    .value_parser(clap::value_parser!(u64))
+                    .help("Start on a damaged log: cut it off at the position that a start named when it refused, with all behind"),
+            )
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -98,7 +107,11 @@ impl FromArgMatches for LocalArgs {
         let flags: BTreeMap<Key, String> = Key::ALL.into_iter().filter_map(given).collect();
         let file = matches.get_one::<PathBuf>("config").cloned();
         let is_strict = matches.get_flag("strict-config");
-        Ok(Self { sources: Sources { file, is_strict, flags }, is_print: matches.get_flag("print-config") })
+        Ok(Self {
+            sources: Sources { file, is_strict, flags },
+            is_print: matches.get_flag("print-config"),
+            accept_loss_at: matches.get_one("accept-loss").copied(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -14,6 +14,7 @@ use gateway_http::{Gateway, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
+use types::PhysicalOffset;
 
 use crate::banner::Banner;
 use crate::config::{Flush, Local};
@@ -26,24 +27,24 @@ use crate::{identity, metrics, open_files};
 ///
 /// # Errors
 /// Why it could not start; each says what to do.
-pub(crate) async fn run(config: Local, warnings: &[String]) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Local, warnings: &[String], accept_loss_at: Option<u64>) -> anyhow::Result<()> {
     let telemetry = Telemetry::start(&config.log, config.otlp_endpoint.as_deref())?;
     for warning in warnings {
         tracing::warn!("configuration: {warning}");
     }
-    let result = serve(&config, &telemetry).await;
+    let result = serve(&config, &telemetry, accept_loss_at.map(PhysicalOffset)).await;
     // Exporters wait for their collector, which must not hold up other tasks.
     tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
     result
 }
 
-async fn serve(config: &Local, telemetry: &Telemetry) -> anyhow::Result<()> {
+async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<PhysicalOffset>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
     open_files::raise(&ConnectionLimits::default());
     let broker = tokio::select! {
-        started = start_broker(config, grpc.address()) => started?,
+        started = start_broker(config, grpc.address(), accept_loss_at) => started?,
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
@@ -58,8 +59,12 @@ async fn serve(config: &Local, telemetry: &Telemetry) -> anyhow::Result<()> {
 }
 
 /// Opens the data directory; recovery may read for a while.
-async fn start_broker(config: &Local, grpc: SocketAddr) -> anyhow::Result<LocalBroker> {
-    let options = broker_options(config, grpc);
+async fn start_broker(
+    config: &Local,
+    grpc: SocketAddr,
+    accept_loss_at: Option<PhysicalOffset>,
+) -> anyhow::Result<LocalBroker> {
+    let options = broker::Options { accept_loss_at, ..broker_options(config, grpc) };
     let started = tokio::task::spawn_blocking(|| {
         refuse_apache(&options.dir)?;
         Ok(LocalBroker::start(env::Env::real(), options))
@@ -69,6 +74,12 @@ async fn start_broker(config: &Local, grpc: SocketAddr) -> anyhow::Result<LocalB
         StartError::Open(store::OpenError::Locked { dir }) => anyhow::anyhow!(
             "{} is in use by another gantry; stop that one, or choose another directory with --data DIR",
             dir.display(),
+        ),
+        StartError::Open(error @ store::OpenError::Damaged { at, .. }) => anyhow::anyhow!(
+            "{error}; nothing was cut off. Restore a backup (gantry store restore), or see what is damaged (gantry store \
+             verify {data}) and what lies behind (gantry store dump {data} --from {at}), keep a copy, and give it up with \
+             gantry local --accept-loss {at}",
+            data = config.data.display(),
         ),
         error => anyhow::Error::new(error).context(format!("cannot open {}", config.data.display())),
     })

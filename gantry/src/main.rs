@@ -69,7 +69,7 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
             }
             finish(writeln!(std::io::stdout(), "{}", loaded.to_table()).map_err(Into::into))
         }
-        Ok(loaded) => finish(block_on(local::run(loaded.config, &loaded.warnings))),
+        Ok(loaded) => finish(block_on(local::run(loaded.config, &loaded.warnings, arguments.accept_loss_at))),
     }
 }
 

@@ -266,3 +266,31 @@ fn help_tells_a_newcomer_what_to_type() {
         assert!(help.contains(words), "{words} is not in\n{help}");
     }
 }
+
+#[test]
+fn a_start_refuses_to_cut_off_what_was_durable_unless_told_to() {
+    let folder = written(20, "-TERM");
+    let log = folder.path().join(DATA).join("commitlog/00000000000000000000");
+    // The second half of the log is gone.
+    let records = lines(folder.path(), &format!("dump {DATA} --json"));
+    let at = records[records.len() / 2]["position"].as_u64().expect("a number");
+    let file = fs::File::options().write(true).open(&log).expect("there");
+    let bytes = file.metadata().expect("there").len();
+    file.set_len(at).and_then(|()| file.set_len(bytes)).expect("cut");
+    let output = run(folder.path(), &["local", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let wanted = format!("--accept-loss {at}");
+    for part in ["00000000000000000000 is damaged", "nothing is written here", "checkpoints", "restore", &wanted] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    let report = json_of(folder.path(), &format!("verify {DATA} --json"), 1);
+    let refused = report["findings"].as_array().expect("a list").iter().find(|finding| finding["meaning"] == "refused");
+    assert_eq!(refused.expect("refused")["position"], at);
+    let mut server = Server::start_with(folder.path(), &["--accept-loss", &at.to_string()]);
+    assert!(support::log_of(folder.path()).contains("a loss is accepted"), "{}", support::log_of(folder.path()));
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+    drop(Server::start(folder.path()));
+}

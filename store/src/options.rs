@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use types::PhysicalOffset;
+
 /// A log segment in local mode, in bytes.
 pub const SEGMENT_BYTES_LOCAL: u64 = 64 * 1024 * 1024;
 /// Shortest possible segment, in bytes; records that do not fit in a segment are refused.
@@ -36,6 +38,9 @@ pub struct Options {
     pub hot_bytes: usize,
     /// Growth of the log after which a checkpoint is due, in bytes.
     pub checkpoint_bytes: u64,
+    /// Where the log may be cut off though it was durable beyond: the position that [`crate::OpenError::Damaged`]
+    /// named. At any other place a start refuses as without it.
+    pub accept_loss_at: Option<PhysicalOffset>,
 }
 
 impl Options {
@@ -48,6 +53,7 @@ impl Options {
             flush: Flush::Async,
             hot_bytes: HOT_BYTES_DEFAULT,
             checkpoint_bytes: CHECKPOINT_BYTES_DEFAULT,
+            accept_loss_at: None,
         }
     }
 }

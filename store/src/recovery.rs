@@ -4,6 +4,7 @@
 //! missing, it says that it is where it is, it is not stored much earlier than the one before, and continues its queue.
 //! The log ends before the first that does not.
 
+pub(crate) mod proof;
 pub(crate) mod search;
 
 use std::collections::BTreeMap;
@@ -25,15 +26,30 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 /// what its clock was set back.
 const STORED_BACK_MAX: Duration = Duration::from_secs(600);
 
+/// What is wrong with a place that holds zeros.
+pub(crate) const NOTHING: &str = "nothing is written here";
+
 /// Why a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Zeros, or the end of the last segment.
-    Nothing,
+    /// Zeros, or no file.
+    Nothing { at: u64 },
     /// The position that was asked for.
     Reached,
     /// Something that is not a valid record.
     Invalid { at: u64, problem: String },
+}
+
+impl Stop {
+    /// Where it ended and what is wrong there; `None` where it was asked to end.
+    pub(crate) fn place(self, segments: &Segments) -> Result<Option<(u64, String)>, Error> {
+        Ok(match self {
+            Self::Reached => None,
+            Self::Invalid { at, problem } => Some((at, problem)),
+            Self::Nothing { at } if segments.bases()?.contains(&segments.base_of(at)) => Some((at, NOTHING.to_owned())),
+            Self::Nothing { at } => Some((at, "the file is missing".to_owned())),
+        })
+    }
 }
 
 /// What a scan does with what it finds.
@@ -98,12 +114,12 @@ struct Window<'s> {
 impl Window<'_> {
     fn step(&mut self, position: u64, not_before: Timestamp) -> Result<Step<'_>, Error> {
         if self.bases.binary_search(&self.segments.base_of(position)).is_err() {
-            return Ok(Step::Stop(Stop::Nothing));
+            return Ok(Step::Stop(Stop::Nothing { at: position }));
         }
         let left = self.segments.segment_bytes - position % self.segments.segment_bytes;
         let invalid = |problem: String| Ok(Step::Stop(Stop::Invalid { at: position, problem }));
         let bytes = match record::peek(self.get(position, BLANK_BYTES)?) {
-            Ok(Peek::Nothing) => return Ok(Step::Stop(Stop::Nothing)),
+            Ok(Peek::Nothing) => return Ok(Step::Stop(Stop::Nothing { at: position })),
             Ok(Peek::Blank { bytes }) if u64::from(bytes) == left => return Ok(Step::Blank { bytes: left }),
             Ok(Peek::Blank { bytes }) => return invalid(format!("blank of {bytes} bytes, {left} are left")),
             Ok(Peek::Record { bytes }) if u64::from(bytes) + BLANK_BYTES as u64 > left => {
@@ -152,21 +168,24 @@ fn check(bytes: &[u8], position: u64, not_before: Timestamp) -> Result<Record<'_
     Ok(record)
 }
 
-/// Whether the log holds what a checkpoint was taken over: the last record before it, ending where it was taken.
+/// Whether the log holds what a checkpoint was taken over: the last record before it, ending where it was taken. Its body
+/// may be damaged, as that of any record before: the one who reads it is told so.
 pub(crate) fn is_covered(segments: &Segments, end: End) -> Result<bool, Error> {
-    struct Any;
-    impl Visitor for Any {
-        fn record(&mut self, _: &Record<'_>) -> Result<(), String> {
-            Ok(())
-        }
-    }
     let Some(last) = end.last else { return Ok(end.at.0 == segments.first()) };
-    if last < PhysicalOffset(segments.first()) || last >= end.at {
+    let segment_end = segments.base_of(last.0) + segments.segment_bytes;
+    if last < PhysicalOffset(segments.first()) || last >= end.at || end.at.0 > segment_end {
         return Ok(false);
     }
-    let from = End { at: last, last: None, last_stored_at: Timestamp(i64::MIN) };
-    let (found, stop) = scan(segments, from, Some(end.at.0), &mut Any)?;
-    Ok(stop == Stop::Reached && found.at == end.at && found.last == end.last)
+    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    if window.bases.binary_search(&segments.base_of(last.0)).is_err() {
+        return Ok(false);
+    }
+    let record_bytes = end.at.0 - last.0;
+    let bytes = window.get(last.0, record_bytes as usize)?;
+    let is_it = |record: Record<'_>| {
+        record.header.physical_offset == last && u64::from(record.header.record_bytes) == record_bytes
+    };
+    Ok(record::decode(bytes).is_ok_and(is_it))
 }
 
 /// Feeds index and machines at start-up.
@@ -270,7 +289,7 @@ fn scan_stretch(segments: &Segments, from: u64, to: u64, visitor: &mut impl Visi
     let start = End { at: PhysicalOffset(from), last: None, last_stored_at: Timestamp(i64::MIN) };
     match scan(segments, start, Some(to), visitor) {
         Ok((_, Stop::Reached)) => Ok(()),
-        Ok((end, Stop::Nothing)) => Err(format!("the log ends at {}", end.at)),
+        Ok((_, Stop::Nothing { at })) => Err(format!("the log ends at {at}")),
         Ok((_, Stop::Invalid { at, problem })) => Err(format!("record at {at}: {problem}")),
         Err(error) => Err(error.to_string()),
     }

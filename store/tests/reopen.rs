@@ -169,24 +169,6 @@ fn a_damaged_index_chunk_is_made_again_when_it_is_read() {
 }
 
 #[test]
-fn a_checkpoint_beyond_the_logs_end_is_refused() {
-    sim::run(9, async |world: World| {
-        let ledger = two_generations(&world).await;
-        let env = world.env();
-        let last = ledger.lines.last().expect("not empty").physical_offset.0;
-        let segment = dir().join("commitlog").join(format!("{:020}", last - last % 4096));
-        let mut bytes = read_file(&env, &segment);
-        bytes[(last % 4096) as usize..].fill(0);
-        write_file(&env, &segment, &bytes);
-        let (mut store, restored) = open(&env, Flush::Async);
-        assert_eq!(restored.lines, ledger.lines[..119]);
-        assert_eq!(restored.applied, 39, "from the checkpoint before");
-        check(&mut store, &restored).await;
-        store.abandon().await;
-    });
-}
-
-#[test]
 fn a_second_process_is_told_so() {
     sim::run(10, async |world: World| {
         let (store, _) = open(&world.env(), Flush::Async);

@@ -20,7 +20,7 @@ use super::directory::Directory;
 use super::follow::Ending;
 use super::{Steps, Watcher};
 use crate::files::{self, Layout, name_of};
-use crate::recovery::Visitor;
+use crate::recovery::{NOTHING, Visitor, proof};
 
 /// Bytes copied at once.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -54,7 +54,7 @@ pub enum CopyError {
         dir: PathBuf,
     },
     /// The log would be cut off in the middle.
-    #[error("the log is damaged at {at} ({problem}) and goes on behind, which a copy would leave out; verify it first")]
+    #[error("the log is damaged at {at} ({problem}) and a copy would leave out what was behind; verify it first")]
     Damaged {
         /// Where.
         at: u64,
@@ -111,6 +111,7 @@ impl Copy<'_> {
     fn run(&mut self, restarts: usize, watcher: &mut Watcher<'_>) -> Result<Option<Copied>, CopyError> {
         let from = self.from;
         let mut bases = from.segments.bases()?;
+        let durable_to = proof::find(&from.disk, &from.layout)?.map_or(0, |proof| proof.durable_to);
         let found = from.checkpoints()?;
         let saved: Vec<&Saved> = found.iter().filter_map(|found| found.state.as_ref().ok()).collect();
         let runs: BTreeSet<u64> = saved.iter().flat_map(|saved| &saved.runs).map(|run| run.from).collect();
@@ -120,8 +121,8 @@ impl Copy<'_> {
         }
         let start = of_next_start(&found).map_or_else(|| from.log_start(), |saved| saved.end);
         let Ending { end, at, problem, behind } = from.find_end(start, &mut Nobody)?;
-        if behind.record_at.is_some() {
-            let problem = problem.unwrap_or_else(|| super::follow::NOTHING.to_owned());
+        if behind.record_at.is_some() || end.at.0 < durable_to {
+            let problem = problem.unwrap_or_else(|| NOTHING.to_owned());
             return Err(CopyError::Damaged { at, problem });
         }
         let end = end.at.0;

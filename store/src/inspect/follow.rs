@@ -7,10 +7,7 @@ use super::directory::Directory;
 use crate::commit_log::End;
 use crate::files;
 use crate::recovery::search::{Behind, behind};
-use crate::recovery::{Stop, Visitor, scan};
-
-/// What is wrong with a place that holds zeros.
-pub(super) const NOTHING: &str = "nothing is written here";
+use crate::recovery::{NOTHING, Stop, Visitor, scan};
 
 /// A visitor that also hears of what is no record.
 pub(super) trait Follower: Visitor {
@@ -42,7 +39,8 @@ impl Directory {
             let (end, stop) = scan(&self.segments, from, None, visitor)?;
             let (at, problem) = match stop {
                 Stop::Invalid { at, problem } => (at, Some(problem)),
-                Stop::Nothing | Stop::Reached => (end.at.0, None),
+                Stop::Nothing { at } => (at, None),
+                Stop::Reached => (end.at.0, None),
             };
             let behind = behind(&self.segments, at, limit)?;
             if !self.is_in_use {
@@ -71,7 +69,7 @@ impl Directory {
             let (at, problem) = match stop {
                 Stop::Reached => return Ok(()),
                 Stop::Invalid { at, problem } => (at, problem),
-                Stop::Nothing => (end.at.0, NOTHING.to_owned()),
+                Stop::Nothing { at } => (at, NOTHING.to_owned()),
             };
             let behind = behind(&self.segments, at, to)?;
             if self.is_in_use && behind.record_at.is_some() && tried_at != Some(at) {

@@ -149,6 +149,16 @@ impl Run {
         Ok(run)
     }
 
+    /// Reads the directory of the run that begins at `from`, whoever names it.
+    pub(crate) fn find(disk: &Arc<dyn Disk>, dir: &Path, from: u64) -> Result<Self, String> {
+        let io = |error: std::io::Error| error.to_string();
+        let file = disk.open(&dir.join(name_of(from)), OpenMode::Read).map_err(io)?;
+        let mut head = [0; HEADER_BYTES];
+        file.read_at(&mut head, 0).map_err(io)?;
+        let (to, crc) = ((&head[16..]).get_u64(), (&head[HEADER_BYTES - 4..]).get_u32());
+        Self::load(disk, dir, RunName { from, to, crc })
+    }
+
     pub(crate) fn name(&self) -> RunName {
         RunName { from: self.from, to: self.to, crc: self.crc }
     }

@@ -1,10 +1,11 @@
-//! Finding whole records behind a place that is damaged: for those who look at a log, never for a start, which ends
-//! the log at that place.
+//! Finding whole records behind a place that is damaged: for those who look at a log, and to count what is given up. A
+//! start never goes on at one of them.
 
-use record::Peek;
+use record::{Peek, Record};
 use types::{PhysicalOffset, Timestamp};
 
-use super::{Step, Window};
+use super::{Step, Visitor, Window, scan};
+use crate::commit_log::End;
 use crate::files::Error;
 use crate::segments::Segments;
 
@@ -60,4 +61,22 @@ pub(crate) fn behind(segments: &Segments, from: u64, to: u64) -> Result<Behind, 
 fn is_record(window: &mut Window<'_>, position: u64) -> Result<bool, Error> {
     let step = window.step(position, Timestamp(i64::MIN))?;
     Ok(matches!(step, Step::Record(_)))
+}
+
+/// How many whole records there are from a damaged place on, whatever is between them.
+pub(crate) fn count(segments: &Segments, from: u64) -> Result<u64, Error> {
+    struct Count(u64);
+    impl Visitor for Count {
+        fn record(&mut self, _: &Record<'_>) -> Result<(), String> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+    let (mut count, mut from) = (Count(0), from);
+    while let Some(at) = behind(segments, from, u64::MAX)?.record_at {
+        let start = End { at, last: None, last_stored_at: Timestamp(i64::MIN) };
+        let (end, _) = scan(segments, start, None, &mut count)?;
+        from = end.at.0;
+    }
+    Ok(count.0)
 }

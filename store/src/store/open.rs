@@ -21,7 +21,8 @@ use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::queue_index::run::Run;
 use crate::queue_index::{Part, QueueIndex};
 use crate::reader::{self, Pool, Reader};
-use crate::recovery::{self, Replay, Stop};
+use crate::recovery::proof::{self, Proof};
+use crate::recovery::{self, Replay, Stop, search};
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 
@@ -55,6 +56,24 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A part of the log that was durable is damaged or gone. Nothing was removed or cut off.
+    #[error(
+        "{path} is damaged at position {at}: {problem}. The log was durable up to {durable_to}, as {proof} proves, so this is no \
+         torn end",
+        path = path.display(), proof = proof.display()
+    )]
+    Damaged {
+        /// The segment of the log.
+        path: PathBuf,
+        /// The position in the log; see [`Options::accept_loss_at`].
+        at: PhysicalOffset,
+        /// What was found there.
+        problem: String,
+        /// How far the log was durable.
+        durable_to: PhysicalOffset,
+        /// The file that proves it.
+        proof: PathBuf,
+    },
     /// A segment length that cannot be.
     #[error("segments of {bytes} bytes are not possible, allowed are {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}")]
     SegmentBytes {
@@ -69,7 +88,8 @@ pub enum OpenError {
 impl Store {
     /// Opens or makes the store in `options.dir`: takes its lock, restores `machines` from the newest checkpoint that is
     /// whole and that the log covers, replays the log from there into them and cuts off what is not a valid record.
-    /// On return everything that was found is durable.
+    /// On return everything that was found is durable. What lies before a checkpoint or the end of an index run is
+    /// never cut off, unless [`Options::accept_loss_at`] says so.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -240,6 +260,7 @@ struct Recovered {
 
 impl Recovery<'_> {
     fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
+        let proof = proof::find(self.disk, self.layout)?;
         let restored = self.restore(machines)?;
         let (mut index, start, may_begin_late) = match restored {
             Some((index, end)) => (index, end, false),
@@ -250,16 +271,42 @@ impl Recovery<'_> {
                 (QueueIndex::new(first), start, first > 0)
             }
         };
-        self.remove_unused(&index, start.at)?;
-        let on_segment = |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index);
+        let on_segment =
+            |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
         let mut replay = Replay { index: &mut index, machines, may_begin_late, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
-        if let Stop::Invalid { at, problem } = stop {
-            tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
-        }
+        self.judge(end, stop, proof)?;
+        // Before the log is cut: what names more of it than there is would be taken for a proof.
+        self.remove_unused(&index, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
         tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
         Ok(Recovered { index, end, checkpoint_at: start.at })
+    }
+
+    /// Whether the log may end where a replay ended.
+    fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<(), OpenError> {
+        let is_torn = !matches!(stop, Stop::Nothing { .. });
+        let Some((at, problem)) = stop.place(self.segments)? else { return Ok(()) };
+        match proof.filter(|proof| proof.durable_to > end.at.0) {
+            None if is_torn => {
+                tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
+            }
+            None => {}
+            Some(proof) if self.options.accept_loss_at == Some(PhysicalOffset(at)) => {
+                let records = search::count(self.segments, at)?;
+                let (file, durable_to) = (self.segments.path(self.segments.base_of(at)), proof.durable_to);
+                tracing::error!(
+                    file = %file.display(), at, problem, durable_to, records,
+                    "a loss is accepted: the log is cut off here, and the whole records behind go with it"
+                );
+            }
+            Some(Proof { durable_to, file: proof, .. }) => {
+                let path = self.segments.path(self.segments.base_of(at));
+                let (at, durable_to) = (PhysicalOffset(at), PhysicalOffset(durable_to));
+                return Err(OpenError::Damaged { path, at, problem, durable_to, proof });
+            }
+        }
+        Ok(())
     }
 
     /// The state of the newest checkpoint that can be used.
@@ -306,11 +353,11 @@ impl Recovery<'_> {
         Ok(index)
     }
 
-    /// Removes checkpoints that were refused and runs that none of the rest names, so that nothing of another life
+    /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
     /// of the log is ever taken for this one's.
     fn remove_unused(&self, index: &QueueIndex, checkpoint_at: PhysicalOffset) -> Result<(), files::Error> {
-        let is_named = |from| index.parts().iter().any(|part| part.from() == from);
-        files::remove_unless(&**self.disk, &self.layout.queue_index, is_named)?;
+        let is_used = |from| index.parts().iter().any(|part| matches!(part, Part::Run(run) if run.from == from));
+        files::remove_unless(&**self.disk, &self.layout.queue_index, is_used)?;
         files::remove_unless(&**self.disk, &self.layout.checkpoints, |at| at <= checkpoint_at.0)?;
         for dir in [&self.layout.queue_index, &self.layout.checkpoints] {
             self.disk.sync_dir(dir).map_err(files::Error::at("sync", dir))?;
@@ -326,6 +373,7 @@ impl Recovery<'_> {
         start: PhysicalOffset,
         end: End,
         index: &mut QueueIndex,
+        proof: Option<&Proof>,
     ) -> Result<(), files::Error> {
         let segment = self.segments.open(base)?;
         self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
@@ -335,7 +383,9 @@ impl Recovery<'_> {
         }
         index.seal(end.at.0);
         for part in index.parts().to_vec() {
-            if let Part::Block(block) = part {
+            if let Part::Block(block) = part
+                && proof.is_none_or(|proof| proof.allows_run(block.from, end.at.0))
+            {
                 let run = Run::write(self.disk, &self.layout.queue_index, &block)?;
                 index.replace_part(Part::Run(Arc::new(run)));
             }

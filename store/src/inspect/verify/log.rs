@@ -12,11 +12,11 @@ use crate::inspect::Steps;
 use crate::inspect::checkpoints::{Found, Saved, of_next_start};
 use crate::inspect::directory::Directory;
 use crate::inspect::finding::{Finding, Meaning, Report};
-use crate::inspect::follow::{Ending, NOTHING};
+use crate::inspect::follow::Ending;
 use crate::queue_index::names::Names;
 use crate::queue_index::{Entry, QueueNumber};
 use crate::recovery::search::behind;
-use crate::recovery::{Stop, Visitor, check_offset, scan};
+use crate::recovery::{NOTHING, Stop, Visitor, check_offset, proof, scan};
 
 /// Damaged places that are remembered, so that index entries that point into them are called lost and not wrong.
 const GAPS_MAX: usize = 10_000;
@@ -89,7 +89,7 @@ impl<'a, 'w> Pass<'a, 'w> {
             let (at, problem) = match scanned {
                 Ok(Stop::Reached) => return Ok(()),
                 Ok(Stop::Invalid { at, problem }) => (at, problem),
-                Ok(Stop::Nothing) => (self.log.end.at.0, NOTHING.to_owned()),
+                Ok(Stop::Nothing { at }) => (at, NOTHING.to_owned()),
                 Err(error) => (self.log.end.at.0, error.to_string()),
             };
             self.step_over(at, to, problem)?;
@@ -157,6 +157,8 @@ impl<'a, 'w> Pass<'a, 'w> {
     /// Reads what the next start reads, up to where it would end the log.
     fn read_replayed(&mut self) -> Result<(), files::Error> {
         let (directory, from) = (self.directory, self.log.end);
+        // Before the log's end is looked for, which a running server moves on.
+        let proof = proof::find(&directory.disk, &directory.layout)?;
         let Ending { end, at, problem, behind } = match directory.find_end(from, self) {
             Ok(ending) => ending,
             Err(error) => {
@@ -165,7 +167,15 @@ impl<'a, 'w> Pass<'a, 'w> {
             }
         };
         debug_assert_eq!(end.at, self.log.end.at, "the visitor was given every record");
-        if let Some(record_at) = behind.record_at {
+        if let Some(proof) = proof.filter(|proof| proof.durable_to > end.at.0) {
+            let problem = problem.unwrap_or_else(|| NOTHING.to_owned());
+            let problem = match behind.record_at {
+                Some(record_at) => format!("{problem}; {} whole records are behind", directory.count_from(record_at)?),
+                None => format!("{problem}; no whole record is behind"),
+            };
+            let (to, file) = (proof.durable_to, proof.file.display());
+            self.tell(at, format!("{problem}, and it was durable up to {to}: {file}"), Meaning::Refused);
+        } else if let Some(record_at) = behind.record_at {
             let records = directory.count_from(record_at)?;
             let problem = problem.unwrap_or_else(|| NOTHING.to_owned());
             let problem = format!("{problem}; {records} whole records are behind, the first at {record_at}");

@@ -1,0 +1,186 @@
+//! Damage of what was durable: a start refuses to cut it off, unless it is told to.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Ledger, check, dir, names, open, options, read_file, send, write_file};
+use env::Env;
+use env::sim::{self, World};
+use store::inspect::{CopyError, Directory, Meaning};
+use store::{Flush, OpenError, Options, Store};
+use types::PhysicalOffset;
+
+/// A closed store with two checkpoints and two index runs, 60 records each; and what it holds.
+async fn two_generations(world: &World) -> Ledger {
+    let mut ledger = Ledger::default();
+    for _ in 0..2 {
+        let (mut store, _) = open(&world.env(), Flush::Async);
+        for n in 0..60u32 {
+            send(&mut store, &mut ledger, "orders", n % 3, &vec![7; 200 + n as usize]).await;
+        }
+        store.close(&ledger).await.expect("closes");
+    }
+    assert_eq!((names(&world.env(), "checkpoints").len(), names(&world.env(), "queueindex").len()), (2, 2));
+    ledger
+}
+
+fn segment(position: u64) -> PathBuf {
+    dir().join("commitlog").join(format!("{:020}", position - position % 4096))
+}
+
+fn edit(env: &Env, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = read_file(env, path);
+    change(&mut bytes);
+    write_file(env, path, &bytes);
+}
+
+/// Flips a bit in the body of a record.
+fn damage(env: &Env, at: PhysicalOffset) {
+    edit(env, &segment(at.0), |bytes| bytes[(at.0 % 4096) as usize + 90] ^= 1);
+}
+
+fn newest(env: &Env, folder: &str) -> PathBuf {
+    dir().join(folder).join(names(env, folder).into_iter().max().expect("not empty"))
+}
+
+fn all_names(env: &Env) -> Vec<String> {
+    ["commitlog", "queueindex", "checkpoints"].into_iter().flat_map(|folder| names(env, folder)).collect()
+}
+
+fn start(env: &Env, accept_loss_at: Option<u64>) -> Result<(Store, Ledger), OpenError> {
+    let options = Options { accept_loss_at: accept_loss_at.map(PhysicalOffset), ..options(Flush::Async) };
+    let mut ledger = Ledger::default();
+    Store::open(env, &options, &mut ledger).map(|store| (store, ledger))
+}
+
+/// A start refuses, twice, and leaves every file; returns the place that it names.
+#[track_caller]
+fn refused(env: &Env) -> (u64, String) {
+    let before = all_names(env);
+    let mut places = [0, 1].map(|_| match start(env, None) {
+        Err(OpenError::Damaged { path, at, problem, durable_to, proof }) => {
+            assert!(path == segment(at.0) && at < durable_to && proof.starts_with(dir()), "{path:?} {at} {proof:?}");
+            (at.0, problem)
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it starts"),
+    });
+    places.sort();
+    assert_eq!(places[0], places[1]);
+    let after = all_names(env);
+    assert!(before.iter().all(|name| after.contains(name)), "{before:?} {after:?}");
+    let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looks");
+    let told = report.findings.iter().find(|finding| finding.meaning == Meaning::Refused);
+    assert_eq!(told.and_then(|finding| finding.position), Some(places[0].0), "{:?}", report.findings);
+    let copied = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("looks").copy(Path::new("/copy"), &mut |_| ());
+    assert!(matches!(copied, Err(CopyError::Damaged { .. })), "{copied:?}");
+    places[0].clone()
+}
+
+/// What is left when the loss at a place is accepted; and later starts need no more words.
+async fn accepted(env: &Env, at: u64, before: &Ledger) -> usize {
+    assert!(matches!(start(env, Some(at + 1)), Err(OpenError::Damaged { .. })), "another place was accepted");
+    let (store, ledger) = start(env, Some(at)).expect("opens");
+    let left = ledger.lines.len();
+    assert_eq!(ledger.lines, before.lines[..left]);
+    store.abandon().await;
+    let (mut store, mut ledger) = start(env, None).expect("opens");
+    assert_eq!(ledger.lines.len(), left);
+    send(&mut store, &mut ledger, "orders", 0, b"new").await;
+    store.close(&ledger).await.expect("closes");
+    let (mut store, ledger) = start(env, None).expect("opens");
+    check(&mut store, &ledger).await;
+    store.abandon().await;
+    left
+}
+
+#[test]
+fn damage_before_a_damaged_checkpoint_is_refused() {
+    sim::run(1, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        damage(&env, ledger.lines[80].physical_offset);
+        edit(&env, &newest(&env, "checkpoints"), |bytes| bytes[30] ^= 1);
+        let (at, problem) = refused(&env);
+        assert_eq!(at, ledger.lines[80].physical_offset.0);
+        assert!(problem.contains("crc"), "{problem}");
+        assert_eq!(accepted(&env, at, &ledger).await, 80);
+    });
+}
+
+#[test]
+fn damage_before_an_index_run_is_refused_without_any_checkpoint() {
+    for damaged in [20, 80] {
+        sim::run(2, async |world: World| {
+            let (env, ledger) = (world.env(), two_generations(&world).await);
+            damage(&env, ledger.lines[damaged].physical_offset);
+            for name in names(&env, "checkpoints") {
+                env.disk.remove(&dir().join("checkpoints").join(name)).expect("removes");
+            }
+            let (at, _) = refused(&env);
+            assert_eq!(at, ledger.lines[damaged].physical_offset.0);
+            assert_eq!(accepted(&env, at, &ledger).await, damaged);
+        });
+    }
+}
+
+#[test]
+fn a_replay_does_not_wear_out_its_proof() {
+    sim::run(3, async |world: World| {
+        // One long run; a replay would write shorter ones.
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        for n in 0..250u32 {
+            send(&mut store, &mut ledger, "orders", n % 3, &[7; 200]).await;
+        }
+        store.close(&ledger).await.expect("closes");
+        let env = world.env();
+        env.disk.remove(&newest(&env, "checkpoints")).expect("removes");
+        damage(&env, ledger.lines[200].physical_offset);
+        let (at, _) = refused(&env);
+        assert_eq!(accepted(&env, at, &ledger).await, 200);
+    });
+}
+
+#[test]
+fn a_log_that_ends_before_its_checkpoint_is_refused() {
+    let last_of = |ledger: &Ledger| ledger.lines.last().expect("not empty").physical_offset.0;
+    let remove = |env: &Env, last: u64| env.disk.remove(&segment(last)).expect("removes");
+    let cut = |env: &Env, last: u64| edit(env, &segment(last), |bytes| bytes.truncate((last % 4096) as usize + 50));
+    let blank = |env: &Env, last: u64| edit(env, &segment(last), |bytes| bytes[(last % 4096) as usize..].fill(0));
+    let ways: [(fn(&Env, u64), &str); 3] = [(remove, "missing"), (cut, "50 are there"), (blank, "nothing")];
+    for (way, text) in ways {
+        sim::run(4, async |world: World| {
+            let (env, ledger) = (world.env(), two_generations(&world).await);
+            way(&env, last_of(&ledger));
+            let (at, problem) = refused(&env);
+            assert!(problem.contains(text), "{problem}");
+            let whole = ledger.lines.iter().filter(|line| line.physical_offset.0 < at).count();
+            assert_eq!(accepted(&env, at, &ledger).await, whole);
+        });
+    }
+}
+
+#[test]
+fn a_missing_segment_in_what_is_replayed_is_refused_by_name() {
+    sim::run(5, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        edit(&env, &newest(&env, "checkpoints"), |bytes| bytes.truncate(10));
+        let missing = segment(ledger.lines[90].physical_offset.0);
+        env.disk.remove(&missing).expect("removes");
+        let (at, problem) = refused(&env);
+        assert_eq!((segment(at), problem.as_str()), (missing, "the file is missing"));
+    });
+}
+
+#[test]
+fn a_damaged_body_right_before_the_checkpoint_costs_that_message_alone() {
+    sim::run(6, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        let last = ledger.lines.last().expect("not empty");
+        damage(&env, last.physical_offset);
+        let (store, found) = start(&env, None).expect("opens");
+        assert_eq!((found.applied, &found.lines), (0, &ledger.lines));
+        assert!(store.reader().read(last.physical_offset, last.record_bytes).await.is_err());
+        store.close(&found).await.expect("closes");
+    });
+}
