@@ -1,13 +1,17 @@
-//! Bits that flip in the log itself, in the body of a message that is long on the disk: nothing else suffers, and nobody
-//! takes the damaged message for whole.
+//! Damage of the log itself, of what is long on the disk: a message's body rots, alone or together with the newest
+//! checkpoint, or the rest of a segment is gone. Either all that is whole is served and nobody takes a damaged message for whole,
+//! or the start refuses and names the place; nothing is lost in silence.
 
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::{LocalBroker, StartError};
+use env::File;
 use env::disk::OpenMode;
 use env::sim::World;
 use store::OpenError;
+use types::PhysicalOffset;
 
 use super::plan::DIR;
 use super::survey::{self, Found};
@@ -15,36 +19,85 @@ use super::{Run, not_started};
 use crate::faults::Fault;
 use crate::report::Violation;
 
-const PROMISE: &str = "a bit that flips in the log costs the one message, and says so";
+const SERVED: &str = "a bit that flips in the log costs the one message, and says so";
+const REFUSED: &str = "a start cuts nothing off that was durable, and names the damage";
+const ACCEPTED: &str = "an accepted loss takes only what lies behind the damage";
+
+/// Bits of the newest checkpoint that flip.
+const FLIPS: u32 = 3;
+
+/// What is done to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harm {
+    /// A bit of the message's body flips.
+    Body,
+    /// The newest checkpoint rots, too.
+    BodyAndCheckpoint,
+    /// Of the segment is nothing left from the message on.
+    Cut,
+}
 
 impl Run {
     /// Damages one of the messages of a broker that was stopped in order, and looks at what the next start makes of it.
-    pub(super) async fn rot_in_the_log(&mut self, mut found: Vec<Found>) -> Result<(), Violation> {
+    pub(super) async fn rot_in_the_log(&mut self, found: Vec<Found>) -> Result<(), Violation> {
         if !self.faults.has(Fault::LogRot) {
             return Ok(());
         }
-        // A checkpoint that ends with a damaged record is none: a start then reads the log and ends it there, for power loss
-        // looks alike.
-        found.sort_by_key(|found| found.physical_offset);
-        let Some((_, damageable)) = found.split_last() else { return Ok(()) };
-        let Some(damaged) = self.rng.choice(damageable).copied() else { return Ok(()) };
-        flip_in_body(&self.world, &damaged, self.plan.segment_bytes(), &mut self.rng);
+        let Some(damaged) = self.rng.choice(&found).copied() else { return Ok(()) };
+        let harm = *self.rng.choice(&[Harm::Body, Harm::BodyAndCheckpoint, Harm::Cut]).expect("not empty");
+        let log = Log::of(&self.world, &damaged, self.plan.segment_bytes());
+        match harm {
+            Harm::Cut => log.cut(),
+            Harm::Body => log.flip_in_body(&mut self.rng),
+            Harm::BodyAndCheckpoint => {
+                log.flip_in_body(&mut self.rng);
+                let (disk, folder) = (self.world.disk(), Path::new(DIR).join("checkpoints"));
+                let newest = disk.names(&folder).into_iter().max().expect("it was stopped in order");
+                disk.flip_bits(&folder.join(newest), FLIPS).expect("no fault is due");
+            }
+        }
         self.report.struck(Fault::LogRot, 1);
-        let broker = match self.start() {
-            Ok(broker) => broker,
-            Err(StartError::Open(OpenError::Unusable { .. })) => return Ok(()),
-            Err(error) => return Err(not_started(&error)),
-        };
-        for wanted in &found {
-            check(&broker, wanted, wanted.id == damaged.id).await?;
+        match self.start() {
+            Ok(broker) => {
+                let is_damaged = |found: &Found| found.id == damaged.id || (harm == Harm::Cut && log.is_cut_off(found));
+                for wanted in &found {
+                    check(&broker, wanted, is_damaged(wanted)).await?;
+                }
+                broker.stop().await;
+                Ok(())
+            }
+            Err(StartError::Open(OpenError::Damaged { at, .. })) if harm != Harm::Body => {
+                self.accept_loss(at, &damaged, &found).await
+            }
+            Err(error) => Err(not_started(&error)),
+        }
+    }
+
+    /// What the operator may do after a refusal.
+    async fn accept_loss(&mut self, at: PhysicalOffset, damaged: &Found, found: &[Found]) -> Result<(), Violation> {
+        let violation = |promise, detail| Err(Violation::new(promise, detail));
+        if at != damaged.physical_offset {
+            return violation(REFUSED, format!("{at} is named, and {damaged:?} was damaged"));
+        }
+        self.report.lives += 1;
+        let options = broker::Options { accept_loss_at: Some(at), ..self.plan.options() };
+        let broker = LocalBroker::start(self.world.env(), options).map_err(|error| not_started(&error))?;
+        let left = survey::pull_all(&broker).await?;
+        let is_before = |found: &&Found| found.physical_offset < at;
+        for wanted in found.iter().filter(is_before) {
+            if !left.iter().any(|left| (left.id, left.topic, left.place) == (wanted.id, wanted.topic, wanted.place)) {
+                return violation(ACCEPTED, format!("{wanted:?} is gone, the log was cut off at {at}"));
+            }
         }
         broker.stop().await;
+        drop(broker);
+        self.start().map_err(|error| not_started(&error))?.stop().await;
         Ok(())
     }
 }
 
 async fn check(broker: &LocalBroker, wanted: &Found, is_damaged: bool) -> Result<(), Violation> {
-    let violation = |detail: String| Err(Violation::new(PROMISE, format!("{wanted:?}: {detail}")));
+    let violation = |detail: String| Err(Violation::new(SERVED, format!("{wanted:?}: {detail}")));
     match survey::pull_one(broker, wanted.topic, wanted.place).await {
         Err(_) if is_damaged => Ok(()),
         Ok(Some(found)) if !is_damaged && (found.id, found.place) == (wanted.id, wanted.place) => Ok(()),
@@ -53,18 +106,43 @@ async fn check(broker: &LocalBroker, wanted: &Found, is_damaged: bool) -> Result
     }
 }
 
-/// Flips one bit of a message's body in the log's file, as seen and as durable.
-fn flip_in_body(world: &World, message: &Found, segment_bytes: u64, rng: &mut fastrand::Rng) {
-    let position = message.physical_offset.0 % segment_bytes;
-    let base = message.physical_offset.0 - position;
-    let path = Path::new(DIR).join("commitlog").join(format!("{base:020}"));
-    let file = world.env().disk.open(&path, OpenMode::ReadWrite).expect("the message was read from it");
-    let mut bytes = vec![0; usize::try_from(segment_bytes - position).expect("short")];
-    file.read_at(&mut bytes, position).expect("no fault is due");
-    let record = record::decode(&bytes).expect("the message was read from it");
-    let body = bytes.windows(record.body.len()).position(|part| part == record.body).expect("a part of it");
-    let at = body + rng.usize(..record.body.len());
-    let flipped = bytes[at] ^ 1 << rng.u8(..8);
-    file.write_all_at(&[IoSlice::new(&[flipped])], position + at as u64).expect("no fault is due");
-    file.sync_data().expect("no fault is due");
+/// The log's file at a message.
+struct Log {
+    file: Arc<dyn File>,
+    base: u64,
+    /// Where in the file the message begins.
+    position: u64,
+    segment_bytes: u64,
+}
+
+impl Log {
+    fn of(world: &World, message: &Found, segment_bytes: u64) -> Self {
+        let position = message.physical_offset.0 % segment_bytes;
+        let base = message.physical_offset.0 - position;
+        let path: PathBuf = Path::new(DIR).join("commitlog").join(format!("{base:020}"));
+        let file = world.env().disk.open(&path, OpenMode::ReadWrite).expect("the message was read from it");
+        Self { file, base, position, segment_bytes }
+    }
+
+    /// Flips one bit of the message's body, as seen and as durable.
+    fn flip_in_body(&self, rng: &mut fastrand::Rng) {
+        let mut bytes = vec![0; usize::try_from(self.segment_bytes - self.position).expect("short")];
+        self.file.read_at(&mut bytes, self.position).expect("no fault is due");
+        let record = record::decode(&bytes).expect("the message was read from it");
+        let body = bytes.windows(record.body.len()).position(|part| part == record.body).expect("a part of it");
+        let at = body + rng.usize(..record.body.len());
+        let flipped = bytes[at] ^ 1 << rng.u8(..8);
+        self.file.write_all_at(&[IoSlice::new(&[flipped])], self.position + at as u64).expect("no fault is due");
+        self.file.sync_data().expect("no fault is due");
+    }
+
+    fn is_cut_off(&self, found: &Found) -> bool {
+        (self.base + self.position..self.base + self.segment_bytes).contains(&found.physical_offset.0)
+    }
+
+    /// Makes zeros of the segment from the message on.
+    fn cut(&self) {
+        let cut = self.file.set_len(self.position).and_then(|()| self.file.allocate(self.segment_bytes));
+        cut.and_then(|()| self.file.sync_data()).expect("no fault is due");
+    }
 }
