@@ -57,6 +57,11 @@ pub(crate) trait Visitor {
     /// Takes a record; an error says why it does not count and ends the scan before it.
     fn record(&mut self, record: &Record<'_>) -> Result<(), String>;
 
+    /// Whether a record with a damaged body counts, too: where a checkpoint says that it was whole.
+    fn takes_damaged_bodies(&self) -> bool {
+        false
+    }
+
     /// The first record of the next segment was found valid; the one before ends at `end`.
     fn segment_done(&mut self, _base: u64, _end: End) -> Result<(), Error> {
         Ok(())
@@ -70,7 +75,8 @@ pub(crate) fn scan(
     to: Option<u64>,
     visitor: &mut impl Visitor,
 ) -> Result<(End, Stop), Error> {
-    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    let mut window = Window::new(segments)?;
+    window.takes_damaged_bodies = visitor.takes_damaged_bodies();
     let mut end = from;
     let mut position = from.at.0;
     loop {
@@ -109,9 +115,14 @@ struct Window<'s> {
     bases: Vec<u64>,
     at: u64,
     bytes: Vec<u8>,
+    takes_damaged_bodies: bool,
 }
 
-impl Window<'_> {
+impl<'s> Window<'s> {
+    fn new(segments: &'s Segments) -> Result<Self, Error> {
+        Ok(Self { segments, bases: segments.bases()?, at: 0, bytes: Vec::new(), takes_damaged_bodies: false })
+    }
+
     fn step(&mut self, position: u64, not_before: Timestamp) -> Result<Step<'_>, Error> {
         if self.bases.binary_search(&self.segments.base_of(position)).is_err() {
             return Ok(Step::Stop(Stop::Nothing { at: position }));
@@ -128,7 +139,8 @@ impl Window<'_> {
             Ok(Peek::Record { bytes }) => bytes as usize,
             Err(error) => return invalid(error.to_string()),
         };
-        match check(self.get(position, bytes)?, position, not_before) {
+        let takes_damaged_bodies = self.takes_damaged_bodies;
+        match check(self.get(position, bytes)?, position, not_before, takes_damaged_bodies) {
             Ok(record) => Ok(Step::Record(record)),
             Err(problem) => invalid(problem),
         }
@@ -156,9 +168,12 @@ impl Window<'_> {
     }
 }
 
-fn check(bytes: &[u8], position: u64, not_before: Timestamp) -> Result<Record<'_>, String> {
+fn check(bytes: &[u8], position: u64, not_before: Timestamp, takes_damaged_bodies: bool) -> Result<Record<'_>, String> {
     let record = record::decode(bytes).map_err(|error| error.to_string())?;
-    record.check().map_err(|error| error.to_string())?;
+    match record.check() {
+        Err(record::Error::Crc { .. }) if takes_damaged_bodies => {}
+        checked => checked.map_err(|error| error.to_string())?,
+    }
     if record.header.physical_offset.0 != position {
         return Err(format!("it says that it is at {}", record.header.physical_offset));
     }
@@ -176,7 +191,7 @@ pub(crate) fn is_covered(segments: &Segments, end: End) -> Result<bool, Error> {
     if last < PhysicalOffset(segments.first()) || last >= end.at || end.at.0 > segment_end {
         return Ok(false);
     }
-    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    let mut window = Window::new(segments)?;
     if window.bases.binary_search(&segments.base_of(last.0)).is_err() {
         return Ok(false);
     }
@@ -235,7 +250,8 @@ pub(crate) fn check_offset(
     }
 }
 
-/// Makes a block of the index again from the log. The text says why it cannot be made.
+/// Makes a block of the index again from the log. A damaged body is no matter of the index: the one who reads it is told
+/// so. The text says why it cannot be made.
 pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u64) -> Result<Block, String> {
     struct Collect<'a> {
         index: &'a QueueIndex,
@@ -258,6 +274,10 @@ pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u6
             self.keys.push(&hashes.keys, record.header.physical_offset.0);
             Ok(())
         }
+
+        fn takes_damaged_bodies(&self) -> bool {
+            true
+        }
     }
     let mut collect = Collect { index, stretches: BTreeMap::new(), keys: YoungKeys::default() };
     scan_stretch(segments, from, to, &mut collect)?;
@@ -277,6 +297,10 @@ pub(crate) fn positions_of_key(segments: &Segments, from: u64, to: u64, hash: u6
                 self.found.push(record.header.physical_offset.0);
             }
             Ok(())
+        }
+
+        fn takes_damaged_bodies(&self) -> bool {
+            true
         }
     }
     let mut collect = Collect { hash, found: Vec::new() };

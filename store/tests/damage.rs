@@ -185,3 +185,19 @@ fn a_damaged_body_right_before_the_checkpoint_costs_that_message_alone() {
         store.close(&found).await.expect("closes");
     });
 }
+
+#[test]
+fn an_index_run_is_made_again_over_a_damaged_body() {
+    sim::run(7, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        let damaged = &ledger.lines[20];
+        damage(&env, damaged.physical_offset);
+        env.disk.remove(&dir().join("queueindex").join(&names(&env, "queueindex")[0])).expect("removes");
+        let (mut store, found) = start(&env, None).expect("opens");
+        assert_eq!(found.lines, ledger.lines);
+        let entries = common::entries(&mut store, &damaged.topic, damaged.queue.0, damaged.queue_offset.0, 1);
+        assert_eq!(entries[0].physical_offset, damaged.physical_offset);
+        assert!(store.reader().read(damaged.physical_offset, damaged.record_bytes).await.is_err());
+        store.abandon().await;
+    });
+}

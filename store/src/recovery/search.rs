@@ -20,7 +20,7 @@ pub(crate) struct Behind {
 
 /// Looks from `from` to `to` for a record that is whole and says that it is where it is.
 pub(crate) fn behind(segments: &Segments, from: u64, to: u64) -> Result<Behind, Error> {
-    let mut window = Window { segments, bases: segments.bases()?, at: 0, bytes: Vec::new() };
+    let mut window = Window::new(segments)?;
     let mut behind = Behind { record_at: None, written_at: None };
     for base in window.bases.clone().into_iter().filter(|base| *base < to) {
         let end = (base + segments.segment_bytes).min(to);

@@ -1,5 +1,5 @@
 //! Damage of the log itself, of what is long on the disk: a message's body rots, alone or together with the newest
-//! checkpoint, or the rest of a segment is gone. Either all that is whole is served and nobody takes a damaged message for whole,
+//! checkpoint or an index run, or the rest of a segment is gone. Either all that is whole is served and nobody takes a damaged message for whole,
 //! or the start refuses and names the place; nothing is lost in silence.
 
 use std::io::IoSlice;
@@ -23,7 +23,7 @@ const SERVED: &str = "a bit that flips in the log costs the one message, and say
 const REFUSED: &str = "a start cuts nothing off that was durable, and names the damage";
 const ACCEPTED: &str = "an accepted loss takes only what lies behind the damage";
 
-/// Bits of the newest checkpoint that flip.
+/// Bits of the derived file that flip.
 const FLIPS: u32 = 3;
 
 /// What is done to the log.
@@ -33,6 +33,8 @@ enum Harm {
     Body,
     /// The newest checkpoint rots, too.
     BodyAndCheckpoint,
+    /// An index run rots, too.
+    BodyAndIndex,
     /// Of the segment is nothing left from the message on.
     Cut,
 }
@@ -44,17 +46,23 @@ impl Run {
             return Ok(());
         }
         let Some(damaged) = self.rng.choice(&found).copied() else { return Ok(()) };
-        let harm = *self.rng.choice(&[Harm::Body, Harm::BodyAndCheckpoint, Harm::Cut]).expect("not empty");
+        let harms = [Harm::Body, Harm::BodyAndCheckpoint, Harm::BodyAndIndex, Harm::Cut];
+        let harm = *self.rng.choice(&harms).expect("not empty");
         let log = Log::of(&self.world, &damaged, self.plan.segment_bytes());
+        if harm == Harm::Cut {
+            log.cut();
+        } else {
+            log.flip_in_body(&mut self.rng);
+        }
+        let disk = self.world.disk();
+        let rot = |path: PathBuf| disk.flip_bits(&path, FLIPS).expect("no fault is due");
+        let (checkpoints, runs) = (Path::new(DIR).join("checkpoints"), Path::new(DIR).join("queueindex"));
         match harm {
-            Harm::Cut => log.cut(),
-            Harm::Body => log.flip_in_body(&mut self.rng),
+            Harm::Cut | Harm::Body => {}
             Harm::BodyAndCheckpoint => {
-                log.flip_in_body(&mut self.rng);
-                let (disk, folder) = (self.world.disk(), Path::new(DIR).join("checkpoints"));
-                let newest = disk.names(&folder).into_iter().max().expect("it was stopped in order");
-                disk.flip_bits(&folder.join(newest), FLIPS).expect("no fault is due");
+                rot(checkpoints.join(disk.names(&checkpoints).into_iter().max().expect("it was stopped in order")));
             }
+            Harm::BodyAndIndex => rot(runs.join(self.rng.choice(disk.names(&runs)).expect("there are messages"))),
         }
         self.report.struck(Fault::LogRot, 1);
         match self.start() {
@@ -66,7 +74,9 @@ impl Run {
                 broker.stop().await;
                 Ok(())
             }
-            Err(StartError::Open(OpenError::Damaged { at, .. })) if harm != Harm::Body => {
+            Err(StartError::Open(OpenError::Damaged { at, .. }))
+                if matches!(harm, Harm::BodyAndCheckpoint | Harm::Cut) =>
+            {
                 self.accept_loss(at, &damaged, &found).await
             }
             Err(error) => Err(not_started(&error)),
