@@ -11,6 +11,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_out: Count,
     pub(crate) acked: Count,
     pub(crate) dead_lettered: Count,
+    pub(crate) lost: Count,
+    pub(crate) unreadable: Count,
     pub(crate) moved: Count,
     pub(crate) timers_delivered: Count,
     pub(crate) committed: Count,
@@ -59,6 +61,10 @@ pub struct Status {
     pub acked: u64,
     /// Messages moved to dead-letter topics.
     pub dead_lettered: u64,
+    /// Messages given up without a copy in the dead-letter topic, because their record is damaged or too long for one.
+    pub lost: u64,
+    /// Damaged records that receivers were not given, each time.
+    pub unreadable: u64,
     /// Messages moved to retry topics.
     pub moved: u64,
     /// Delayed messages delivered.

@@ -102,6 +102,8 @@ impl Shared {
             bytes_out: counters.bytes_out.get(),
             acked: counters.acked.get(),
             dead_lettered: counters.dead_lettered.get(),
+            lost: counters.lost.get(),
+            unreadable: counters.unreadable.get(),
             moved: counters.moved.get(),
             timers_delivered: counters.timers_delivered.get(),
             committed: counters.committed.get(),

@@ -22,7 +22,7 @@ const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> 
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 12] = [
+const COUNTERS: [Number; 14] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -34,6 +34,10 @@ const COUNTERS: [Number; 12] = [
     number("rocketmq_timer_dequeue_total", "Delayed messages delivered", |status| status.timers_delivered),
     number("rocketmq_commit_messages_total", "Transactions committed", |status| status.committed),
     number("rocketmq_rollback_messages_total", "Transactions rolled back", |status| status.rolled_back),
+    number("gantry_dead_letters_lost_total", "Messages given up without a dead letter, as it cannot be made", |status| {
+        status.lost
+    }),
+    number("gantry_records_damaged_total", "Damaged records that receivers were not given", |status| status.unreadable),
     number("gantry_messages_acked_total", "Messages acknowledged", |status| status.acked),
     number("gantry_transactions_parked_total", "Transactions put aside because nobody decided", |status| status.parked),
     number("gantry_requests_refused_total", "Requests refused because too much was waiting", |status| status.busy),

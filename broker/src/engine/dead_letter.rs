@@ -15,6 +15,14 @@ use crate::copy;
 use crate::journal::Event;
 use crate::pop::Unfinished;
 
+/// Why there is no copy.
+enum Unburied {
+    /// Not now: trying again may help.
+    Now(Unavailable),
+    /// It can never be made.
+    Ever(String),
+}
+
 /// Messages whose copies are being made, so that none is made twice. Bounded by the fetches under way.
 pub(super) type Burials = BTreeSet<(GroupName, TopicName, QueueId, QueueOffset)>;
 
@@ -55,7 +63,8 @@ impl Engine {
         }
         let Some(entry) = self.entry(&message.owner.topic, message.queue, message.offset) else {
             // The log no longer has it: there is nothing to keep.
-            self.machines.pop.finish(&message.owner, message.queue, message.offset);
+            self.machines.pop.pass_over(&message, &mut self.events);
+            self.commit_pop_events();
             return self.answer_dead_letter(reply);
         };
         if !self.burials.insert(key(&message)) {
@@ -77,7 +86,8 @@ impl Engine {
         }
     }
 
-    /// Appends the copy; applying it finishes the message.
+    /// Appends the copy; applying it finishes the message. One whose record is damaged is finished without a copy, counted
+    /// and named.
     pub(super) fn bury(
         &mut self,
         message: Unfinished,
@@ -90,7 +100,16 @@ impl Engine {
                 self.shared.counters.dead_lettered.add(1);
                 self.answer_dead_letter(reply);
             }
-            Err(why) => {
+            Err(Unburied::Ever(problem)) => {
+                let (group, topic, queue, offset) =
+                    (&message.owner.group, &message.owner.topic, message.queue, message.offset);
+                tracing::error!(problem, %group, %topic, %queue, %offset, "a message is given up without a dead letter");
+                self.shared.counters.lost.add(1);
+                self.machines.pop.pass_over(&message, &mut self.events);
+                self.commit_pop_events();
+                self.answer_dead_letter(reply);
+            }
+            Err(Unburied::Now(why)) => {
                 if reply.is_none() {
                     self.dead_letters.push(message);
                     self.pause_outcomes(&why);
@@ -100,14 +119,17 @@ impl Engine {
         }
     }
 
-    fn append_dead_letter(&mut self, message: &Unfinished, record: Result<Bytes, Unread>) -> Result<(), Unavailable> {
-        let record = record.map_err(Unread::unavailable)?;
+    fn append_dead_letter(&mut self, message: &Unfinished, record: Result<Bytes, Unread>) -> Result<(), Unburied> {
+        let record = record.map_err(|unread| match unread {
+            Unread::Now(why) => Unburied::Now(why),
+            Unread::Ever(problem) => Unburied::Ever(problem),
+        })?;
         let copy = copy::dead_letter(&record, &message.owner, message.queue, message.offset)
-            .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
+            .map_err(|error| Unburied::Ever(error.to_string()))?;
         match self.append_outcome(&copy) {
             Ok(_) => Ok(()),
-            Err(SendError::Unavailable(why)) => Err(why),
-            Err(error) => Err(Unavailable::StoreFailed { detail: error.to_string() }),
+            Err(SendError::Unavailable(why)) => Err(Unburied::Now(why)),
+            Err(error) => Err(Unburied::Ever(error.to_string())),
         }
     }
 

@@ -170,6 +170,7 @@ impl Held<'_> {
     fn unreadable(&mut self, leased: Leased, error: &ReadError) {
         match error {
             ReadError::Damaged { .. } | ReadError::OutOfLog { .. } => {
+                self.broker.inner.shared.counters.unreadable.add(1);
                 tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
             }
             ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => self.leased.push(leased),

@@ -180,10 +180,12 @@ impl PopMachine {
         slot.and_then(|slot| slot.entries.get(&entry.offset)).is_some_and(|found| found.line != 0)
     }
 
-    /// Finishes an entry that is not for its group after all.
+    /// Finishes an entry that is not for its group after all, or of which nothing is left to keep; one that was finished
+    /// meanwhile is passed over, too.
     pub fn pass_over(&mut self, entry: &Unfinished, events: &mut Vec<PopEvent>) {
-        if let Some(slot) = self.slots.find(&entry.owner, entry.queue) {
-            self.commit(PopEvent::Finished { slot, offsets: Offsets::from_slice(&[entry.offset]) }, events);
+        let Some(id) = self.slots.find(&entry.owner, entry.queue) else { return };
+        if self.slots.get(id).is_some_and(|slot| slot.entries.contains_key(&entry.offset)) {
+            self.commit(PopEvent::Finished { slot: id, offsets: Offsets::from_slice(&[entry.offset]) }, events);
         }
     }
 

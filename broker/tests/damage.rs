@@ -1,0 +1,59 @@
+//! Messages whose records are damaged: they cost nobody else anything, and are told and counted.
+
+mod common;
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker::LocalBroker;
+use common::*;
+use env::disk::OpenMode;
+use env::sim::{self, World};
+use types::admin::Admin;
+use types::{GroupConfig, QueueId};
+
+/// Kills the broker, flips a bit of the body of a message in the log, and starts another on it.
+async fn restart_damaged(world: &World, broker: LocalBroker, body: &str) -> LocalBroker {
+    // What happened to leases is written by now.
+    world.env().clock.sleep(Duration::from_secs(1)).await;
+    broker.stop().await;
+    drop(broker);
+    let path = PathBuf::from("/data/commitlog/00000000000000000000");
+    let file = world.env().disk.open(&path, OpenMode::ReadWrite).expect("the first segment");
+    let mut bytes = vec![0; file.len().expect("has one") as usize];
+    file.read_at(&mut bytes, 0).expect("reads");
+    let at = bytes.windows(body.len()).position(|part| part == body.as_bytes()).expect("it is in the log");
+    file.write_all_at(&[IoSlice::new(&[bytes[at] ^ 1])], at as u64).expect("writes");
+    file.sync_data().expect("syncs");
+    start(world)
+}
+
+#[test]
+fn a_damaged_message_that_is_given_up_holds_up_nobody() {
+    sim::run(1, async |world: World| {
+        let broker = start(&world);
+        let config = GroupConfig { attempts_max: 1, ..GroupConfig::new(group("g")) };
+        broker.put_group(config, false).await.expect("made");
+        for body in ["damaged", "whole", "other"] {
+            send(&broker, "t", body).await;
+        }
+        assert_eq!(pop_bodies(&broker, "g", "t").await.len(), 3);
+        let broker = restart_damaged(&world, broker, "damaged").await;
+        let mut dead = Vec::new();
+        for _ in 0..2 {
+            dead.extend(wait_for(&broker, "undertaker", "%DLQ%g").await.iter().map(body));
+        }
+        assert_eq!(dead, ["whole", "other"]);
+        world.env().clock.sleep(Duration::from_secs(10)).await;
+        let finished = async |broker: &LocalBroker| {
+            let progress = broker.describe_group(&group("g")).await.expect("there").progress;
+            let of_queue = progress.iter().find(|progress| progress.queue == QueueId(0)).expect("consumed");
+            (of_queue.committed.0, of_queue.in_flight)
+        };
+        assert_eq!((finished(&broker).await, broker.status().lost, broker.status().dead_lettered), ((3, 0), 1, 2));
+        let broker = restart_killed(&world, broker).await;
+        assert_eq!(finished(&broker).await, (3, 0));
+        broker.stop().await;
+    });
+}
