@@ -4,6 +4,7 @@ mod common;
 
 use std::io::IoSlice;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::LocalBroker;
@@ -11,7 +12,8 @@ use common::*;
 use env::disk::OpenMode;
 use env::sim::{self, World};
 use types::admin::Admin;
-use types::{GroupConfig, QueueId};
+use types::broker::Pull;
+use types::{Broker, Filter, GroupConfig, QueueId, QueueOffset};
 
 /// Kills the broker, flips a bit of the body of a message in the log, and starts another on it.
 async fn restart_damaged(world: &World, broker: LocalBroker, body: &str) -> LocalBroker {
@@ -54,6 +56,33 @@ fn a_damaged_message_that_is_given_up_holds_up_nobody() {
         assert_eq!((finished(&broker).await, broker.status().lost, broker.status().dead_lettered), ((3, 0), 1, 2));
         let broker = restart_killed(&world, broker).await;
         assert_eq!(finished(&broker).await, (3, 0));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_pull_delivers_what_is_whole_around_a_damaged_message() {
+    sim::run(2, async |world: World| {
+        let broker = start(&world);
+        for body in ["first", "damaged", "last"] {
+            send(&broker, "t", body).await;
+        }
+        let broker = restart_damaged(&world, broker, "damaged").await;
+        let pull = |offset, messages_max| Pull {
+            group: group("g"),
+            topic: topic("t"),
+            queue: QueueId(0),
+            offset: QueueOffset(offset),
+            messages_max,
+            filter: Arc::new(Filter::All),
+            wait: Duration::ZERO,
+        };
+        let all = broker.pull(pull(0, 32)).await.expect("pulled");
+        let bodies: Vec<_> = all.records.iter().map(|r| record::decode(r).expect("whole").body.to_vec()).collect();
+        assert_eq!((bodies, all.next_offset), (vec![b"first".to_vec(), b"last".to_vec()], QueueOffset(3)));
+        let alone = broker.pull(pull(1, 1)).await.expect("pulled");
+        assert_eq!((alone.records.len(), alone.next_offset), (0, QueueOffset(2)));
+        assert_eq!(broker.status().unreadable, 2);
         broker.stop().await;
     });
 }

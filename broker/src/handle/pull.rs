@@ -8,7 +8,7 @@ use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::LocalBroker;
-use super::read::{is_wanted, unavailable};
+use super::read::{is_damage, is_wanted, unavailable};
 use crate::command::{Command, PullCommand, PulledEntries};
 use crate::offset::Committed;
 use crate::options::WAIT_MAX;
@@ -55,21 +55,30 @@ impl LocalBroker {
         self.ask(pull).await.map_err(PopError::from)?
     }
 
-    /// The records that the filter wants, and where to go on.
+    /// The records that the filter wants, and where to go on. A damaged one is passed over, counted and named; one that
+    /// cannot be read now is where the next pull begins.
     async fn wanted_records(
         &self,
         request: &Pull,
         entries: &[QueueEntry],
         offset: QueueOffset,
     ) -> Result<(Vec<Bytes>, QueueOffset), PopError> {
+        let shared = &self.inner.shared;
         let hashed: Vec<_> =
             entries.iter().filter(|entry| request.filter.wants_tag_hash(entry.tag_hash.into())).collect();
         let places = hashed.iter().map(|entry| (entry.physical_offset, entry.record_bytes));
         let mut records = Vec::with_capacity(hashed.len());
-        for record in self.inner.shared.reader.read_all(places).await {
-            let record = record.map_err(|error| unavailable(&error))?;
-            if is_wanted(&request.filter, &record) {
-                records.push(record);
+        for (entry, record) in hashed.iter().zip(shared.reader.read_all(places).await) {
+            match record {
+                Ok(record) if is_wanted(&request.filter, &record) => records.push(record),
+                Ok(_) => {}
+                Err(error) if is_damage(&error) => {
+                    shared.counters.unreadable.add(1);
+                    let (topic, queue, offset) = (&request.topic, request.queue, entry.queue_offset);
+                    tracing::error!(%error, %topic, %queue, %offset, "a message cannot be read");
+                }
+                Err(error) if records.is_empty() => return Err(unavailable(&error).into()),
+                Err(_) => return Ok((records, entry.queue_offset)),
             }
         }
         Ok((records, entries.last().map_or(offset, |last| last.queue_offset.next())))

@@ -23,6 +23,14 @@ pub(super) fn is_for_group(leased: &Leased, group: &GroupName, record: &Bytes) -
         || record::decode(record).map_or(true, |record| !is_retry_of_another(&record, group))
 }
 
+/// Whether a record will never be read, however often it is tried.
+pub(super) fn is_damage(error: &ReadError) -> bool {
+    match error {
+        ReadError::Damaged { .. } | ReadError::OutOfLog { .. } => true,
+        ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => false,
+    }
+}
+
 /// What a caller is told when a record cannot be read.
 pub(super) fn unavailable(error: &ReadError) -> Unavailable {
     match error {

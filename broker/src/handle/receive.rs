@@ -9,7 +9,7 @@ use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopE
 use types::{MessageType, ReceiptHandle, Timestamp, TopicConfig, TopicType};
 
 use super::LocalBroker;
-use super::read::{is_for_group, is_wanted, unavailable};
+use super::read::{is_damage, is_for_group, is_wanted, unavailable};
 use crate::command::{Command, PopCommand};
 use crate::options::WAIT_MAX;
 use crate::pop::{Leased, PopQueues};
@@ -168,12 +168,11 @@ impl Held<'_> {
     /// A record that is damaged stays leased, so that it does not come back at once and for ever; after its last
     /// attempt it is tried to be given up. One that cannot be read now is given back.
     fn unreadable(&mut self, leased: Leased, error: &ReadError) {
-        match error {
-            ReadError::Damaged { .. } | ReadError::OutOfLog { .. } => {
-                self.broker.inner.shared.counters.unreadable.add(1);
-                tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
-            }
-            ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => self.leased.push(leased),
+        if is_damage(error) {
+            self.broker.inner.shared.counters.unreadable.add(1);
+            tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
+        } else {
+            self.leased.push(leased);
         }
     }
 
