@@ -34,9 +34,11 @@ const COUNTERS: [Number; 14] = [
     number("rocketmq_timer_dequeue_total", "Delayed messages delivered", |status| status.timers_delivered),
     number("rocketmq_commit_messages_total", "Transactions committed", |status| status.committed),
     number("rocketmq_rollback_messages_total", "Transactions rolled back", |status| status.rolled_back),
-    number("gantry_dead_letters_lost_total", "Messages given up without a dead letter, as it cannot be made", |status| {
-        status.lost
-    }),
+    number(
+        "gantry_dead_letters_lost_total",
+        "Messages given up without a dead letter, as it cannot be made",
+        |status| status.lost,
+    ),
     number("gantry_records_damaged_total", "Damaged records that receivers were not given", |status| status.unreadable),
     number("gantry_messages_acked_total", "Messages acknowledged", |status| status.acked),
     number("gantry_transactions_parked_total", "Transactions put aside because nobody decided", |status| status.parked),

@@ -6,6 +6,8 @@ use std::fmt;
 const NAME_END: char = '\u{1}';
 /// Ends a value. Source: Apache `MessageDecoder.PROPERTY_SEPARATOR`.
 const VALUE_END: char = '\u{2}';
+/// Separates the keys of a message. Source: Apache `MessageConst.KEY_SEPARATOR`.
+const KEY_SEPARATOR: char = ' ';
 
 /// Names that the system gives a meaning to. Source: Apache `MessageConst`.
 pub mod names {
@@ -204,6 +206,20 @@ pub fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// The keys in a value of [`names::KEYS`], in order.
+pub fn keys(value: &str) -> impl Iterator<Item = &str> {
+    value.split(KEY_SEPARATOR).filter(|key| !key.is_empty())
+}
+
+/// Whether a message with these properties is found by `key`: its unique key, or one of the producer's keys.
+pub fn has_key<'a>(mut pairs: impl Iterator<Item = (&'a str, &'a str)>, key: &str) -> bool {
+    pairs.any(|(name, value)| match name {
+        names::UNIQUE_KEY => value == key,
+        names::KEYS => keys(value).any(|one| one == key),
+        _ => false,
+    })
+}
+
 /// What is before and behind the first separator. Every message's properties are searched several times on their way:
 /// this is `split_once` at the speed of `memchr`.
 fn split_at_separator(text: &str, separator: char) -> Option<(&str, &str)> {
@@ -220,6 +236,17 @@ impl fmt::Debug for Properties {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_found_by_its_unique_key_and_each_of_its_keys() {
+        let pairs = [(names::KEYS, " a  bc"), (names::UNIQUE_KEY, "u v"), (names::TAGS, "t")];
+        assert_eq!(keys(pairs[0].1).collect::<Vec<_>>(), ["a", "bc"]);
+        for (key, is_found) in
+            [("a", true), ("bc", true), ("u v", true), ("b", false), ("u", false), ("t", false), ("", false)]
+        {
+            assert_eq!(has_key(pairs.into_iter(), key), is_found, "{key:?}");
+        }
+    }
 
     #[test]
     fn set_replaces_and_remove_takes_only_the_whole_name() {

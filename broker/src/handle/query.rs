@@ -5,7 +5,7 @@ use record::Record;
 use store::ReadError;
 use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
-use types::properties::names;
+use types::properties::has_key;
 use types::{Admin, PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 use super::LocalBroker;
@@ -48,19 +48,11 @@ impl Finds<'_> {
             .get(header.queue.0 as usize)
             .is_some_and(|(first, end)| (*first..*end).contains(&header.queue_offset));
         let has_key = match &self.query.by {
-            FindBy::Key(key) => has_key(record, key),
+            FindBy::Key(key) => has_key(record.properties(), key),
             FindBy::Time(_) => true,
         };
         record.topic == self.query.topic.as_str() && is_here && has_key && self.query.stored.contains(&header.stored_at)
     }
-}
-
-fn has_key(record: &Record<'_>, key: &str) -> bool {
-    record.properties().any(|(name, value)| match name {
-        names::UNIQUE_KEY => value == key,
-        names::KEYS => value.split(' ').any(|one| one == key),
-        _ => false,
-    })
 }
 
 impl LocalBroker {

@@ -15,16 +15,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use store::inspect::Piece;
 use types::PhysicalOffset;
-use types::properties::names;
+use types::properties::has_key;
 
 use super::progress::Bar;
 use super::{journal, open};
 use crate::cli::Misuse;
 use crate::output::Output;
 use crate::time;
-
-/// What separates the keys of a message. Source: Apache `MessageConst.KEY_SEPARATOR`.
-const KEY_SEPARATOR: char = ' ';
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -153,7 +150,7 @@ impl<W: Write> Printer<'_, W> {
         let Arguments { topic, queue, key, .. } = self.arguments;
         topic.as_deref().is_none_or(|topic| topic == record.topic)
             && queue.is_none_or(|queue| queue == record.header.queue.0)
-            && key.as_deref().is_none_or(|key| has_key(record, key))
+            && key.as_deref().is_none_or(|key| has_key(record.properties(), key))
     }
 
     fn record(&mut self, record: &Record<'_>) -> io::Result<()> {
@@ -236,9 +233,4 @@ impl<W: Write> Printer<'_, W> {
         serde_json::to_writer(&mut self.out, value)?;
         writeln!(self.out)
     }
-}
-
-fn has_key(record: &Record<'_>, key: &str) -> bool {
-    let keys = record.property(names::KEYS).unwrap_or_default();
-    keys.split(KEY_SEPARATOR).any(|found| found == key) || record.property(names::UNIQUE_KEY) == Some(key)
 }

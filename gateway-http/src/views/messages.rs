@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use types::properties::names;
+use types::properties::{self, names};
 
 /// Which messages are looked for, in the request's query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Message {
             message_id: property(names::UNIQUE_KEY).unwrap_or_default(),
             offset_message_id: record::offset_message_id(header.store_host, header.physical_offset),
             tag: property(names::TAGS),
-            keys: keys.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
+            keys: properties::keys(keys).map(str::to_owned).collect(),
             message_group: property(names::MESSAGE_GROUP),
             stored_at_ms: header.stored_at.0,
             born_at_ms: header.born_at.0,

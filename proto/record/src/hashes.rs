@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use smallvec::SmallVec;
 use types::message::java_hash;
-use types::properties::names;
+use types::properties::{keys, names};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Most keys of one message by which it can be found; further ones are not indexed.
@@ -31,9 +31,7 @@ impl Hashes {
                 names::TAGS => hashes.tag = java_hash(value),
                 names::MESSAGE_GROUP => hashes.group = Some(group_hash(value)),
                 names::UNIQUE_KEY => hashes.add_key(topic, value),
-                names::KEYS => {
-                    value.split(' ').filter(|key| !key.is_empty()).for_each(|key| hashes.add_key(topic, key))
-                }
+                names::KEYS => keys(value).for_each(|key| hashes.add_key(topic, key)),
                 _ => {}
             }
         }

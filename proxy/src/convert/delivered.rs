@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN};
 use bytes::Bytes;
 use grpc::v2;
 use record::Record;
-use types::properties::names;
+use types::properties::{keys, names};
 use types::{MessageType, Timestamp, hex};
 
 use crate::messaging::body;
@@ -90,7 +90,7 @@ impl Sorted {
             // Of a message without an id of its sender's: what it was called before it was moved to a retry topic.
             names::ORIGIN_MESSAGE_ID if system.message_id.is_empty() => system.message_id = owned(),
             names::TAGS => system.tag = Some(owned()),
-            names::KEYS => system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
+            names::KEYS => system.keys = keys(value).map(str::to_owned).collect(),
             names::BORN_HOST => system.born_host = owned(),
             names::MESSAGE_GROUP => system.message_group = Some(owned()),
             names::TRACE_CONTEXT => system.trace_context = Some(owned()),
