@@ -62,7 +62,8 @@ pub const SPAN_MAX: u64 = 100_000;
 /// Most entries of a queue and group that wait behind the head of their message group: how far is looked ahead
 /// past blocked message groups.
 pub const BLOCKED_MAX: usize = 2_000;
-/// Most entries that one pop looks at in one queue; a filter that wants nothing costs no more than this at a time.
+/// Most entries that one pop looks at in one queue; a filter that wants nothing costs no more than this at a time. A journal
+/// event that says more is refused as damaged, so it may only rise from version to version.
 pub const SCAN_ENTRIES_MAX: usize = 4_096;
 /// Most leases that one [`PopMachine::expire`] ends.
 pub const EXPIRE_LEASES_MAX: usize = 1_000;

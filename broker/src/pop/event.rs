@@ -12,6 +12,7 @@ use types::broker::{ClientId, LeaseOwner};
 use types::topic::QUEUES_MAX;
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicName};
 
+use super::SCAN_ENTRIES_MAX;
 use super::codec::{DecodeError, Reader, put_i64, put_offsets, put_text, put_u64, put_usize};
 
 /// Version of the events' byte form.
@@ -270,8 +271,11 @@ impl Popped {
     fn take(slot: SlotId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let again = reader.offsets()?;
         let mut fresh = SmallVec::new();
+        // Each of these becomes an entry in memory.
+        let mut room = SCAN_ENTRIES_MAX as u64;
         for _ in 0..reader.count("run count")? {
             let coded = reader.u64("run")?;
+            room = room.checked_sub(coded >> 2).ok_or(DecodeError::Range { what: "run length" })?;
             let count = u32::try_from(coded >> 2).map_err(|_| DecodeError::Range { what: "run length" })?;
             let kind = match coded & 0b11 {
                 0 => RunKind::Skipped,
@@ -448,6 +452,22 @@ mod tests {
                 assert_eq!(PopEvent::decode(&mut input), Err(DecodeError::Truncated), "{event:?} cut at {end}");
                 assert_eq!(input.len(), end);
             }
+        }
+    }
+
+    #[test]
+    fn more_new_entries_than_a_pop_looks_at_are_refused() {
+        let popped = |counts: [u32; 2]| {
+            let fresh = counts.map(|count| Run { count, kind: RunKind::Line(7) }).into_iter().collect();
+            let event = PopEvent::Popped(Popped { slot: SlotId(3), again: smallvec![], fresh, terms: Some(terms()) });
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            PopEvent::decode(&mut bytes.as_slice()).map(drop)
+        };
+        let max = u32::try_from(SCAN_ENTRIES_MAX).expect("small");
+        assert_eq!(popped([max - 1, 1]), Ok(()));
+        for counts in [[max, 1], [0, u32::MAX], [u32::MAX, u32::MAX]] {
+            assert_eq!(popped(counts), Err(DecodeError::Range { what: "run length" }), "{counts:?}");
         }
     }
 
