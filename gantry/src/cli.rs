@@ -167,8 +167,10 @@ pub(crate) enum Refusal {
 pub(crate) struct Misuse(pub(crate) String);
 
 /// The completion script of `shell`.
-pub(crate) fn completions(shell: Shell, out: &mut impl std::io::Write) {
-    clap_complete::generate(shell, &mut Cli::command(), "gantry", out);
+pub(crate) fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gantry", &mut script);
+    String::from_utf8_lossy(script.trim_ascii_end()).into_owned()
 }
 
 /// clap's error and its tips without the usage text, in one line.

@@ -37,16 +37,9 @@ fn main() -> ExitCode {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
-        Ok(Cli { command: Task::Completions { shell } }) => {
-            cli::completions(shell, &mut std::io::stdout());
-            ExitCode::SUCCESS
-        }
+        Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),
         Err(Refusal::Usage { line }) => complain(&line, MISUSED),
-        Err(Refusal::Shown { text, is_asked: true }) => {
-            // A reader that closed the pipe has seen enough.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Err(Refusal::Shown { text, is_asked: true }) => finish(output::print(text.trim_end())),
         Err(Refusal::Shown { text, is_asked: false }) => {
             let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::from(MISUSED)
@@ -67,7 +60,7 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"), 0);
             }
-            finish(writeln!(std::io::stdout(), "{}", loaded.to_table()).map_err(Into::into))
+            finish(output::print(loaded.to_table()))
         }
         Ok(loaded) => finish(block_on(local::run(loaded.config, &loaded.warnings, arguments.accept_loss_at))),
     }

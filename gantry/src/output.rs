@@ -1,7 +1,9 @@
 //! How results are printed: tables for people, JSON for programs.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 
+use anyhow::Context;
 use comfy_table::{Row, Table, presets};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,18 +20,31 @@ impl Output {
     pub(crate) fn print<T: DeserializeOwned>(self, value: Value, to_text: impl Fn(T) -> String) -> anyhow::Result<()> {
         let text =
             if self.is_json { serde_json::to_string_pretty(&value)? } else { to_text(serde_json::from_value(value)?) };
-        Ok(writeln!(std::io::stdout(), "{text}")?)
+        print(text)
     }
 
     /// Prints a value of our own in the same two ways.
     pub(crate) fn show<T: Serialize>(self, value: &T, to_text: impl Fn(&T) -> String) -> anyhow::Result<()> {
         let text = if self.is_json { serde_json::to_string_pretty(value)? } else { to_text(value) };
-        Ok(writeln!(std::io::stdout(), "{text}")?)
+        print(text)
     }
 
     /// Prints that something was done; JSON has nothing to say then.
     pub(crate) fn done(self, text: &str) -> anyhow::Result<()> {
-        if self.is_json { Ok(()) } else { Ok(writeln!(std::io::stdout(), "{text}")?) }
+        if self.is_json { Ok(()) } else { print(text) }
+    }
+}
+
+/// Prints text and a line's end on standard output.
+pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
+    printed(writeln!(io::stdout(), "{text}"))
+}
+
+/// What printing on standard output came to: a reader that closed the pipe, as `head` does, has seen enough.
+pub(crate) fn printed(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print"),
     }
 }
 

@@ -165,3 +165,30 @@ fn help_and_completions_cover_the_flags() {
         assert!(String::from_utf8_lossy(&script.stdout).contains("segment-size"), "{shell}");
     }
 }
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let url = format!("http://{}", server.http);
+    let commands = [
+        "store stat gantry-data",
+        "store verify gantry-data --json",
+        "store dump gantry-data",
+        "store check gantry-data",
+        "store backup gantry-data --to copy",
+        "local --print-config",
+        "local --help",
+        "completions bash",
+        &format!("admin topic list --server {url}"),
+        &format!("admin topic create orders --json --server {url}"),
+    ];
+    for command in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let words: Vec<&str> = command.split(' ').collect();
+        let output = gantry(folder.path(), &words).stdout(writer).output().expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*text), (Some(0), ""), "{command}");
+    }
+}

@@ -1,6 +1,6 @@
 //! `gantry store dump`.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use types::properties::has_key;
 use super::progress::Bar;
 use super::{journal, open};
 use crate::cli::Misuse;
-use crate::output::Output;
+use crate::output::{Output, printed};
 use crate::time;
 
 #[derive(Debug, Args)]
@@ -139,11 +139,7 @@ impl<W: Write> Printer<'_, W> {
     }
 
     fn finish(mut self) -> anyhow::Result<()> {
-        match self.failure.take().map_or_else(|| self.out.flush(), Err) {
-            // A reader that closed the pipe has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            printed => printed.context("cannot print"),
-        }
+        printed(self.failure.take().map_or_else(|| self.out.flush(), Err))
     }
 
     fn is_wanted(&self, record: &Record<'_>) -> bool {
