@@ -58,8 +58,10 @@ pub(super) struct Gathering<'a> {
     halves: BTreeMap<u64, PhysicalOffset>,
     /// … and the reverse: ops name the one, copies the other.
     half_offsets: BTreeMap<PhysicalOffset, u64>,
-    /// By identity, the newest.
+    /// By identity, the newest of those …
     half_names: BTreeMap<u64, u64>,
+    /// … and the reverse, so that a name goes with its half message.
+    named_halves: BTreeMap<u64, u64>,
     pops: BTreeMap<PopKey, BTreeSet<u64>>,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Gathering<'a> {
             halves: BTreeMap::new(),
             half_offsets: BTreeMap::new(),
             half_names: BTreeMap::new(),
+            named_halves: BTreeMap::new(),
             pops: BTreeMap::new(),
         }
     }
@@ -178,7 +181,8 @@ impl<'a> Gathering<'a> {
 
     fn half(&mut self, record: &Record<'_>) {
         let offset = record.header.queue_offset.0;
-        let before = self.half_names.insert(identity(record), offset);
+        let identity = identity(record);
+        let before = self.half_names.get(&identity).copied();
         // Each check appends the message anew; the one before is finished although no op says so.
         let is_again = STORED_AGAIN.iter().any(|name| record.property(name).is_some());
         if let Some(before) = before.filter(|_| is_again) {
@@ -187,6 +191,8 @@ impl<'a> Gathering<'a> {
         if offset >= self.system_offset(TRANSACTION_GROUP, HALF_TOPIC, record.header.queue.0) {
             self.halves.insert(offset, record.header.physical_offset);
             self.half_offsets.insert(record.header.physical_offset, offset);
+            self.half_names.insert(identity, offset);
+            self.named_halves.insert(offset, identity);
         }
     }
 
@@ -202,6 +208,17 @@ impl<'a> Gathering<'a> {
         if let Some(half) = self.halves.remove(&offset) {
             self.half_offsets.remove(&half);
         }
+        if let Some(identity) = self.named_halves.remove(&offset)
+            && self.half_names.get(&identity) == Some(&offset)
+        {
+            self.half_names.remove(&identity);
+        }
+    }
+
+    /// How many names of half messages are kept.
+    #[cfg(test)]
+    pub(super) fn half_names(&self) -> usize {
+        self.half_names.len().max(self.named_halves.len())
     }
 
     /// A record of the revive topic. Before the broker's own offset there, all was looked at: what was not acknowledged
