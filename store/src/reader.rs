@@ -11,6 +11,7 @@ use types::PhysicalOffset;
 use crate::hot_tail::HotTail;
 use crate::marks::{Failed, Marks};
 use crate::queue_index::keys::KeySearch;
+use crate::recovery::MISSING;
 use crate::segments::Segments;
 use crate::signal::Signal;
 
@@ -271,7 +272,11 @@ impl Pool {
         }
         let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
         let damaged = |problem: String| ReadError::Damaged { offset, problem };
-        let unreadable = |error: io::Error| ReadError::Unreadable { offset, detail: error.to_string() };
+        let unreadable = |error: io::Error| match error.kind() {
+            // It was there once, and does not come back while we run.
+            io::ErrorKind::NotFound => ReadError::Damaged { offset, problem: MISSING.to_owned() },
+            _ => ReadError::Unreadable { offset, detail: error.to_string() },
+        };
         let wanted = bytes.map_or(GUESS_BYTES, |bytes| bytes as usize);
         if bytes.is_some() && !(RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&wanted)
             || wanted as u64 > left && bytes.is_some()

@@ -29,6 +29,9 @@ const STORED_BACK_MAX: Duration = Duration::from_secs(600);
 /// What is wrong with a place that holds zeros.
 pub(crate) const NOTHING: &str = "nothing is written here";
 
+/// What is wrong with a place whose segment is not there.
+pub(crate) const MISSING: &str = "the file is missing";
+
 /// Why a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -47,7 +50,7 @@ impl Stop {
             Self::Reached => None,
             Self::Invalid { at, problem } => Some((at, problem)),
             Self::Nothing { at } if segments.bases()?.contains(&segments.base_of(at)) => Some((at, NOTHING.to_owned())),
-            Self::Nothing { at } => Some((at, "the file is missing".to_owned())),
+            Self::Nothing { at } => Some((at, MISSING.to_owned())),
         })
     }
 }

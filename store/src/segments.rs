@@ -63,6 +63,13 @@ impl Segments {
         positions(&*self.disk, &self.dir)
     }
 
+    /// Bases of the segments from the first one up to the one that holds `to` that are not there, ascending.
+    pub(crate) fn missing_before(&self, to: u64) -> Result<Vec<u64>, Error> {
+        let (bases, steps) = (self.bases()?, usize::try_from(self.segment_bytes).unwrap_or(usize::MAX));
+        let expected = (self.first()..to).step_by(steps);
+        Ok(expected.filter(|base| bases.binary_search(base).is_err()).collect())
+    }
+
     /// Opens a segment for writing.
     pub(crate) fn open(&self, base: u64) -> Result<Segment, Error> {
         let path = self.path(base);

@@ -8,7 +8,7 @@ use common::{Ledger, check, dir, names, open, options, read_file, send, write_fi
 use env::Env;
 use env::sim::{self, World};
 use store::inspect::{CopyError, Directory, Meaning};
-use store::{Flush, OpenError, Options, Store};
+use store::{Flush, OpenError, Options, ReadError, Store};
 use types::PhysicalOffset;
 
 /// A closed store with two checkpoints and two index runs, 60 records each; and what it holds.
@@ -73,9 +73,14 @@ fn refused(env: &Env) -> (u64, String) {
     let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looks");
     let told = report.findings.iter().find(|finding| finding.meaning == Meaning::Refused);
     assert_eq!(told.and_then(|finding| finding.position), Some(places[0].0), "{:?}", report.findings);
+    places[0].clone()
+}
+
+/// A copy would end before what was durable, and a start on it would not know.
+#[track_caller]
+fn not_copied(env: &Env) {
     let copied = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("looks").copy(Path::new("/copy"), &mut |_| ());
     assert!(matches!(copied, Err(CopyError::Damaged { .. })), "{copied:?}");
-    places[0].clone()
 }
 
 /// What is left when the loss at a place is accepted; and later starts need no more words.
@@ -102,6 +107,7 @@ fn damage_before_a_damaged_checkpoint_is_refused() {
         damage(&env, ledger.lines[80].physical_offset);
         edit(&env, &newest(&env, "checkpoints"), |bytes| bytes[30] ^= 1);
         let (at, problem) = refused(&env);
+        not_copied(&env);
         assert_eq!(at, ledger.lines[80].physical_offset.0);
         assert!(problem.contains("crc"), "{problem}");
         assert_eq!(accepted(&env, at, &ledger).await, 80);
@@ -154,6 +160,7 @@ fn a_log_that_ends_before_its_checkpoint_is_refused() {
                 _ => edit(&env, &segment(last), |bytes| bytes[within..].fill(0)),
             }
             let (at, problem) = refused(&env);
+            not_copied(&env);
             assert!(problem.contains(text), "{problem}");
             let whole = ledger.lines.iter().filter(|line| line.physical_offset.0 < at).count();
             assert_eq!(accepted(&env, at, &ledger).await, whole);
@@ -198,6 +205,27 @@ fn an_index_run_is_made_again_over_a_damaged_body() {
         let entries = common::entries(&mut store, &damaged.topic, damaged.queue.0, damaged.queue_offset.0, 1);
         assert_eq!(entries[0].physical_offset, damaged.physical_offset);
         assert!(store.reader().read(damaged.physical_offset, damaged.record_bytes).await.is_err());
+        store.abandon().await;
+    });
+}
+
+#[test]
+fn a_missing_segment_before_the_checkpoint_is_refused_by_name() {
+    sim::run(8, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        let gone = [segment(4096), segment(3 * 4096)];
+        gone.iter().for_each(|path| env.disk.remove(path).expect("removes"));
+        let (at, problem) = refused(&env);
+        assert_eq!((at, problem.as_str()), (4096, "the file is missing"));
+        // Accepted, all that is there is served.
+        let (store, found) = start(&env, Some(at)).expect("opens");
+        assert_eq!(found.lines, ledger.lines);
+        for line in &ledger.lines {
+            let read = store.reader().read(line.physical_offset, line.record_bytes).await;
+            let is_gone = gone.contains(&segment(line.physical_offset.0));
+            assert_eq!(matches!(read, Err(ReadError::Damaged { .. })), is_gone, "{read:?}");
+            assert_eq!(read.is_ok(), !is_gone);
+        }
         store.abandon().await;
     });
 }

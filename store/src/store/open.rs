@@ -1,5 +1,7 @@
 //! Opening a store: lock, format, checkpoint, replay, cut, threads.
 
+mod judge;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use crate::queue_index::run::Run;
 use crate::queue_index::{Part, QueueIndex};
 use crate::reader::{self, Pool, Reader};
 use crate::recovery::proof::{self, Proof};
-use crate::recovery::{self, Replay, Stop, search};
+use crate::recovery::{self, Replay};
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 
@@ -271,6 +273,7 @@ impl Recovery<'_> {
                 (QueueIndex::new(first), start, first > 0)
             }
         };
+        self.find_missing(start.at)?;
         let on_segment =
             |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
         let mut replay = Replay { index: &mut index, machines, may_begin_late, on_segment };
@@ -281,32 +284,6 @@ impl Recovery<'_> {
         let replayed_bytes = end.at.0 - start.at.0;
         tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
         Ok(Recovered { index, end, checkpoint_at: start.at })
-    }
-
-    /// Whether the log may end where a replay ended.
-    fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<(), OpenError> {
-        let is_torn = !matches!(stop, Stop::Nothing { .. });
-        let Some((at, problem)) = stop.place(self.segments)? else { return Ok(()) };
-        match proof.filter(|proof| proof.durable_to > end.at.0) {
-            None if is_torn => {
-                tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
-            }
-            None => {}
-            Some(proof) if self.options.accept_loss_at == Some(PhysicalOffset(at)) => {
-                let records = search::count(self.segments, at)?;
-                let (file, durable_to) = (self.segments.path(self.segments.base_of(at)), proof.durable_to);
-                tracing::error!(
-                    file = %file.display(), at, problem, durable_to, records,
-                    "a loss is accepted: the log is cut off here, and the whole records behind go with it"
-                );
-            }
-            Some(Proof { durable_to, file: proof, .. }) => {
-                let path = self.segments.path(self.segments.base_of(at));
-                let (at, durable_to) = (PhysicalOffset(at), PhysicalOffset(durable_to));
-                return Err(OpenError::Damaged { path, at, problem, durable_to, proof });
-            }
-        }
-        Ok(())
     }
 
     /// The state of the newest checkpoint that can be used.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use env::disk::OpenMode;
 
 use crate::files::{self, position_of};
-use crate::inspect::checkpoints::Found;
+use crate::inspect::checkpoints::{Found, of_next_start};
 use crate::inspect::directory::Directory;
 use crate::inspect::finding::{Finding, Meaning, Report};
 
@@ -13,7 +13,7 @@ impl Directory {
     /// Checks the names in all folders, the length of the segments and the format file.
     pub(super) fn verify_names(&self, found: &[Found], report: &mut Report) -> Result<(), files::Error> {
         self.verify_format(report)?;
-        self.verify_segments(report)?;
+        self.verify_segments(found, report)?;
         let named = |position| {
             let runs = found.iter().filter_map(|found| found.state.as_ref().ok()).flat_map(|saved| &saved.runs);
             runs.into_iter().any(|run| run.from == position)
@@ -52,9 +52,10 @@ impl Directory {
     }
 
     /// A segment that is missing is told by the records that are missing with it; here its file gets a name.
-    fn verify_segments(&self, report: &mut Report) -> Result<(), files::Error> {
+    fn verify_segments(&self, found: &[Found], report: &mut Report) -> Result<(), files::Error> {
         let (bases, expected) = (self.segments.bases()?, self.segment_bytes());
         report.segments = bases.len() as u64;
+        let start = of_next_start(found).map_or(0, |saved| saved.end.at.0);
         for pair in bases.windows(2) {
             if let [before, after] = pair
                 && before + expected < *after
@@ -62,7 +63,8 @@ impl Directory {
                 let missing = before + expected;
                 let problem = format!("missing: the log has nothing from {missing} to {after}");
                 let file = self.segments.path(missing);
-                report.add(Finding { file, position: Some(missing), problem, meaning: Meaning::Lost });
+                let meaning = if missing < start { Meaning::Refused } else { Meaning::Lost };
+                report.add(Finding { file, position: Some(missing), problem, meaning });
             }
         }
         for base in bases {

@@ -1,0 +1,50 @@
+//! Whether what a start found is a log that it may go on with: nothing that was durable may be missing.
+
+use types::PhysicalOffset;
+
+use super::{OpenError, Recovery};
+use crate::commit_log::End;
+use crate::files::name_of;
+use crate::recovery::proof::Proof;
+use crate::recovery::{MISSING, Stop, search};
+
+impl Recovery<'_> {
+    /// What a start does not read must be there at least.
+    pub(super) fn find_missing(&self, start: PhysicalOffset) -> Result<(), OpenError> {
+        let missing = self.segments.missing_before(start.0)?;
+        let Some(first) = missing.first().copied().map(PhysicalOffset) else { return Ok(()) };
+        let path = self.segments.path(first.0);
+        if self.options.accept_loss_at == Some(first) {
+            tracing::error!(first = %path.display(), segments = missing.len(), "a loss is accepted: segments are missing");
+            return Ok(());
+        }
+        let (problem, proof) = (MISSING.to_owned(), self.layout.checkpoints.join(name_of(start.0)));
+        Err(OpenError::Damaged { path, at: first, problem, durable_to: start, proof })
+    }
+
+    /// Whether the log may end where a replay ended.
+    pub(super) fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<(), OpenError> {
+        let is_torn = !matches!(stop, Stop::Nothing { .. });
+        let Some((at, problem)) = stop.place(self.segments)? else { return Ok(()) };
+        match proof.filter(|proof| proof.durable_to > end.at.0) {
+            None if is_torn => {
+                tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
+            }
+            None => {}
+            Some(proof) if self.options.accept_loss_at == Some(PhysicalOffset(at)) => {
+                let records = search::count(self.segments, at)?;
+                let (file, durable_to) = (self.segments.path(self.segments.base_of(at)), proof.durable_to);
+                tracing::error!(
+                    file = %file.display(), at, problem, durable_to, records,
+                    "a loss is accepted: the log is cut off here, and the whole records behind go with it"
+                );
+            }
+            Some(Proof { durable_to, file: proof, .. }) => {
+                let path = self.segments.path(self.segments.base_of(at));
+                let (at, durable_to) = (PhysicalOffset(at), PhysicalOffset(durable_to));
+                return Err(OpenError::Damaged { path, at, problem, durable_to, proof });
+            }
+        }
+        Ok(())
+    }
+}
