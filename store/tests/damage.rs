@@ -229,3 +229,24 @@ fn a_missing_segment_before_the_checkpoint_is_refused_by_name() {
         store.abandon().await;
     });
 }
+
+#[test]
+fn a_power_loss_in_a_long_replay_is_no_damage() {
+    for change in 0..120 {
+        sim::run(9, async |world: World| {
+            // Killed before any segment but the first has a durable name.
+            let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+            for n in 0..150u32 {
+                send(&mut store, &mut ledger, "orders", n % 3, &[7; 200]).await;
+            }
+            world.kill().await;
+            drop(store);
+            world.disk().die_at(change);
+            drop(start(&world.env(), None));
+            world.lose_power().await;
+            let (store, found) = start(&world.env(), None).unwrap_or_else(|error| panic!("{change}: {error}"));
+            assert_eq!(found.lines, ledger.lines[..found.lines.len()]);
+            store.abandon().await;
+        });
+    }
+}

@@ -358,6 +358,8 @@ impl Recovery<'_> {
         if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
             return Ok(());
         }
+        // A run proves that the log was durable: so must the names of its segments be.
+        self.segments.sync_dir()?;
         index.seal(end.at.0);
         for part in index.parts().to_vec() {
             if let Part::Block(block) = part
