@@ -12,7 +12,7 @@ use common::*;
 use env::disk::OpenMode;
 use env::sim::{self, World};
 use types::admin::Admin;
-use types::broker::Pull;
+use types::broker::{OffsetAt, Pull};
 use types::{Broker, Filter, GroupConfig, QueueId, QueueOffset};
 
 /// Kills the broker, flips a bit of the body of a message in the log, and starts another on it.
@@ -83,6 +83,27 @@ fn a_pull_delivers_what_is_whole_around_a_damaged_message() {
         let alone = broker.pull(pull(1, 1)).await.expect("pulled");
         assert_eq!((alone.records.len(), alone.next_offset), (0, QueueOffset(2)));
         assert_eq!(broker.status().unreadable, 2);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_time_is_found_around_damaged_messages() {
+    sim::run(3, async |world: World| {
+        let broker = start(&world);
+        let mut sent = Vec::new();
+        for n in 0..8 {
+            send(&broker, "t", &format!("body-{n}")).await;
+            sent.push(world.env().clock.now());
+            world.env().clock.sleep(Duration::from_secs(1)).await;
+        }
+        // Of eight messages the fifth is looked at first.
+        let broker = restart_damaged(&world, broker, "body-4").await;
+        for (n, time) in sent.iter().enumerate() {
+            let found = broker.queue_offset(&topic("t"), QueueId(0), OffsetAt::Time(*time)).await.expect("found");
+            // What cannot be read may be as young as what follows it.
+            assert_eq!(found.0, if n == 5 { 4 } else { n as u64 });
+        }
         broker.stop().await;
     });
 }

@@ -1,5 +1,6 @@
 //! Pulling: records of one queue, leased to nobody, and the offsets that go with them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use crate::options::WAIT_MAX;
 const MESSAGES_MAX: u32 = 1024;
 /// Most entries that a pull whose filter wants none of them looks at before it answers.
 const SCAN_ENTRIES_MAX: u64 = 4096;
+/// Most damaged messages in a row that a look for a store time passes over.
+const DAMAGED_MAX: u32 = 64;
 
 impl LocalBroker {
     pub(super) async fn pull_messages(&self, request: Pull) -> Result<Pulled, PullError> {
@@ -100,7 +103,8 @@ impl LocalBroker {
         }
     }
 
-    /// Halves the range until the first message stored at or after `time` is found; store times never go back.
+    /// Halves the range until the first message stored at or after `time` is found; store times never go back. Damaged ones
+    /// right before it count as it.
     pub(super) async fn first_stored_at(
         &self,
         topic: &TopicName,
@@ -110,28 +114,39 @@ impl LocalBroker {
     ) -> Result<QueueOffset, LookupError> {
         while low < high {
             let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
-            if self.stored_at(topic, queue, middle).await?.is_none_or(|stored_at| stored_at < time) {
-                low = middle.next();
-            } else {
-                high = middle;
+            match self.stored_from(topic, queue, middle..high).await? {
+                Some((offset, stored_at)) if stored_at < time => low = offset.next(),
+                _ => high = middle,
             }
         }
         Ok(low)
     }
 
-    async fn stored_at(
+    /// The first message of a stretch that can be read, with its store time; one that is gone is older than any. `None`
+    /// when all are damaged.
+    async fn stored_from(
         &self,
         topic: &TopicName,
         queue: QueueId,
-        offset: QueueOffset,
-    ) -> Result<Option<Timestamp>, LookupError> {
-        let topic = topic.clone();
-        let Some(entry) = self.ask(|reply| Command::Entry { topic, queue, offset, reply }).await? else {
-            return Ok(None);
-        };
-        let read = self.inner.shared.reader.read(entry.physical_offset, entry.record_bytes).await;
-        let record = read.map_err(|error| unavailable(&error))?;
-        Ok(record::header(&record).ok().map(|header| header.stored_at))
+        offsets: Range<QueueOffset>,
+    ) -> Result<Option<(QueueOffset, Timestamp)>, LookupError> {
+        let (mut offset, mut damaged_left) = (offsets.start, DAMAGED_MAX);
+        while offset < offsets.end {
+            let topic = topic.clone();
+            let Some(entry) = self.ask(|reply| Command::Entry { topic, queue, offset, reply }).await? else {
+                return Ok(Some((offset, Timestamp(i64::MIN))));
+            };
+            match self.inner.shared.reader.read(entry.physical_offset, entry.record_bytes).await {
+                Ok(record) => {
+                    let header = record::header(&record).ok();
+                    return Ok(Some((offset, header.map_or(Timestamp(i64::MIN), |header| header.stored_at))));
+                }
+                Err(error) if is_damage(&error) && damaged_left > 0 => damaged_left -= 1,
+                Err(error) => return Err(unavailable(&error).into()),
+            }
+            offset = offset.next();
+        }
+        Ok(None)
     }
 
     pub(super) async fn find_committed(
