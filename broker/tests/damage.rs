@@ -11,9 +11,9 @@ use broker::LocalBroker;
 use common::*;
 use env::disk::OpenMode;
 use env::sim::{self, World};
-use types::admin::Admin;
+use types::admin::{Admin, FindBy, MessageQuery};
 use types::broker::{OffsetAt, Pull};
-use types::{Broker, Filter, GroupConfig, QueueId, QueueOffset};
+use types::{Broker, Filter, GroupConfig, QueueId, QueueOffset, Timestamp};
 
 /// Kills the broker, flips a bit of the body of a message in the log, and starts another on it.
 async fn restart_damaged(world: &World, broker: LocalBroker, body: &str) -> LocalBroker {
@@ -104,6 +104,10 @@ fn a_time_is_found_around_damaged_messages() {
             // What cannot be read may be as young as what follows it.
             assert_eq!(found.0, if n == 5 { 4 } else { n as u64 });
         }
+        let stored = Timestamp(0)..Timestamp(i64::MAX);
+        let query = MessageQuery { topic: topic("t"), by: FindBy::Time(None), stored, messages_max: 100 };
+        let found = broker.find_messages(query).await.expect("answered");
+        assert_eq!((found.records.len(), found.is_complete), (7, true));
         broker.stop().await;
     });
 }

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use record::Record;
-use store::ReadError;
 use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
 use types::properties::has_key;
 use types::{Admin, PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 use super::LocalBroker;
-use super::read::unavailable;
+use super::read::{is_damage, unavailable};
 use crate::command::{Command, PullCommand};
 
 /// Positions of a key that are asked for, or queue entries that are read, at once.
@@ -144,7 +143,10 @@ impl LocalBroker {
                 if finds.is_full() {
                     return Ok(false);
                 }
-                let bytes = bytes.map_err(|error| lookup(unavailable(&error)))?;
+                let bytes = match bytes {
+                    Err(error) if is_damage(&error) => continue,
+                    bytes => bytes.map_err(|error| lookup(unavailable(&error)))?,
+                };
                 if record::header(&bytes).is_ok_and(|header| header.stored_at >= finds.query.stored.end) {
                     return Ok(true);
                 }
@@ -162,10 +164,8 @@ impl LocalBroker {
         }
         match reader.find(offset).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(ReadError::Damaged { .. } | ReadError::OutOfLog { .. }) => Ok(None),
-            Err(error @ (ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed)) => {
-                Err(lookup(unavailable(&error)))
-            }
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(lookup(unavailable(&error))),
         }
     }
 }
