@@ -250,3 +250,26 @@ fn a_power_loss_in_a_long_replay_is_no_damage() {
         });
     }
 }
+
+#[test]
+fn a_file_that_is_brought_back_ends_the_refusal() {
+    for at in [20, 90, 119] {
+        for is_checkpoint_damaged in [false, true] {
+            sim::run(10, async |world: World| {
+                let (env, ledger) = (world.env(), two_generations(&world).await);
+                let path = segment(ledger.lines[at].physical_offset.0);
+                let whole = read_file(&env, &path);
+                env.disk.remove(&path).expect("removes");
+                if is_checkpoint_damaged {
+                    edit(&env, &newest(&env, "checkpoints"), |bytes| bytes[40] ^= 1);
+                }
+                refused(&env);
+                write_file(&env, &path, &whole);
+                let (mut store, found) = start(&env, None).expect("opens");
+                assert_eq!(found.lines, ledger.lines);
+                check(&mut store, &found).await;
+                store.abandon().await;
+            });
+        }
+    }
+}
