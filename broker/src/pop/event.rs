@@ -271,11 +271,10 @@ impl Popped {
     fn take(slot: SlotId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let again = reader.offsets()?;
         let mut fresh = SmallVec::new();
-        // Each of these becomes an entry in memory.
+        // Each of them becomes an entry in memory, but for those that are skipped.
         let mut room = SCAN_ENTRIES_MAX as u64;
         for _ in 0..reader.count("run count")? {
             let coded = reader.u64("run")?;
-            room = room.checked_sub(coded >> 2).ok_or(DecodeError::Range { what: "run length" })?;
             let count = u32::try_from(coded >> 2).map_err(|_| DecodeError::Range { what: "run length" })?;
             let kind = match coded & 0b11 {
                 0 => RunKind::Skipped,
@@ -283,6 +282,9 @@ impl Popped {
                 2 => RunKind::Line(take_line(reader)?),
                 _ => return Err(DecodeError::Kind { what: "run kind", found: 3 }),
             };
+            if kind != RunKind::Skipped {
+                room = room.checked_sub(count.into()).ok_or(DecodeError::Range { what: "run length" })?;
+            }
             fresh.push(Run { count, kind });
         }
         Ok(Self { slot, again, fresh, terms: Terms::take(reader)? })
@@ -458,7 +460,10 @@ mod tests {
     #[test]
     fn more_new_entries_than_a_pop_looks_at_are_refused() {
         let popped = |counts: [u32; 2]| {
-            let fresh = counts.map(|count| Run { count, kind: RunKind::Line(7) }).into_iter().collect();
+            let kinds = [RunKind::Line(7), RunKind::Free];
+            let runs = counts.into_iter().zip(kinds).map(|(count, kind)| Run { count, kind });
+            let skipped = Run { count: u32::MAX, kind: RunKind::Skipped };
+            let fresh = std::iter::once(skipped).chain(runs).collect();
             let event = PopEvent::Popped(Popped { slot: SlotId(3), again: smallvec![], fresh, terms: Some(terms()) });
             let mut bytes = Vec::new();
             event.encode(&mut bytes);
