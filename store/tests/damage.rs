@@ -273,3 +273,15 @@ fn a_file_that_is_brought_back_ends_the_refusal() {
         }
     }
 }
+
+#[test]
+fn a_checkpoint_under_another_name_is_not_used() {
+    sim::run(11, async |world: World| {
+        let (env, ledger) = (world.env(), two_generations(&world).await);
+        let newest = newest(&env, "checkpoints");
+        env.disk.rename(&newest, &dir().join("checkpoints").join(format!("{:020}", 30_000))).expect("renames");
+        let (store, found) = start(&env, None).expect("opens");
+        assert_eq!((found.lines == ledger.lines, found.applied), (true, 60), "from the checkpoint before");
+        store.abandon().await;
+    });
+}

@@ -298,6 +298,10 @@ impl Recovery<'_> {
                     continue;
                 }
             };
+            if checkpoint.end.at.0 != at {
+                tracing::warn!(at, taken_at = %checkpoint.end.at, "a checkpoint is not used: its name is that of another one");
+                continue;
+            }
             if !recovery::is_covered(self.segments, checkpoint.end)? {
                 tracing::warn!(at, "a checkpoint is not used: the log does not cover it");
                 continue;
