@@ -16,7 +16,7 @@ use crate::effect::Effect;
 use crate::journal::{self, Event};
 use crate::offset::Offsets;
 use crate::pop::PopMachine;
-use crate::timer::Timer;
+use crate::timer::{Timer, Waits};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
 /// The snapshot's form.
@@ -57,6 +57,12 @@ impl Machines {
             Event::Offset(commit) => self.offsets.apply(commit),
             Event::Checked(checked) => self.transactions.checked(*checked),
             Event::Recalled { due, offset } => drop(self.timer.finished(*due, *offset)),
+            Event::Imported => self.reset(),
+            Event::Waits(Waits { due, offset, record_bytes, identity }) => {
+                self.timer.stored(*due, *offset, *record_bytes, *identity);
+            }
+            Event::Undecided(half) => self.transactions.undecided(half),
+            Event::HandedBack => {}
         }
     }
 
@@ -108,7 +114,7 @@ impl Machine for Machines {
             Effect::Message { topic, kind } => self.used(topic, kind),
             Effect::Timer { due, identity, topic, source } => {
                 if let Some(source) = source {
-                    self.transactions.ended(source, Outcome::Committed);
+                    self.copy_stored(source, Some(due));
                 } else if let Some(topic) = topic {
                     self.used(topic, MessageType::Delay);
                 }

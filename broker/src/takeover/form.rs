@@ -6,7 +6,7 @@ use std::path::Path;
 use env::Disk;
 use env::disk::OpenMode;
 use store::FileError;
-use types::PhysicalOffset;
+use types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::failed;
 
@@ -45,6 +45,23 @@ pub enum Refusal {
         at: PhysicalOffset,
         /// What is wrong.
         problem: String,
+    },
+    /// A queue does not go on where it ended.
+    #[error(
+        "queue {queue} of {topic} goes on at {found} instead of {expected} (record at {at}): the topic was deleted and made \
+         anew; wait until the records before have expired"
+    )]
+    QueueBroken {
+        /// The topic.
+        topic: String,
+        /// The queue.
+        queue: QueueId,
+        /// The offset that had to come.
+        expected: QueueOffset,
+        /// The offset that is there.
+        found: QueueOffset,
+        /// Where.
+        at: PhysicalOffset,
     },
     /// Queues in RocksDB.
     #[error("queues are in RocksDB (storeType=defaultRocksDB, consumequeue/CURRENT)")]

@@ -182,11 +182,11 @@ impl Records {
     }
 
     fn pending(&self, progress: &Progress) -> Pending {
-        let mut gathering = pending::Gathering::new(progress);
+        let mut gathering = Gathering::new(progress);
         for bytes in &self.0 {
             gathering.record(&record::decode(bytes).expect("own record"));
         }
-        gathering.finish()
+        gathering.pending()
     }
 }
 
@@ -229,7 +229,8 @@ fn a_timer_waits_until_its_copy_its_recall_or_its_slot() {
 #[test]
 fn a_half_waits_until_its_op_or_its_copy() {
     let mut log = Records::default();
-    let positions: Vec<PhysicalOffset> = (0..5).map(|offset| log.put(HALF_TOPIC, offset, &[], "half")).collect();
+    let positions: Vec<PhysicalOffset> =
+        (0..5).map(|offset| log.put(HALF_TOPIC, offset, &[(names::REAL_TOPIC, "t")], "half")).collect();
     log.put(OP_TOPIC, 0, &[(names::TAGS, "d")], "1,2,");
     log.put_flagged("t", 0, &[], "x", SysFlag::TRANSACTION_COMMIT, positions[3].0);
     assert_eq!(log.pending(&Progress::default()).halves, 2);

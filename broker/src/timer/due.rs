@@ -39,7 +39,7 @@ pub fn due(properties: &Properties, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// The delay of a level; levels beyond the last are the last, level 0 and below is none.
-fn level_delay(level: i64) -> Option<Duration> {
+pub(crate) fn level_delay(level: i64) -> Option<Duration> {
     let index = usize::try_from(level.checked_sub(1)?).ok()?;
     LEVEL_SECONDS.get(index).or(LEVEL_SECONDS.last()).map(|seconds| Duration::from_secs(*seconds))
 }

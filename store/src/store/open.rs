@@ -74,12 +74,37 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub fn open(env: &Env, options: &Options, machines: &mut dyn Machine) -> Result<Self, OpenError> {
+        Self::open_as(env, options, Writer::Ours, machines)
+    }
+
+    /// Opens a log that Apache's broker wrote and of which all up to `end` is known to be good. What a start would make of it:
+    /// the queue index, room for the next records, nothing else. The directory gets no format file, so for everyone
+    /// else it stays Apache's, and all this can be done again.
+    ///
+    /// # Errors
+    /// [`OpenError`]; also when a replay would end elsewhere than at `end`: then nothing was cut off.
+    pub fn open_foreign(
+        env: &Env,
+        options: &Options,
+        end: PhysicalOffset,
+        machines: &mut dyn Machine,
+    ) -> Result<Self, OpenError> {
+        Self::open_as(env, options, Writer::Apache { end }, machines)
+    }
+
+    fn open_as(env: &Env, options: &Options, writer: Writer, machines: &mut dyn Machine) -> Result<Self, OpenError> {
         let disk = Arc::clone(&env.disk);
         let layout = Layout::create(&*disk, &options.dir)?;
         let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
-        let segments = Arc::new(open_segments(&disk, &layout, options)?);
+        let segments = Arc::new(open_segments(&disk, &layout, options, &writer)?);
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
+        if let Writer::Apache { end: expected } = writer
+            && end.at != expected
+        {
+            let problem = format!("its records can be read up to {}, not to {expected}", end.at);
+            return Err(OpenError::Unusable { path: layout.commit_log, problem });
+        }
         let active = segments.cut(checkpoint_at, end.at)?;
 
         let marks = Marks::new(end.at, options.flush);
@@ -124,6 +149,15 @@ impl Store {
     }
 }
 
+/// Who wrote the log.
+enum Writer {
+    Ours,
+    /// Apache's broker, up to here.
+    Apache {
+        end: PhysicalOffset,
+    },
+}
+
 /// What runs beside the engine.
 struct Works {
     flusher: Flusher,
@@ -164,10 +198,15 @@ fn lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn Send + Sync>, OpenEr
     })
 }
 
-/// The log's segments; a new directory, and Apache's, gets its format file.
-fn open_segments(disk: &Arc<dyn Disk>, layout: &Layout, options: &Options) -> Result<Segments, OpenError> {
+/// The log's segments; a new directory gets its format file.
+fn open_segments(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    options: &Options,
+    writer: &Writer,
+) -> Result<Segments, OpenError> {
     let Form { segment_bytes, bases, is_written } = Form::find(&**disk, layout, options.segment_bytes)?;
-    if !is_written {
+    if !is_written && matches!(writer, Writer::Ours) {
         files::write_format(&**disk, layout, segment_bytes)?;
     }
     let first = bases.first().copied().unwrap_or(0);

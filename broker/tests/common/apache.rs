@@ -1,0 +1,52 @@
+//! Directories that Apache's broker wrote, on a simulated disk; see `tests/takeover/README.md`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use env::Disk;
+use env::disk::OpenMode;
+use env::sim::World;
+
+/// Longest file that is taken along; the wheel's are of Apache only and sparse.
+const FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The files of the directory of a broker that ended so, by their paths in it.
+pub fn files(end: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/takeover/apache-5.5.0-{end}.tar.gz"));
+    let unpacked = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder.path()).status();
+    assert!(unpacked.expect("tar runs").success());
+    let root = folder.path().join("apache");
+    let (mut found, mut dirs) = (BTreeMap::new(), vec![root.clone()]);
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(dir).expect("listed").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let content = fs::read(&path).expect("readable");
+            if content.len() <= FILE_BYTES_MAX {
+                found.insert(path.strip_prefix(&root).expect("below").to_owned(), content);
+            }
+        }
+    }
+    found
+}
+
+/// Puts them into `dir`, durably.
+pub fn lay_out(world: &World, dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    let disk = world.disk();
+    for (name, content) in files {
+        let path = dir.join(name);
+        let parent = path.parent().expect("below");
+        disk.create_dir_all(parent).expect("made");
+        let file = disk.open(&path, OpenMode::Create).expect("created");
+        file.write_all_at(&[IoSlice::new(content)], 0).expect("written");
+        file.sync_data().expect("synced");
+        disk.sync_dir(parent).expect("synced");
+    }
+    disk.sync_dir(dir).expect("synced");
+}

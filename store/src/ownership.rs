@@ -1,0 +1,34 @@
+//! Whose a directory is: making Apache's ours, and ours nobody's. The format file alone decides.
+
+use std::path::Path;
+
+use env::Disk;
+
+use crate::files::{self, Error, FORMAT_NAME, Layout};
+
+/// Makes a directory with a log one of ours; durable on return. What the log must say for that is durable already.
+///
+/// # Errors
+/// [`Error`]; then the directory is still what it was.
+pub fn claim(disk: &dyn Disk, dir: &Path, segment_bytes: u64) -> Result<(), Error> {
+    files::write_format(disk, &Layout::of(dir), segment_bytes)
+}
+
+/// Makes a directory of ours nobody's: takes the format file away, durably, then what is derived. The log stays as it is.
+/// The caller holds the directory's lock.
+///
+/// # Errors
+/// [`Error`]; when the format file is gone already, derived files are left over, which the next [`crate::Store::open_foreign`]
+/// removes.
+pub fn disown(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let layout = Layout::of(dir);
+    if disk.list(dir).map_err(Error::at("list", dir))?.iter().any(|name| name == FORMAT_NAME) {
+        let format = layout.format();
+        disk.remove(&format).map_err(Error::at("remove", &format))?;
+        disk.sync_dir(dir).map_err(Error::at("sync", dir))?;
+    }
+    for derived in [&layout.checkpoints, &layout.queue_index] {
+        files::remove_unless(disk, derived, |_| false)?;
+    }
+    Ok(())
+}
