@@ -79,12 +79,13 @@ pub(crate) fn delayed(mut message: Message, queue: QueueId, due: Timestamp) -> C
 }
 
 /// A message that goes on waiting until `due`, again in the wheel topic: for Apache, which reads that topic only from
-/// a position on.
-pub(crate) fn waiting_on(source: &Bytes, due: Timestamp) -> Result<Copy, CopyError> {
+/// a position on, and slots only from `read_from` on.
+pub(crate) fn waiting_on(source: &Bytes, due: Timestamp, read_from: Timestamp) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
     target(&record)?;
     let mut message = message(source, &record, system_topic(WHEEL_TOPIC));
     due::set(&mut message.properties, due);
+    due::not_before(&mut message.properties, read_from);
     Ok(Copy { message, queue: QueueId(0), due: Some(due) })
 }
 

@@ -295,6 +295,14 @@ impl PopMachine {
         self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
     }
 
+    /// The first unfinished offset of every group on every queue, and whether anything was ever leased there.
+    pub fn all_committed(&self) -> impl Iterator<Item = (&LeaseOwner, QueueId, QueueOffset, bool)> {
+        self.slots.iter().map(|(_, slot)| {
+            let is_consumed = slot.last_pop != Timestamp::default();
+            (&slot.owner, slot.queue, slot.committed(), is_consumed)
+        })
+    }
+
     /// A group's progress on all queues that it consumed from, by topic and queue; after a topic's queues the retry queue.
     #[must_use]
     pub fn progress(&self, group: &GroupName) -> Vec<Progress> {

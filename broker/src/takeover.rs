@@ -2,7 +2,7 @@
 //!
 //! [`Survey::of`] looks at the files' names (`form`), reads the configuration (`config`, `json`) and goes once through the
 //! log (`queues`, `pending`, `pops`), without taking a lock or changing a file. [`import`] makes the directory ours, `events`
-//! says by which journal events.
+//! says by which journal events. [`hand_back`] makes it Apache's again, `settings` its configuration.
 //! Source of files and formats: Apache 5.5, as `docs/takeover.md` lists them.
 
 use std::ops::ControlFlow;
@@ -19,15 +19,18 @@ mod config;
 mod events;
 mod expired;
 mod form;
+mod hand_back;
 mod import;
 mod json;
 mod pending;
 mod pops;
 mod queues;
 mod read;
+mod settings;
 
 pub use config::{Config, Progress};
 pub use form::{Form, Kind, Refusal};
+pub use hand_back::{HandBackError, HandedBack, hand_back};
 pub use import::{ImportError, Imported, import};
 pub use pending::Pending;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::LocalBroker;
-use broker::takeover::{ImportError, Imported, Kind, Pending, import};
+use broker::takeover::{Form, HandBackError, ImportError, Imported, Kind, Pending, hand_back, import};
 use common::*;
 use env::Disk;
 use env::sim::{self, World};
@@ -234,4 +234,92 @@ fn a_waiting_message_at_the_logs_first_byte_is_delivered_once() {
         assert_eq!(queue_bodies(&broker, "t", 0).await, ["first"]);
         broker.stop().await;
     });
+}
+
+/// A directory of ours with something of each kind in it.
+async fn used(world: &World) {
+    let broker = start(world);
+    for n in 0..6 {
+        send(&broker, "plain", &n.to_string()).await;
+    }
+    for (body, due) in [("soon", "1"), ("an hour", "3600"), ("recalled", "3600")] {
+        let sent = message("plain", body, &[(names::TIMER_DELAY_SECONDS, due)]);
+        let receipt = try_send(&broker, sent).await.expect("stored");
+        if body == "recalled" {
+            broker.recall(topic("plain"), receipt.recall_handle.expect("delayed")).await.expect("recalled");
+        }
+    }
+    let mut positions = Vec::new();
+    for body in ["rolled back", "undecided", "committed"] {
+        let half = message("plain", body, &[(names::TRANSACTION_PREPARED, "true")]);
+        positions.push(try_send(&broker, half).await.expect("stored").transaction.expect("a half message"));
+    }
+    for (position, resolution) in [(positions[0], Resolution::Rollback), (positions[2], Resolution::Commit)] {
+        let request = EndTransaction { topic: topic("plain"), position, resolution };
+        assert_eq!(broker.end_transaction(request).await, Ok(()));
+    }
+    let popped = pop(&broker, pop_of("g", "plain")).await;
+    for message in popped.messages.iter().filter(|message| ["0", "1", "4"].contains(&body(message).as_str())) {
+        ack(&broker, "g", "plain", message).await;
+    }
+    world.env().clock.sleep(Duration::from_secs(5)).await;
+    broker.stop().await;
+}
+
+/// What an import finds in such a directory: what waits, and the group at the first message that it has not acked.
+async fn check_handed_back(world: &World) {
+    let imported = taken_over(world).await.expect("taken over");
+    let pending = Pending { level_timers: 0, timers: 1, halves: 1, unacked_pops: 0 };
+    assert_eq!((imported.pending, imported.topics, imported.groups), (pending, 1, 1));
+    let broker = start(world);
+    let stored = ["0", "1", "2", "3", "4", "5", "committed", "soon"];
+    let mut bodies = queue_bodies(&broker, "plain", 0).await;
+    bodies.sort();
+    assert_eq!(bodies, stored);
+    let committed = broker.committed_offset(&group("g"), &topic("plain"), QueueId(0)).await;
+    assert_eq!(committed, Ok(Some(QueueOffset(2))));
+    let mut checks = broker.transaction_checks();
+    let check = checks.recv().await.expect("asked");
+    assert_eq!(record::decode(&check.record).expect("a record").body, b"undecided");
+    world.env().clock.sleep(HOUR).await;
+    assert_eq!(queue_bodies(&broker, "plain", 0).await.last().expect("some"), "an hour");
+    broker.stop().await;
+}
+
+#[test]
+fn a_handing_back_that_died_at_any_change_of_the_disk_is_done_again() {
+    let mut died = 0;
+    loop {
+        let is_whole = sim::run(died.into(), async |world: World| {
+            used(&world).await;
+            world.disk().die_at(died);
+            let first = hand_back(&world.env(), Path::new(DIR), &mut |_| ()).await;
+            let is_whole = !world.disk().is_dead();
+            assert!(first.is_ok() || !is_whole, "{first:?}");
+            match died % 2 {
+                0 => world.lose_power().await,
+                _ => world.kill().await,
+            }
+            // A server may go on in between.
+            if died % 3 == 0 && Form::find(&world.disk(), Path::new(DIR)).expect("looked at").kind == Kind::Ours {
+                let broker = start(&world);
+                world.env().clock.sleep(Duration::from_secs(2)).await;
+                let status = broker.status();
+                assert_eq!((status.timers_pending, status.halves_pending), (1, 1), "change {died}");
+                broker.stop().await;
+            }
+            match hand_back(&world.env(), Path::new(DIR), &mut |_| ()).await {
+                Ok(handed_back) => assert_eq!((handed_back.timers, handed_back.halves), (1, 1), "change {died}"),
+                Err(HandBackError::NotOurs { kind }) => assert_eq!(kind, Kind::Apache, "change {died}"),
+                Err(error) => panic!("change {died}: {error}"),
+            }
+            check_handed_back(&world).await;
+            is_whole
+        });
+        if is_whole {
+            break;
+        }
+        died += 1;
+    }
+    assert!(died > 10, "it changed the disk {died} times");
 }

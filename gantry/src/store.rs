@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod dump;
+mod hand_back;
 mod import;
 mod journal;
 mod progress;
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
 
 const AFTER_HELP: &str = "\
 DIR is the data directory of a server: what gantry local calls --data, ./gantry-data unless it was told otherwise.
-All but import also work beside the server that uses it: they see what was complete when they began.
+All but import and hand-back also work beside the server that uses it: they see what was complete when they began.
 
 Examples:
   gantry store check /home/rocketmq/store              whose is it, and what waits in it?
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Arguments),
     /// Make the directory of a stopped Apache RocketMQ broker one of Gantry's, in place
     Import(import::Arguments),
+    /// Make the data directory of a stopped server one that an Apache RocketMQ broker opens, in place
+    HandBack(hand_back::Arguments),
     /// Check every record, index and checkpoint of a directory, changing nothing
     Verify(verify::Arguments),
     /// Print the records of the log
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Check(arguments) => check::run(arguments, &disk, output),
         Command::Import(arguments) => import::run(arguments, &env, output),
+        Command::HandBack(arguments) => hand_back::run(arguments, &env, output),
         Command::Verify(arguments) => verify::run(arguments, &disk, output),
         Command::Dump(arguments) => dump::run(arguments, &disk, output),
         Command::Stat(arguments) => stat::run(arguments, &disk, output),

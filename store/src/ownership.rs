@@ -14,6 +14,14 @@ pub fn claim(disk: &dyn Disk, dir: &Path, segment_bytes: u64) -> Result<(), Erro
     files::write_format(disk, &Layout::of(dir), segment_bytes)
 }
 
+/// Puts a file in place, whole or not at all; durable on return.
+///
+/// # Errors
+/// [`Error`]; then what was there before is still there.
+pub fn put_file(disk: &dyn Disk, dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    files::replace(disk, dir, name, &[content])
+}
+
 /// Makes a directory of ours nobody's: takes the format file away, durably, then what is derived. The log stays as it is.
 /// The caller holds the directory's lock.
 ///

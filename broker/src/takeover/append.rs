@@ -13,7 +13,7 @@ use crate::copy::{self, system_topic};
 use crate::journal::{self, JOURNAL_TOPIC};
 use crate::machines::Machines;
 use crate::options::Options;
-use crate::timer::Waits;
+use crate::timer::{Waits, due};
 use crate::transaction::{OP_TAG, OP_TOPIC};
 
 /// Appended bytes after which they are written, so that memory stays bounded.
@@ -44,7 +44,8 @@ pub(super) struct Appender {
     pub(super) store: Store,
     marks: Marks,
     store_host: SocketAddr,
-    now: Timestamp,
+    /// When the work began.
+    pub(super) now: Timestamp,
     unwritten_bytes: u64,
     end: PhysicalOffset,
 }
@@ -65,18 +66,18 @@ impl Appender {
     }
 
     /// Appends an op record that names ended half messages.
-    #[expect(dead_code, reason = "handing back writes them")]
     pub(super) async fn op(&mut self, body: String) -> Result<(), NotAppended> {
         let mut message = self.message(OP_TOPIC, body.into());
         message.properties.set_own(names::TAGS, OP_TAG);
         self.append(&message, QueueId(0)).await.map(drop)
     }
 
-    /// Appends a waiting message again; applying the copy ends the waiting of the one before.
+    /// Appends a waiting message again, in no slot of Apache's wheel before that of [`Appender::now`]; applying the copy ends the waiting of the one before.
     pub(super) async fn wait_on(&mut self, waits: Waits, machines: &mut Machines) -> Result<(), NotAppended> {
         self.write()?;
         let source = self.store.reader().read(waits.offset, waits.record_bytes).await?;
-        let copy = copy::waiting_on(&source, waits.due).map_err(|error| NotAppended::Copy(error.to_string()))?;
+        let copy = copy::waiting_on(&source, waits.due, due::slot_of(self.now))
+            .map_err(|error| NotAppended::Copy(error.to_string()))?;
         let appended = self.append(&copy.message, copy.queue).await?;
         for record in self.store.staged_from(appended.physical_offset) {
             machines.apply(&record);

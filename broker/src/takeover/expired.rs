@@ -1,8 +1,11 @@
 //! Queues whose records have all expired: only Apache's own index still says where they go on.
 //!
+//! Taken over they begin there; handed back they get a file that says so.
+//!
 //! A unit is 20 bytes: position in the log (8), length (4), tag hash (8). Unused ones are zeros; a file begins at the unit that
 //! its name divided by 20 says. Source: Apache `ConsumeQueue`.
 
+use std::io::IoSlice;
 use std::path::Path;
 
 use env::Disk;
@@ -13,11 +16,15 @@ use types::{QueueId, QueueOffset, TopicConfig};
 use super::failed;
 
 /// Bytes of a unit.
-pub(super) const UNIT_BYTES: u64 = 20;
+const UNIT_BYTES: u64 = 20;
 /// Where the length stands in a unit.
 const LENGTH_AT: usize = 8;
+/// A unit of one byte at the log's first position: used, and long gone.
+const USED_UNIT: [u8; UNIT_BYTES as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Units that are read at once.
 const READ_UNITS: u64 = 4096;
+/// Length of a file unless there is one to look at. Source: Apache `mappedFileSizeConsumeQueue`.
+const FILE_BYTES_DEFAULT: u64 = 6_000_000;
 /// Digits of a file's name.
 const NAME_DIGITS: usize = 20;
 
@@ -46,13 +53,50 @@ pub(super) fn begin_queues(
     Ok(())
 }
 
+/// Length of Apache's index files in a directory: all have the same, and it opens no others.
+///
+/// # Errors
+/// [`FileError`] when the system refuses to show a file.
+pub(super) fn file_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, FileError> {
+    let topics_dir = dir.join("consumequeue");
+    for topic in disk.list_dirs(&topics_dir).map_err(failed("list", &topics_dir))? {
+        let queues_dir = topics_dir.join(topic);
+        for queue in disk.list_dirs(&queues_dir).map_err(failed("list", &queues_dir))? {
+            let queue_dir = queues_dir.join(queue);
+            if let Some(path) = newest_file(disk, &queue_dir)?.map(|first| queue_dir.join(format!("{first:020}"))) {
+                let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
+                return file.len().map_err(failed("measure", &path));
+            }
+        }
+    }
+    Ok(FILE_BYTES_DEFAULT)
+}
+
+/// Writes the file of each queue that goes on behind 0 and has no record: one whose units up to there are used, by nothing that
+/// the log still has. The others Apache makes from the log.
+///
+/// # Errors
+/// [`FileError`].
+pub(super) fn write_queues(disk: &dyn Disk, dir: &Path, store: &Store, file_bytes: u64) -> Result<(), FileError> {
+    let units_per_file = file_bytes / UNIT_BYTES;
+    for (topic, queue, range) in store.queues().filter(|(.., range)| range.min == range.next && range.next.0 > 0) {
+        let first = (range.next.0 - 1) / units_per_file * units_per_file;
+        let queue_dir = dir.join("consumequeue").join(topic).join(queue.to_string());
+        disk.create_dir_all(&queue_dir).map_err(failed("create directory", &queue_dir))?;
+        let path = queue_dir.join(format!("{:020}", first * UNIT_BYTES));
+        let file = disk.open(&path, OpenMode::Create).map_err(failed("create", &path))?;
+        file.set_len(file_bytes).map_err(failed("extend", &path))?;
+        let units = vec![USED_UNIT; usize::try_from(range.next.0 - first).unwrap_or(0)].concat();
+        file.write_all_at(&[IoSlice::new(&units)], 0).map_err(failed("write", &path))?;
+        file.sync_data().map_err(failed("sync", &path))?;
+        disk.sync_dir(&queue_dir).map_err(failed("sync", &queue_dir))?;
+    }
+    Ok(())
+}
+
 /// Behind the last unit that is used; `None` without a file.
 fn next_offset(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<QueueOffset>, FileError> {
-    let names = disk.list(queue_dir).map_err(failed("list", queue_dir))?;
-    let is_file = |name: &&String| name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(first) = names.iter().filter(is_file).filter_map(|name| name.parse::<u64>().ok()).max() else {
-        return Ok(None);
-    };
+    let Some(first) = newest_file(disk, queue_dir)? else { return Ok(None) };
     let path = queue_dir.join(format!("{first:020}"));
     let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
     let mut units = file.len().map_err(failed("measure", &path))? / UNIT_BYTES;
@@ -68,6 +112,13 @@ fn next_offset(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<QueueOffset>,
         units = from;
     }
     Ok(Some(QueueOffset(first / UNIT_BYTES)))
+}
+
+/// The number that the newest file of a queue is named by.
+fn newest_file(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<u64>, FileError> {
+    let names = disk.list(queue_dir).map_err(failed("list", queue_dir))?;
+    let is_file = |name: &&String| name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(names.iter().filter(is_file).filter_map(|name| name.parse().ok()).max())
 }
 
 fn is_used(unit: &[u8]) -> bool {

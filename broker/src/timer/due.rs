@@ -53,6 +53,18 @@ pub fn set(properties: &mut Properties, due: Timestamp) {
     properties.set_own(names::TIMER_OUT_MS, &out_ms(due).to_string());
 }
 
+/// Lets Apache's wheel have the message in no slot before `slot`.
+pub(crate) fn not_before(properties: &mut Properties, slot: Timestamp) {
+    if properties.get_i64(names::TIMER_OUT_MS).is_some_and(|out_ms| out_ms < slot.0) {
+        properties.set_own(names::TIMER_OUT_MS, &slot.to_string());
+    }
+}
+
+/// The wheel's slot that a time lies in.
+pub(crate) fn slot_of(time: Timestamp) -> Timestamp {
+    Timestamp(time.0 - time.0.rem_euclid(PRECISION_MS))
+}
+
 /// Apache's slot time: whole seconds are moved one back, because a slot is delivered when it is strictly past.
 fn out_ms(due: Timestamp) -> i64 {
     match due.0.rem_euclid(PRECISION_MS) {
