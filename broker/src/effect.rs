@@ -24,6 +24,9 @@ use crate::transaction::{HALF_TOPIC, OP_TOPIC, PARK_TOPIC};
 /// `<retry>` is 1 when the entry is in the group's retry topic for that topic, else 0; dead letters of earlier builds have none.
 pub(crate) const ENTRY_SOURCE: &str = "POP_CK_OFFSET";
 
+/// Keeps what Apache's broker notes of pops and acks. Source: Apache `PopAckConstants.REVIVE_TOPIC`.
+pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect<'a> {
@@ -65,12 +68,13 @@ impl<'a> Effect<'a> {
         }
     }
 
-    /// Apache's records have no `TIMER_DELIVER_MS` where the delay was relative; theirs are due by their slot.
+    /// Apache's records have no `TIMER_DELIVER_MS` where the delay was relative; theirs are due by their slot. Those of its pops
+    /// lie in the wheel's topic too and are no messages.
     fn timer(record: &'a Record<'a>) -> Self {
         let due = time(record, names::TIMER_DELIVER_MS).or_else(|| time(record, names::TIMER_OUT_MS));
         let topic = record.property(names::REAL_TOPIC);
         let unique_key = record.property(names::UNIQUE_KEY).unwrap_or_default();
-        match due {
+        match due.filter(|_| !topic.is_some_and(|topic| topic.starts_with(REVIVE_TOPIC_PREFIX))) {
             Some(due) => Self::Timer {
                 due,
                 identity: recall::identity(topic.unwrap_or_default(), unique_key),

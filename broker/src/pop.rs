@@ -289,6 +289,12 @@ impl PopMachine {
         self.slots.iter().map(|(_, slot)| slot.leased as u64).sum()
     }
 
+    /// Entries that were looked at and are not finished, of all groups.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.slots.iter().map(|(_, slot)| slot.entries.len() as u64).sum()
+    }
+
     /// A group's first unfinished offset on a queue; `None` when it never consumed from it.
     #[must_use]
     pub fn committed(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {

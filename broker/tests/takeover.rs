@@ -12,14 +12,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::LocalBroker;
-use broker::takeover::{Form, HandBackError, ImportError, Imported, Kind, Pending, hand_back, import};
+use broker::takeover::{Config, Form, HandBackError, ImportError, Imported, Kind, Pending, Survey, hand_back, import};
+use broker::{LocalBroker, Options};
 use common::*;
 use env::Disk;
 use env::sim::{self, World};
 use types::broker::{EndTransaction, OffsetAt, Pull, Resolution};
 use types::properties::names;
-use types::{Broker, Filter, PhysicalOffset, QueueId, QueueOffset, Timestamp};
+use types::receipt_handle::HandleSource;
+use types::{
+    Admin, Broker, Filter, GroupConfig, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, RetryPolicy, Timestamp,
+};
 
 const DIR: &str = "/data";
 /// When the broker of each directory ended: less than ten seconds after its last record.
@@ -322,4 +325,104 @@ fn a_handing_back_that_died_at_any_change_of_the_disk_is_done_again() {
         died += 1;
     }
     assert!(died > 10, "it changed the disk {died} times");
+}
+
+fn config(world: &World) -> Config {
+    let survey = Survey::of(&world.env().disk, Path::new(DIR), &mut |_| ()).expect("looked at");
+    assert_eq!((survey.kind, survey.refusals.as_slice()), (Kind::Apache, [].as_slice()));
+    survey.config
+}
+
+#[test]
+fn settings_come_back_as_they_were() {
+    sim::run(5, async |world: World| {
+        let (end, ended) = ENDED[0];
+        lay_out(&world, end, ended);
+        let mut before = config(&world);
+        taken_over(&world).await.expect("taken over");
+        let broker = start(&world);
+        let exponential =
+            RetryPolicy::Exponential { initial: Duration::from_secs(2), max: Duration::from_secs(50), multiplier: 3 };
+        let next = (1..5).map(Duration::from_secs).collect();
+        let mut added = Vec::new();
+        for (name, retry) in [("exponential", exponential), ("customized", RetryPolicy::Customized { next })] {
+            let config = GroupConfig { retry, attempts_max: 9, ..GroupConfig::new(group(name)) };
+            broker.put_group(config.clone(), false).await.expect("made");
+            added.push(config);
+        }
+        broker.stop().await;
+        hand_back(&world.env(), Path::new(DIR), &mut |_| ()).await.expect("handed back");
+        let after = config(&world);
+        // What is not acked is delivered again.
+        let poppers = before.offsets.iter_mut().find(|commit| commit.group == group("poppers")).expect("known");
+        assert_eq!(std::mem::replace(&mut poppers.offset, QueueOffset(2)), QueueOffset(6));
+        assert_eq!((&after.topics, &after.offsets), (&before.topics, &before.offsets));
+        let (ours, theirs): (Vec<_>, Vec<_>) = after.groups.into_iter().partition(|group| added.contains(group));
+        assert_eq!((ours.len(), theirs), (2, before.groups));
+    });
+}
+
+#[test]
+fn queues_whose_records_have_expired_go_on_where_they_ended() {
+    sim::run(6, async |world: World| {
+        lay_out(&world, "clean", ENDED[0].1);
+        for segment in [0, 65536] {
+            let path = Path::new(DIR).join(format!("commitlog/{segment:020}"));
+            world.disk().remove(&path).expect("removed");
+        }
+        for to_and_fro in 0..2 {
+            taken_over(&world).await.expect("taken over");
+            let broker = start(&world);
+            let range = async |at| broker.queue_offset(&topic("plain"), QueueId(2), at).await.expect("known");
+            let (min, end) = (range(OffsetAt::Beginning).await, range(OffsetAt::End).await);
+            assert_eq!((min, end), (QueueOffset(100), QueueOffset(100)), "{to_and_fro}");
+            let receipt = send(&broker, "plain", "new").await;
+            assert_eq!(receipt.queue_offset, QueueOffset(100 + to_and_fro), "{to_and_fro}");
+            broker.stop().await;
+            hand_back(&world.env(), Path::new(DIR), &mut |_| ()).await.expect("handed back");
+        }
+    });
+}
+
+#[test]
+fn receipt_handles_of_apache_are_good_for_a_broker_of_its_name() {
+    sim::run(7, async |world: World| {
+        let (end, ended) = ENDED[1];
+        let files = apache::files(end);
+        lay_out(&world, end, ended);
+        taken_over(&world).await.expect("taken over");
+        let named = Options { name: "apache-a".to_owned(), ..options() };
+        let broker = LocalBroker::start(world.env(), named).expect("starts");
+        let handle = |offset| ReceiptHandle {
+            start_offset: QueueOffset(0),
+            popped_at: Timestamp(apache::pop_times(&files)[0]),
+            invisible: Duration::from_secs(600),
+            revive_queue: 3,
+            source: HandleSource::Topic,
+            broker: "apache-a".into(),
+            queue: QueueId(0),
+            offset: QueueOffset(offset),
+            physical_offset: None,
+        };
+        let acked = broker.ack(owner("poppers", "popped"), vec![handle(2), handle(3)]).await;
+        assert_eq!(acked, [Ok(()), Ok(())]);
+        let committed = broker.committed_offset(&group("poppers"), &topic("popped"), QueueId(0)).await;
+        assert_eq!(committed, Ok(Some(QueueOffset(4))));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn an_offset_beyond_the_log_is_its_end() {
+    sim::run(8, async |world: World| {
+        let mut files = apache::files("clean");
+        let offsets = files.get_mut(Path::new("config/consumerOffset.json")).expect("there");
+        *offsets = String::from_utf8_lossy(offsets).replace("0:40", "0:4000").into_bytes();
+        apache::lay_out(&world, Path::new(DIR), &files);
+        taken_over(&world).await.expect("taken over");
+        let broker = start(&world);
+        let committed = broker.committed_offset(&group("readers"), &topic("plain"), QueueId(0)).await;
+        assert_eq!(committed, Ok(Some(QueueOffset(100))));
+        broker.stop().await;
+    });
 }

@@ -41,7 +41,9 @@ pub(super) fn of(config: &Config, unfinished: Unfinished, store: &Store, mut pus
     let mut begun = BTreeSet::new();
     for offset::Committed { group, topic, queue, offset } in &config.offsets {
         let key = (group.clone(), topic.clone(), *queue);
-        slots.begin(&key, Some(*offset), &leases.remove(&key).unwrap_or_default());
+        // Offsets may be ahead of a log that lost its end. Apache lets such a group go on at the end too.
+        let end = store.queue_range(topic.as_str(), *queue).map(|range| range.next).unwrap_or_default();
+        slots.begin(&key, Some((*offset).min(end)), &leases.remove(&key).unwrap_or_default());
         begun.insert(key);
     }
     for (key, leases) in leases {

@@ -15,9 +15,10 @@ use store::{FileError, OpenError, Store};
 use types::{QueueId, QueueOffset, Timestamp};
 
 use super::append::{Appender, NotAppended};
-use super::pending::{REVIVE_GROUP, REVIVE_TOPIC_PREFIX, SCHEDULE_TOPIC, TRANSACTION_GROUP};
+use super::pending::{REVIVE_GROUP, SCHEDULE_TOPIC, TRANSACTION_GROUP};
 use super::settings::{self, SystemOffsets};
 use super::{Form, Kind, expired, failed};
+use crate::effect::REVIVE_TOPIC_PREFIX;
 use crate::journal::{self, Event};
 use crate::machines::Machines;
 use crate::options::Options;
@@ -59,8 +60,8 @@ pub struct HandedBack {
     pub timers: usize,
     /// Half messages without an outcome.
     pub halves: usize,
-    /// Messages that are leased or wait for their retry time: Apache delivers them, and what was finished behind them, again.
-    pub in_flight: u64,
+    /// Messages that groups have begun and not finished: Apache delivers them, and what was finished behind them, again.
+    pub unfinished: u64,
     /// Bytes that were added to the log.
     pub added_bytes: u64,
 }
@@ -130,7 +131,7 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
         groups: machines.catalog.groups().len(),
         timers,
         halves: machines.transactions.len(),
-        in_flight: machines.pop.in_flight(),
+        unfinished: machines.pop.unfinished(),
         added_bytes: end.0 - begin.0,
     })
 }

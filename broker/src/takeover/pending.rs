@@ -16,14 +16,13 @@ use types::{PhysicalOffset, SysFlag, Timestamp, TopicName};
 
 use super::config::Progress;
 use super::pops::{Lease, Pops, QueueOfGroup};
+use crate::effect::REVIVE_TOPIC_PREFIX;
 use crate::journal::{self, Event, JOURNAL_TOPIC};
 use crate::timer::{WHEEL_TOPIC, Waits, due, recall};
 use crate::transaction::{HALF_TOPIC, OP_TOPIC, Undecided};
 
 /// Keeps messages with a delay level, a queue a level. Source: Apache `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`.
 pub(super) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-/// Keeps what was popped and acknowledged. Source: Apache `PopAckConstants.REVIVE_TOPIC`.
-pub(super) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// Source: Apache `MixAll.CID_SYS_RMQ_TRANS`.
 pub(super) const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// Source: Apache `PopAckConstants.REVIVE_GROUP`.

@@ -50,3 +50,21 @@ pub fn lay_out(world: &World, dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
     }
     disk.sync_dir(dir).expect("synced");
 }
+
+/// When each of the broker's pops was made, by its notes in the log.
+pub fn pop_times(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<i64> {
+    let mut times = Vec::new();
+    for segment in files.iter().filter(|(name, _)| name.starts_with("commitlog")).map(|(_, content)| content) {
+        let mut rest = segment.as_slice();
+        while let Ok(record::Peek::Record { bytes }) = record::peek(rest) {
+            let found = record::decode(rest).expect("a record");
+            let text = String::from_utf8_lossy(found.body);
+            if let Some((_, time)) = text.split_once("\"pt\":").filter(|_| found.property("TAGS") == Some("ck")) {
+                let end = time.find(|c: char| !c.is_ascii_digit()).expect("more fields");
+                times.push(time[..end].parse().expect("a number"));
+            }
+            rest = &rest[bytes as usize..];
+        }
+    }
+    times
+}

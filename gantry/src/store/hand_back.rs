@@ -28,7 +28,7 @@ struct HandBackView {
     groups: usize,
     timer_messages: usize,
     half_messages: usize,
-    in_flight: u64,
+    unfinished: u64,
     added_bytes: u64,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, env: &Env, output: Output) -> anyhow::R
 }
 
 fn view(dir: &Path, handed_back: HandedBack) -> HandBackView {
-    let HandedBack { segment_bytes, topics, groups, timers, halves, in_flight, added_bytes } = handed_back;
+    let HandedBack { segment_bytes, topics, groups, timers, halves, unfinished, added_bytes } = handed_back;
     HandBackView {
         directory: dir.display().to_string(),
         segment_bytes,
@@ -55,7 +55,7 @@ fn view(dir: &Path, handed_back: HandedBack) -> HandBackView {
         groups,
         timer_messages: timers,
         half_messages: halves,
-        in_flight,
+        unfinished,
         added_bytes,
     }
 }
@@ -67,7 +67,7 @@ fn to_text(view: &HandBackView) -> String {
         ("groups", view.groups.to_string()),
         ("waiting messages", view.timer_messages.to_string()),
         ("half messages", view.half_messages.to_string()),
-        ("delivered again", format!("{} that are leased, and what was acked behind them", view.in_flight)),
+        ("delivered again", format!("{} that are not finished, and what was acked behind them", view.unfinished)),
         ("added to the log", size(view.added_bytes)),
         ("broker.conf", format!("storePathRootDir={} mappedFileSizeCommitLog={}", view.directory, view.segment_bytes)),
     ])

@@ -97,7 +97,8 @@ impl Store {
         let layout = Layout::create(&*disk, &options.dir)?;
         let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
         let segments = Arc::new(open_segments(&disk, &layout, options, &writer)?);
-        let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options };
+        let is_ours = matches!(writer, Writer::Ours);
+        let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
         if let Writer::Apache { end: expected } = writer
             && end.at != expected
@@ -269,6 +270,8 @@ struct Recovery<'a> {
     layout: &'a Layout,
     segments: &'a Segments,
     options: &'a Options,
+    /// Else its whole segments are Apache's, which are never written to.
+    is_ours: bool,
 }
 
 struct Recovered {
@@ -367,7 +370,9 @@ impl Recovery<'_> {
         index: &mut QueueIndex,
     ) -> Result<(), files::Error> {
         let segment = self.segments.open(base)?;
-        self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
+        if self.is_ours {
+            self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
+        }
         segment.file.sync_data().map_err(files::Error::at("sync", &self.segments.path(base)))?;
         if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
             return Ok(());
