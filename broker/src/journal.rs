@@ -206,6 +206,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use types::broker::TransactionPosition;
     use types::{GroupName, QueueId, QueueOffset, TopicName};
 
     use super::*;
@@ -218,6 +219,16 @@ mod tests {
             Event::Checked(transaction::Checked { offset: PhysicalOffset(1), next_at: Timestamp(-1) }),
             Event::Offset(offset::Committed { group: group.clone(), topic, queue, offset }),
             Event::Catalog(catalog::Event::DeleteGroup { name: group }),
+            Event::Imported,
+            Event::Waits(Waits { due: Timestamp(9), offset: PhysicalOffset(0), record_bytes: 200, identity: u64::MAX }),
+            Event::Undecided(transaction::Undecided {
+                position: TransactionPosition { queue_offset: offset, physical_offset: PhysicalOffset(3) },
+                record_bytes: 300,
+                topic: TopicName::new("t").expect("valid"),
+                times: 2,
+                check_at: Timestamp(4),
+            }),
+            Event::HandedBack,
         ]
     }
 

@@ -159,6 +159,21 @@ fn a_start_without_checkpoint_finds_the_same() {
 }
 
 #[test]
+fn a_directory_whose_format_file_is_lost_stays_ours() {
+    sim::run(9, async |world: World| {
+        let (end, ended) = ENDED[0];
+        lay_out(&world, end, ended);
+        taken_over(&world).await.expect("taken over");
+        world.disk().remove(&Path::new(DIR).join("format")).expect("removed");
+        let again = taken_over(&world).await;
+        assert!(matches!(again, Err(ImportError::NotApache { kind: Kind::Ours })), "{again:?}");
+        let broker = start(&world);
+        check_stored(&broker).await;
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn an_import_that_died_at_any_change_of_the_disk_is_done_again() {
     let (end, ended) = ENDED[1];
     let files = apache::files(end);

@@ -141,5 +141,16 @@ fn a_server_goes_on_with_a_directory_that_was_imported() {
         let mut server = Server::start(folder.path());
         server.signal("-TERM");
         assert_eq!(server.wait(), Some(0), "{end}");
+
+        fs::rename(folder.path().join("gantry-data"), folder.path().join("apache")).expect("renamed");
+        let handed_back = run(folder.path(), &["store", "hand-back", "apache", "--json"]);
+        let errors = String::from_utf8_lossy(&handed_back.stderr);
+        assert_eq!(handed_back.status.code(), Some(0), "{errors}");
+        let view: Value = serde_json::from_slice(&handed_back.stdout).expect("JSON");
+        assert_eq!((&view["segmentBytes"], &view["halfMessages"]), (&json!(65536), &json!(3)), "{end}");
+        assert_eq!(check(folder.path(), 0)["writer"], "apache", "{end}");
+        let again = run(folder.path(), &["store", "hand-back", "apache"]);
+        assert_eq!(again.status.code(), Some(1), "{end}");
+        assert!(String::from_utf8_lossy(&again.stderr).contains("already"), "{end}");
     }
 }

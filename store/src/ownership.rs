@@ -22,21 +22,20 @@ pub fn put_file(disk: &dyn Disk, dir: &Path, name: &str, content: &[u8]) -> Resu
     files::replace(disk, dir, name, &[content])
 }
 
-/// Makes a directory of ours nobody's: takes the format file away, durably, then what is derived. The log stays as it is.
-/// The caller holds the directory's lock.
+/// Makes a directory of ours nobody's: takes the checkpoints away, then the format file, durably, then the rest of what is
+/// derived. The log stays as it is. The caller holds the directory's lock.
 ///
 /// # Errors
-/// [`Error`]; when the format file is gone already, derived files are left over, which the next [`crate::Store::open_foreign`]
-/// removes.
+/// [`Error`]; when the format file is gone already, index runs are left over, which the next [`crate::Store::open_foreign`]
+/// removes. Checkpoints without a format file tell that it was lost otherwise.
 pub fn disown(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     let layout = Layout::of(dir);
+    files::remove_unless(disk, &layout.checkpoints, |_| false)?;
+    disk.sync_dir(&layout.checkpoints).map_err(Error::at("sync", &layout.checkpoints))?;
     if disk.list(dir).map_err(Error::at("list", dir))?.iter().any(|name| name == FORMAT_NAME) {
         let format = layout.format();
         disk.remove(&format).map_err(Error::at("remove", &format))?;
         disk.sync_dir(dir).map_err(Error::at("sync", dir))?;
     }
-    for derived in [&layout.checkpoints, &layout.queue_index] {
-        files::remove_unless(disk, derived, |_| false)?;
-    }
-    Ok(())
+    files::remove_unless(disk, &layout.queue_index, |_| false)
 }

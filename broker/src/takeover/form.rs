@@ -157,13 +157,15 @@ impl Form {
         refusals.extend(rocksdb(disk, dir)?);
         let segments = segments(disk, dir)?;
         let has_config = !list(disk, &dir.join("config"))?.is_empty();
-        match (has_config || !refusals.is_empty(), segments.is_empty()) {
-            (false, true) => return Ok(Self { kind: Kind::Neither, refusals }),
-            // A log of ours whose format file was lost: a start finds the segments' length by their names.
-            (false, false) if dirs.iter().any(|name| name == "queueindex") => {
-                return Ok(Self { kind: Kind::Ours, refusals });
-            }
-            _ => {}
+        let is_apaches = has_config || !refusals.is_empty();
+        if !is_apaches && segments.is_empty() {
+            return Ok(Self { kind: Kind::Neither, refusals });
+        }
+        // A log of ours whose format file was lost: a start finds the segments' length by their names. An import that was cut
+        // short, and a handing back, leave an index but no checkpoint.
+        let has_checkpoints = !list(disk, &dir.join("checkpoints"))?.is_empty();
+        if has_checkpoints || (!is_apaches && dirs.iter().any(|name| name == "queueindex")) {
+            return Ok(Self { kind: Kind::Ours, refusals: Vec::new() });
         }
         refusals.extend(log(&segments));
         let lock = dir.join("lock");

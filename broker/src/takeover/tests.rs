@@ -46,6 +46,9 @@ fn names_say_whose_directory_it_is() {
     assert_eq!(form(&["notes.txt"]).kind, Kind::Neither);
     assert_eq!(form(&["format", SEGMENT]).kind, Kind::Ours);
     assert_eq!(form(&["queueindex/00000000000000000000", SEGMENT]).kind, Kind::Ours);
+    let config = "config/topics.json";
+    assert_eq!(form(&["queueindex/00000000000000000000", SEGMENT, config]).kind, Kind::Apache);
+    assert_eq!(form(&["checkpoints/00000000000000000500", SEGMENT, config]).kind, Kind::Ours);
     assert_eq!(form(&[SEGMENT]), Form { kind: Kind::Apache, refusals: Vec::new() });
     assert_eq!(form(&["config/topics.json", SEGMENT, "rocksdbstore/CURRENT"]).refusals, []);
 }

@@ -49,7 +49,8 @@ public class Read {
         producer.setTransactionListener(new Committer());
         producer.start();
         // Only who knows a broker sends it heartbeats, and only those are asked about their transactions.
-        while (!broker.getProducerManager().groupOnline("producers")) {
+        boolean hasDeals = broker.getTopicConfigManager().getTopicConfigTable().containsKey("deals");
+        while (hasDeals && !broker.getProducerManager().groupOnline("producers")) {
             MQClientInstance client = producer.getDefaultMQProducerImpl().getMqClientFactory();
             client.updateTopicRouteInfoFromNameServer("deals");
             client.sendHeartbeatToAllBrokerWithLock();
