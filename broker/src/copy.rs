@@ -25,6 +25,15 @@ pub(crate) struct Copy {
     pub(crate) due: Option<Timestamp>,
 }
 
+impl Copy {
+    /// Says when the message was due, which names its timer; Apache's records say that otherwise, by a level or relative to a
+    /// time.
+    pub(crate) fn was_due(mut self, due: Timestamp) -> Self {
+        due::set(&mut self.message.properties, due);
+        self
+    }
+}
+
 /// A record that cannot be what its topic says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CopyError {
@@ -44,13 +53,11 @@ pub(crate) fn system_topic(name: &'static str) -> TopicName {
     TopicName::new(name).expect("the system's topics have valid names")
 }
 
-/// A delayed message whose time has come. The copy says when that was, which names its timer; Apache's records say it
-/// otherwise, by a level or relative to a time.
-pub(crate) fn delivered(source: &Bytes, due: Timestamp) -> Result<Copy, CopyError> {
+/// A delayed message whose time has come.
+pub(crate) fn delivered(source: &Bytes) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
     let (topic, queue) = target(&record)?;
     let mut message = message(source, &record, topic);
-    due::set(&mut message.properties, due);
     message.properties.remove(names::REAL_TOPIC);
     message.properties.remove(names::REAL_QUEUE_ID);
     Ok(Copy { message, queue, due: None })
@@ -84,6 +91,7 @@ pub(crate) fn waiting_on(source: &Bytes, due: Timestamp, read_from: Timestamp) -
     let record = record::decode(source)?;
     target(&record)?;
     let mut message = message(source, &record, system_topic(WHEEL_TOPIC));
+    message.properties.remove(ENTRY_SOURCE);
     due::set(&mut message.properties, due);
     due::not_before(&mut message.properties, read_from);
     Ok(Copy { message, queue: QueueId(0), due: Some(due) })
@@ -220,7 +228,7 @@ mod tests {
         let waiting = delayed(message_for("orders", &[("KEYS", "k")]), QueueId(3), Timestamp(60_500));
         assert_eq!((waiting.message.topic.as_str(), waiting.queue), (WHEEL_TOPIC, QueueId(0)));
         assert!(effect(&waiting).starts_with("Timer { due: Timestamp(60500)"));
-        let copy = delivered(&stored(&waiting.message, waiting.queue), Timestamp(60_500)).expect("a delayed message");
+        let copy = delivered(&stored(&waiting.message, waiting.queue)).expect("a delayed message");
         assert_eq!((copy.message.topic.as_str(), copy.queue), ("orders", QueueId(3)));
         assert_eq!(copy.message.body, "body");
         assert_eq!(copy.message.properties.get("KEYS"), Some("k"));
@@ -315,7 +323,7 @@ mod tests {
     #[test]
     fn records_without_a_target_are_refused() {
         let plain = stored(&message_for("t", &[]), QueueId(0));
-        assert_eq!(delivered(&plain, NOW).map(drop), Err(CopyError::NoTarget { offset: AT }));
+        assert_eq!(delivered(&plain).map(drop), Err(CopyError::NoTarget { offset: AT }));
         assert!(matches!(committed(&plain.slice(..10), NOW), Err(CopyError::Record(_))));
     }
 }

@@ -13,6 +13,9 @@ use crate::pop::Origin;
 use crate::timer::{WHEEL_TOPIC, recall};
 use crate::transaction::{HALF_TOPIC, OP_TOPIC, PARK_TOPIC};
 
+/// Keeps what Apache's broker notes of pops and acks. Source: Apache `PopAckConstants.REVIVE_TOPIC`.
+pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+
 /// Marks a copy of ours that finishes an entry. The name is one of Apache's that no client may set and every front door
 /// hides.
 ///
@@ -23,9 +26,6 @@ use crate::transaction::{HALF_TOPIC, OP_TOPIC, PARK_TOPIC};
 ///
 /// `<retry>` is 1 when the entry is in the group's retry topic for that topic, else 0; dead letters of earlier builds have none.
 pub(crate) const ENTRY_SOURCE: &str = "POP_CK_OFFSET";
-
-/// Keeps what Apache's broker notes of pops and acks. Source: Apache `PopAckConstants.REVIVE_TOPIC`.
-pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,10 @@ use types::{PhysicalOffset, QueueOffset, Timestamp, TopicName};
 
 use crate::codec::{Input, Malformed, put_bool, put_text, put_time, put_u64};
 
+mod undecided;
+
+pub use undecided::Undecided;
+
 /// Keeps half messages, in its queue 0. Source: Apache `TopicValidator.RMQ_SYS_TRANS_HALF_TOPIC`.
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Names ended half messages by their queue offsets. Source: Apache `TopicValidator.RMQ_SYS_TRANS_OP_HALF_TOPIC`.
@@ -133,21 +137,6 @@ pub struct Checked {
     pub next_at: Timestamp,
 }
 
-/// A half message that Apache stored and nobody decided, as it is journaled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undecided {
-    /// Where it is.
-    pub position: TransactionPosition,
-    /// Its record's size.
-    pub record_bytes: u32,
-    /// The topic that it is for.
-    pub topic: TopicName,
-    /// How often its producer was asked.
-    pub times: u32,
-    /// When its producer is asked next.
-    pub check_at: Timestamp,
-}
-
 mod snapshot;
 
 impl Transactions {
@@ -180,20 +169,6 @@ impl Transactions {
         self.halves.insert(physical_offset, Half { queue_offset, record_bytes, topic, times: 0, check_at });
         self.by_queue_offset.insert(queue_offset, physical_offset);
         self.checks.insert((check_at, physical_offset));
-    }
-
-    /// A half message of Apache's waits.
-    pub fn undecided(&mut self, half: &Undecided) {
-        let Undecided { position, record_bytes, topic, times, check_at } = half;
-        self.stored(*position, *record_bytes, topic.clone(), *check_at);
-        if let Some(half) = self.halves.get_mut(&position.physical_offset) {
-            half.times = *times;
-        }
-    }
-
-    /// Queue offsets of the half messages that wait, ascending.
-    pub fn waiting(&self) -> impl Iterator<Item = QueueOffset> {
-        self.by_queue_offset.keys().copied()
     }
 
     /// An outcome was stored. The first counts; for commits and parked copies an op record is owed.

@@ -76,8 +76,10 @@ pub(super) struct Gathering<'a> {
     halves: BTreeMap<u64, Undecided>,
     /// … and by position: ops name the one, copies the other.
     half_offsets: BTreeMap<PhysicalOffset, u64>,
-    /// By identity, the newest.
+    /// By identity, the newest of those …
     half_names: BTreeMap<u64, u64>,
+    /// … and the reverse, so that a name goes with its half message.
+    named_halves: BTreeMap<u64, u64>,
     pops: Pops,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Gathering<'a> {
             halves: BTreeMap::new(),
             half_offsets: BTreeMap::new(),
             half_names: BTreeMap::new(),
+            named_halves: BTreeMap::new(),
             pops: Pops::default(),
         }
     }
@@ -185,7 +188,8 @@ impl<'a> Gathering<'a> {
 
     fn half(&mut self, record: &Record<'_>) {
         let offset = record.header.queue_offset.0;
-        let before = self.half_names.insert(identity(record), offset);
+        let identity = identity(record);
+        let before = self.half_names.get(&identity).copied();
         // Each check appends the message anew; the one before is finished although no op says so.
         let is_again = STORED_AGAIN.iter().any(|name| record.property(name).is_some());
         if let Some(before) = before.filter(|_| is_again) {
@@ -195,6 +199,8 @@ impl<'a> Gathering<'a> {
             let Some(half) = undecided(record) else { return };
             self.halves.insert(offset, half);
             self.half_offsets.insert(record.header.physical_offset, offset);
+            self.half_names.insert(identity, offset);
+            self.named_halves.insert(offset, identity);
         }
     }
 
@@ -210,6 +216,17 @@ impl<'a> Gathering<'a> {
         if let Some(half) = self.halves.remove(&offset) {
             self.half_offsets.remove(&half.position.physical_offset);
         }
+        if let Some(identity) = self.named_halves.remove(&offset)
+            && self.half_names.get(&identity) == Some(&offset)
+        {
+            self.half_names.remove(&identity);
+        }
+    }
+
+    /// How many names of half messages are kept.
+    #[cfg(test)]
+    pub(super) fn half_names(&self) -> usize {
+        self.half_names.len().max(self.named_halves.len())
     }
 
     /// A record of the revive topic. Before the broker's own offset there, all was looked at: what was not acknowledged

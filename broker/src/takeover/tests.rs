@@ -230,6 +230,25 @@ fn a_timer_waits_until_its_copy_its_recall_or_its_slot() {
 }
 
 #[test]
+fn names_of_half_messages_go_with_them() {
+    let mut log = Records::default();
+    for offset in 0..300 {
+        let (key, before) =
+            (format!("id{}", offset / 3), (offset % 3 > 0).then_some((names::TRANSACTION_CHECK_TIMES, "1")));
+        let properties: Vec<_> =
+            [(names::REAL_TOPIC, "t"), (names::UNIQUE_KEY, &key)].into_iter().chain(before).collect();
+        log.put(HALF_TOPIC, offset, &properties, "half");
+        if offset % 3 == 2 && offset < 290 {
+            log.put(OP_TOPIC, offset, &[(names::TAGS, "d")], &format!("{offset},"));
+        }
+    }
+    let progress = Progress::default();
+    let mut gathering = pending::Gathering::new(&progress);
+    log.0.iter().for_each(|bytes| gathering.record(&record::decode(bytes).expect("own record")));
+    assert_eq!((log.pending(&progress).halves, gathering.half_names()), (4, 4));
+}
+
+#[test]
 fn a_half_waits_until_its_op_or_its_copy() {
     let mut log = Records::default();
     let positions: Vec<PhysicalOffset> =

@@ -7,7 +7,12 @@ impl Transactions {
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         put_u64(out, self.halves.len() as u64);
         for (offset, half) in &self.halves {
-            half.undecided(*offset).encode(out);
+            put_u64(out, offset.0);
+            put_u64(out, half.queue_offset.0);
+            put_u64(out, half.record_bytes.into());
+            put_text(out, half.topic.as_str());
+            put_u64(out, half.times.into());
+            put_time(out, half.check_at);
         }
         put_u64(out, self.order.len() as u64);
         for (offset, ended) in self.order.iter().filter_map(|offset| self.ended.get_key_value(offset)) {
@@ -26,7 +31,13 @@ impl Transactions {
     pub(crate) fn restore(input: &mut Input<'_>) -> Result<Self, Malformed> {
         let mut transactions = Self::default();
         for _ in 0..input.count()? {
-            transactions.undecided(&Undecided::decode(input)?);
+            let physical_offset = input.physical_offset()?;
+            let position = TransactionPosition { physical_offset, queue_offset: input.queue_offset()? };
+            let (record_bytes, topic, times) = (input.u32()?, input.topic()?, input.u32()?);
+            transactions.stored(position, record_bytes, topic, input.time()?);
+            if let Some(half) = transactions.halves.get_mut(&physical_offset) {
+                half.times = times;
+            }
         }
         for _ in 0..input.count()? {
             let (offset, queue_offset) = (input.physical_offset()?, input.queue_offset()?);
@@ -41,32 +52,6 @@ impl Transactions {
             transactions.ops_owed.insert(input.queue_offset()?);
         }
         Ok(transactions)
-    }
-}
-
-impl Half {
-    fn undecided(&self, physical_offset: PhysicalOffset) -> Undecided {
-        let position = TransactionPosition { physical_offset, queue_offset: self.queue_offset };
-        let Self { record_bytes, times, check_at, .. } = *self;
-        Undecided { position, record_bytes, topic: self.topic.clone(), times, check_at }
-    }
-}
-
-impl Undecided {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        put_u64(out, self.position.physical_offset.0);
-        put_u64(out, self.position.queue_offset.0);
-        put_u64(out, self.record_bytes.into());
-        put_text(out, self.topic.as_str());
-        put_u64(out, self.times.into());
-        put_time(out, self.check_at);
-    }
-
-    pub(crate) fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        let physical_offset = input.physical_offset()?;
-        let position = TransactionPosition { physical_offset, queue_offset: input.queue_offset()? };
-        let (record_bytes, topic, times) = (input.u32()?, input.topic()?, input.u32()?);
-        Ok(Self { position, record_bytes, topic, times, check_at: input.time()? })
     }
 }
 
