@@ -114,9 +114,13 @@ impl Machine for Machines {
             Effect::Message { topic, kind } => self.used(topic, kind),
             Effect::Timer { due, identity, topic, source } => {
                 if let Some(source) = source {
-                    self.copy_stored(source, Some(due));
+                    self.transactions.ended(source, Outcome::Committed);
                 } else if let Some(topic) = topic {
                     self.used(topic, MessageType::Delay);
+                }
+                // Handing back appends a waiting message again: the one before waits no longer.
+                if let Some(source) = source {
+                    self.timer.finished(due, source);
                 }
                 self.timer.stored(due, record.header.physical_offset, record.header.record_bytes, identity);
             }
