@@ -32,6 +32,12 @@ impl Copy {
         due::set(&mut self.message.properties, due);
         self
     }
+
+    /// Lets it wait until `due` in the wheel's topic, wherever it waited before: Apache's delay levels have one of their own.
+    pub(crate) fn waits_until(mut self, due: Timestamp) -> Self {
+        (self.message.topic, self.queue, self.due) = (system_topic(WHEEL_TOPIC), QueueId(0), Some(due));
+        self.was_due(due)
+    }
 }
 
 /// A record that cannot be what its topic says.
@@ -90,11 +96,11 @@ pub(crate) fn delayed(mut message: Message, queue: QueueId, due: Timestamp) -> C
 pub(crate) fn waiting_on(source: &Bytes, due: Timestamp, read_from: Timestamp) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
     target(&record)?;
-    let mut message = message(source, &record, system_topic(WHEEL_TOPIC));
-    message.properties.remove(ENTRY_SOURCE);
-    due::set(&mut message.properties, due);
-    due::not_before(&mut message.properties, read_from);
-    Ok(Copy { message, queue: QueueId(0), due: Some(due) })
+    let topic = system_topic(WHEEL_TOPIC);
+    let mut copy = Copy { message: message(source, &record, topic), queue: QueueId(0), due: None }.waits_until(due);
+    copy.message.properties.remove(ENTRY_SOURCE);
+    due::not_before(&mut copy.message.properties, read_from);
+    Ok(copy)
 }
 
 /// A half message that nobody decided.
