@@ -5,10 +5,56 @@ use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
+use broker::LocalBroker;
+use broker::takeover::{ImportError, Imported, import};
 use env::Disk;
 use env::disk::OpenMode;
 use env::sim::World;
+use types::broker::Pull;
+use types::{Broker, Filter, QueueId, QueueOffset, Timestamp};
+
+use crate::common::{group, topic};
+
+pub const DIR: &str = "/data";
+/// When the broker of each directory ended: less than ten seconds after its last record.
+pub const ENDED: [(&str, Timestamp); 2] =
+    [("clean", Timestamp(1_795_645_200_000)), ("kill", Timestamp(1_795_645_236_000))];
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// Lays a directory out, with the clock where its broker ended.
+pub fn lay_out(world: &World, end: &str, ended: Timestamp) {
+    put(world, Path::new(DIR), &files(end));
+    world.clock().set_skew_ms(ended.0 - world.clock().true_now().0);
+}
+
+pub async fn taken_over(world: &World) -> Result<Imported, ImportError> {
+    import(&world.env(), Path::new(DIR), &mut |_| ()).await
+}
+
+/// Bodies of a whole queue, by pull.
+pub async fn queue_bodies(broker: &LocalBroker, topic_name: &str, queue: u32) -> Vec<String> {
+    let mut bodies = Vec::new();
+    loop {
+        let pull = Pull {
+            group: group("looker"),
+            topic: topic(topic_name),
+            queue: QueueId(queue),
+            offset: QueueOffset(bodies.len() as u64),
+            messages_max: 32,
+            filter: Arc::new(Filter::All),
+            wait: Duration::ZERO,
+        };
+        let pulled = broker.pull(pull).await.expect("pulled");
+        if pulled.records.is_empty() {
+            return bodies;
+        }
+        let body = |record| String::from_utf8_lossy(record::decode(record).expect("a record").body).into_owned();
+        bodies.extend(pulled.records.iter().map(|record| body(record)));
+    }
+}
 
 /// Longest file that is taken along; the wheel's are of Apache only and sparse.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -36,8 +82,8 @@ pub fn files(end: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Puts them into `dir`, durably.
-pub fn lay_out(world: &World, dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+/// Puts files into `dir`, durably.
+pub fn put(world: &World, dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
     let disk = world.disk();
     for (name, content) in files {
         let path = dir.join(name);
