@@ -16,8 +16,8 @@ use types::PhysicalOffset;
 
 mod append;
 mod config;
+mod consume_queue;
 mod events;
-mod expired;
 mod form;
 mod hand_back;
 mod import;

@@ -257,3 +257,22 @@ fn an_offset_beyond_the_log_is_its_end() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn levels_take_as_long_as_the_broker_was_told() {
+    sim::run(11, async |world: World| {
+        let mut files = apache::files("clean");
+        // Level 17, an hour by default, of its only message.
+        let unit = files.get_mut(Path::new("consumequeue/SCHEDULE_TOPIC_XXXX/16/00000000000000000000")).expect("there");
+        let due = i64::from_be_bytes(*unit[12..].first_chunk::<8>().expect("a unit"));
+        unit[12..20].copy_from_slice(&(due - 1_800_000).to_be_bytes());
+        put(&world, Path::new(DIR), &files);
+        world.clock().set_skew_ms(due - 1_801_000 - world.clock().true_now().0);
+        taken_over(&world).await.expect("taken over");
+        let broker = start(&world);
+        assert_eq!(topic_bodies(&broker, "late").await, ["level-1", "timer-0"]);
+        world.env().clock.sleep(Duration::from_secs(3)).await;
+        assert_eq!(topic_bodies(&broker, "late").await, ["level-1", "level-17", "timer-0"]);
+        broker.stop().await;
+    });
+}

@@ -30,8 +30,9 @@ pub(super) fn of(config: &Config, unfinished: Unfinished, store: &Store, mut pus
     for group in &config.groups {
         push(Event::Catalog(catalog::Event::PutGroup(group.clone())));
     }
-    let Unfinished { waits, halves, leases } = unfinished;
-    waits.into_iter().for_each(|waits| push(Event::Waits(waits)));
+    let Unfinished { levels, timers, halves, leases } = unfinished;
+    let waits = levels.into_iter().map(|level| level.waits).chain(timers);
+    waits.for_each(|waits| push(Event::Waits(waits)));
     halves.into_iter().for_each(|half| push(Event::Undecided(half)));
     let mut leases: BTreeMap<_, _> = leases
         .into_iter()

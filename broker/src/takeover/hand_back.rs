@@ -17,7 +17,7 @@ use types::{QueueId, QueueOffset, Timestamp};
 use super::append::{Appender, NotAppended};
 use super::pending::{REVIVE_GROUP, SCHEDULE_TOPIC, TRANSACTION_GROUP};
 use super::settings::{self, SystemOffsets};
-use super::{Form, Kind, expired, failed};
+use super::{Form, Kind, consume_queue, failed};
 use crate::effect::REVIVE_TOPIC_PREFIX;
 use crate::journal::{self, Event};
 use crate::machines::Machines;
@@ -118,9 +118,9 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
         store::put_file(disk, &config, name, &content)?;
     }
     store::put_file(disk, &config, "timercheck", &timercheck(now, wheel_offset))?;
-    let index_bytes = expired::file_bytes(disk, dir)?;
+    let index_bytes = consume_queue::file_bytes(disk, dir)?;
     remove_derived(disk, dir)?;
-    expired::write_queues(disk, dir, &store, index_bytes)?;
+    consume_queue::write_queues(disk, dir, &store, index_bytes)?;
     store::put_file(disk, dir, ABORT, b"0")?;
     store::disown(disk, dir)?;
     let segment_bytes = store.segment_bytes();

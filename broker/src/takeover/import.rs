@@ -5,17 +5,19 @@
 
 use std::path::Path;
 
-use env::Env;
+use env::{Disk, Env};
 use record::Record;
 use store::inspect::{self, Progress, Watcher};
 use store::{FileError, Machine, OpenError, RestoreError, Store};
-use types::PhysicalOffset;
+use types::{PhysicalOffset, Timestamp};
 
 use super::append::{Appender, NotAppended};
-use super::{Kind, Pending, Refusal, Survey, events, expired};
+use super::pending::{Level, SCHEDULE_TOPIC, Unfinished};
+use super::{Kind, Pending, Refusal, Survey, consume_queue, events};
 use crate::journal;
 use crate::machines::Machines;
 use crate::options::Options;
+use crate::timer::Waits;
 
 /// What was taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +77,13 @@ pub async fn import(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result<
     let options = Options::local(dir.to_owned());
     let mut indexing = Indexing { watcher, end: log.end, told: 0 };
     let mut store = Store::open_foreign(env, &options.store(), log.end, &mut indexing)?;
-    expired::begin_queues(&*env.disk, dir, &config.topics, &mut store)?;
+    consume_queue::begin_queues(&*env.disk, dir, &config.topics, &mut store)?;
 
     let mut machines = Machines::new(options.transaction);
     let (mut unfinished, mut journal) = (log.unfinished, journal::Pending::new(store.segment_bytes()));
+    correct_levels(&*env.disk, dir, &mut unfinished.levels)?;
     // A copy names its source by a position, and 0 names none.
-    let at_zero = unfinished.waits.extract_if(.., |waits| waits.offset == PhysicalOffset(0)).next();
+    let at_zero = take_at_zero(&mut unfinished);
     events::of(&config, unfinished, &store, |event| {
         machines.apply_event(&event);
         journal.push(&event);
@@ -103,6 +106,23 @@ pub async fn import(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result<
         pending: log.pending,
         added_bytes: end.0 - log.end.0,
     })
+}
+
+/// What waits at the log's first byte.
+fn take_at_zero(unfinished: &mut Unfinished) -> Option<Waits> {
+    let is_there = |waits: &Waits| waits.offset == PhysicalOffset(0);
+    let level = unfinished.levels.extract_if(.., |level| is_there(&level.waits)).next();
+    level.map(|level| level.waits).or_else(|| unfinished.timers.extract_if(.., |waits| is_there(waits)).next())
+}
+
+/// Levels' times are set by the broker's configuration, which is not in the directory; its queue index has what came of them.
+fn correct_levels(disk: &dyn Disk, dir: &Path, levels: &mut [Level]) -> Result<(), FileError> {
+    let topic_dir = dir.join("consumequeue").join(SCHEDULE_TOPIC);
+    for Level { waits, queue, offset } in levels {
+        let due = consume_queue::tag(disk, &topic_dir.join(queue.to_string()), *offset, waits.offset)?;
+        waits.due = due.map_or(waits.due, Timestamp);
+    }
+    Ok(())
 }
 
 /// Stands in for the machines while the queue index is made: Apache's records are nothing to them.

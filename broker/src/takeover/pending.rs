@@ -12,7 +12,7 @@ use std::time::Duration;
 use record::Record;
 use types::broker::TransactionPosition;
 use types::properties::names;
-use types::{PhysicalOffset, SysFlag, Timestamp, TopicName};
+use types::{PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
 
 use super::config::Progress;
 use super::pops::{Lease, Pops, QueueOfGroup};
@@ -57,19 +57,31 @@ pub struct Pending {
 /// What was not finished, one by one.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
-    /// Messages that wait, by level or for a time.
-    pub(super) waits: Vec<Waits>,
+    /// Messages that wait by level.
+    pub(super) levels: Vec<Level>,
+    /// Messages that wait for a time.
+    pub(super) timers: Vec<Waits>,
     /// Half messages, by queue offset.
     pub(super) halves: Vec<Undecided>,
     /// Leases, by queue and offset.
     pub(super) leases: BTreeMap<QueueOfGroup, BTreeMap<u64, Lease>>,
 }
 
+/// A message that waits by level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    /// As if the levels' times were Apache's default.
+    pub(super) waits: Waits,
+    /// Its place in the levels' topic.
+    pub(super) queue: QueueId,
+    pub(super) offset: QueueOffset,
+}
+
 /// Gathers it from the log's records. Memory follows what is pending, not the log's length: about 200 bytes an entry.
 pub(super) struct Gathering<'a> {
     progress: &'a Progress,
     /// By identity, in the order in which they were stored; never empty.
-    levels: BTreeMap<u64, VecDeque<Waits>>,
+    levels: BTreeMap<u64, VecDeque<Level>>,
     /// By slot and identity, in the order in which they were stored; never empty.
     timers: BTreeMap<(Timestamp, u64), VecDeque<Waits>>,
     /// By queue offset …
@@ -121,9 +133,9 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn finish(self) -> Unfinished {
-        let levels = self.levels.into_values().flatten();
         Unfinished {
-            waits: levels.chain(self.timers.into_values().flatten()).collect(),
+            levels: self.levels.into_values().flatten().collect(),
+            timers: self.timers.into_values().flatten().collect(),
             halves: self.halves.into_values().collect(),
             leases: self.pops.by_queue(),
         }
@@ -144,7 +156,8 @@ impl<'a> Gathering<'a> {
         let delivered_to = self.progress.levels.get(&level).copied().unwrap_or(0);
         if header.queue_offset.0 >= delivered_to {
             let due = header.stored_at.plus(due::level_delay(level.into()).unwrap_or_default());
-            self.levels.entry(identity(record)).or_default().push_back(waits(record, due));
+            let level = Level { waits: waits(record, due), queue: header.queue, offset: header.queue_offset };
+            self.levels.entry(identity(record)).or_default().push_back(level);
         }
     }
 
@@ -246,7 +259,7 @@ impl<'a> Gathering<'a> {
 }
 
 /// Takes out the first of several of one name.
-fn take_first<K: Ord>(waiting: Entry<'_, K, VecDeque<Waits>>) {
+fn take_first<K: Ord, W>(waiting: Entry<'_, K, VecDeque<W>>) {
     if let Entry::Occupied(mut waiting) = waiting {
         waiting.get_mut().pop_front();
         if waiting.get().is_empty() {

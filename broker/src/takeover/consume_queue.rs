@@ -1,9 +1,9 @@
-//! Queues whose records have all expired: only Apache's own index still says where they go on.
+//! Apache's own queue index, for what the log does not say: where queues go on whose records have all expired, and when messages
+//! are due that wait by level.
 //!
-//! Taken over they begin there; handed back they get a file that says so.
-//!
-//! A unit is 20 bytes: position in the log (8), length (4), tag hash (8). Unused ones are zeros; a file begins at the unit that
-//! its name divided by 20 says. Source: Apache `ConsumeQueue`.
+//! A unit is 20 bytes, big-endian: position in the log (8), length (4), tag hash (8), which in the topic of the delay levels is
+//! the time at which the message is due. Unused units are zeros; a file begins at the unit that its name divided by 20 says.
+//! Source: Apache `ConsumeQueue`, `ConsumeQueue.putMessagePositionInfoWrapper`.
 
 use std::io::IoSlice;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::path::Path;
 use env::Disk;
 use env::disk::OpenMode;
 use store::{FileError, Store};
-use types::{QueueId, QueueOffset, TopicConfig};
+use types::{PhysicalOffset, QueueId, QueueOffset, TopicConfig};
 
 use super::failed;
 
@@ -53,6 +53,27 @@ pub(super) fn begin_queues(
     Ok(())
 }
 
+/// The tag hash of a queue's unit, if it is for the record at `position`; for a message that waits by level, when it is due.
+///
+/// # Errors
+/// [`FileError`] when the system refuses to show a file.
+pub(super) fn tag(
+    disk: &dyn Disk,
+    queue_dir: &Path,
+    offset: QueueOffset,
+    position: PhysicalOffset,
+) -> Result<Option<i64>, FileError> {
+    let byte = offset.0 * UNIT_BYTES;
+    let Some(first) = files(disk, queue_dir)?.into_iter().rev().find(|first| *first <= byte) else { return Ok(None) };
+    let path = queue_dir.join(format!("{first:020}"));
+    let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
+    let mut unit = [0; UNIT_BYTES as usize];
+    let read = file.read_at(&mut unit, byte - first).map_err(failed("read", &path))?;
+    let (at, tag) = (unit.first_chunk::<8>(), unit.last_chunk::<8>());
+    let is_its = read == unit.len() && is_used(&unit) && at.is_some_and(|at| u64::from_be_bytes(*at) == position.0);
+    Ok(tag.filter(|_| is_its).map(|tag| i64::from_be_bytes(*tag)))
+}
+
 /// Length of Apache's index files in a directory: all have the same, and it opens no others.
 ///
 /// # Errors
@@ -63,7 +84,7 @@ pub(super) fn file_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, FileError> 
         let queues_dir = topics_dir.join(topic);
         for queue in disk.list_dirs(&queues_dir).map_err(failed("list", &queues_dir))? {
             let queue_dir = queues_dir.join(queue);
-            if let Some(path) = newest_file(disk, &queue_dir)?.map(|first| queue_dir.join(format!("{first:020}"))) {
+            if let Some(path) = files(disk, &queue_dir)?.last().map(|first| queue_dir.join(format!("{first:020}"))) {
                 let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
                 return file.len().map_err(failed("measure", &path));
             }
@@ -96,7 +117,7 @@ pub(super) fn write_queues(disk: &dyn Disk, dir: &Path, store: &Store, file_byte
 
 /// Behind the last unit that is used; `None` without a file.
 fn next_offset(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<QueueOffset>, FileError> {
-    let Some(first) = newest_file(disk, queue_dir)? else { return Ok(None) };
+    let Some(first) = files(disk, queue_dir)?.pop() else { return Ok(None) };
     let path = queue_dir.join(format!("{first:020}"));
     let file = disk.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
     let mut units = file.len().map_err(failed("measure", &path))? / UNIT_BYTES;
@@ -114,11 +135,11 @@ fn next_offset(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<QueueOffset>,
     Ok(Some(QueueOffset(first / UNIT_BYTES)))
 }
 
-/// The number that the newest file of a queue is named by.
-fn newest_file(disk: &dyn Disk, queue_dir: &Path) -> Result<Option<u64>, FileError> {
+/// The numbers that the files of a queue are named by, ascending.
+fn files(disk: &dyn Disk, queue_dir: &Path) -> Result<Vec<u64>, FileError> {
     let names = disk.list(queue_dir).map_err(failed("list", queue_dir))?;
     let is_file = |name: &&String| name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
-    Ok(names.iter().filter(is_file).filter_map(|name| name.parse().ok()).max())
+    Ok(names.iter().filter(is_file).filter_map(|name| name.parse().ok()).collect())
 }
 
 fn is_used(unit: &[u8]) -> bool {
