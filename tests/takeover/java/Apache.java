@@ -4,12 +4,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.apache.rocketmq.broker.BrokerController;
 import org.apache.rocketmq.broker.BrokerStartup;
+import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.common.topic.TopicValidator;
 import org.apache.rocketmq.namesrv.NamesrvStartup;
 
 final class Apache {
     static final String NAME_SERVER = "127.0.0.1:39876";
     static final String BROKER = "127.0.0.1:30911";
     static final String BROKER_NAME = "apache-a";
+
+    private static final int ATTEMPTS_MAX = 60;
 
     private Apache() {
     }
@@ -32,7 +36,23 @@ final class Apache {
             "diskMaxUsedSpaceRatio=99", "waitTimeMillsInSendQueue=10000"));
         BrokerController broker = BrokerStartup.createBrokerController(new String[] {"-c", settings.toString()});
         BrokerStartup.start(broker);
-        broker.registerBrokerAll(true, false, true);
+        awaitRoute(broker);
         return broker;
+    }
+
+    /** The name server hears of a broker some time after its start; before that clients find no topic. */
+    private static void awaitRoute(BrokerController broker) throws Exception {
+        for (int attempt = 0; ; attempt++) {
+            try {
+                broker.registerBrokerAll(true, false, true);
+                broker.getBrokerOuterAPI().getTopicRouteInfoFromNameServer(TopicValidator.RMQ_SYS_SELF_TEST_TOPIC, 3000);
+                return;
+            } catch (MQBrokerException unknown) {
+                if (attempt == ATTEMPTS_MAX) {
+                    throw unknown;
+                }
+                Thread.sleep(1000);
+            }
+        }
     }
 }

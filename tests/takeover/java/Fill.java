@@ -40,7 +40,18 @@ import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfi
 public class Fill {
     static long invisibleMs;
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            fill(arguments);
+            System.exit(0);
+        } catch (Throwable error) {
+            // Apache's threads would keep the process alive.
+            error.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    static void fill(String[] arguments) throws Exception {
         Path directory = Path.of(arguments[0]).toAbsolutePath();
         boolean isClean = arguments[1].equals("clean");
         long delayMs = arguments.length > 2 ? Long.parseLong(arguments[2]) : 3_600_000;
@@ -131,7 +142,6 @@ public class Fill {
             // Consumer offsets are written every 5 s, so they are there.
             Runtime.getRuntime().halt(9);
         }
-        System.exit(0);
     }
 
     static Message message(String topic, String body, String tag, String key) {

@@ -40,7 +40,17 @@ import org.apache.rocketmq.common.topic.TopicValidator;
 public class Read {
     static final List<String> REPORT = Collections.synchronizedList(new ArrayList<>());
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            read(arguments);
+            System.exit(0);
+        } catch (Throwable error) {
+            error.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    static void read(String[] arguments) throws Exception {
         BrokerController broker =
             Apache.start(Path.of(arguments[0]).toAbsolutePath(), Long.parseLong(arguments[1]));
         offsets(broker);
@@ -50,7 +60,10 @@ public class Read {
         producer.start();
         // Only who knows a broker sends it heartbeats, and only those are asked about their transactions.
         boolean hasDeals = broker.getTopicConfigManager().getTopicConfigTable().containsKey("deals");
-        while (hasDeals && !broker.getProducerManager().groupOnline("producers")) {
+        for (int attempt = 0; hasDeals && !broker.getProducerManager().groupOnline("producers"); attempt++) {
+            if (attempt == 120) {
+                throw new IllegalStateException("the broker does not hear the producers");
+            }
             MQClientInstance client = producer.getDefaultMQProducerImpl().getMqClientFactory();
             client.updateTopicRouteInfoFromNameServer("deals");
             client.sendHeartbeatToAllBrokerWithLock();
@@ -72,7 +85,6 @@ public class Read {
         producer.shutdown();
         Files.write(Path.of(arguments[3]), REPORT, StandardCharsets.UTF_8);
         broker.shutdown();
-        System.exit(0);
     }
 
     static void report(Object... fields) {
