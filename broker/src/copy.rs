@@ -25,6 +25,21 @@ pub(crate) struct Copy {
     pub(crate) due: Option<Timestamp>,
 }
 
+impl Copy {
+    /// Says when the message was due, which names its timer; Apache's records say that otherwise, by a level or relative to a
+    /// time.
+    pub(crate) fn was_due(mut self, due: Timestamp) -> Self {
+        due::set(&mut self.message.properties, due);
+        self
+    }
+
+    /// Lets it wait until `due` in the wheel's topic, wherever it waited before: Apache's delay levels have one of their own.
+    pub(crate) fn waits_until(mut self, due: Timestamp) -> Self {
+        (self.message.topic, self.queue, self.due) = (system_topic(WHEEL_TOPIC), QueueId(0), Some(due));
+        self.was_due(due)
+    }
+}
+
 /// A record that cannot be what its topic says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CopyError {
@@ -74,6 +89,18 @@ pub(crate) fn delayed(mut message: Message, queue: QueueId, due: Timestamp) -> C
     due::set(&mut message.properties, due);
     redirect(&mut message, queue, WHEEL_TOPIC);
     Copy { message, queue: QueueId(0), due: Some(due) }
+}
+
+/// A message that goes on waiting until `due`, again in the wheel topic: for Apache, which reads that topic only from
+/// a position on, and slots only from `read_from` on.
+pub(crate) fn waiting_on(source: &Bytes, due: Timestamp, read_from: Timestamp) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    target(&record)?;
+    let topic = system_topic(WHEEL_TOPIC);
+    let mut copy = Copy { message: message(source, &record, topic), queue: QueueId(0), due: None }.waits_until(due);
+    copy.message.properties.remove(ENTRY_SOURCE);
+    due::not_before(&mut copy.message.properties, read_from);
+    Ok(copy)
 }
 
 /// A half message that nobody decided.

@@ -13,6 +13,9 @@ use crate::pop::Origin;
 use crate::timer::{WHEEL_TOPIC, recall};
 use crate::transaction::{HALF_TOPIC, OP_TOPIC, PARK_TOPIC};
 
+/// Keeps what Apache's broker notes of pops and acks. Source: Apache `PopAckConstants.REVIVE_TOPIC`.
+pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+
 /// Marks a copy of ours that finishes an entry. The name is one of Apache's that no client may set and every front door
 /// hides.
 ///
@@ -65,12 +68,13 @@ impl<'a> Effect<'a> {
         }
     }
 
-    /// Apache's records have no `TIMER_DELIVER_MS` where the delay was relative; theirs are due by their slot.
+    /// Apache's records have no `TIMER_DELIVER_MS` where the delay was relative; theirs are due by their slot. Those of its pops
+    /// lie in the wheel's topic too and are no messages.
     fn timer(record: &'a Record<'a>) -> Self {
         let due = time(record, names::TIMER_DELIVER_MS).or_else(|| time(record, names::TIMER_OUT_MS));
         let topic = record.property(names::REAL_TOPIC);
         let unique_key = record.property(names::UNIQUE_KEY).unwrap_or_default();
-        match due {
+        match due.filter(|_| !topic.is_some_and(|topic| topic.starts_with(REVIVE_TOPIC_PREFIX))) {
             Some(due) => Self::Timer {
                 due,
                 identity: recall::identity(topic.unwrap_or_default(), unique_key),

@@ -15,6 +15,7 @@ use types::{PhysicalOffset, Timestamp};
 
 use crate::codec::{Input, Malformed, put_time, put_u64};
 use crate::pop::PopEvent;
+use crate::timer::Waits;
 use crate::{catalog, offset, transaction};
 
 pub use display::lines;
@@ -46,6 +47,14 @@ pub enum Event {
         /// Its record in the wheel topic.
         offset: PhysicalOffset,
     },
+    /// The log up to here is Apache's: nothing that its records said counts. What does is said by the events that follow.
+    Imported,
+    /// A message that Apache stored waits for its time.
+    Waits(Waits),
+    /// A half message that Apache stored waits for its outcome.
+    Undecided(transaction::Undecided),
+    /// The directory is about to be Apache's again: for Apache what waits for a time is in the records that follow.
+    HandedBack,
 }
 
 const CATALOG: u8 = 1;
@@ -53,6 +62,11 @@ const POP: u8 = 2;
 const OFFSET: u8 = 3;
 const CHECKED: u8 = 4;
 const RECALLED: u8 = 5;
+// Those of a takeover.
+const IMPORTED: u8 = 16;
+const WAITS: u8 = 17;
+const UNDECIDED: u8 = 18;
+const HANDED_BACK: u8 = 19;
 
 impl Event {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -78,6 +92,16 @@ impl Event {
                 put_time(out, *due);
                 put_u64(out, offset.0);
             }
+            Self::Imported => out.push(IMPORTED),
+            Self::Waits(waits) => {
+                out.push(WAITS);
+                waits.encode(out);
+            }
+            Self::Undecided(half) => {
+                out.push(UNDECIDED);
+                half.encode(out);
+            }
+            Self::HandedBack => out.push(HANDED_BACK),
         }
     }
 
@@ -88,6 +112,10 @@ impl Event {
             OFFSET => Self::Offset(offset::Committed::decode(input)?),
             CHECKED => Self::Checked(transaction::Checked::decode(input)?),
             RECALLED => Self::Recalled { due: input.time()?, offset: input.physical_offset()? },
+            IMPORTED => Self::Imported,
+            WAITS => Self::Waits(Waits::decode(input)?),
+            UNDECIDED => Self::Undecided(transaction::Undecided::decode(input)?),
+            HANDED_BACK => Self::HandedBack,
             _ => return Err(Malformed { what: "event tag" }),
         })
     }
@@ -178,6 +206,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use types::broker::TransactionPosition;
     use types::{GroupName, QueueId, QueueOffset, TopicName};
 
     use super::*;
@@ -190,6 +219,16 @@ mod tests {
             Event::Checked(transaction::Checked { offset: PhysicalOffset(1), next_at: Timestamp(-1) }),
             Event::Offset(offset::Committed { group: group.clone(), topic, queue, offset }),
             Event::Catalog(catalog::Event::DeleteGroup { name: group }),
+            Event::Imported,
+            Event::Waits(Waits { due: Timestamp(9), offset: PhysicalOffset(0), record_bytes: 200, identity: u64::MAX }),
+            Event::Undecided(transaction::Undecided {
+                position: TransactionPosition { queue_offset: offset, physical_offset: PhysicalOffset(3) },
+                record_bytes: 300,
+                topic: TopicName::new("t").expect("valid"),
+                times: 2,
+                check_at: Timestamp(4),
+            }),
+            Event::HandedBack,
         ]
     }
 

@@ -16,7 +16,7 @@ use crate::effect::Effect;
 use crate::journal::{self, Event};
 use crate::offset::Offsets;
 use crate::pop::PopMachine;
-use crate::timer::Timer;
+use crate::timer::{Timer, Waits};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
 /// The snapshot's form.
@@ -57,6 +57,12 @@ impl Machines {
             Event::Offset(commit) => self.offsets.apply(commit),
             Event::Checked(checked) => self.transactions.checked(*checked),
             Event::Recalled { due, offset } => drop(self.timer.finished(*due, *offset)),
+            Event::Imported => self.reset(),
+            Event::Waits(Waits { due, offset, record_bytes, identity }) => {
+                self.timer.stored(*due, *offset, *record_bytes, *identity);
+            }
+            Event::Undecided(half) => self.transactions.undecided(half),
+            Event::HandedBack => {}
         }
     }
 
@@ -111,6 +117,10 @@ impl Machine for Machines {
                     self.transactions.ended(source, Outcome::Committed);
                 } else if let Some(topic) = topic {
                     self.used(topic, MessageType::Delay);
+                }
+                // Handing back appends a waiting message again: the one before waits no longer.
+                if let Some(source) = source {
+                    self.timer.finished(due, source);
                 }
                 self.timer.stored(due, record.header.physical_offset, record.header.record_bytes, identity);
             }

@@ -52,6 +52,18 @@ impl Offsets {
         of_group.map(|((topic, queue), offset)| (topic, *queue, *offset))
     }
 
+    /// All commits, by group, topic and queue.
+    pub fn iter(&self) -> impl Iterator<Item = Committed> {
+        self.by_group.iter().flat_map(|(group, offsets)| {
+            offsets.iter().map(|((topic, queue), offset)| Committed {
+                group: group.clone(),
+                topic: topic.clone(),
+                queue: *queue,
+                offset: *offset,
+            })
+        })
+    }
+
     /// Takes a commit; smaller than before is allowed.
     pub fn apply(&mut self, commit: &Committed) {
         let key = (commit.topic.clone(), commit.queue);
@@ -77,11 +89,7 @@ impl Offsets {
     /// Writes the whole state.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         put_u64(out, self.entries as u64);
-        for (group, offsets) in &self.by_group {
-            for ((topic, queue), offset) in offsets {
-                Committed { group: group.clone(), topic: topic.clone(), queue: *queue, offset: *offset }.encode(out);
-            }
-        }
+        self.iter().for_each(|commit| commit.encode(out));
     }
 
     /// Reads what [`Offsets::snapshot`] wrote.

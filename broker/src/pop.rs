@@ -290,10 +290,24 @@ impl PopMachine {
         self.slots.iter().map(|(_, slot)| slot.leased as u64).sum()
     }
 
+    /// Entries that were looked at and are not finished, of all groups.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.slots.iter().map(|(_, slot)| slot.entries.len() as u64).sum()
+    }
+
     /// A group's first unfinished offset on a queue; `None` when it never consumed from it.
     #[must_use]
     pub fn committed(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {
         self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
+    }
+
+    /// The first unfinished offset of every group on every queue, and whether anything was ever leased there.
+    pub fn all_committed(&self) -> impl Iterator<Item = (&LeaseOwner, QueueId, QueueOffset, bool)> {
+        self.slots.iter().map(|(_, slot)| {
+            let is_consumed = slot.last_pop != Timestamp::default();
+            (&slot.owner, slot.queue, slot.committed(), is_consumed)
+        })
     }
 
     /// A group's progress on all queues that it consumed from, by topic and queue; after a topic's queues the retry queue.

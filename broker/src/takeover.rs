@@ -1,7 +1,8 @@
-//! Directories that Apache RocketMQ 5.5 wrote: what is in them, and what stands in the way of taking them over.
+//! Directories that Apache RocketMQ 5.5 wrote: what is in them, what stands in the way of taking them over, and doing it.
 //!
-//! Read only. [`Survey::of`] looks at the files' names (`form`), reads the configuration (`config`, `json`) and goes
-//! once through the log (`pending`). Nothing here takes a lock or changes a file.
+//! [`Survey::of`] looks at the files' names (`form`), reads the configuration (`config`, `json`) and goes once through the
+//! log (`queues`, `pending`, `pops`), without taking a lock or changing a file. [`import`] makes the directory ours, `events`
+//! says by which journal events. [`hand_back`] makes it Apache's again, `settings` its configuration.
 //! Source of files and formats: Apache 5.5, as `docs/takeover.md` lists them.
 
 use std::ops::ControlFlow;
@@ -13,15 +14,28 @@ use store::FileError;
 use store::inspect::{Directory, Error, Piece, Watcher};
 use types::PhysicalOffset;
 
+mod append;
 mod config;
+mod consume_queue;
+mod events;
 mod form;
+mod hand_back;
+mod import;
 mod json;
 mod pending;
+mod pops;
+mod queues;
 mod read;
+mod settings;
 
 pub use config::{Config, Progress};
 pub use form::{Form, Kind, Refusal};
+pub use hand_back::{HandBackError, HandedBack, hand_back};
+pub use import::{ImportError, Imported, import};
 pub use pending::Pending;
+
+use pending::{Gathering, Unfinished};
+use queues::Queues;
 
 /// All that is known of a directory without changing it.
 #[derive(Debug)]
@@ -45,6 +59,10 @@ pub struct Log {
     pub records: u64,
     /// What was not finished when the broker ended.
     pub pending: Pending,
+    /// The same, one by one.
+    unfinished: Unfinished,
+    /// Behind the last whole record.
+    end: PhysicalOffset,
 }
 
 impl Survey {
@@ -72,13 +90,17 @@ fn read_log(
     refusals: &mut Vec<Refusal>,
 ) -> Result<Log, Error> {
     let directory = Directory::open(disk, dir, crate::check_snapshot)?;
-    let mut gathering = pending::Gathering::new(progress);
-    let (mut records, mut damage) = (0, None);
+    let mut gathering = Gathering::new(progress);
+    let (mut records, mut end, mut damage) = (0, directory.log_first(), None);
+    let mut queues = Queues::new(end);
+    let mut broken = None;
     let everything = PhysicalOffset(0)..PhysicalOffset(u64::MAX);
     directory.records(everything, watcher, &mut |piece| {
         match piece {
             Piece::Record(record) => {
                 records += 1;
+                end = record.header.physical_offset.plus(u64::from(record.header.record_bytes));
+                broken = broken.take().or_else(|| queues.record(record));
                 gathering.record(record);
             }
             // What a kill leaves at the log's end has no record behind it and is no damage.
@@ -89,8 +111,9 @@ fn read_log(
         }
         ControlFlow::Continue(())
     })?;
-    refusals.extend(damage);
-    Ok(Log { segment_bytes: directory.segment_bytes(), records, pending: gathering.finish() })
+    refusals.extend(damage.into_iter().chain(broken));
+    let (segment_bytes, pending) = (directory.segment_bytes(), gathering.pending());
+    Ok(Log { segment_bytes, records, pending, unfinished: gathering.finish(), end })
 }
 
 /// For `map_err`: names what was tried on which path.

@@ -39,6 +39,37 @@ struct Waiting {
     identity: u64,
 }
 
+/// A message that waits although no record of the wheel topic says so in our way, as it is journaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Until when.
+    pub due: Timestamp,
+    /// Its record, in the wheel topic or one of Apache's delay levels.
+    pub offset: PhysicalOffset,
+    /// That record's size.
+    pub record_bytes: u32,
+    /// [`recall::identity`] of its topic and unique key.
+    pub identity: u64,
+}
+
+impl Waits {
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        put_time(out, self.due);
+        put_u64(out, self.offset.0);
+        put_u64(out, self.record_bytes.into());
+        out.extend_from_slice(&self.identity.to_le_bytes());
+    }
+
+    pub(crate) fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let (due, offset, record_bytes) = (input.time()?, input.physical_offset()?, input.u32()?);
+        let mut identity = [0; 8];
+        for byte in &mut identity {
+            *byte = input.u8()?;
+        }
+        Ok(Self { due, offset, record_bytes, identity: u64::from_le_bytes(identity) })
+    }
+}
+
 /// A message whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -120,12 +151,17 @@ impl Timer {
     /// Writes the whole state; reserved messages count as waiting.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         put_u64(out, self.len() as u64);
-        for ((due, offset), waiting) in self.in_order() {
-            put_time(out, *due);
-            put_u64(out, offset.0);
-            put_u64(out, waiting.record_bytes.into());
-            out.extend_from_slice(&waiting.identity.to_le_bytes());
-        }
+        self.waits().for_each(|waits| waits.encode(out));
+    }
+
+    /// All messages that wait, by time and position, reserved or not.
+    pub fn waits(&self) -> impl Iterator<Item = Waits> {
+        self.in_order().map(|(&(due, offset), &Waiting { record_bytes, identity })| Waits {
+            due,
+            offset,
+            record_bytes,
+            identity,
+        })
     }
 
     /// All entries by time and position, reserved or not.
@@ -142,12 +178,8 @@ impl Timer {
     pub(crate) fn restore(input: &mut Input<'_>) -> Result<Self, Malformed> {
         let mut timer = Self::default();
         for _ in 0..input.count()? {
-            let (due, offset, record_bytes) = (input.time()?, input.physical_offset()?, input.u32()?);
-            let mut identity = [0; 8];
-            for byte in &mut identity {
-                *byte = input.u8()?;
-            }
-            timer.stored(due, offset, record_bytes, u64::from_le_bytes(identity));
+            let Waits { due, offset, record_bytes, identity } = Waits::decode(input)?;
+            timer.stored(due, offset, record_bytes, identity);
         }
         Ok(timer)
     }

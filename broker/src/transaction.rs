@@ -13,6 +13,10 @@ use types::{PhysicalOffset, QueueOffset, Timestamp, TopicName};
 
 use crate::codec::{Input, Malformed, put_bool, put_text, put_time, put_u64};
 
+mod undecided;
+
+pub use undecided::Undecided;
+
 /// Keeps half messages, in its queue 0. Source: Apache `TopicValidator.RMQ_SYS_TRANS_HALF_TOPIC`.
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Names ended half messages by their queue offsets. Source: Apache `TopicValidator.RMQ_SYS_TRANS_OP_HALF_TOPIC`.

@@ -90,8 +90,8 @@ fn refuse_apache(dir: &Path) -> anyhow::Result<()> {
     let form = takeover::Form::find(&*env::Env::real().disk, dir)?;
     if form.kind == takeover::Kind::Apache {
         bail!(
-            "{} is of an Apache RocketMQ broker and is left as it is; look at it with gantry store check, and choose another \
-             directory with --data DIR",
+            "{} is of an Apache RocketMQ broker and is left as it is; look at it with gantry store check, take it over with \
+             gantry store import, or choose another directory with --data DIR",
             dir.display(),
         );
     }

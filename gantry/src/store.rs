@@ -3,6 +3,8 @@
 mod backup;
 mod check;
 mod dump;
+mod hand_back;
+mod import;
 mod journal;
 mod progress;
 mod stat;
@@ -32,10 +34,11 @@ pub(crate) struct Arguments {
 
 const AFTER_HELP: &str = "\
 DIR is the data directory of a server: what gantry local calls --data, ./gantry-data unless it was told otherwise.
-All of these also work beside the server that uses it: they see what was complete when they began.
+All but import and hand-back also work beside the server that uses it: they see what was complete when they began.
 
 Examples:
   gantry store check /home/rocketmq/store              whose is it, and what waits in it?
+  gantry store import /home/rocketmq/store             make it ours; gantry local --data opens it then
   gantry store verify gantry-data                      is everything readable? exit code 0 says yes, 1 no
   gantry store dump gantry-data --topic orders --bodies
   gantry store backup gantry-data --to /backup/monday --verify
@@ -45,6 +48,10 @@ Examples:
 enum Command {
     /// Say whose directory it is; of one of Apache RocketMQ, what is in it and what stands in the way of taking it over
     Check(check::Arguments),
+    /// Make the directory of a stopped Apache RocketMQ broker one of Gantry's, in place
+    Import(import::Arguments),
+    /// Make the data directory of a stopped server one that an Apache RocketMQ broker opens, in place
+    HandBack(hand_back::Arguments),
     /// Check every record, index and checkpoint of a directory, changing nothing
     Verify(verify::Arguments),
     /// Print the records of the log
@@ -62,9 +69,12 @@ enum Command {
 /// # Errors
 /// [`Misuse`] for arguments that cannot be, else what is wrong with the directory; one line each.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (output, disk) = (Output { is_json: arguments.json }, env::Env::real().disk);
+    let (output, env) = (Output { is_json: arguments.json }, env::Env::real());
+    let disk = Arc::clone(&env.disk);
     match &arguments.command {
         Command::Check(arguments) => check::run(arguments, &disk, output),
+        Command::Import(arguments) => import::run(arguments, &env, output),
+        Command::HandBack(arguments) => hand_back::run(arguments, &env, output),
         Command::Verify(arguments) => verify::run(arguments, &disk, output),
         Command::Dump(arguments) => dump::run(arguments, &disk, output),
         Command::Stat(arguments) => stat::run(arguments, &disk, output),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{folder, run};
+use support::{Server, folder, run};
 use tempfile::TempDir;
 
 /// A folder in which `apache` is the directory of a broker that ended so.
@@ -120,4 +120,37 @@ fn a_server_leaves_apaches_directory_as_it_is() {
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("gantry store check"), "{errors}");
     assert_eq!(files(&folder.path().join("apache")), before);
+}
+
+#[test]
+fn a_server_goes_on_with_a_directory_that_was_imported() {
+    for end in ["clean", "kill"] {
+        let folder = written(end);
+        let imported = run(folder.path(), &["store", "import", "apache", "--json"]);
+        let errors = String::from_utf8_lossy(&imported.stderr);
+        assert_eq!(imported.status.code(), Some(0), "{errors}");
+        let view: Value = serde_json::from_slice(&imported.stdout).expect("JSON");
+        assert_eq!((&view["offsets"], &view["pending"]["unackedPops"]), (&json!(4), &json!(4)), "{end}");
+        assert_eq!(check(folder.path(), 0)["writer"], "gantry", "{end}");
+        let verified = run(folder.path(), &["store", "verify", "apache"]);
+        assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+        let again = run(folder.path(), &["store", "import", "apache"]);
+        assert_eq!(again.status.code(), Some(1), "{end}");
+        assert!(String::from_utf8_lossy(&again.stderr).contains("already"), "{end}");
+        fs::rename(folder.path().join("apache"), folder.path().join("gantry-data")).expect("renamed");
+        let mut server = Server::start(folder.path());
+        server.signal("-TERM");
+        assert_eq!(server.wait(), Some(0), "{end}");
+
+        fs::rename(folder.path().join("gantry-data"), folder.path().join("apache")).expect("renamed");
+        let handed_back = run(folder.path(), &["store", "hand-back", "apache", "--json"]);
+        let errors = String::from_utf8_lossy(&handed_back.stderr);
+        assert_eq!(handed_back.status.code(), Some(0), "{errors}");
+        let view: Value = serde_json::from_slice(&handed_back.stdout).expect("JSON");
+        assert_eq!((&view["segmentBytes"], &view["halfMessages"]), (&json!(65536), &json!(3)), "{end}");
+        assert_eq!(check(folder.path(), 0)["writer"], "apache", "{end}");
+        let again = run(folder.path(), &["store", "hand-back", "apache"]);
+        assert_eq!(again.status.code(), Some(1), "{end}");
+        assert!(String::from_utf8_lossy(&again.stderr).contains("already"), "{end}");
+    }
 }

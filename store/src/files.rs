@@ -10,7 +10,7 @@ use env::disk::OpenMode;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// The newest form of the directory that this version knows.
 const FORMAT: u32 = 1;
-const FORMAT_NAME: &str = "format";
+pub(crate) const FORMAT_NAME: &str = "format";
 /// Stands in the format file of a copy that is not whole.
 const INCOMPLETE: &str = "incomplete copy of a store\n";
 const TEMPORARY: &str = ".tmp";

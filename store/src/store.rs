@@ -171,6 +171,22 @@ impl Store {
         Ok(())
     }
 
+    /// Says that a queue without records goes on at `next`, because those before are gone from the log. Known to the next
+    /// checkpoint.
+    ///
+    /// # Panics
+    /// When the queue has records.
+    pub fn begin_queue(&mut self, topic: &str, queue: QueueId, next: QueueOffset) {
+        let number = self.index.intern(topic, queue);
+        self.index.begin_at(number, next);
+    }
+
+    /// Length of the log's segments in bytes.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.segment_bytes
+    }
+
     /// All queues that ever had a record, in the order of their first records.
     pub fn queues(&self) -> impl Iterator<Item = (&str, QueueId, QueueRange)> {
         self.index.saved().map(|saved| {

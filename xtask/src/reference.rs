@@ -150,6 +150,24 @@ pub(crate) fn up() -> Result<()> {
     Ok(())
 }
 
+/// Apache's jars, fetched if they are missing.
+///
+/// # Errors
+/// As [`up`].
+pub(crate) fn jars() -> Result<PathBuf> {
+    let folder = Folder::find()?;
+    folder.fetch_jars()?;
+    Ok(folder.path("lib"))
+}
+
+/// A `java` command for a program of ours that runs Apache's broker in its own process; the caller adds the main class.
+///
+/// # Errors
+/// The checkout cannot be found.
+pub(crate) fn java(classes: &[&Path]) -> Result<Command> {
+    Folder::find()?.java("takeover", Process::Broker.heap(), classes)
+}
+
 /// Stops whatever of it runs: politely first, by force after a minute. Nothing running is no error.
 ///
 /// # Errors
@@ -312,8 +330,9 @@ impl Folder {
         write(&conf.join("rmq-proxy.json"), &format!("{proxy:#}\n"))
     }
 
-    /// A `java` command with Apache's jars on its class path; the caller adds the main class and its arguments.
-    fn java(&self, home: &str, heap: &[&str]) -> Result<Command> {
+    /// A `java` command with Apache's jars on its class path, behind `classes`; the caller adds the main class and its
+    /// arguments.
+    fn java(&self, home: &str, heap: &[&str], classes: &[&Path]) -> Result<Command> {
         let home = self.path("home").join(home);
         create_folder(&home)?;
         let mut java = Command::new("java");
@@ -327,7 +346,9 @@ impl Folder {
             // Apache's logback files write under the user's home.
             .arg(format!("-Duser.home={}", home.display()))
             .arg("-cp")
-            .arg(self.path("lib").join("*"))
+            .arg(std::env::join_paths(
+                classes.iter().map(|path| path.to_path_buf()).chain([self.path("lib").join("*")]),
+            )?)
             .env("ROCKETMQ_HOME", &home)
             .current_dir(&home);
         Ok(java)
@@ -339,7 +360,7 @@ impl Folder {
         let log = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let errors = log.try_clone().context("cannot share the log file")?;
         let child = self
-            .java(process.name(), process.heap())?
+            .java(process.name(), process.heap(), &[])?
             .arg(process.main_class())
             .args(process.arguments(self))
             .stdin(Stdio::null())
@@ -386,7 +407,7 @@ impl Folder {
         let path = self.path("conf").join(file);
         write(&path, &serde_json::to_string_pretty(list)?)?;
         let output = self
-            .java("mqadmin", &["-Xmx256m", "-XX:TieredStopAtLevel=1"])?
+            .java("mqadmin", &["-Xmx256m", "-XX:TieredStopAtLevel=1"], &[])?
             .arg("org.apache.rocketmq.tools.command.MQAdminStartup")
             .args([command, "-n", NAMESRV_ENDPOINT, "-c", CLUSTER, "-f"])
             .arg(&path)

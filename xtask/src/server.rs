@@ -36,8 +36,14 @@ pub(crate) fn build(context: &Context) -> Result<PathBuf> {
 }
 
 impl Server {
-    /// Starts one; it serves on return.
+    /// Starts one on new data; it serves on return.
     pub(crate) fn start(context: &Context, name: &str) -> Result<Self> {
+        let data = context.workspace.own(&format!("servers/{name}/data"))?;
+        Self::start_on(context, name, &data)
+    }
+
+    /// Starts one on a data directory; it serves on return.
+    pub(crate) fn start_on(context: &Context, name: &str, data: &Path) -> Result<Self> {
         let program = build(context)?;
         let folder = context.workspace.own(&format!("servers/{name}"))?;
         match std::fs::remove_dir_all(&folder) {
@@ -50,7 +56,7 @@ impl Server {
         let log = std::fs::File::create(folder.join("log"))?;
         let child = Command::new(program)
             .args(["local", "--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"])
-            .arg(folder.join("data"))
+            .arg(data)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -80,7 +86,7 @@ impl Server {
         self.grpc
     }
 
-    /// Stops it as an operator would and removes its data.
+    /// Stops it as an operator would and removes its folder.
     ///
     /// # Errors
     /// It did not stop in time, or not with exit code 0.

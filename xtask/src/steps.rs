@@ -5,12 +5,13 @@ mod examples;
 mod fuzz;
 mod loops;
 mod planted;
+mod takeover;
 mod tools;
 
 use crate::plan::Step;
 
 /// All steps.
-pub(crate) const ALL: [Step; 14] = [
+pub(crate) const ALL: [Step; 15] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -25,6 +26,7 @@ pub(crate) const ALL: [Step; 14] = [
     beside("sdk-java", |context| examples::run(context, "java")),
     beside("sdk-rust", |context| examples::run(context, "rust")),
     alone("kill", loops::kill),
+    alone("takeover", takeover::run),
 ];
 
 type Run = fn(&crate::plan::Context) -> anyhow::Result<crate::plan::Done>;

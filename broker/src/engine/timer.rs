@@ -29,7 +29,7 @@ impl Engine {
     /// does not stand in the way of others; the next start tries it again.
     pub(super) fn deliver(&mut self, due: Due, record: Result<Bytes, Unread>) {
         let copied = match record {
-            Ok(record) => copy::delivered(&record).map_err(|error| error.to_string()),
+            Ok(record) => copy::delivered(&record).map(|copy| copy.was_due(due.due)).map_err(|error| error.to_string()),
             Err(Unread::Now(why)) => return self.release_timer(due, &why),
             Err(Unread::Ever(problem)) => Err(problem),
         };

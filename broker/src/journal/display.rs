@@ -30,6 +30,15 @@ impl Display for Event {
                 write!(f, "transaction checked: half message at {}, next at {} ms", checked.offset, checked.next_at)
             }
             Self::Recalled { due, offset } => write!(f, "delayed message recalled: at {offset}, was due at {due} ms"),
+            Self::Imported => f.write_str("imported: the log up to here is Apache's"),
+            Self::Waits(waits) => {
+                write!(f, "delayed message of Apache's: at {}, due at {} ms", waits.offset, waits.due)
+            }
+            Self::Undecided(half) => {
+                let (topic, offset) = (&half.topic, half.position.physical_offset);
+                write!(f, "half message of Apache's: at {offset}, for {topic}, asked about {} times", half.times)
+            }
+            Self::HandedBack => f.write_str("handed back: the log from here on is Apache's"),
         }
     }
 }

@@ -48,14 +48,14 @@ pub struct Progress {
 }
 
 /// Apache's permission bits. Source: Apache `PermName`.
-const READ: u32 = 4;
-const WRITE: u32 = 2;
+pub(super) const READ: u32 = 4;
+pub(super) const WRITE: u32 = 2;
 /// Set on topics that the broker makes for itself, so that others are made after them.
 const INHERIT: u32 = 1;
 /// Groups of the broker itself. Source: Apache `MixAll.CID_RMQ_SYS_PREFIX`.
 const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 /// Entries of a customized policy that Apache's brokers never use. Source: Apache `CustomizedRetryPolicy.nextDelayDuration`.
-const RETRY_SKIPPED: usize = 2;
+pub(super) const RETRY_SKIPPED: usize = 2;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -65,7 +65,7 @@ struct TopicsFile {
 
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ApacheTopic {
+pub(super) struct ApacheTopic {
     attributes: BTreeMap<String, String>,
     perm: u32,
     read_queue_nums: u32,
@@ -87,7 +87,7 @@ struct GroupsFile {
 
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ApacheGroup {
+pub(super) struct ApacheGroup {
     consume_enable: bool,
     consume_message_orderly: bool,
     consume_timeout_minute: u32,
@@ -234,7 +234,7 @@ fn unsigned(offset: i64) -> u64 {
 
 impl ApacheTopic {
     /// The topic as we know it; `None` for the broker's own ones.
-    fn convert(&self, name: &str, refusals: &mut Vec<Refusal>) -> Option<TopicConfig> {
+    pub(super) fn convert(&self, name: &str, refusals: &mut Vec<Refusal>) -> Option<TopicConfig> {
         let topic = match TopicName::new(name) {
             Ok(topic) if topic.is_system() || self.perm & INHERIT != 0 => return None,
             Ok(topic) => topic,
@@ -289,7 +289,7 @@ fn topic_type(name: &str) -> Option<TopicType> {
 }
 
 impl ApacheGroup {
-    fn convert(self, name: &str, refusals: &mut Vec<Refusal>) -> Option<GroupConfig> {
+    pub(super) fn convert(self, name: &str, refusals: &mut Vec<Refusal>) -> Option<GroupConfig> {
         let group = match GroupName::new(name) {
             Ok(group) => group,
             Err(error) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use env::Disk;
 use env::disk::OpenMode;
 use store::FileError;
-use types::PhysicalOffset;
+use types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::failed;
 
@@ -45,6 +45,23 @@ pub enum Refusal {
         at: PhysicalOffset,
         /// What is wrong.
         problem: String,
+    },
+    /// A queue does not go on where it ended.
+    #[error(
+        "queue {queue} of {topic} goes on at {found} instead of {expected} (record at {at}): the topic was deleted and made \
+         anew; wait until the records before have expired"
+    )]
+    QueueBroken {
+        /// The topic.
+        topic: String,
+        /// The queue.
+        queue: QueueId,
+        /// The offset that had to come.
+        expected: QueueOffset,
+        /// The offset that is there.
+        found: QueueOffset,
+        /// Where.
+        at: PhysicalOffset,
     },
     /// Queues in RocksDB.
     #[error("queues are in RocksDB (storeType=defaultRocksDB, consumequeue/CURRENT)")]
@@ -140,13 +157,15 @@ impl Form {
         refusals.extend(rocksdb(disk, dir)?);
         let segments = segments(disk, dir)?;
         let has_config = !list(disk, &dir.join("config"))?.is_empty();
-        match (has_config || !refusals.is_empty(), segments.is_empty()) {
-            (false, true) => return Ok(Self { kind: Kind::Neither, refusals }),
-            // A log of ours whose format file was lost: a start finds the segments' length by their names.
-            (false, false) if dirs.iter().any(|name| name == "queueindex") => {
-                return Ok(Self { kind: Kind::Ours, refusals });
-            }
-            _ => {}
+        let is_apaches = has_config || !refusals.is_empty();
+        if !is_apaches && segments.is_empty() {
+            return Ok(Self { kind: Kind::Neither, refusals });
+        }
+        // A log of ours whose format file was lost: a start finds the segments' length by their names. An import that was cut
+        // short, and a handing back, leave an index but no checkpoint.
+        let has_checkpoints = !list(disk, &dir.join("checkpoints"))?.is_empty();
+        if has_checkpoints || (!is_apaches && dirs.iter().any(|name| name == "queueindex")) {
+            return Ok(Self { kind: Kind::Ours, refusals: Vec::new() });
         }
         refusals.extend(log(&segments));
         let lock = dir.join("lock");

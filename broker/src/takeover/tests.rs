@@ -46,6 +46,9 @@ fn names_say_whose_directory_it_is() {
     assert_eq!(form(&["notes.txt"]).kind, Kind::Neither);
     assert_eq!(form(&["format", SEGMENT]).kind, Kind::Ours);
     assert_eq!(form(&["queueindex/00000000000000000000", SEGMENT]).kind, Kind::Ours);
+    let config = "config/topics.json";
+    assert_eq!(form(&["queueindex/00000000000000000000", SEGMENT, config]).kind, Kind::Apache);
+    assert_eq!(form(&["checkpoints/00000000000000000500", SEGMENT, config]).kind, Kind::Ours);
     assert_eq!(form(&[SEGMENT]), Form { kind: Kind::Apache, refusals: Vec::new() });
     assert_eq!(form(&["config/topics.json", SEGMENT, "rocksdbstore/CURRENT"]).refusals, []);
 }
@@ -182,11 +185,11 @@ impl Records {
     }
 
     fn pending(&self, progress: &Progress) -> Pending {
-        let mut gathering = pending::Gathering::new(progress);
+        let mut gathering = Gathering::new(progress);
         for bytes in &self.0 {
             gathering.record(&record::decode(bytes).expect("own record"));
         }
-        gathering.finish()
+        gathering.pending()
     }
 }
 
@@ -248,7 +251,8 @@ fn names_of_half_messages_go_with_them() {
 #[test]
 fn a_half_waits_until_its_op_or_its_copy() {
     let mut log = Records::default();
-    let positions: Vec<PhysicalOffset> = (0..5).map(|offset| log.put(HALF_TOPIC, offset, &[], "half")).collect();
+    let positions: Vec<PhysicalOffset> =
+        (0..5).map(|offset| log.put(HALF_TOPIC, offset, &[(names::REAL_TOPIC, "t")], "half")).collect();
     log.put(OP_TOPIC, 0, &[(names::TAGS, "d")], "1,2,");
     log.put_flagged("t", 0, &[], "x", SysFlag::TRANSACTION_COMMIT, positions[3].0);
     assert_eq!(log.pending(&Progress::default()).halves, 2);

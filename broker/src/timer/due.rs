@@ -39,7 +39,7 @@ pub fn due(properties: &Properties, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// The delay of a level; levels beyond the last are the last, level 0 and below is none.
-fn level_delay(level: i64) -> Option<Duration> {
+pub(crate) fn level_delay(level: i64) -> Option<Duration> {
     let index = usize::try_from(level.checked_sub(1)?).ok()?;
     LEVEL_SECONDS.get(index).or(LEVEL_SECONDS.last()).map(|seconds| Duration::from_secs(*seconds))
 }
@@ -51,6 +51,18 @@ pub fn set(properties: &mut Properties, due: Timestamp) {
     }
     properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
     properties.set_own(names::TIMER_OUT_MS, &out_ms(due).to_string());
+}
+
+/// Lets Apache's wheel have the message in no slot before `slot`.
+pub(crate) fn not_before(properties: &mut Properties, slot: Timestamp) {
+    if properties.get_i64(names::TIMER_OUT_MS).is_some_and(|out_ms| out_ms < slot.0) {
+        properties.set_own(names::TIMER_OUT_MS, &slot.to_string());
+    }
+}
+
+/// The wheel's slot that a time lies in.
+pub(crate) fn slot_of(time: Timestamp) -> Timestamp {
+    Timestamp(time.0 - time.0.rem_euclid(PRECISION_MS))
 }
 
 /// Apache's slot time: whole seconds are moved one back, because a slot is delivered when it is strictly past.

@@ -46,11 +46,18 @@ struct OffsetView {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PendingView {
-    delay_level_messages: u64,
-    timer_messages: u64,
-    half_messages: u64,
-    unacked_pops: u64,
+pub(super) struct PendingView {
+    pub(super) delay_level_messages: u64,
+    pub(super) timer_messages: u64,
+    pub(super) half_messages: u64,
+    pub(super) unacked_pops: u64,
+}
+
+impl From<Pending> for PendingView {
+    fn from(pending: Pending) -> Self {
+        let Pending { level_timers, timers, halves, unacked_pops } = pending;
+        Self { delay_level_messages: level_timers, timer_messages: timers, half_messages: halves, unacked_pops }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -> anyhow::Result<()> {
@@ -71,7 +78,6 @@ pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -
 
 fn view(dir: &Path, survey: Survey) -> CheckView {
     let Survey { kind, refusals, config, log } = survey;
-    let Pending { level_timers, timers, halves, unacked_pops } = log.pending;
     let offsets = config.offsets.into_iter().map(|commit| OffsetView {
         group: commit.group.to_string(),
         topic: commit.topic.to_string(),
@@ -91,12 +97,7 @@ fn view(dir: &Path, survey: Survey) -> CheckView {
         topics: config.topics,
         groups: config.groups,
         offsets: offsets.collect(),
-        pending: PendingView {
-            delay_level_messages: level_timers,
-            timer_messages: timers,
-            half_messages: halves,
-            unacked_pops,
-        },
+        pending: log.pending.into(),
     }
 }
 

@@ -71,6 +71,12 @@ impl Directory {
         self.segments.segment_bytes
     }
 
+    /// Where the log's first segment begins.
+    #[must_use]
+    pub fn log_first(&self) -> types::PhysicalOffset {
+        types::PhysicalOffset(self.first())
+    }
+
     /// First position of the log.
     pub(super) fn first(&self) -> u64 {
         self.segments.first()

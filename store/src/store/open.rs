@@ -96,12 +96,38 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub fn open(env: &Env, options: &Options, machines: &mut dyn Machine) -> Result<Self, OpenError> {
+        Self::open_as(env, options, Writer::Ours, machines)
+    }
+
+    /// Opens a log that Apache's broker wrote and of which all up to `end` is known to be good. What a start would make of it:
+    /// the queue index, room for the next records, nothing else. The directory gets no format file, so for everyone
+    /// else it stays Apache's, and all this can be done again.
+    ///
+    /// # Errors
+    /// [`OpenError`]; also when a replay would end elsewhere than at `end`: then nothing was cut off.
+    pub fn open_foreign(
+        env: &Env,
+        options: &Options,
+        end: PhysicalOffset,
+        machines: &mut dyn Machine,
+    ) -> Result<Self, OpenError> {
+        Self::open_as(env, options, Writer::Apache { end }, machines)
+    }
+
+    fn open_as(env: &Env, options: &Options, writer: Writer, machines: &mut dyn Machine) -> Result<Self, OpenError> {
         let disk = Arc::clone(&env.disk);
         let layout = Layout::create(&*disk, &options.dir)?;
         let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
-        let segments = Arc::new(open_segments(&disk, &layout, options)?);
-        let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options };
+        let segments = Arc::new(open_segments(&disk, &layout, options, &writer)?);
+        let is_ours = matches!(writer, Writer::Ours);
+        let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
+        if let Writer::Apache { end: expected } = writer
+            && end.at != expected
+        {
+            let problem = format!("its records can be read up to {}, not to {expected}", end.at);
+            return Err(OpenError::Unusable { path: layout.commit_log, problem });
+        }
         let active = segments.cut(checkpoint_at, end.at)?;
 
         let marks = Marks::new(end.at, options.flush);
@@ -146,6 +172,15 @@ impl Store {
     }
 }
 
+/// Who wrote the log.
+enum Writer {
+    Ours,
+    /// Apache's broker, up to here.
+    Apache {
+        end: PhysicalOffset,
+    },
+}
+
 /// What runs beside the engine.
 struct Works {
     flusher: Flusher,
@@ -186,10 +221,15 @@ fn lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn Send + Sync>, OpenEr
     })
 }
 
-/// The log's segments; a new directory, and Apache's, gets its format file.
-fn open_segments(disk: &Arc<dyn Disk>, layout: &Layout, options: &Options) -> Result<Segments, OpenError> {
+/// The log's segments; a new directory gets its format file.
+fn open_segments(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    options: &Options,
+    writer: &Writer,
+) -> Result<Segments, OpenError> {
     let Form { segment_bytes, bases, is_written } = Form::find(&**disk, layout, options.segment_bytes)?;
-    if !is_written {
+    if !is_written && matches!(writer, Writer::Ours) {
         files::write_format(&**disk, layout, segment_bytes)?;
     }
     let first = bases.first().copied().unwrap_or(0);
@@ -252,6 +292,8 @@ struct Recovery<'a> {
     layout: &'a Layout,
     segments: &'a Segments,
     options: &'a Options,
+    /// Else its whole segments are Apache's, which are never written to.
+    is_ours: bool,
 }
 
 struct Recovered {
@@ -357,7 +399,9 @@ impl Recovery<'_> {
         proof: Option<&Proof>,
     ) -> Result<(), files::Error> {
         let segment = self.segments.open(base)?;
-        self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
+        if self.is_ours {
+            self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
+        }
         segment.file.sync_data().map_err(files::Error::at("sync", &self.segments.path(base)))?;
         if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
             return Ok(());

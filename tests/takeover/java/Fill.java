@@ -1,12 +1,12 @@
 // Fills an Apache RocketMQ broker's fresh directory with one of everything that a takeover has to look at, for the
 // tests of `gantry store check`. One process: name server, broker, 4.x client.
 //
-//   java … Fill DIRECTORY clean|kill
+//   java … Fill DIRECTORY clean|kill [DELAY_MS INVISIBLE_MS]
 //
-// `kill` ends the process without a stop, as SIGKILL does. Expectations are counted in tests/takeover/README.md.
+// `kill` ends the process without a stop, as SIGKILL does. Timers are due after an hour, and pops invisible for ten minutes,
+// unless told otherwise. Expectations are counted in tests/takeover/README.md.
 
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -16,7 +16,6 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.broker.BrokerController;
-import org.apache.rocketmq.broker.BrokerStartup;
 import org.apache.rocketmq.client.consumer.AckCallback;
 import org.apache.rocketmq.client.consumer.AckResult;
 import org.apache.rocketmq.client.consumer.PopCallback;
@@ -32,7 +31,6 @@ import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.namesrv.NamesrvStartup;
 import org.apache.rocketmq.remoting.protocol.header.AckMessageRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.ExtraInfoUtil;
 import org.apache.rocketmq.remoting.protocol.header.PopMessageRequestHeader;
@@ -40,30 +38,25 @@ import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestH
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 
 public class Fill {
-    static final String NAME_SERVER = "127.0.0.1:39876";
-    static final String BROKER = "127.0.0.1:30911";
-    static final String BROKER_NAME = "apache-a";
+    static long invisibleMs;
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            fill(arguments);
+            System.exit(0);
+        } catch (Throwable error) {
+            // Apache's threads would keep the process alive.
+            error.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    static void fill(String[] arguments) throws Exception {
         Path directory = Path.of(arguments[0]).toAbsolutePath();
         boolean isClean = arguments[1].equals("clean");
-        System.setProperty("rocketmq.home.dir", directory + ".home");
-        System.setProperty("user.home", directory + ".home");
-        Path settings = Files.createDirectories(Path.of(directory + ".home")).resolve("settings");
-
-        Files.writeString(settings, "listenPort=39876\n");
-        NamesrvStartup.main0(new String[] {"-c", settings.toString()});
-        Files.writeString(settings, String.join("\n",
-            "brokerClusterName=DefaultCluster", "brokerName=" + BROKER_NAME, "brokerId=0", "brokerIP1=127.0.0.1",
-            "brokerIP2=127.0.0.1", "listenPort=30911", "haListenPort=30912", "namesrvAddr=" + NAME_SERVER,
-            "storePathRootDir=" + directory, "storePathCommitLog=" + directory + "/commitlog",
-            "autoCreateTopicEnable=false", "autoCreateSubscriptionGroup=true",
-            // Small files keep the directory small; the log rolls several times.
-            "mappedFileSizeCommitLog=65536", "mappedFileSizeConsumeQueue=4000", "mappedFileSizeTimerLog=65536",
-            "maxHashSlotNum=100", "maxIndexNum=400", "maxMessageSize=32768", "diskMaxUsedSpaceRatio=99",
-            "waitTimeMillsInSendQueue=10000"));
-        BrokerController broker = BrokerStartup.createBrokerController(new String[] {"-c", settings.toString()});
-        BrokerStartup.start(broker);
+        long delayMs = arguments.length > 2 ? Long.parseLong(arguments[2]) : 3_600_000;
+        invisibleMs = arguments.length > 3 ? Long.parseLong(arguments[3]) : 600_000;
+        BrokerController broker = Apache.start(directory, 65536);
 
         for (String[] topic : new String[][] {{"plain", "NORMAL"}, {"ordered", "FIFO"}, {"late", "DELAY"},
             {"deals", "TRANSACTION"}, {"popped", "NORMAL"}, {"any", null}}) {
@@ -88,20 +81,20 @@ public class Fill {
         broker.registerBrokerAll(true, false, true);
 
         TransactionMQProducer producer = new TransactionMQProducer("producers");
-        producer.setNamesrvAddr(NAME_SERVER);
+        producer.setNamesrvAddr(Apache.NAME_SERVER);
         producer.setSendMsgTimeout(20000);
         producer.setTransactionListener(new Decider());
         producer.start();
 
         for (int n = 0; n < 300; n++) {
             producer.send(message("plain", "body-" + n + "-" + "x".repeat(n), "tag" + n % 3, "key-" + n),
-                new MessageQueue("plain", BROKER_NAME, n % 3));
+                new MessageQueue("plain", Apache.BROKER_NAME, n % 3));
         }
         List<Message> batch = new ArrayList<>();
         for (int n = 0; n < 10; n++) {
             batch.add(message("any", "batch-" + n, "tag", "batch-key-" + n));
         }
-        producer.send(batch, new MessageQueue("any", BROKER_NAME, 0));
+        producer.send(batch, new MessageQueue("any", Apache.BROKER_NAME, 0));
         for (int level = 17; level <= 18; level++) {
             Message message = message("late", "level-" + level, "tag", "level-" + level);
             message.setDelayTimeLevel(level);
@@ -113,7 +106,7 @@ public class Fill {
         for (int n = 0; n < 4; n++) {
             Message message = message("late", "timer-" + n, "tag", "timer-" + n);
             // The first one is delivered before the end.
-            message.setDelayTimeMs(n == 0 ? 1500 : 3_600_000L + n * 1000L);
+            message.setDelayTimeMs(n == 0 ? 1500 : delayMs + n * 1000L);
             producer.send(message);
         }
         for (String fate : new String[] {"commit", "commit", "rollback", "undecided", "undecided", "undecided"}) {
@@ -123,7 +116,7 @@ public class Fill {
         producer.send(message("%DLQ%readers", "dead", "tag", "dead"));
         for (int n = 0; n < 6; n++) {
             producer.send(message("popped", "popped-" + n, "tag", "popped-" + n),
-                new MessageQueue("popped", BROKER_NAME, 0));
+                new MessageQueue("popped", Apache.BROKER_NAME, 0));
         }
 
         MQClientAPIImpl api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
@@ -133,7 +126,7 @@ public class Fill {
             header.setTopic("plain");
             header.setQueueId(queue);
             header.setCommitOffset(40L + queue);
-            api.updateConsumerOffset(BROKER, header, 10000);
+            api.updateConsumerOffset(Apache.BROKER, header, 10000);
         }
         List<MessageExt> popped = pop(api, 6);
         for (MessageExt message : popped.subList(0, 2)) {
@@ -149,7 +142,6 @@ public class Fill {
             // Consumer offsets are written every 5 s, so they are there.
             Runtime.getRuntime().halt(9);
         }
-        System.exit(0);
     }
 
     static Message message(String topic, String body, String tag, String key) {
@@ -162,7 +154,7 @@ public class Fill {
         header.setConsumerGroup("poppers");
         header.setQueueId(0);
         header.setMaxMsgNums(most);
-        header.setInvisibleTime(600_000);
+        header.setInvisibleTime(invisibleMs);
         header.setPollTime(5000);
         header.setBornTime(System.currentTimeMillis());
         header.setInitMode(ConsumeInitMode.MIN);
@@ -170,7 +162,7 @@ public class Fill {
         header.setExp("*");
         header.setOrder(false);
         CompletableFuture<PopResult> result = new CompletableFuture<>();
-        api.popMessageAsync(BROKER_NAME, BROKER, header, 20000, new PopCallback() {
+        api.popMessageAsync(Apache.BROKER_NAME, Apache.BROKER, header, 20000, new PopCallback() {
             @Override
             public void onSuccess(PopResult popped) {
                 result.complete(popped);
@@ -194,7 +186,7 @@ public class Fill {
         header.setOffset(message.getQueueOffset());
         header.setExtraInfo(message.getProperty(MessageConst.PROPERTY_POP_CK));
         CompletableFuture<AckResult> result = new CompletableFuture<>();
-        api.ackMessageAsync(BROKER, 20000, new AckCallback() {
+        api.ackMessageAsync(Apache.BROKER, 20000, new AckCallback() {
             @Override
             public void onSuccess(AckResult acked) {
                 result.complete(acked);

@@ -1,0 +1,233 @@
+//! Making a directory of ours Apache's.
+//!
+//! Order, each step durable before the next: what Apache must read in the log (`append`), its configuration (`settings`), its
+//! derived files away so that it makes them from the log, the format file away. Until that is gone the directory is ours and
+//! the handing back can be done again.
+//! Source of what Apache does with it: `TimerMessageStore.recover`, `TransactionalMessageServiceImpl.check`,
+//! `DefaultMessageStore.recover`; shown with 5.5.0 by `cargo xtask test --full`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use env::{Disk, Env};
+use store::inspect::{Progress, Watcher};
+use store::{FileError, OpenError, Store};
+use types::{QueueId, QueueOffset, Timestamp};
+
+use super::append::{Appender, NotAppended};
+use super::pending::{REVIVE_GROUP, SCHEDULE_TOPIC, TRANSACTION_GROUP};
+use super::settings::{self, SystemOffsets};
+use super::{Form, Kind, consume_queue, failed};
+use crate::effect::REVIVE_TOPIC_PREFIX;
+use crate::journal::{self, Event};
+use crate::machines::Machines;
+use crate::options::Options;
+use crate::timer::{WHEEL_TOPIC, Waits, due};
+use crate::transaction::{HALF_TOPIC, OP_BODY_BYTES_MAX, OP_TOPIC, op_body};
+
+/// Folders whose files Apache makes again from the log.
+const DERIVED_FOLDERS: [&str; 5] = ["consumequeue", "consumequeue_ext", "batchconsumequeue", "index", "timerlog"];
+/// Files that Apache makes again, or that say of its earlier life what is not true any more; by folder.
+const DERIVED_FILES: [(&str, &[&str]); 2] = [
+    ("", &["checkpoint", "timerwheel"]),
+    (
+        "config",
+        &[
+            "timermetrics",
+            "timermetrics.bak",
+            "transactionMetrics",
+            "transactionMetrics.bak",
+            "consumerOrderInfo.json",
+            "consumerOrderInfo.json.bak",
+        ],
+    ),
+];
+/// Tells Apache that it was not stopped cleanly: it then reads the whole log. Source: Apache `DefaultMessageStore.load`.
+const ABORT: &str = "abort";
+/// Length of `config/timercheck`. Source: Apache `TimerCheckpoint`.
+const TIMERCHECK_BYTES: usize = 4096;
+
+/// What was handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedBack {
+    /// Length of the log's segments: Apache's `mappedFileSizeCommitLog` must be the same.
+    pub segment_bytes: u64,
+    /// Topics.
+    pub topics: usize,
+    /// Consumer groups.
+    pub groups: usize,
+    /// Messages that wait for a time.
+    pub timers: usize,
+    /// Half messages without an outcome.
+    pub halves: usize,
+    /// Messages that groups have begun and not finished: Apache delivers them, and what was finished behind them, again.
+    pub unfinished: u64,
+    /// Bytes that were added to the log.
+    pub added_bytes: u64,
+}
+
+/// Why a directory is not handed back. It is still ours.
+#[derive(Debug, thiserror::Error)]
+pub enum HandBackError {
+    /// It is not ours.
+    #[error("it is not a directory of ours")]
+    NotOurs {
+        /// Whose it is.
+        kind: Kind,
+    },
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its log cannot be added to.
+    #[error(transparent)]
+    Append(#[from] NotAppended),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Hands a directory back on which no server runs. On return it is Apache's and all of it is durable.
+///
+/// # Errors
+/// [`HandBackError`].
+pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result<HandedBack, HandBackError> {
+    let disk = &*env.disk;
+    let kind = Form::find(disk, dir)?.kind;
+    if kind != Kind::Ours {
+        return Err(HandBackError::NotOurs { kind });
+    }
+    let options = Options::local(dir.to_owned());
+    let mut machines = Machines::new(options.transaction);
+    let store = Store::open(env, &options.store(), &mut machines)?;
+    let begin = store.marks().appended_to();
+    let mut appender = Appender::new(env, &options, store);
+    let wheel_offset = next_offset(&appender.store, WHEEL_TOPIC);
+    let mut journal = journal::Pending::new(appender.store.segment_bytes());
+    journal.push(&Event::HandedBack);
+    appender.journal(&mut journal).await?;
+    let timers = append_timers(&mut appender, &mut machines, watcher).await?;
+    let transactions = append_ops(&mut appender, &machines).await?;
+    let now = appender.now;
+    let (store, end) = appender.durable().await?;
+
+    let config = dir.join("config");
+    disk.create_dir_all(&config).map_err(failed("create directory", &config))?;
+    let mut system = system_offsets(&store);
+    system.groups.extend(transactions);
+    for (name, content) in settings::files(disk, dir, &machines, &system, now)? {
+        store::put_file(disk, &config, name, &content)?;
+    }
+    store::put_file(disk, &config, "timercheck", &timercheck(now, wheel_offset))?;
+    let index_bytes = consume_queue::file_bytes(disk, dir)?;
+    remove_derived(disk, dir)?;
+    consume_queue::write_queues(disk, dir, &store, index_bytes)?;
+    store::put_file(disk, dir, ABORT, b"0")?;
+    store::disown(disk, dir)?;
+    let segment_bytes = store.segment_bytes();
+    store.abandon().await;
+    Ok(HandedBack {
+        segment_bytes,
+        topics: machines.catalog.topics().len(),
+        groups: machines.catalog.groups().len(),
+        timers,
+        halves: machines.transactions.len(),
+        unfinished: machines.pop.unfinished(),
+        added_bytes: end.0 - begin.0,
+    })
+}
+
+fn next_offset(store: &Store, topic: &str) -> QueueOffset {
+    store.queue_range(topic, QueueId(0)).map(|range| range.next).unwrap_or_default()
+}
+
+/// What waits for a time is appended again: Apache's wheel begins to read its topic there.
+async fn append_timers(
+    appender: &mut Appender,
+    machines: &mut Machines,
+    watcher: &mut Watcher<'_>,
+) -> Result<usize, NotAppended> {
+    let waiting: Vec<Waits> = machines.timer.waits().collect();
+    let total_bytes = waiting.iter().map(|waits| u64::from(waits.record_bytes)).sum();
+    let mut done_bytes = 0;
+    for waits in &waiting {
+        watcher(Progress { work: "appending delayed messages", done_bytes, total_bytes });
+        appender.wait_on(*waits, machines).await?;
+        done_bytes += u64::from(waits.record_bytes);
+    }
+    Ok(waiting.len())
+}
+
+/// Apache looks at half messages from the first that waits on, and at op records from here on: they name all that have ended
+/// since. Returns both offsets.
+async fn append_ops(
+    appender: &mut Appender,
+    machines: &Machines,
+) -> Result<[(String, BTreeMap<u32, u64>); 2], NotAppended> {
+    let (half_end, op_offset) = (next_offset(&appender.store, HALF_TOPIC), next_offset(&appender.store, OP_TOPIC));
+    let mut waiting = machines.transactions.waiting().peekable();
+    let first = waiting.peek().copied().unwrap_or(half_end);
+    let mut body = String::new();
+    for offset in (first.0..half_end.0).map(QueueOffset) {
+        if waiting.next_if_eq(&offset).is_some() {
+            continue;
+        }
+        let ended = op_body(offset);
+        if body.len() + ended.len() > OP_BODY_BYTES_MAX {
+            appender.op(std::mem::take(&mut body)).await?;
+        }
+        body.push_str(&ended);
+    }
+    if !body.is_empty() {
+        appender.op(body).await?;
+    }
+    let of = |topic: &str, offset: QueueOffset| (format!("{topic}@{TRANSACTION_GROUP}"), [(0, offset.0)].into());
+    Ok([of(HALF_TOPIC, first), of(OP_TOPIC, op_offset)])
+}
+
+/// Apache has looked at all that it wrote itself: by delay level, and of pops and acks.
+fn system_offsets(store: &Store) -> SystemOffsets {
+    let mut system = SystemOffsets::default();
+    for (topic, queue, range) in store.queues() {
+        if topic == SCHEDULE_TOPIC {
+            system.levels.insert(queue.0 + 1, range.next.0);
+        } else if topic.starts_with(REVIVE_TOPIC_PREFIX) {
+            system.groups.entry(format!("{topic}@{REVIVE_GROUP}")).or_default().insert(queue.0, range.next.0);
+        }
+    }
+    system
+}
+
+/// The wheel is empty, begins with now's slot, before which it would never look, and reads its topic from an offset on. Numbers as in
+/// `config`.
+fn timercheck(now: Timestamp, wheel_offset: QueueOffset) -> Vec<u8> {
+    let read_to = due::slot_of(now).0;
+    let offset = i64::try_from(wheel_offset.0).unwrap_or(i64::MAX);
+    // Read to, position in the timerlog, offset, the same of a master; then a version.
+    let mut bytes: Vec<u8> = [read_to, 0, offset, offset].iter().flat_map(|number| number.to_be_bytes()).collect();
+    bytes.resize(TIMERCHECK_BYTES, 0);
+    bytes
+}
+
+/// Removes what Apache makes again; folders stay, empty.
+fn remove_derived(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
+    for (folder, names) in DERIVED_FILES {
+        remove(disk, &dir.join(folder), |name| names.contains(&name))?;
+    }
+    let mut folders: Vec<_> = DERIVED_FOLDERS.map(|name| dir.join(name)).into();
+    while let Some(folder) = folders.pop() {
+        remove(disk, &folder, |_| true)?;
+        let inside = disk.list_dirs(&folder).map_err(failed("list", &folder))?;
+        folders.extend(inside.iter().map(|name| folder.join(name)));
+    }
+    Ok(())
+}
+
+/// Removes files of a folder, durably.
+fn remove(disk: &dyn Disk, folder: &Path, is_unwanted: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    let names = disk.list(folder).map_err(failed("list", folder))?;
+    let unwanted: Vec<_> = names.iter().filter(|name| is_unwanted(name)).map(|name| folder.join(name)).collect();
+    for file in &unwanted {
+        disk.remove(file).map_err(failed("remove", file))?;
+    }
+    if unwanted.is_empty() { Ok(()) } else { disk.sync_dir(folder).map_err(failed("sync", folder)) }
+}
