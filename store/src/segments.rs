@@ -33,7 +33,7 @@ pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
-    /// Base of the oldest segment. Retention will raise it.
+    /// Base of the oldest segment that has not expired.
     first: AtomicU64,
     /// Opened for reading; held for a look-up.
     open: Mutex<BTreeMap<u64, Arc<dyn File>>>,
@@ -74,6 +74,9 @@ impl Segments {
     pub(crate) fn reading(&self, position: u64) -> io::Result<Arc<dyn File>> {
         let base = self.base_of(position);
         let mut open = self.open.lock();
+        if base < self.first() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "this part of the log has expired"));
+        }
         if let Some(file) = open.get(&base) {
             return Ok(Arc::clone(file));
         }
@@ -97,6 +100,22 @@ impl Segments {
             return Err(Error::at("allocate", &path)(error));
         }
         Ok(Segment { base, file })
+    }
+
+    /// Nothing before `base` is read from now on; who is reading goes on with the file that is open.
+    pub(crate) fn expire_before(&self, base: u64) {
+        self.first.fetch_max(base, Ordering::AcqRel);
+        self.open.lock().retain(|open, _| *open >= base);
+    }
+
+    /// Removes the segments before `base`, durably and the oldest first: whatever interrupts it leaves a log without a hole.
+    pub(crate) fn remove_before(&self, base: u64) -> Result<(), Error> {
+        for expired in self.bases()?.into_iter().take_while(|expired| *expired < base) {
+            let path = self.path(expired);
+            self.disk.remove(&path).map_err(Error::at("remove", &path))?;
+            self.sync_dir()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn sync_dir(&self) -> Result<(), Error> {

@@ -136,6 +136,8 @@ fn unread(error: ReadError) -> Unread {
         ReadError::Busy { waiting_max } => Unread::Now(Unavailable::Busy { waiting_max }),
         ReadError::Unreadable { .. } => Unread::Now(Unavailable::StoreFailed { detail: error.to_string() }),
         ReadError::Closed => Unread::Now(Unavailable::Stopping),
-        ReadError::OutOfLog { .. } | ReadError::Damaged { .. } => Unread::Ever(error.to_string()),
+        ReadError::OutOfLog { .. } | ReadError::Expired { .. } | ReadError::Damaged { .. } => {
+            Unread::Ever(error.to_string())
+        }
     }
 }

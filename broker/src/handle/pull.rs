@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::QueueEntry;
+use store::{QueueEntry, ReadError};
 use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError, Pulled};
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
@@ -67,7 +67,11 @@ impl LocalBroker {
         let places = hashed.iter().map(|entry| (entry.physical_offset, entry.record_bytes));
         let mut records = Vec::with_capacity(hashed.len());
         for record in self.inner.shared.reader.read_all(places).await {
-            let record = record.map_err(|error| unavailable(&error))?;
+            let record = match record {
+                // Between the look at the queue and the read: the pull goes on behind it.
+                Err(ReadError::Expired { .. }) => continue,
+                record => record.map_err(|error| unavailable(&error))?,
+            };
             if is_wanted(&request.filter, &record) {
                 records.push(record);
             }
@@ -121,7 +125,10 @@ impl LocalBroker {
             return Ok(None);
         };
         let read = self.inner.shared.reader.read(entry.physical_offset, entry.record_bytes).await;
-        let record = read.map_err(|error| unavailable(&error))?;
+        let record = match read {
+            Err(ReadError::Expired { .. }) => return Ok(None),
+            read => read.map_err(|error| unavailable(&error))?,
+        };
         Ok(record::header(&record).ok().map(|header| header.stored_at))
     }
 

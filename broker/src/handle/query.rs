@@ -170,7 +170,7 @@ impl LocalBroker {
         }
         match reader.find(offset).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(ReadError::Damaged { .. } | ReadError::OutOfLog { .. }) => Ok(None),
+            Err(ReadError::Damaged { .. } | ReadError::OutOfLog { .. } | ReadError::Expired { .. }) => Ok(None),
             Err(error @ (ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed)) => {
                 Err(lookup(unavailable(&error)))
             }

@@ -28,8 +28,9 @@ pub(super) fn unavailable(error: &ReadError) -> Unavailable {
     match error {
         ReadError::Busy { waiting_max } => Unavailable::Busy { waiting_max: *waiting_max },
         ReadError::Closed => Unavailable::Stopping,
-        ReadError::OutOfLog { .. } | ReadError::Damaged { .. } | ReadError::Unreadable { .. } => {
-            Unavailable::StoreFailed { detail: error.to_string() }
-        }
+        ReadError::OutOfLog { .. }
+        | ReadError::Expired { .. }
+        | ReadError::Damaged { .. }
+        | ReadError::Unreadable { .. } => Unavailable::StoreFailed { detail: error.to_string() },
     }
 }

@@ -172,6 +172,8 @@ impl Held<'_> {
             ReadError::Damaged { .. } | ReadError::OutOfLog { .. } => {
                 tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
             }
+            // There is nothing to keep: the next pop finds that the queue begins behind it.
+            ReadError::Expired { .. } => tracing::debug!(%error, topic = %self.owner.topic, "a message has expired"),
             ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => self.leased.push(leased),
         }
     }
