@@ -90,6 +90,11 @@ pub trait QueueView {
     /// A queue's first offset and its end: the entries between them may be handed out.
     fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset);
 
+    /// Where entries stay: those before are about to expire, and are not leased if they never were.
+    fn stays_from(&self, topic: &TopicName, queue: QueueId) -> QueueOffset {
+        self.range(topic, queue).0
+    }
+
     /// Appends the entries from `from` on to `entries`, in order and without gaps, at most `max` and none at or
     /// after the end.
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>);

@@ -30,6 +30,12 @@ pub(super) struct Left {
     pub(super) stuck: u64,
 }
 
+impl Left {
+    pub(super) fn total(self) -> u64 {
+        self.ordered + self.stuck
+    }
+}
+
 impl Clearing {
     /// The work of moving all unfinished un-ordered entries whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset) -> Self {

@@ -109,6 +109,8 @@ impl Engine {
             Outcome::Check(half) => self.check(half, record),
             Outcome::DeadLetter { message, reply } => self.bury(message, reply, record),
             Outcome::Retry(entry) => self.retry(&entry, record),
+            Outcome::CarryTimer(due) => self.carried_timer(due, record),
+            Outcome::CarryHalf(half) => self.carried_half(&half, record),
         }
     }
 }

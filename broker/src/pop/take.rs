@@ -289,6 +289,12 @@ fn look_at_fresh(
     finds: &mut Finds,
 ) {
     let mut next = slot.next;
+    let stays_from = view.stays_from(&slot.owner.topic, slot.queue).min(end);
+    if next < stays_from {
+        let count = u32::try_from(stays_from.0 - next.0).unwrap_or(u32::MAX);
+        finds.fresh.push(Run { count, kind: RunKind::Skipped });
+        next = QueueOffset(next.0 + u64::from(count));
+    }
     let mut scan_left = SCAN_ENTRIES_MAX;
     let mut unfinished_room = UNFINISHED_MAX.saturating_sub(slot.entries.len());
     let mut blocked_room = BLOCKED_MAX.saturating_sub(slot.blocked);

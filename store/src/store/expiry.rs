@@ -56,6 +56,12 @@ impl Store {
         Ok(())
     }
 
+    /// Whether [`Store::begin_expiry`] has begun something that is not done yet.
+    #[must_use]
+    pub fn is_expiring(&self) -> bool {
+        self.expiry.is_some()
+    }
+
     /// Takes [`Store::begin_expiry`] back.
     pub fn cancel_expiry(&mut self) {
         if self.expiry.take().is_some() {
