@@ -40,7 +40,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one and waits for its banner.
     pub(crate) fn start(folder: &Path) -> Self {
-        let arguments = ["local", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        Self::start_with(folder, &[])
+    }
+
+    /// As [`Server::start`], with these flags too.
+    pub(crate) fn start_with(folder: &Path, flags: &[&str]) -> Self {
+        let mut arguments = vec!["local", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        arguments.extend(flags);
         let log = File::create(folder.join("log")).expect("a log");
         let mut child =
             gantry(folder, &arguments).stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
