@@ -12,6 +12,7 @@ use super::{Engine, UNMOVABLE_MAX};
 use crate::command::Outcome;
 use crate::copy;
 use crate::journal::Event;
+use crate::options::OUTCOME_RETRY_AFTER;
 use crate::pop::{Cursor, Look};
 use crate::timer::Due;
 use crate::transaction::{HalfMessage, op_body};
@@ -20,7 +21,8 @@ use crate::transaction::{HalfMessage, op_body};
 const LOOKS_PER_STEP: usize = 4_096;
 /// Messages that are read together: half of the reads that may be under way, so that deliveries go on.
 const BATCH: usize = crate::options::FETCHES_MAX / 2;
-/// How long what is just being delivered, committed or appended again is waited for.
+/// How long it goes on without carrying anything: what is just being delivered or committed may end by itself, and what
+/// cannot be read now may be readable later.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How far [`Engine::carry`] is. One value for one position.
@@ -31,11 +33,9 @@ pub(super) struct Carrying {
     timers: Option<(Timestamp, PhysicalOffset)>,
     halves: Option<PhysicalOffset>,
     is_at_halves: bool,
-    /// Whether this pass has begun to carry something.
-    has_begun: bool,
     /// What this pass has met that cannot be carried.
     left: u64,
-    /// What this pass has met that may end by itself.
+    /// What this pass has begun to carry, or has met that may end by itself.
     busy: u64,
 }
 
@@ -45,20 +45,25 @@ pub(super) struct Carries {
     under_way: BTreeSet<PhysicalOffset>,
     /// At most [`UNMOVABLE_MAX`].
     impossible: BTreeSet<PhysicalOffset>,
+    /// When one was carried last.
+    succeeded_at: Option<Timestamp>,
+    /// Until when none is tried, because one could not be read.
+    paused_until: Option<Timestamp>,
 }
 
 impl Carrying {
     /// The work of appending again all waiting messages whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset, since: Timestamp) -> Self {
-        Self { before, since, timers: None, halves: None, is_at_halves: false, has_begun: false, left: 0, busy: 0 }
+        Self { before, since, timers: None, halves: None, is_at_halves: false, left: 0, busy: 0 }
     }
 }
 
 impl Engine {
-    /// Takes a step. `None` until a whole pass finds nothing to carry, or nothing but what has been busy for [`PATIENCE`]; then
-    /// how many stay that are not carried.
+    /// Takes a step. `None` until a whole pass finds nothing to carry, or nothing was carried for [`PATIENCE`]; then how
+    /// many stay that are not carried.
     pub(super) fn carry(&mut self, carrying: &mut Carrying) -> Option<u64> {
-        if !self.carries.under_way.is_empty() || self.journal.is_full() {
+        let is_paused = self.carries.paused_until.is_some_and(|until| until > self.now);
+        if is_paused || !self.carries.under_way.is_empty() || self.journal.is_full() {
             return None;
         }
         if !carrying.is_at_halves {
@@ -69,9 +74,9 @@ impl Engine {
             return None;
         }
         let next = Carrying::new(carrying.before, carrying.since);
-        let Carrying { since, has_begun, left, busy, .. } = std::mem::replace(carrying, next);
-        let is_over = busy == 0 || self.now.since(since) >= PATIENCE;
-        (!has_begun && is_over).then_some(left + busy)
+        let Carrying { since, left, busy, .. } = std::mem::replace(carrying, next);
+        let since = self.carries.succeeded_at.map_or(since, |at| at.max(since));
+        (busy == 0 || self.now.since(since) >= PATIENCE).then_some(left + busy)
     }
 
     fn carry_timers(&mut self, carrying: &mut Carrying) {
@@ -106,7 +111,7 @@ impl Engine {
             carrying.left += 1;
             return;
         }
-        carrying.has_begun = true;
+        carrying.busy += 1;
         self.carries.under_way.insert(at);
         self.fetch(outcome, at, record_bytes);
     }
@@ -129,11 +134,18 @@ impl Engine {
     fn append_carried(&mut self, at: PhysicalOffset, record: Result<Bytes, Unread>) {
         let copied = match record {
             Ok(record) => copy::carried(&record).map_err(|error| error.to_string()),
-            Err(Unread::Now(why)) => return self.pause_outcomes(&why),
+            Err(Unread::Now(why)) => {
+                tracing::warn!(%why, %at, "a waiting message cannot be read now and is tried again");
+                self.carries.paused_until = Some(self.now.plus(OUTCOME_RETRY_AFTER));
+                return;
+            }
             Err(Unread::Ever(problem)) => Err(problem),
         };
         let problem = match copied.map(|copy| self.append_outcome(&copy)) {
-            Ok(Ok(_)) => return self.shared.counters.carried.add(1),
+            Ok(Ok(_)) => {
+                self.carries.succeeded_at = Some(self.now);
+                return self.shared.counters.carried.add(1);
+            }
             Ok(Err(SendError::Unavailable(why))) => return self.pause_outcomes(&why),
             Ok(Err(error)) => error.to_string(),
             Err(problem) => problem,
@@ -164,14 +176,14 @@ impl Engine {
         }
         let (mut timers, mut halves) = (Vec::new(), Vec::new());
         self.machines.timer.find_before(before, &mut None, usize::MAX, usize::MAX, &mut timers);
-        timers.retain(|due| self.carries.impossible.contains(&due.offset));
-        for Due { due, offset, .. } in timers {
+        let waiting = timers.into_iter().map(|Due { due, offset, .. }| (due, offset));
+        let timers: Vec<_> = waiting.chain(self.machines.timer.delivering_before(before)).collect();
+        for (due, offset) in timers {
             tracing::error!(%due, %offset, "a delayed message expires");
             self.commit_event(&Event::Recalled { due, offset });
             lost += 1;
         }
         self.machines.transactions.find_before(before, &mut None, usize::MAX, usize::MAX, &mut halves);
-        halves.retain(|half| self.carries.impossible.contains(&half.place.physical_offset));
         for half in halves {
             tracing::error!(topic = %half.topic, offset = %half.position.physical_offset, "a half message expires");
             match self.append_op(op_body(half.place.queue_offset), half.position.physical_offset) {
