@@ -129,7 +129,8 @@ impl Settings {
         let above = |percent: u8| used.saturating_sub(level(total, percent));
         let full_percent = (above(self.disk_warning) > 0).then(|| percent(used, total));
         let forced = count_bytes(&survey.segments, above(self.disk_clean_forcibly));
-        let late = if past.is_held { count_older(&survey.segments, self.reserved + HOLD_MAX, now) } else { 0 };
+        let late =
+            if past.is_held { count_older(&survey.segments, self.reserved.saturating_add(HOLD_MAX), now) } else { 0 };
         let over = if late > 0 { late } else { count_older(&survey.segments, self.reserved, now) };
         let over = if is_worth(&survey.segments[..over], past) { over } else { 0 };
         let is_hour = self.delete_when.has((self.hour_of)(now));

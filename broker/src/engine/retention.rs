@@ -1,8 +1,8 @@
 //! The log's front goes: when the rules say so (`crate::retention`), what is alive in it is carried forward first.
 //!
-//! Survey → clear (unfinished entries move to their retry topics, see `clear`) → announce (nothing new of the front is
-//! leased) → clear again, and carry timers and half messages (see `carry`) → save the state → wait for the disk → expire.
-//! Whatever happens before the last step, nothing is lost by it: what was appended meanwhile counts as it stands.
+//! Survey → look for what cannot be moved → announce (nothing new of the front is leased) → clear (unfinished entries move
+//! to their retry topics, see `clear`) → carry timers and half messages (see `carry`) → save the state → wait for the disk →
+//! expire. Whatever happens before the last step, nothing is lost by it: what was appended meanwhile counts as it stands.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,12 +38,12 @@ pub(super) struct Retention {
 enum Step {
     Idle,
     Surveying(oneshot::Receiver<Survey>),
-    Clearing {
+    Looking {
         cut: Cut,
-        clearing: Clearing,
+        look: Clearing,
     },
-    /// The front is announced.
-    ClearingRest {
+    /// The front is announced, here and in what follows.
+    Clearing {
         cut: Cut,
         clearing: Clearing,
     },
@@ -74,6 +74,7 @@ enum Step {
 struct Cut {
     before: PhysicalOffset,
     segments: usize,
+    segment_bytes: u64,
     why: Why,
     /// Whether what cannot be carried is lost, because its time is over too or the disk is nearly full.
     is_last_call: bool,
@@ -119,16 +120,16 @@ impl Engine {
                 Err(TryRecvError::Empty) => Step::Surveying(answer),
                 Err(TryRecvError::Closed) => Step::Idle,
             },
-            Step::Clearing { cut, mut clearing } => match self.clear_before(&mut clearing) {
-                None => Step::Clearing { cut, clearing },
-                Some(left) if self.must_hold(cut, left) => Step::Idle,
+            Step::Looking { cut, mut look } => match self.clear_before(&mut look) {
+                None => Step::Looking { cut, look },
+                Some(left) if self.must_hold(cut, left) => cut_less(cut, left),
                 Some(_) => self.announce(cut),
             },
-            Step::ClearingRest { cut, mut clearing } => match self.clear_before(&mut clearing) {
-                None => Step::ClearingRest { cut, clearing },
+            Step::Clearing { cut, mut clearing } => match self.clear_before(&mut clearing) {
+                None => Step::Clearing { cut, clearing },
                 Some(left) if self.must_hold(cut, left) => {
                     self.store.cancel_expiry();
-                    Step::Idle
+                    cut_less(cut, left)
                 }
                 Some(_) => Step::Carrying { cut, carrying: Carrying::new(cut.before, self.now) },
             },
@@ -203,16 +204,16 @@ impl Engine {
             return Step::Idle;
         };
         let Verdict { segments, why, is_last_call, .. } = verdict;
-        let cut = Cut { before: last.end, segments, why, is_last_call };
+        let cut = Cut { before: last.end, segments, segment_bytes: last.bytes, why, is_last_call };
         tracing::debug!(before = %cut.before, segments, ?why, "the log's front is about to go");
-        Step::Clearing { cut, clearing: Clearing::new(cut.before) }
+        Step::Looking { cut, look: Clearing::look(cut.before) }
     }
 
     /// Whether what is left in the front keeps it.
     fn must_hold(&mut self, cut: Cut, left: Left) -> bool {
         let must_hold = left.total() > 0 && !cut.is_last_call;
         if must_hold {
-            let Left { ordered, stuck } = left;
+            let Left { ordered, stuck, .. } = left;
             self.hold(cut, ordered, stuck);
         }
         must_hold
@@ -226,7 +227,7 @@ impl Engine {
 
     fn announce(&mut self, cut: Cut) -> Step {
         match self.store.begin_expiry(cut.before) {
-            Ok(()) => Step::ClearingRest { cut, clearing: Clearing::new(cut.before) },
+            Ok(()) => Step::Clearing { cut, clearing: Clearing::new(cut.before) },
             Err(error) => {
                 tracing::error!(%error, before = %cut.before, "the log's front cannot go");
                 Step::Idle
@@ -268,5 +269,18 @@ impl Engine {
         self.retention.look_at = self.now;
         self.shared.counters.expired_segments.add(cut.segments as u64);
         tracing::info!(first = %cut.before, segments = cut.segments, why = ?cut.why, is_removed, "the log's front is gone");
+    }
+}
+
+/// Goes on with the segments before the first message that holds the front.
+fn cut_less(cut: Cut, left: Left) -> Step {
+    let before = left.first.map_or(0, |first| first.0 - first.0 % cut.segment_bytes);
+    let dropped = (cut.before.0 - before) / cut.segment_bytes;
+    match usize::try_from(dropped).ok().and_then(|dropped| cut.segments.checked_sub(dropped)) {
+        None | Some(0) => Step::Idle,
+        Some(segments) => {
+            let cut = Cut { before: PhysicalOffset(before), segments, ..cut };
+            Step::Looking { cut, look: Clearing::look(cut.before) }
+        }
     }
 }
