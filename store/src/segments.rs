@@ -108,16 +108,6 @@ impl Segments {
         self.open.lock().retain(|open, _| *open >= base);
     }
 
-    /// Removes the segments before `base`, durably and the oldest first: whatever interrupts it leaves a log without a hole.
-    pub(crate) fn remove_before(&self, base: u64) -> Result<(), Error> {
-        for expired in self.bases()?.into_iter().take_while(|expired| *expired < base) {
-            let path = self.path(expired);
-            self.disk.remove(&path).map_err(Error::at("remove", &path))?;
-            self.sync_dir()?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn sync_dir(&self) -> Result<(), Error> {
         self.disk.sync_dir(&self.dir).map_err(Error::at("sync", &self.dir))
     }

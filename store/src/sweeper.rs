@@ -131,8 +131,15 @@ impl Sweeper {
         Ok(None)
     }
 
+    /// Segments go durably and the oldest first: whatever interrupts it leaves a log without a hole. A sync that fails is
+    /// final, as any of the log: it may have been to save the name of the newest segment too.
     fn remove(&self, before: u64, runs: &[u64]) -> Result<(), files::Error> {
-        self.segments.remove_before(before)?;
+        for expired in self.segments.bases()?.into_iter().take_while(|expired| *expired < before) {
+            let path = self.segments.path(expired);
+            self.disk.remove(&path).map_err(files::Error::at("remove", &path))?;
+            let synced = self.segments.sync_dir();
+            synced.inspect_err(|error| drop(self.marks.fail("sync of the log's directory", &error.error)))?;
+        }
         files::remove_unless(&*self.disk, &self.layout.queue_index, |from| !runs.contains(&from))
     }
 }

@@ -32,6 +32,8 @@ pub use survey::{Found, Survey};
 const TICK: Duration = Duration::from_millis(5);
 /// How long the last life has to deliver everything.
 const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
+/// The same where messages expire: longer than any delay, and a message that is lost is waited for to the end.
+const DRAIN_RETAINING_MAX: Duration = Duration::from_secs(20 * 60);
 /// How long is looked whether something finished comes again.
 const QUIET: Duration = Duration::from_secs(120);
 /// How far the clock jumps at most, one of these.
@@ -83,11 +85,12 @@ impl Run {
         self.start_clients(&broker, &mut clients, true);
         let history = self.history.clone();
         let is_done = || history.lock().first_undelivered().is_none() && alive_stays::check(&history.lock()).is_ok();
-        self.until(|| is_done() || history.lock().is_violated(), DRAIN_MAX).await;
+        let drain_max = if history.lock().is_retaining() { DRAIN_RETAINING_MAX } else { DRAIN_MAX };
+        self.until(|| is_done() || history.lock().is_violated(), drain_max).await;
         self.history.lock().take_violation()?;
         alive_stays::check(&self.history.lock())?;
         if let Some(missing) = self.history.lock().first_undelivered() {
-            let detail = format!("{missing:?} was not delivered within {DRAIN_MAX:?}");
+            let detail = format!("{missing:?} was not delivered within {drain_max:?}");
             return Err(Violation::new("what was acknowledged is delivered", detail));
         }
         self.until(|| history.lock().is_violated(), QUIET).await;
