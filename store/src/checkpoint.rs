@@ -25,7 +25,7 @@ use crate::queue_index::run::RunName;
 
 const MAGIC: &[u8; 4] = b"GCKP";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
 /// Checkpoints that are kept: the newest, and one for the case that it is damaged.
 pub(crate) const GENERATIONS: usize = 2;
 const NO_RECORD: u64 = u64::MAX;

@@ -47,23 +47,26 @@ pub(crate) fn bodies<'a>(
     let mut state = begin_body(end, queues, snapshot);
     finish_body(&mut state, &[]);
     let count = state.len().div_ceil(part_bytes_max);
-    let part = |(part, bytes): (usize, &[u8])| {
-        let mut body = Vec::with_capacity(HEADER_BYTES + bytes.len());
-        body.put_slice(MAGIC);
-        body.put_u32(VERSION);
-        body.put_u64(end.at.0);
-        body.put_u32(part as u32);
-        body.put_u32(count as u32);
-        body.put_slice(bytes);
-        Bytes::from(body)
-    };
-    state.chunks(part_bytes_max).enumerate().map(part).collect()
+    let parts = state.chunks(part_bytes_max).enumerate();
+    parts.map(|(index, part)| body(end.at, index as u32, count as u32, part)).collect()
+}
+
+/// The body of one record.
+pub(crate) fn body(at: PhysicalOffset, index: u32, count: u32, part: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(HEADER_BYTES + part.len());
+    body.put_slice(MAGIC);
+    body.put_u32(VERSION);
+    body.put_u64(at.0);
+    body.put_u32(index);
+    body.put_u32(count);
+    body.put_slice(part);
+    Bytes::from(body)
 }
 
 /// The first whole state in the log, for `checkpoint::parse_body`.
 pub(crate) fn find(segments: &Segments) -> Result<Option<Vec<u8>>, Error> {
     let first = segments.first();
-    let mut find = Find { first, at: 0, parts: 0, count: u32::MAX, state: Vec::new() };
+    let mut find = Find::new(first);
     let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
     scan(segments, start, None, &mut find)?;
     Ok(find.is_whole().then_some(find.state))
@@ -80,6 +83,10 @@ struct Find {
 }
 
 impl Find {
+    fn new(first: u64) -> Self {
+        Self { first, at: 0, parts: 0, count: u32::MAX, state: Vec::new() }
+    }
+
     fn is_whole(&self) -> bool {
         self.parts == self.count
     }
@@ -109,5 +116,63 @@ impl Visitor for Find {
             self.take(record.body);
         }
         if self.is_whole() { Err("the state is whole".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Reads the only part of a state; whether it is one.
+#[cfg(feature = "fuzz")]
+pub(crate) fn is_state(body: &[u8]) -> bool {
+    let mut find = Find::new(0);
+    find.take(body);
+    find.is_whole() && crate::checkpoint::parse_body(&find.state).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of these bodies in the log, one after the other.
+    fn found(first: u64, bodies: &[Bytes]) -> Option<Vec<u8>> {
+        let mut find = Find::new(first);
+        bodies
+            .iter()
+            .take_while(|body| {
+                find.take(body);
+                !find.is_whole()
+            })
+            .count();
+        find.is_whole().then_some(find.state)
+    }
+
+    fn part(at: u64, index: u32, count: u32, text: &str) -> Bytes {
+        body(PhysicalOffset(at), index, count, text.as_bytes())
+    }
+
+    #[test]
+    fn a_state_is_found_once_all_its_parts_are_there() {
+        let parts = [part(5, 0, 3, "a"), part(5, 1, 3, "b"), part(5, 2, 3, "c"), part(9, 0, 1, "d")];
+        assert_eq!(found(0, &parts).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(found(0, &parts[..2]), None);
+        assert_eq!(found(0, &parts[1..]).as_deref(), Some(&b"d"[..]));
+    }
+
+    #[test]
+    fn one_that_was_not_finished_is_passed_over() {
+        let parts = [part(5, 0, 2, "a"), part(9, 0, 2, "c"), part(5, 1, 2, "b"), part(9, 1, 2, "d")];
+        assert_eq!(found(0, &parts).as_deref(), Some(&b"cd"[..]));
+    }
+
+    #[test]
+    fn one_that_was_taken_before_the_log_begins_lacks_records() {
+        let parts = [part(5, 0, 1, "a"), part(9, 0, 1, "b")];
+        assert_eq!(found(6, &parts).as_deref(), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn what_is_none_changes_nothing() {
+        let mut newer = part(5, 0, 1, "a").to_vec();
+        newer[7] = 2;
+        let none = [Bytes::from(newer), Bytes::from_static(b"GSTA"), Bytes::new(), part(5, 0, 0, "")];
+        assert_eq!(found(0, &none), None);
     }
 }
