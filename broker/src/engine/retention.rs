@@ -284,3 +284,6 @@ fn cut_less(cut: Cut, left: Left) -> Step {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
