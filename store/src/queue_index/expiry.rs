@@ -53,6 +53,21 @@ impl QueueIndex {
         self.parts.extract_if(.., |part| part.to() <= before).map(|part| part.from()).collect()
     }
 
+    /// Says that queues begin with what the parts have of them: for an index that has no younger entries and whose
+    /// checkpoint also named runs that have expired since.
+    pub(crate) fn begin_with_parts(&mut self) {
+        let mut firsts = Begins::new();
+        for part in self.parts.iter().rev() {
+            match part {
+                Part::Run(run) => firsts.extend(run.firsts()),
+                Part::Block(block) => firsts.extend(block.stretches.iter().map(|s| (s.queue, s.first))),
+            }
+        }
+        for (queue, number) in self.queues.iter_mut().zip(0..) {
+            queue.min = queue.min.max(firsts.get(&QueueNumber(number)).copied().unwrap_or(queue.next));
+        }
+    }
+
     /// Takes over what a state in the log says of a queue: one of which the log has no record goes on where it says.
     pub(crate) fn adopt(&mut self, saved: SavedQueue<'_>) {
         if self.find(saved.topic, saved.queue).is_none() {

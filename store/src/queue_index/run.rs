@@ -206,6 +206,11 @@ impl Run {
         Ok(entries)
     }
 
+    /// The queues that have entries here, each with the offset of the first.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (QueueNumber, u64)> {
+        self.rows.iter().map(|row| (row.queue, row.first))
+    }
+
     /// Where its queues begin when the log begins at `before`: behind this run, unless `before` lies in its stretch.
     pub(crate) fn begins(&self, before: u64) -> Result<Vec<(QueueNumber, u64)>, String> {
         let behind = |row: &Row| (row.queue, row.first + u64::from(row.entries));

@@ -328,6 +328,9 @@ impl Recovery<'_> {
     /// What has expired since the checkpoint was taken goes.
     fn expire(&self, index: &mut QueueIndex) -> Result<(), OpenError> {
         let first = self.segments.first();
+        if first > 0 {
+            index.begin_with_parts();
+        }
         loop {
             let Miss::Damaged { from, to, problem } = match index.begins(first) {
                 Ok(begins) => {
