@@ -1,6 +1,7 @@
 //! Looks at the log's oldest segments and removes them, beside the engine.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use env::Disk;
@@ -9,7 +10,7 @@ use record::RECORD_BYTES_MIN;
 use tokio::sync::{mpsc, oneshot};
 use types::{PhysicalOffset, Timestamp};
 
-use crate::files::{self, Layout};
+use crate::files::{self, Layout, name_of};
 use crate::marks::Marks;
 use crate::segments::Segments;
 use crate::signal::Signal;
@@ -140,6 +141,14 @@ impl Sweeper {
             let synced = self.segments.sync_dir();
             synced.inspect_err(|error| drop(self.marks.fail("sync of the log's directory", &error.error)))?;
         }
-        files::remove_unless(&*self.disk, &self.layout.queue_index, |from| !runs.contains(&from))
+        for run in runs {
+            let path = self.layout.queue_index.join(name_of(*run));
+            match self.disk.remove(&path) {
+                // A block of the index that never became a file.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(files::Error::at("remove", &path))?,
+            }
+        }
+        Ok(())
     }
 }
