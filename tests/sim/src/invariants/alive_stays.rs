@@ -18,9 +18,10 @@ pub fn check(history: &History) -> Result<(), Violation> {
         return Err(Violation::new(PROMISE, format!("{unfinished:?} did not come again")));
     }
     for topic in [Topic::Delay, Topic::Transaction] {
-        let mut missing = history.messages().filter(|sent| sent.kind.topic() == topic && is_awaited(sent));
-        // A copy that nobody has looked at expires like any message. Which message it was is not known then, but that
-        // nobody has seen what was at its offset.
+        let is_missing = |sent: &&Sent| sent.kind.topic() == topic && is_awaited(sent) && !history.has_expired(sent);
+        let mut missing = history.messages().filter(is_missing);
+        // A copy that no consumer has looked at expires like any message. If no survey has found it before, it is not known
+        // which message it was, but that nobody has seen what was at its offset.
         let unseen = history.unseen(topic);
         if let Some(first) = missing.nth(unseen) {
             let detail = format!("{first:?} and {unseen} more did not come, {unseen} copies expired unseen");
