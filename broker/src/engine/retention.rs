@@ -128,7 +128,7 @@ impl Engine {
             Step::Clearing { cut, mut clearing } => match self.clear_before(&mut clearing) {
                 None => Step::Clearing { cut, clearing },
                 Some(left) if self.must_hold(cut, left) => {
-                    self.store.cancel_expiry();
+                    self.cancel_expiry();
                     cut_less(cut, left)
                 }
                 Some(_) => Step::Carrying { cut, carrying: Carrying::new(cut.before, self.now) },
@@ -137,7 +137,7 @@ impl Engine {
                 None => Step::Carrying { cut, carrying },
                 Some(left) if left > 0 && !cut.is_last_call => {
                     self.hold(cut, 0, left);
-                    self.store.cancel_expiry();
+                    self.cancel_expiry();
                     Step::Idle
                 }
                 Some(_) => {
@@ -256,12 +256,18 @@ impl Engine {
     fn expire(&mut self, cut: Cut, end: PhysicalOffset) -> Step {
         match self.store.expire() {
             Some(removed) => {
+                self.machines.pop.expiry_ended();
                 // So that the next start needs no state from the log.
                 self.store.begin_checkpoint(&self.machines);
                 Step::Removing { cut, removed }
             }
             None => Step::Syncing { cut, end },
         }
+    }
+
+    fn cancel_expiry(&mut self) {
+        self.store.cancel_expiry();
+        self.machines.pop.expiry_ended();
     }
 
     fn expired(&mut self, cut: Cut, is_removed: bool) {
