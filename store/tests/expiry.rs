@@ -218,6 +218,29 @@ fn inspection_is_right_for_a_log_that_begins_late() {
     });
 }
 
+#[test]
+fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expired() {
+    sim::run(1, async |world: World| {
+        let (mut store, mut book) = reopen(&world.env());
+        fill(&mut store, &mut book, 60).await;
+        store.close(&book).await.expect("closes");
+        // As if it was killed before a checkpoint knew of the expiry.
+        let env = world.env();
+        for base in [0, 4096, 2 * 4096] {
+            env.disk.remove(&dir().join("commitlog").join(format!("{base:020}"))).expect("removed");
+        }
+        let run = dir().join("queueindex").join(&names(&env, "queueindex")[0]);
+        let mut bytes = common::read_file(&env, &run);
+        // In the first queue's entries: behind the header, and a directory of three queues and one chunk of keys.
+        bytes[36 + 3 * 24 + 8] ^= 1;
+        common::write_file(&env, &run, &bytes);
+        (store, book) = reopen(&env);
+        check(&mut store, &book, 3 * 4096).await;
+        assert_eq!(store.queue_range("old", QueueId(0)).map(|range| range.min), Some(QueueOffset(3)));
+        store.abandon().await;
+    });
+}
+
 /// Dies at the `nth` change of the disk of an expiry.
 fn die_while_expiring(seed: u64, nth: u32, is_power_loss: bool, keeps_derived: bool) {
     sim::run(seed, async |world: World| {

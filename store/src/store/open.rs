@@ -328,10 +328,11 @@ impl Recovery<'_> {
     /// What has expired since the checkpoint was taken goes.
     fn expire(&self, index: &mut QueueIndex) -> Result<(), OpenError> {
         let first = self.segments.first();
-        if first > 0 {
-            index.begin_with_parts();
-        }
         loop {
+            // Again after each repair: what is made again lacks what has expired.
+            if first > 0 {
+                index.begin_with_parts();
+            }
             let Miss::Damaged { from, to, problem } = match index.begins(first) {
                 Ok(begins) => {
                     index.expire(first, &begins);
