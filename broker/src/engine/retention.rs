@@ -22,6 +22,8 @@ use crate::retention::{Past, Verdict, Why};
 
 /// How often a step that waits for others is looked at.
 const STEP: Duration = Duration::from_millis(20);
+/// How long entries are moved, while groups that are behind wait, before the front stays after all.
+const CLEAR_MAX: Duration = Duration::from_secs(600);
 
 /// How far retention is.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ struct Cut {
     before: PhysicalOffset,
     segments: usize,
     segment_bytes: u64,
+    judged_at: Timestamp,
     why: Why,
     /// Whether what cannot be carried is lost, because its time is over too or the disk is nearly full.
     is_last_call: bool,
@@ -126,6 +129,11 @@ impl Engine {
                 Some(_) => self.announce(cut),
             },
             Step::Clearing { cut, mut clearing } => match self.clear_before(&mut clearing) {
+                None if self.now.since(cut.judged_at) >= CLEAR_MAX => {
+                    tracing::warn!(before = %cut.before, "unfinished messages cannot be moved: the log's front stays for now");
+                    self.cancel_expiry();
+                    Step::Idle
+                }
                 None => Step::Clearing { cut, clearing },
                 Some(left) if self.must_hold(cut, left) => {
                     self.cancel_expiry();
@@ -204,7 +212,7 @@ impl Engine {
             return Step::Idle;
         };
         let Verdict { segments, why, is_last_call, .. } = verdict;
-        let cut = Cut { before: last.end, segments, segment_bytes: last.bytes, why, is_last_call };
+        let cut = Cut { before: last.end, segments, segment_bytes: last.bytes, judged_at: self.now, why, is_last_call };
         tracing::debug!(before = %cut.before, segments, ?why, "the log's front is about to go");
         Step::Looking { cut, look: Clearing::look(cut.before) }
     }
