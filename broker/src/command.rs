@@ -130,6 +130,10 @@ pub(crate) enum Outcome {
     DeadLetter { message: Unfinished, reply: Option<Reply<Result<(), LeaseError>>> },
     /// A message is moved to its group's retry topic.
     Retry(Unfinished),
+    /// A delayed message is appended again.
+    CarryTimer(Due),
+    /// A half message is appended again.
+    CarryHalf(HalfMessage),
 }
 
 /// A source record that was read from the disk.

@@ -6,15 +6,15 @@
 
 use bytes::Bytes;
 use record::{Record, offset_message_id};
-use types::broker::LeaseOwner;
+use types::broker::{LeaseOwner, TransactionPosition};
 use types::properties::names;
 use types::topic::RETRY_QUEUE;
 use types::{Message, PhysicalOffset, Properties, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
 
-use crate::effect::{ENTRY_SOURCE, entry_source, is_retry_of_another};
+use crate::effect::{ENTRY_SOURCE, carried_from, carried_source, entry_source, is_retry_of_another};
 use crate::pop::{Move, Origin};
 use crate::timer::{WHEEL_TOPIC, due};
-use crate::transaction::PARK_TOPIC;
+use crate::transaction::{HALF_TOPIC, PARK_TOPIC};
 
 /// A message to append, and to which queue.
 #[derive(Debug)]
@@ -59,6 +59,20 @@ pub(crate) fn system_topic(name: &'static str) -> TopicName {
     TopicName::new(name).expect("the system's topics have valid names")
 }
 
+/// A waiting message that is appended again, in the wheel or half topic, because the log's front with its record is about
+/// to expire.
+pub(crate) fn carried(source: &Bytes) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    let header = &record.header;
+    let mut message = message(source, &record, TopicName::new(record.topic).map_err(|_| no_target(&record))?);
+    message.source_offset = header.source_offset;
+    let here = TransactionPosition { physical_offset: header.physical_offset, queue_offset: header.queue_offset };
+    // A half message keeps its first name, a delayed one is known by its place.
+    let from = carried_from(&record).filter(|_| record.topic == HALF_TOPIC).unwrap_or(here);
+    message.properties.set_own(ENTRY_SOURCE, &carried_source(from));
+    Ok(Copy { message, queue: header.queue, due: None })
+}
+
 /// A delayed message whose time has come.
 pub(crate) fn delivered(source: &Bytes) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
@@ -66,6 +80,7 @@ pub(crate) fn delivered(source: &Bytes) -> Result<Copy, CopyError> {
     let mut message = message(source, &record, topic);
     message.properties.remove(names::REAL_TOPIC);
     message.properties.remove(names::REAL_QUEUE_ID);
+    message.properties.remove(ENTRY_SOURCE);
     Ok(Copy { message, queue, due: None })
 }
 
@@ -73,7 +88,7 @@ pub(crate) fn delivered(source: &Bytes) -> Result<Copy, CopyError> {
 pub(crate) fn committed(source: &Bytes, now: Timestamp) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
     let (topic, queue) = target(&record)?;
-    let mut message = message(source, &record, topic);
+    let mut message = message_of_half(source, &record, topic);
     for name in [names::TRANSACTION_PREPARED, names::REAL_TOPIC, names::REAL_QUEUE_ID] {
         message.properties.remove(name);
     }
@@ -106,7 +121,7 @@ pub(crate) fn waiting_on(source: &Bytes, due: Timestamp, read_from: Timestamp) -
 /// A half message that nobody decided.
 pub(crate) fn parked(source: &Bytes) -> Result<Copy, CopyError> {
     let record = record::decode(source)?;
-    let message = message(source, &record, system_topic(PARK_TOPIC));
+    let message = message_of_half(source, &record, system_topic(PARK_TOPIC));
     Ok(Copy { message, queue: QueueId(0), due: None })
 }
 
@@ -180,8 +195,21 @@ pub(crate) fn redirect(message: &mut Message, queue: QueueId, to: &'static str) 
 fn target(record: &Record<'_>) -> Result<(TopicName, QueueId), CopyError> {
     let topic = record.property(names::REAL_TOPIC).and_then(|topic| TopicName::new(topic).ok());
     let queue = record.property(names::REAL_QUEUE_ID).and_then(|queue| queue.parse().ok());
-    let no_target = CopyError::NoTarget { offset: record.header.physical_offset };
-    topic.zip(queue.map(QueueId)).ok_or(no_target)
+    topic.zip(queue.map(QueueId)).ok_or(no_target(record))
+}
+
+fn no_target(record: &Record<'_>) -> CopyError {
+    CopyError::NoTarget { offset: record.header.physical_offset }
+}
+
+/// An outcome names a half message by where it was first stored.
+fn message_of_half(source: &Bytes, record: &Record<'_>, topic: TopicName) -> Message {
+    let mut message = message(source, record, topic);
+    if let Some(first) = carried_from(record) {
+        message.source_offset = first.physical_offset.0;
+        message.properties.remove(ENTRY_SOURCE);
+    }
+    message
 }
 
 fn message(source: &Bytes, record: &Record<'_>, topic: TopicName) -> Message {
@@ -207,7 +235,6 @@ mod tests {
 
     use super::*;
     use crate::effect::Effect;
-    use crate::transaction::HALF_TOPIC;
 
     const AT: PhysicalOffset = PhysicalOffset(900);
     const NOW: Timestamp = Timestamp(50_000);
@@ -250,11 +277,42 @@ mod tests {
         let source = stored(&half, QueueId(0));
         let copy = committed(&source, NOW).expect("a half message");
         assert_eq!((copy.message.topic.as_str(), copy.due), (WHEEL_TOPIC, Some(Timestamp(60_000))));
-        assert!(effect(&copy).ends_with("source: Some(PhysicalOffset(900)) }"));
+        assert!(effect(&copy).ends_with("source: Some(PhysicalOffset(900)), before: None }"));
         let late = committed(&source, Timestamp(60_000)).expect("a half message");
         assert_eq!((late.message.topic.as_str(), late.queue, late.due), ("orders", QueueId(2), None));
         assert!(late.message.sys_flag.has(SysFlag::TRANSACTION_COMMIT));
         assert_eq!(late.message.properties.get(names::TRANSACTION_PREPARED), None);
+    }
+
+    #[test]
+    fn a_carried_delayed_message_names_the_record_before_and_comes_back_as_it_was() {
+        let waiting = delayed(message_for("orders", &[("KEYS", "k")]), QueueId(3), Timestamp(60_500));
+        let once = carried(&stored(&waiting.message, waiting.queue)).expect("a delayed message");
+        assert!(effect(&once).ends_with("source: None, before: Some(PhysicalOffset(900)) }"), "{}", effect(&once));
+        let again = carried(&stored(&once.message, once.queue)).expect("a delayed message");
+        assert_eq!(effect(&again), effect(&once));
+        let copy = delivered(&stored(&again.message, again.queue)).expect("a delayed message");
+        assert_eq!((copy.message.topic.as_str(), copy.queue), ("orders", QueueId(3)));
+        assert_eq!(copy.message.properties.get(ENTRY_SOURCE), None);
+        assert_eq!(effect(&copy), "Copy { source: PhysicalOffset(900), due: Some(Timestamp(60500)) }");
+    }
+
+    #[test]
+    fn a_carried_half_message_keeps_its_first_name() {
+        let mut half = message_for("orders", &[(names::TRANSACTION_PREPARED, "true")]);
+        redirect(&mut half, QueueId(2), HALF_TOPIC);
+        let mut first = carried(&stored(&half, QueueId(0))).expect("a half message");
+        let name = TransactionPosition { physical_offset: AT, queue_offset: QueueOffset(4) };
+        assert!(effect(&first).ends_with(&format!("first: Some({name:?}) }}")), "{}", effect(&first));
+        let elsewhere = TransactionPosition { physical_offset: PhysicalOffset(5), queue_offset: QueueOffset(1) };
+        first.message.properties.set_own(ENTRY_SOURCE, &carried_source(elsewhere));
+        let again = carried(&stored(&first.message, first.queue)).expect("a half message");
+        assert!(effect(&again).ends_with(&format!("first: Some({elsewhere:?}) }}")), "{}", effect(&again));
+        for copy in [committed(&stored(&again.message, again.queue), NOW), parked(&stored(&again.message, again.queue))]
+        {
+            let copy = copy.expect("a half message");
+            assert_eq!((copy.message.source_offset, copy.message.properties.get(ENTRY_SOURCE)), (5, None));
+        }
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub(crate) struct Counters {
     pub(crate) lost: Count,
     pub(crate) unreadable: Count,
     pub(crate) moved: Count,
+    pub(crate) carried: Count,
+    pub(crate) expired_segments: Count,
+    pub(crate) expired_lost: Count,
+    pub(crate) log_bytes: Count,
     pub(crate) timers_delivered: Count,
     pub(crate) committed: Count,
     pub(crate) rolled_back: Count,
@@ -67,6 +71,14 @@ pub struct Status {
     pub unreadable: u64,
     /// Messages moved to retry topics.
     pub moved: u64,
+    /// Waiting messages that were appended again because the log's front was about to expire.
+    pub carried: u64,
+    /// Log segments that have expired.
+    pub expired_segments: u64,
+    /// Unfinished and waiting messages that have expired with them: they could not be carried forward.
+    pub expired_lost: u64,
+    /// Length of the log's segments, when it was last looked.
+    pub log_bytes: u64,
     /// Delayed messages delivered.
     pub timers_delivered: u64,
     /// Transactions committed.

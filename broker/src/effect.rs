@@ -3,7 +3,7 @@
 //! One place for live records and for replay: both see the record as it is stored, so both come to the same state.
 
 use record::Record;
-use types::broker::LeaseOwner;
+use types::broker::{LeaseOwner, TransactionPosition};
 use types::message::MessageType;
 use types::properties::names;
 use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
@@ -22,20 +22,30 @@ pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// | copy        | value                             | the entry                                                          |
 /// |-------------|-----------------------------------|--------------------------------------------------------------------|
 /// | dead letter | `<queue> <offset> <retry>`        | of the dead-letter topic's group, in the topic that `DLQ_ORIGIN_TOPIC` names |
+/// | carried     | `carried <physical offset> <queue offset>` | a waiting message's record, in the wheel or half topic; of a half message the first one |
 /// | retry       | `<group> <queue> <offset> <retry>` | of that group, in the topic whose retry topic the copy stands in   |
 ///
 /// `<retry>` is 1 when the entry is in the group's retry topic for that topic, else 0; dead letters of earlier builds have none.
 pub(crate) const ENTRY_SOURCE: &str = "POP_CK_OFFSET";
+
+/// Begins the value of a carried copy.
+const CARRIED: &str = "carried";
 
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect<'a> {
     /// An ordinary message: its topic saw this kind.
     Message { topic: &'a str, kind: MessageType },
-    /// A delayed message: it waits.
-    Timer { due: Timestamp, identity: u64, topic: Option<&'a str>, source: Option<PhysicalOffset> },
-    /// A half message: it waits.
-    Half { topic: Option<&'a str>, immunity_seconds: Option<u64> },
+    /// A delayed message: it waits. Retention appends one again that was at `before`.
+    Timer {
+        due: Timestamp,
+        identity: u64,
+        topic: Option<&'a str>,
+        source: Option<PhysicalOffset>,
+        before: Option<PhysicalOffset>,
+    },
+    /// A half message: it waits. Retention appends one again that was stored `first` elsewhere.
+    Half { topic: Option<&'a str>, immunity_seconds: Option<u64>, first: Option<TransactionPosition> },
     /// A copy of a waiting message: that one is delivered or committed.
     Copy { source: PhysicalOffset, due: Option<Timestamp> },
     /// A copy of a half message that nobody decided.
@@ -80,6 +90,7 @@ impl<'a> Effect<'a> {
                 identity: recall::identity(topic.unwrap_or_default(), unique_key),
                 topic,
                 source: source(record),
+                before: carried_from(record).map(|before| before.physical_offset),
             },
             None => Self::None,
         }
@@ -90,6 +101,7 @@ impl<'a> Effect<'a> {
         Self::Half {
             topic: record.property(names::REAL_TOPIC),
             immunity_seconds: immunity.and_then(|seconds| seconds.parse().ok()),
+            first: carried_from(record),
         }
     }
 }
@@ -151,6 +163,19 @@ fn origin(value: &str) -> Option<Origin> {
 pub(crate) fn entry_source(origin: Origin) -> String {
     let Origin { is_retry, queue, offset } = origin;
     format!("{queue} {offset} {}", u8::from(is_retry))
+}
+
+/// How [`ENTRY_SOURCE`] names the record that a carried one stands for.
+pub(crate) fn carried_source(from: TransactionPosition) -> String {
+    format!("{CARRIED} {} {}", from.physical_offset, from.queue_offset)
+}
+
+/// The record that a carried one stands for.
+pub(crate) fn carried_from(record: &Record<'_>) -> Option<TransactionPosition> {
+    let (mark, numbers) = record.property(ENTRY_SOURCE)?.split_once(' ')?;
+    let (physical, queue) = numbers.split_once(' ').filter(|_| mark == CARRIED)?;
+    let physical_offset = PhysicalOffset(physical.parse().ok()?);
+    Some(TransactionPosition { physical_offset, queue_offset: QueueOffset(queue.parse().ok()?) })
 }
 
 fn kind(record: &Record<'_>) -> MessageType {

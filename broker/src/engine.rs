@@ -24,8 +24,8 @@ mod admin;
 pub(crate) mod answer;
 mod append;
 mod arrivals;
+mod carry;
 mod check;
-#[cfg_attr(not(test), expect(dead_code, reason = "retention is its caller, and does not stand yet"))]
 mod clear;
 mod clients;
 mod dead_letter;
@@ -34,6 +34,7 @@ mod lease;
 mod pull;
 mod queues;
 mod receive;
+mod retention;
 mod retry;
 mod send;
 mod timer;
@@ -44,8 +45,10 @@ pub(crate) use fetch::{Fetches, fetch_loop};
 
 use answer::Answers;
 use arrivals::Arrivals;
+use carry::Carries;
 use clients::Clients;
 use dead_letter::Burials;
+use retention::Retention;
 use transaction::EndWaiting;
 use waiting::Waiting;
 
@@ -85,6 +88,9 @@ pub(crate) struct Engine {
     burials: Burials,
     /// Messages whose retry copies cannot be made, at most [`UNMOVABLE_MAX`].
     unmovable: Burials,
+    /// How far the log's front is on its way out.
+    retention: Retention,
+    carries: Carries,
     /// When outcomes are tried again after one could not be stored.
     outcomes_paused_until: Timestamp,
     /// When the gathered op records are written.
@@ -109,8 +115,9 @@ impl Engine {
         fetches: Fetches,
     ) -> Self {
         let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
+        let now = env.clock.now();
         let mut engine = Self {
-            now: env.clock.now(),
+            now,
             env,
             options,
             shared,
@@ -130,6 +137,8 @@ impl Engine {
             dead_letters: Vec::new(),
             burials: Burials::new(),
             unmovable: Burials::new(),
+            retention: Retention::new(now),
+            carries: Carries::default(),
             outcomes_paused_until: Timestamp(i64::MIN),
             ops_due: None,
             counted_at: Timestamp(i64::MIN),
@@ -199,6 +208,7 @@ impl Engine {
             self.machines.timer.next_deadline(),
             self.machines.transactions.next_deadline(),
             self.ops_due,
+            Some(self.retention.next_deadline(now)),
             (!self.dead_letters.is_empty() || !self.journal.is_empty() || self.machines.pop.has_moves()).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
@@ -228,6 +238,9 @@ impl Engine {
             self.give_up_messages();
             self.move_retries();
             self.write_ops();
+            if self.outcomes_paused_until <= self.now {
+                self.retain();
+            }
         }
         self.write();
         self.serve_receivers();
@@ -242,7 +255,7 @@ impl Engine {
             }
             _ => 0,
         });
-        sends.sum::<u64>() + self.journal.bytes() as u64 + ROUND_OVERHEAD_BYTES
+        sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES
     }
 
     /// What time has made due.
@@ -294,6 +307,7 @@ impl Engine {
         if let Ok(end) = written {
             self.settle(end);
         }
+        self.retain_written();
         if self.journal.is_empty() && self.store.is_checkpoint_due() {
             self.store.begin_checkpoint(&self.machines);
         }

@@ -20,6 +20,7 @@ pub mod offset;
 pub mod options;
 pub mod pop;
 mod prepare;
+pub mod retention;
 mod shared;
 pub mod takeover;
 pub mod timer;

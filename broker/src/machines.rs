@@ -20,7 +20,7 @@ use crate::timer::{Timer, Waits};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
 /// The snapshot's form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The broker's state: a function of the log.
 #[derive(Debug)]
@@ -76,14 +76,24 @@ impl Machines {
         }
     }
 
-    fn half_stored(&mut self, record: &Record<'_>, topic: Option<&str>, immunity_seconds: Option<u64>) {
+    fn half_stored(
+        &mut self,
+        record: &Record<'_>,
+        topic: Option<&str>,
+        immunity_seconds: Option<u64>,
+        first: Option<TransactionPosition>,
+    ) {
         let Some(topic) = topic.and_then(|topic| TopicName::new(topic).ok()) else { return };
         let header = &record.header;
         let wait = immunity_seconds.map_or(self.schedule.check_after, std::time::Duration::from_secs);
         let position =
             TransactionPosition { queue_offset: header.queue_offset, physical_offset: header.physical_offset };
         self.catalog.used(&topic, MessageType::Transaction);
-        self.transactions.stored(position, header.record_bytes, topic, header.stored_at.plus(wait));
+        let (bytes, check_at) = (header.record_bytes, header.stored_at.plus(wait));
+        match first {
+            Some(first) => self.transactions.stored_again(first, position, bytes, topic, check_at),
+            None => self.transactions.stored(position, bytes, topic, check_at),
+        }
     }
 
     fn copy_stored(&mut self, source: PhysicalOffset, due: Option<types::Timestamp>) {
@@ -112,8 +122,10 @@ impl Machine for Machines {
     fn apply(&mut self, record: &Record<'_>) {
         match Effect::of(record) {
             Effect::Message { topic, kind } => self.used(topic, kind),
-            Effect::Timer { due, identity, topic, source } => {
-                if let Some(source) = source {
+            Effect::Timer { due, identity, topic, source, before } => {
+                if let Some(before) = before {
+                    self.timer.finished(due, before);
+                } else if let Some(source) = source {
                     self.transactions.ended(source, Outcome::Committed);
                 } else if let Some(topic) = topic {
                     self.used(topic, MessageType::Delay);
@@ -124,7 +136,9 @@ impl Machine for Machines {
                 }
                 self.timer.stored(due, record.header.physical_offset, record.header.record_bytes, identity);
             }
-            Effect::Half { topic, immunity_seconds } => self.half_stored(record, topic, immunity_seconds),
+            Effect::Half { topic, immunity_seconds, first } => {
+                self.half_stored(record, topic, immunity_seconds, first);
+            }
             Effect::Copy { source, due } => self.copy_stored(source, due),
             Effect::Parked { source } => self.transactions.ended(source, Outcome::Parked),
             Effect::Op => self.transactions.op_stored(record.body),

@@ -74,6 +74,8 @@ pub struct Options {
     pub delay_max: Duration,
     /// When producers are asked about half messages.
     pub transaction: Schedule,
+    /// When the log's front goes.
+    pub retention: crate::retention::Settings,
 }
 
 impl Options {
@@ -104,6 +106,7 @@ impl Options {
             body_bytes_max: BODY_BYTES_MAX,
             delay_max: Self::DELAY_MAX_DEFAULT,
             transaction: Schedule::default(),
+            retention: crate::retention::Settings::default(),
         }
     }
 

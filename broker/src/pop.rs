@@ -91,6 +91,12 @@ pub trait QueueView {
     /// A queue's first offset and its end: the entries between them may be handed out.
     fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset);
 
+    /// Where entries stay: those before are about to expire, and are not leased if they never were, see
+    /// [`PopMachine::expiry_ended`].
+    fn stays_from(&self, topic: &TopicName, queue: QueueId) -> QueueOffset {
+        self.range(topic, queue).0
+    }
+
     /// Appends the entries from `from` on to `entries`, in order and without gaps, at most `max` and none at or
     /// after the end.
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>);
@@ -238,6 +244,8 @@ pub struct PopMachine {
     visible: BTreeSet<SlotId>,
     /// What was given up since it was last polled; an entry may have ended otherwise since.
     exhausted: VecDeque<(SlotId, QueueOffset)>,
+    /// Queues of which a pop got nothing new, because that is about to expire.
+    held_back: BTreeSet<SlotId>,
     /// What waits long for its next delivery and is still to be moved; at most the unfinished entries.
     delayed: BTreeSet<(SlotId, QueueOffset)>,
     /// Where unfinished entries lie far apart, so that the first is still to be moved.
@@ -281,6 +289,11 @@ impl PopMachine {
             }
         }
         None
+    }
+
+    /// What was about to expire has, or does not after all: who waits for new entries behind it looks again.
+    pub fn expiry_ended(&mut self) {
+        self.visible.append(&mut self.held_back);
     }
 
     /// Entries that are leased or wait for their retry time, of all groups. Looks at every queue that a group consumed

@@ -5,6 +5,7 @@
 //! Source of topic and properties: Apache `TimerMessageStore`, `HookUtils.transformTimerMessage`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use types::{PhysicalOffset, Timestamp};
 
@@ -148,6 +149,41 @@ impl Timer {
         same_time.filter(|(_, waiting)| waiting.identity == identity).map(|((_, offset), _)| *offset).next()
     }
 
+    /// Whether a message waits and its delivery has not begun.
+    #[must_use]
+    pub fn is_waiting(&self, due: Timestamp, offset: PhysicalOffset) -> bool {
+        self.pending.contains_key(&(due, offset))
+    }
+
+    /// Adds waiting messages whose records lie before a position to `found`: looks at `looks_max` at most and finds `found_max`, from behind
+    /// `cursor` on, which it moves; whether that were all.
+    pub fn find_before(
+        &self,
+        before: PhysicalOffset,
+        cursor: &mut Option<(Timestamp, PhysicalOffset)>,
+        looks_max: usize,
+        found_max: usize,
+        found: &mut Vec<Due>,
+    ) -> bool {
+        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.pending.range((from, Bound::Unbounded));
+        for (looks, (key @ (due, offset), waiting)) in behind.enumerate() {
+            if looks == looks_max || found.len() == found_max {
+                return false;
+            }
+            *cursor = Some(*key);
+            if *offset < before {
+                found.push(Due { due: *due, offset: *offset, record_bytes: waiting.record_bytes });
+            }
+        }
+        true
+    }
+
+    /// Messages whose records lie before a position and whose delivery has begun and not ended.
+    pub fn delivering_before(&self, before: PhysicalOffset) -> impl Iterator<Item = (Timestamp, PhysicalOffset)> {
+        self.delivering.keys().copied().filter(move |(_, offset)| *offset < before)
+    }
+
     /// Writes the whole state; reserved messages count as waiting.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         put_u64(out, self.len() as u64);
@@ -241,6 +277,18 @@ mod tests {
         assert_eq!(timer.find(AT(11), 2), None);
         assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 1)));
         assert_eq!(timer.find(AT(10), 1), None);
+    }
+
+    #[test]
+    fn what_lies_before_a_position_is_found_step_by_step() {
+        let mut timer = timer(&[(10, 5), (20, 1), (30, 9), (40, 2)]);
+        assert!(timer.reserve_due(AT(10)).is_some());
+        let (mut cursor, mut found) = (None, Vec::new());
+        assert!(!timer.find_before(PhysicalOffset(6), &mut cursor, 2, 9, &mut found));
+        assert!(timer.find_before(PhysicalOffset(6), &mut cursor, 2, 9, &mut found));
+        assert_eq!(found, [due(20, 1), due(40, 2)]);
+        assert_eq!(timer.delivering_before(PhysicalOffset(6)).collect::<Vec<_>>(), [(AT(10), PhysicalOffset(5))]);
+        assert!(timer.is_waiting(AT(20), PhysicalOffset(1)) && !timer.is_waiting(AT(10), PhysicalOffset(5)));
     }
 
     proptest! {

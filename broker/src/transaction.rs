@@ -50,7 +50,8 @@ impl Default for Schedule {
 /// Bounded by [`Transactions::HALVES_MAX`], beyond which the engine refuses half messages, and
 /// [`Transactions::ENDED_MAX`], beyond which the oldest outcome is forgotten: repeating it then finds nothing.
 ///
-/// Invariant: `by_queue_offset` and `checks` hold exactly one entry for each of `halves`, `order` one for each of `ended`.
+/// Invariant: `by_queue_offset` and `checks` hold exactly one entry for each of `halves`, `order` one for each of `ended`;
+/// `by_queue_offset` and `ops_owed` know a half message by its newest place, all others by its first.
 #[derive(Clone, Debug, Default)]
 pub struct Transactions {
     halves: BTreeMap<PhysicalOffset, Half>,
@@ -67,7 +68,10 @@ pub struct Transactions {
 /// A half message that waits for its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Half {
+    /// With the physical offset that it is kept under where it was first stored, which names it for ever.
     queue_offset: QueueOffset,
+    /// Where it is now: retention appends it again.
+    place: TransactionPosition,
     record_bytes: u32,
     /// The topic that it is for.
     topic: TopicName,
@@ -96,8 +100,10 @@ pub enum Outcome {
 /// A half message, for those who make its copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HalfMessage {
-    /// Where it is.
+    /// Where it was first stored: its name.
     pub position: TransactionPosition,
+    /// Where it is now.
+    pub place: TransactionPosition,
     /// Its record's size.
     pub record_bytes: u32,
     /// The topic that it is for.
@@ -137,6 +143,7 @@ pub struct Checked {
     pub next_at: Timestamp,
 }
 
+mod carry;
 mod snapshot;
 
 impl Transactions {
@@ -166,7 +173,8 @@ impl Transactions {
     /// A record of the half topic was stored; its producer is to be asked at `check_at`.
     pub fn stored(&mut self, position: TransactionPosition, record_bytes: u32, topic: TopicName, check_at: Timestamp) {
         let TransactionPosition { queue_offset, physical_offset } = position;
-        self.halves.insert(physical_offset, Half { queue_offset, record_bytes, topic, times: 0, check_at });
+        let half = Half { queue_offset, place: position, record_bytes, topic, times: 0, check_at };
+        self.halves.insert(physical_offset, half);
         self.by_queue_offset.insert(queue_offset, physical_offset);
         self.checks.insert((check_at, physical_offset));
     }
@@ -175,10 +183,10 @@ impl Transactions {
     pub fn ended(&mut self, offset: PhysicalOffset, outcome: Outcome) {
         let Some(half) = self.halves.remove(&offset) else { return };
         self.ending.remove(&offset);
-        self.by_queue_offset.remove(&half.queue_offset);
+        self.by_queue_offset.remove(&half.place.queue_offset);
         self.checks.remove(&(half.check_at, offset));
         if outcome != Outcome::RolledBack {
-            self.ops_owed.insert(half.queue_offset);
+            self.ops_owed.insert(half.place.queue_offset);
         }
         self.remember(offset, Ended { queue_offset: half.queue_offset, outcome });
     }
@@ -316,6 +324,7 @@ impl Half {
     fn message(&self, physical_offset: PhysicalOffset) -> HalfMessage {
         HalfMessage {
             position: TransactionPosition { queue_offset: self.queue_offset, physical_offset },
+            place: self.place,
             record_bytes: self.record_bytes,
             topic: self.topic.clone(),
             times: self.times,

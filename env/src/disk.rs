@@ -65,6 +65,21 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
+
+    /// The room of the file system that `dir` is in.
+    ///
+    /// # Errors
+    /// The system's.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What files may use in all: what is in use, and [`Space::free_bytes`].
+    pub total_bytes: u64,
+    /// What this process may still use; what is kept for the system's administrator is not in it.
+    pub free_bytes: u64,
 }
 
 /// How a file is opened.

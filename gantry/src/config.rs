@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use broker::retention::Hours;
 use comfy_table::{Table, presets};
 
 pub(crate) use layers::Problem;
@@ -27,6 +28,7 @@ pub(crate) struct Local {
     pub(crate) advertise: Option<(String, u16)>,
     pub(crate) flush: Flush,
     pub(crate) segment_bytes: u64,
+    pub(crate) retention: Retention,
     pub(crate) body_bytes_max: usize,
     pub(crate) auto_create_topics: bool,
     pub(crate) auto_create_groups: bool,
@@ -45,6 +47,17 @@ pub(crate) enum Flush {
     Async,
     /// Once it is on the disk.
     Sync,
+}
+
+/// When old messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) reserved: Duration,
+    pub(crate) delete_when: Hours,
+    /// In percent of the disk, as the two that follow.
+    pub(crate) disk_used_max: u8,
+    pub(crate) disk_clean_forcibly: u8,
+    pub(crate) disk_warning: u8,
 }
 
 /// When producers of undecided transactional messages are asked.
@@ -150,6 +163,12 @@ fn typed(reader: &mut Reader<'_>) -> Option<Local> {
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let flush = reader.read(Key::Flush, flush);
     let segment_bytes = reader.read(Key::SegmentSize, |text| within(value::size(text)?, 8 << 20, 1 << 30));
+    let reserved =
+        reader.read(Key::FileReservedTime, |text| within(value::duration(text)?, RESERVED_MIN, RESERVED_MAX));
+    let delete_when = reader.read(Key::DeleteWhen, hours);
+    let disk_used_max = reader.read(Key::DiskMaxUsedSpaceRatio, percent);
+    let disk_clean_forcibly = reader.read(Key::DiskSpaceCleanForciblyRatio, percent);
+    let disk_warning = reader.read(Key::DiskSpaceWarningLevelRatio, percent);
     let body_bytes_max =
         reader.read(Key::MaxMessageSize, |text| within(value::size(text)?, MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX));
     let auto_create_topics = reader.read(Key::AutoCreateTopics, value::boolean);
@@ -171,6 +190,13 @@ fn typed(reader: &mut Reader<'_>) -> Option<Local> {
         advertise: advertise?,
         flush: flush?,
         segment_bytes: segment_bytes?,
+        retention: Retention {
+            reserved: reserved?,
+            delete_when: delete_when?,
+            disk_used_max: disk_used_max?,
+            disk_clean_forcibly: disk_clean_forcibly?,
+            disk_warning: disk_warning?,
+        },
         body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
         auto_create_topics: auto_create_topics?,
         auto_create_groups: auto_create_groups?,
@@ -230,12 +256,26 @@ impl Reader<'_> {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+const RESERVED_MIN: Duration = Duration::from_secs(1);
+const RESERVED_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 const CHECK_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Stands for the setting's own bound, which its table row words better than a parser could.
 const OUT_OF_BOUNDS: value::Expected = "";
 
 fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, value::Expected> {
     if value < min || value > max { Err(OUT_OF_BOUNDS) } else { Ok(value) }
+}
+
+/// Hours of the day as Apache writes them: `04` or `04;16`.
+fn hours(text: &str) -> Result<Hours, value::Expected> {
+    let hour = |hour: &str| hour.trim().parse::<u8>().ok().filter(|hour| *hour < 24);
+    let hours: Option<Vec<u8>> = text.trim_end_matches(';').split(';').map(hour).collect();
+    hours.map(|hours| Hours::of(&hours)).ok_or(OUT_OF_BOUNDS)
+}
+
+fn percent(text: &str) -> Result<u8, value::Expected> {
+    let percent = within(value::count(text)?, 10, 100)?;
+    u8::try_from(percent).map_err(|_| OUT_OF_BOUNDS)
 }
 
 fn check_wait(text: &str) -> Result<Duration, value::Expected> {
@@ -290,6 +330,26 @@ mod tests {
         assert_eq!(config.body_bytes_max, 4 << 20);
         assert_eq!(config.segment_bytes, 64 << 20);
         assert_eq!(config.tls, None);
+    }
+
+    #[test]
+    fn retention_takes_apaches_keys() {
+        let read = |_: &std::path::Path| {
+            Ok(r#"{"fileReservedTime": 48, "deleteWhen": "04;16", "diskMaxUsedSpaceRatio": "88"}"#.to_owned())
+        };
+        let sources = Sources { file: Some("f.json".into()), is_strict: true, ..Sources::default() };
+        let retention = load(&sources, |_| None, read).expect("valid").config.retention;
+        assert_eq!(retention.reserved, 48 * HOUR);
+        assert_eq!(retention.delete_when, Hours::of(&[4, 16]));
+        assert_eq!((retention.disk_used_max, retention.disk_clean_forcibly, retention.disk_warning), (88, 85, 90));
+        for (key, text) in [
+            (Key::DeleteWhen, "24"),
+            (Key::DeleteWhen, ""),
+            (Key::DiskMaxUsedSpaceRatio, "101"),
+            (Key::FileReservedTime, "0s"),
+        ] {
+            assert_eq!(load_flags(&[(key, text)]).expect_err("out of bounds").len(), 1, "{text}");
+        }
     }
 
     #[test]

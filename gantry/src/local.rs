@@ -21,7 +21,7 @@ use crate::config::{Flush, Local};
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
-use crate::{identity, metrics, open_files};
+use crate::{identity, metrics, open_files, time};
 
 /// Runs until a signal, or until it cannot start.
 ///
@@ -116,6 +116,15 @@ fn broker_options(config: &Local, grpc: SocketAddr) -> broker::Options {
             check_after: config.transaction.after,
             check_interval: config.transaction.interval,
             checks_max: config.transaction.count_max,
+        },
+        retention: broker::retention::Settings {
+            delete_when: config.retention.delete_when,
+            hour_of: time::local_hour,
+            reserved: config.retention.reserved,
+            disk_used_max: config.retention.disk_used_max,
+            disk_clean_forcibly: config.retention.disk_clean_forcibly,
+            disk_warning: config.retention.disk_warning,
+            ..broker::retention::Settings::default()
         },
         ..broker::Options::local(config.data.clone())
     }

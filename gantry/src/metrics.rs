@@ -22,7 +22,7 @@ const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> 
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 14] = [
+const COUNTERS: [Number; 17] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -42,11 +42,22 @@ const COUNTERS: [Number; 14] = [
     number("gantry_records_damaged_total", "Damaged records that receivers were not given", |status| status.unreadable),
     number("gantry_messages_acked_total", "Messages acknowledged", |status| status.acked),
     number("gantry_transactions_parked_total", "Transactions put aside because nobody decided", |status| status.parked),
+    number("gantry_log_segments_expired_total", "Segments of the log that retention has removed", |status| {
+        status.expired_segments
+    }),
+    number("gantry_messages_carried_total", "Waiting messages stored again before their segment went", |status| {
+        status.carried
+    }),
+    number(
+        "gantry_messages_expired_unfinished_total",
+        "Unfinished or waiting messages that went with their segment",
+        |status| status.expired_lost,
+    ),
     number("gantry_requests_refused_total", "Requests refused because too much was waiting", |status| status.busy),
 ];
 
 /// Numbers that go both ways.
-const GAUGES: [Number; 10] = [
+const GAUGES: [Number; 11] = [
     number("rocketmq_topic_number", "Topics", |status| status.topics),
     number("rocketmq_consumer_group_number", "Consumer groups", |status| status.groups),
     number("rocketmq_timing_messages", "Messages that wait for their delivery time", |status| status.timers_pending),
@@ -56,6 +67,7 @@ const GAUGES: [Number; 10] = [
     }),
     number("gantry_log_appended_bytes", "End of the log in the operating system's hands", |status| status.appended_to),
     number("gantry_log_durable_bytes", "End of the log on the disk", |status| status.durable_to),
+    number("gantry_log_segment_bytes", "Length of all segments of the log", |status| status.log_bytes),
     number("gantry_receivers_waiting", "Receivers that wait for messages", |status| status.waiting),
     number("gantry_commands_queued", "Commands that wait for the engine", |status| status.queued),
     number("gantry_store_failed", "1 when the store only refuses, until it is started anew", |status| {

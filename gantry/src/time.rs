@@ -7,6 +7,12 @@ pub(crate) fn text(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.to_string(), |time| format!("{time:.3}"))
 }
 
+/// The hour of the day where this machine stands; in Greenwich, for a time that no calendar has.
+pub(crate) fn local_hour(time: Timestamp) -> u8 {
+    let local = jiff::Timestamp::from_millisecond(time.0).map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    local.map_or_else(|_| broker::retention::utc_hour(time), |time| time.hour().unsigned_abs())
+}
+
 /// Reads what people write: RFC 3339 with an offset, or milliseconds since 1970.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     if let Ok(ms) = text.parse() {

@@ -294,3 +294,43 @@ fn a_start_refuses_to_cut_off_what_was_durable_unless_told_to() {
     assert_eq!(server.wait(), Some(0));
     drop(Server::start(folder.path()));
 }
+
+/// On the real disk, with the real clock: the log's front goes while the server runs.
+#[test]
+fn old_segments_go_and_what_is_left_is_sound() {
+    let folder = folder();
+    let hours: Vec<String> = (0..24).map(|hour| format!("{hour:02}")).collect();
+    let flags = ["--segment-size", "8MiB", "--file-reserved-time", "1s", "--delete-when", &hours.join(";")];
+    let mut server = Server::start_with(folder.path(), &flags);
+    let segments = || fs::read_dir(folder.path().join(DATA).join("commitlog")).expect("there").flatten();
+    let first_is_there = || segments().any(|segment| segment.file_name() == "00000000000000000000");
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = Client::connect(server.grpc).await;
+        for n in 0..900 {
+            client.send(&format!("{n:010000}")).await;
+        }
+        let began = std::time::Instant::now();
+        while first_is_there() {
+            assert!(began.elapsed().as_secs() < 60, "nothing goes: {}", support::log_of(folder.path()));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    let first = |words| json_of(folder.path(), words, 0)["logFirst"].as_u64();
+    assert!(printed(folder.path(), "verify gantry-data", 0).contains("sound"));
+    assert!(first("stat gantry-data --json").is_some_and(|first| first > 0));
+    printed(folder.path(), "backup gantry-data --to copy --verify", 0);
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.lines().any(|line| line.starts_with("gantry_log_segments_expired_total") && !line.ends_with(" 0")));
+    server.signal("-KILL");
+    server.wait();
+    assert!(printed(folder.path(), "verify gantry-data", 0).contains("sound"));
+    fs::remove_dir_all(folder.path().join(DATA).join("checkpoints")).expect("removed");
+    fs::remove_dir_all(folder.path().join(DATA).join("queueindex")).expect("removed");
+    let mut server = Server::start(folder.path());
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async { Client::connect(server.grpc).await.send("new").await });
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+    assert!(bodies(folder.path(), DATA).contains(&"new".to_owned()));
+}

@@ -25,7 +25,7 @@ use crate::queue_index::run::RunName;
 
 const MAGIC: &[u8; 4] = b"GCKP";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
 /// Checkpoints that are kept: the newest, and one for the case that it is damaged.
 pub(crate) const GENERATIONS: usize = 2;
 const NO_RECORD: u64 = u64::MAX;
@@ -58,13 +58,18 @@ pub(crate) fn begin_body<'a>(
 
 /// Completes a body and makes its header.
 fn finish(body: &mut Vec<u8>, runs: &[RunName]) -> Vec<u8> {
+    finish_body(body, runs);
+    header(body)
+}
+
+/// Completes a body.
+pub(crate) fn finish_body(body: &mut Vec<u8>, runs: &[RunName]) {
     body.put_u32(u32::try_from(runs.len()).expect("a log has fewer than 2^32 runs"));
     for run in runs {
         body.put_u64(run.from);
         body.put_u64(run.to);
         body.put_u32(run.crc);
     }
-    header(body)
 }
 
 /// The header of a body.
@@ -100,7 +105,8 @@ pub(crate) fn parse(file: &[u8]) -> Result<Checkpoint<'_>, &'static str> {
     parse_body(body).ok_or("body does not fit its lengths")
 }
 
-fn parse_body(mut body: &[u8]) -> Option<Checkpoint<'_>> {
+/// Reads a body; `None` when its lengths do not fit.
+pub(crate) fn parse_body(mut body: &[u8]) -> Option<Checkpoint<'_>> {
     let at = PhysicalOffset(body.try_get_u64().ok()?);
     let last = body.try_get_u64().ok()?;
     let last = (last != NO_RECORD).then_some(PhysicalOffset(last));

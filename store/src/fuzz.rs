@@ -10,6 +10,7 @@ use env::disk::OpenMode;
 use env::sim::SimDisk;
 
 use crate::checkpoint;
+use crate::log_state;
 use crate::queue_index::run::Run;
 
 /// Reads a checkpoint and gives back its machines' snapshot.
@@ -24,6 +25,19 @@ pub fn checkpoint_body(body: &[u8]) -> bool {
     let mut file = checkpoint::header(body);
     file.put_slice(body);
     checkpoint::parse(&file).is_ok()
+}
+
+/// Reads the body of a record that is the only one of a state.
+#[must_use]
+pub fn state(body: &[u8]) -> bool {
+    log_state::is_state(body)
+}
+
+/// Such a body, of what a checkpoint holds.
+#[must_use]
+pub fn state_of(checkpoint: &[u8]) -> Option<Vec<u8>> {
+    let end = checkpoint::parse(checkpoint).ok()?.end;
+    Some(log_state::body(end.at, 0, 1, checkpoint.get(checkpoint::HEADER_BYTES..)?).to_vec())
 }
 
 /// Loads an index run, as if its directory's checksum were right, and reads all that it says it has.

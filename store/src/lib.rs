@@ -11,6 +11,7 @@ mod flush;
 pub mod fuzz;
 mod hot_tail;
 pub mod inspect;
+mod log_state;
 mod machine;
 mod marks;
 mod options;
@@ -21,9 +22,11 @@ mod recovery;
 mod segments;
 mod signal;
 mod store;
+mod sweeper;
 
 pub use commit_log::{AppendError, Appended};
 pub use files::Error as FileError;
+pub use log_state::STATE_TOPIC;
 pub use machine::{Machine, RestoreError};
 pub use marks::{Failed, Marks};
 pub use options::{
@@ -35,3 +38,4 @@ pub use queue_index::keys::KeySearch;
 pub use queue_index::{EntriesError, QueueEntry, QueueRange};
 pub use reader::{ReadError, Reader};
 pub use store::{OpenError, Store};
+pub use sweeper::{OldSegment, Survey};

@@ -6,6 +6,7 @@
 //! files follows the log's length and not the number of queues. Runs are not merged yet: a look-up of an old offset
 //! asks each run's directory, which is in memory.
 
+pub(crate) mod expiry;
 pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod run;
@@ -41,6 +42,8 @@ pub struct QueueEntry {
 pub struct QueueRange {
     /// Offset of the first record that the log still has; `next` when there is none.
     pub min: QueueOffset,
+    /// Offset of the first record that stays: those before are about to expire, see [`crate::Store::begin_expiry`].
+    pub stays_from: QueueOffset,
     /// Offset that the next record gets.
     pub next: QueueOffset,
 }
@@ -128,6 +131,13 @@ impl Part {
         }
     }
 
+    pub(crate) fn to(&self) -> u64 {
+        match self {
+            Self::Run(run) => run.to,
+            Self::Block(block) => block.to,
+        }
+    }
+
     /// First offset and number of the queue's entries here.
     fn range(&self, queue: QueueNumber) -> Option<(u64, u64)> {
         match self {
@@ -141,6 +151,8 @@ impl Part {
 #[derive(Debug)]
 struct Queue {
     min: u64,
+    /// Its first offset once the expiry that has begun is done; 0 when none has.
+    stays_from: u64,
     next: u64,
     /// Entries of the youngest block; the last has offset `next - 1`.
     young: Vec<Entry>,
@@ -162,7 +174,8 @@ pub(crate) enum Miss {
 }
 
 /// All queues. Invariants: `parts` and the youngest block cover the log from its first byte to its end, in order and
-/// without overlap; a queue's entries are consecutive over them from `min` to `next`.
+/// without overlap; a queue's entries are consecutive over them from `min` to `next`. The oldest part may hold entries
+/// before `min`, whose records have expired.
 pub(crate) struct QueueIndex {
     names: Names,
     queues: Vec<Queue>,
@@ -193,7 +206,7 @@ impl QueueIndex {
         let mut index = Self::new(at);
         for SavedQueue { topic, queue, min, next } in saved {
             index.names.intern(topic, queue);
-            index.queues.push(Queue { min, next, young: Vec::new() });
+            index.queues.push(Queue { min, stays_from: 0, next, young: Vec::new() });
         }
         index
     }
@@ -207,14 +220,15 @@ impl QueueIndex {
     pub(crate) fn intern(&mut self, topic: &str, queue: QueueId) -> QueueNumber {
         let number = self.names.intern(topic, queue);
         if number.index() == self.queues.len() {
-            self.queues.push(Queue { min: 0, next: 0, young: Vec::new() });
+            self.queues.push(Queue { min: 0, stays_from: 0, next: 0, young: Vec::new() });
         }
         number
     }
 
     pub(crate) fn range(&self, number: QueueNumber) -> QueueRange {
         let queue = &self.queues[number.index()];
-        QueueRange { min: QueueOffset(queue.min), next: QueueOffset(queue.next) }
+        let stays_from = QueueOffset(queue.min.max(queue.stays_from));
+        QueueRange { min: QueueOffset(queue.min), stays_from, next: QueueOffset(queue.next) }
     }
 
     /// Adds the queue's next entry, and the keys of its record.

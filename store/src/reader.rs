@@ -53,6 +53,14 @@ pub enum ReadError {
         /// Where the log ends.
         end: PhysicalOffset,
     },
+    /// It was there, and retention has removed it.
+    #[error("record at {offset} has expired: the log begins at {first}")]
+    Expired {
+        /// What was asked for.
+        offset: PhysicalOffset,
+        /// Where the log begins.
+        first: PhysicalOffset,
+    },
     /// What is there is not the record.
     #[error("record at {offset} is damaged: {problem}")]
     Damaged {
@@ -267,14 +275,19 @@ impl Pool {
 
     fn read(&self, Place { offset, bytes }: Place) -> Result<Bytes, ReadError> {
         let (first, end) = (PhysicalOffset(self.segments.first()), self.marks.appended_to());
-        if offset < first || offset >= end {
+        if offset < first {
+            return Err(ReadError::Expired { offset, first });
+        }
+        if offset >= end {
             return Err(ReadError::OutOfLog { offset, first, end });
         }
         let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
         let damaged = |problem: String| ReadError::Damaged { offset, problem };
-        let unreadable = |error: io::Error| match error.kind() {
+        let unreadable = |error: io::Error| match PhysicalOffset(self.segments.first()) {
+            // Between the look above and the read.
+            first if offset < first => ReadError::Expired { offset, first },
             // It was there once, and does not come back while we run.
-            io::ErrorKind::NotFound => ReadError::Damaged { offset, problem: MISSING.to_owned() },
+            _ if error.kind() == io::ErrorKind::NotFound => ReadError::Damaged { offset, problem: MISSING.to_owned() },
             _ => ReadError::Unreadable { offset, detail: error.to_string() },
         };
         let wanted = bytes.map_or(GUESS_BYTES, |bytes| bytes as usize);

@@ -17,7 +17,7 @@ use crate::commit_log::End;
 use crate::files::Error;
 use crate::machine::Machine;
 use crate::queue_index::keys::YoungKeys;
-use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, Stretch};
+use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, SavedQueue, Stretch};
 use crate::segments::Segments;
 
 /// Bytes read at once; a longer record is read whole.
@@ -212,12 +212,24 @@ pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex) -> Result<(), E
     pub(crate) machines: &'a mut dyn Machine,
     /// Whether a queue's first record may have any offset: those before it have expired.
     pub(crate) may_begin_late: bool,
+    /// The state in the log that the machines go on from; the records before it are for the index only.
+    pub(crate) base: Option<Base<'a>>,
     /// Called at each segment's end with its base and the log's end there.
     pub(crate) on_segment: F,
 }
 
+/// What is known of the queues at a position.
+pub(crate) struct Base<'a> {
+    pub(crate) at: PhysicalOffset,
+    pub(crate) queues: Vec<SavedQueue<'a>>,
+}
+
 impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Replay<'_, F> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+        if let Some(base) = self.base.take_if(|base| base.at <= record.header.physical_offset) {
+            base.queues.into_iter().for_each(|saved| self.index.adopt(saved));
+            self.may_begin_late = false;
+        }
         if record.is_queued() {
             let (queue, offset) = (record.header.queue, record.header.queue_offset);
             let known = self.index.find(record.topic, queue).map(|number| self.index.range(number).next);
@@ -229,7 +241,9 @@ impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Repla
             let hashes = record.hashes();
             self.index.push(number, Entry::of(record, &hashes), &hashes.keys);
         }
-        self.machines.apply(record);
+        if self.base.is_none() {
+            self.machines.apply(record);
+        }
         Ok(())
     }
 
@@ -253,8 +267,8 @@ pub(crate) fn check_offset(
     }
 }
 
-/// Makes a block of the index again from the log. A damaged body is no matter of the index: the one who reads it is told
-/// so. The text says why it cannot be made.
+/// Makes a block of the index again from the log, without what has expired. A damaged body is no matter of the index: the
+/// one who reads it is told so. The text says why it cannot be made.
 pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u64) -> Result<Block, String> {
     struct Collect<'a> {
         index: &'a QueueIndex,
@@ -311,8 +325,9 @@ pub(crate) fn positions_of_key(segments: &Segments, from: u64, to: u64, hash: u6
     Ok(collect.found)
 }
 
-/// Visits all records of a stretch of the log. The text says why it cannot be read to its end.
+/// Visits all records of a stretch of the log that have not expired. The text says why it cannot be read to its end.
 fn scan_stretch(segments: &Segments, from: u64, to: u64, visitor: &mut impl Visitor) -> Result<(), String> {
+    let from = from.max(segments.first());
     let start = End { at: PhysicalOffset(from), last: None, last_stored_at: Timestamp(i64::MIN) };
     match scan(segments, start, Some(to), visitor) {
         Ok((_, Stop::Reached)) => Ok(()),

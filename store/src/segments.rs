@@ -33,7 +33,7 @@ pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
-    /// Base of the oldest segment. Retention will raise it.
+    /// Base of the oldest segment that has not expired.
     first: AtomicU64,
     /// Opened for reading; held for a look-up.
     open: Mutex<BTreeMap<u64, Arc<dyn File>>>,
@@ -81,6 +81,9 @@ impl Segments {
     pub(crate) fn reading(&self, position: u64) -> io::Result<Arc<dyn File>> {
         let base = self.base_of(position);
         let mut open = self.open.lock();
+        if base < self.first() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "this part of the log has expired"));
+        }
         if let Some(file) = open.get(&base) {
             return Ok(Arc::clone(file));
         }
@@ -104,6 +107,12 @@ impl Segments {
             return Err(Error::at("allocate", &path)(error));
         }
         Ok(Segment { base, file })
+    }
+
+    /// Nothing before `base` is read from now on; who is reading goes on with the file that is open.
+    pub(crate) fn expire_before(&self, base: u64) {
+        self.first.fetch_max(base, Ordering::AcqRel);
+        self.open.lock().retain(|open, _| *open >= base);
     }
 
     pub(crate) fn sync_dir(&self) -> Result<(), Error> {

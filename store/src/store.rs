@@ -1,5 +1,6 @@
 //! The store as its owner, the engine, sees it.
 
+mod expiry;
 mod open;
 
 use std::future::Future;
@@ -19,12 +20,14 @@ use crate::machine::Machine;
 use crate::marks::{Failed, Marks};
 use crate::queue_index::keys::KeySearch;
 use crate::queue_index::run::Run;
-use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueRange};
+use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueNumber, QueueRange};
 use crate::reader::Reader;
 use crate::recovery;
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
+use crate::sweeper;
 
+use expiry::Expiry;
 pub(crate) use open::Form;
 pub use open::OpenError;
 
@@ -47,6 +50,10 @@ pub struct Store {
     /// Where the last checkpoint was taken, published or not.
     checkpoint_at: PhysicalOffset,
     checkpoint_bytes: u64,
+    /// For the sweeper; `None` once the store is closing.
+    sweeps: Option<mpsc::Sender<sweeper::Request>>,
+    /// What is about to expire.
+    expiry: Option<Expiry>,
     /// Complete when the background threads have ended.
     threads: Vec<BoxFuture<()>>,
 }
@@ -189,10 +196,10 @@ impl Store {
 
     /// All queues that ever had a record, in the order of their first records.
     pub fn queues(&self) -> impl Iterator<Item = (&str, QueueId, QueueRange)> {
-        self.index.saved().map(|saved| {
-            let range = QueueRange { min: QueueOffset(saved.min), next: QueueOffset(saved.next) };
-            (saved.topic, saved.queue, range)
-        })
+        self.index
+            .saved()
+            .zip(0..)
+            .map(|(saved, number)| (saved.topic, saved.queue, self.index.range(QueueNumber(number))))
     }
 
     /// Whether the log has grown enough since the last checkpoint and none is on its way.
@@ -272,6 +279,7 @@ impl Store {
 
     async fn join(&mut self) {
         self.jobs = None;
+        self.sweeps = None;
         for thread in std::mem::take(&mut self.threads) {
             thread.await;
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Ledger, check, dir, names, open, options, read_file, send, write_file};
-use env::disk::OpenMode;
+use env::disk::{OpenMode, Space};
 use env::sim::{self, World};
 use env::{Disk, Env, File};
 use parking_lot::Mutex;
@@ -231,6 +231,10 @@ impl Disk for Meddled {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.disk.sync_dir(dir)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.disk.space(dir)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

@@ -24,13 +24,14 @@ impl Engine {
                 None => return,
                 Some(Overdue::Check(_)) if !has_listener => {}
                 Some(Overdue::Check(half)) => {
-                    let (offset, record_bytes) = (half.position.physical_offset, half.record_bytes);
+                    let (offset, record_bytes) = (half.place.physical_offset, half.record_bytes);
                     let next_at = self.now.plus(schedule.check_interval);
-                    self.commit_event(&Event::Checked(Checked { offset, next_at }));
+                    let first = half.position.physical_offset;
+                    self.commit_event(&Event::Checked(Checked { offset: first, next_at }));
                     self.fetch(Outcome::Check(half), offset, record_bytes);
                 }
                 Some(Overdue::Park(half)) => {
-                    let (offset, record_bytes) = (half.position.physical_offset, half.record_bytes);
+                    let (offset, record_bytes) = (half.place.physical_offset, half.record_bytes);
                     self.fetch(Outcome::Park(half), offset, record_bytes);
                 }
             }

@@ -15,6 +15,8 @@ const QUEUES_PER_STEP: usize = 4_096;
 pub(super) struct Clearing {
     before: PhysicalOffset,
     cursor: Cursor,
+    /// Whether nothing is moved: it is only looked for what cannot be.
+    is_look: bool,
     left: Left,
     /// Whether this pass over the entries has begun a move, or met one under way.
     is_moving: bool,
@@ -28,12 +30,30 @@ pub(super) struct Left {
     /// Those that cannot be moved: their record cannot be read, their copy is too long, or they go to the dead-letter topic and
     /// are not there yet.
     pub(super) stuck: u64,
+    /// Where the first of them is.
+    pub(super) first: Option<PhysicalOffset>,
+}
+
+impl Left {
+    pub(super) fn total(self) -> u64 {
+        self.ordered + self.stuck
+    }
+
+    fn count(&mut self, is_ordered: bool, at: PhysicalOffset) {
+        *(if is_ordered { &mut self.ordered } else { &mut self.stuck }) += 1;
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
+    }
 }
 
 impl Clearing {
     /// The work of moving all unfinished un-ordered entries whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset) -> Self {
-        Self { before, cursor: Cursor::default(), left: Left::default(), is_moving: false }
+        Self { before, cursor: Cursor::default(), is_look: false, left: Left::default(), is_moving: false }
+    }
+
+    /// The work of looking for what will not be moved: the ordered ones.
+    pub(super) fn look(before: PhysicalOffset) -> Self {
+        Self { is_look: true, ..Self::new(before) }
     }
 }
 
@@ -51,8 +71,8 @@ impl Engine {
                     self.clear_entry(clearing, entry, is_movable);
                 }
                 Look::End => {
-                    let before = clearing.before;
-                    let ended = std::mem::replace(clearing, Clearing::new(before));
+                    let next = Clearing { is_look: clearing.is_look, ..Clearing::new(clearing.before) };
+                    let ended = std::mem::replace(clearing, next);
                     return (!ended.is_moving).then_some(ended.left);
                 }
             }
@@ -65,17 +85,19 @@ impl Engine {
         if place.physical_offset >= clearing.before {
             return clearing.cursor.skip_queue();
         }
+        let is_ordered = self.machines.pop.is_ordered(&entry);
+        if clearing.is_look && !is_ordered {
+            return;
+        }
         if self.burials.contains(&key(&entry)) {
             clearing.is_moving = true;
         } else if self.unmovable.contains(&key(&entry)) {
-            clearing.left.stuck += 1;
-        } else if is_movable && self.machines.pop.plan_move(&entry).is_some() {
+            clearing.left.count(is_ordered, place.physical_offset);
+        } else if !is_ordered && is_movable && self.machines.pop.plan_move(&entry).is_some() {
             clearing.is_moving = true;
             self.begin_move(entry);
-        } else if self.machines.pop.is_ordered(&entry) {
-            clearing.left.ordered += 1;
         } else {
-            clearing.left.stuck += 1;
+            clearing.left.count(is_ordered, place.physical_offset);
         }
     }
 }

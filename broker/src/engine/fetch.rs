@@ -109,6 +109,8 @@ impl Engine {
             Outcome::Check(half) => self.check(half, record),
             Outcome::DeadLetter { message, reply } => self.bury(message, reply, record),
             Outcome::Retry(entry) => self.retry(&entry, record),
+            Outcome::CarryTimer(due) => self.carried_timer(due, record),
+            Outcome::CarryHalf(half) => self.carried_half(&half, record),
         }
     }
 }
@@ -136,6 +138,8 @@ fn unread(error: ReadError) -> Unread {
         ReadError::Busy { waiting_max } => Unread::Now(Unavailable::Busy { waiting_max }),
         ReadError::Unreadable { .. } => Unread::Now(Unavailable::StoreFailed { detail: error.to_string() }),
         ReadError::Closed => Unread::Now(Unavailable::Stopping),
-        ReadError::OutOfLog { .. } | ReadError::Damaged { .. } => Unread::Ever(error.to_string()),
+        ReadError::OutOfLog { .. } | ReadError::Expired { .. } | ReadError::Damaged { .. } => {
+            Unread::Ever(error.to_string())
+        }
     }
 }

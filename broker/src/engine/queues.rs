@@ -44,6 +44,13 @@ impl QueueView for Queues<'_> {
         range(&self.store.borrow(), self.catalog, self.arrivals, topic, queue)
     }
 
+    fn stays_from(&self, topic: &TopicName, queue: QueueId) -> QueueOffset {
+        let store = self.store.borrow();
+        // Most of the time there is nothing to look up.
+        let range = store.is_expiring().then(|| store.queue_range(topic.as_str(), queue)).flatten();
+        range.map_or(QueueOffset(0), |range| range.stays_from)
+    }
+
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>) {
         let mut buffer = self.buffer.borrow_mut();
         buffer.clear();

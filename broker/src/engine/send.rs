@@ -23,7 +23,7 @@ impl Engine {
     ) {
         let bytes = records.iter().map(|prepared| prepared.record.record_bytes() as usize).sum();
         self.shared.release_bytes(bytes);
-        if let Some(why) = self.refusal() {
+        if let Some(why) = self.refusal().or_else(|| self.retention.refusal()) {
             let placed = records.iter().map(|_| Err(why.clone().into())).collect();
             return tell(reply, (placed, Durability::Written));
         }

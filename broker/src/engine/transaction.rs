@@ -52,7 +52,7 @@ impl Engine {
             Ok(End::Later) => self.end_waiting.push(command),
             Ok(End::RollBack(half)) => self.roll_back(&half, command),
             Ok(End::Commit(half)) => {
-                let (offset, record_bytes) = (half.position.physical_offset, half.record_bytes);
+                let (offset, record_bytes) = (half.place.physical_offset, half.record_bytes);
                 self.fetch(Outcome::Commit { half, command }, offset, record_bytes);
             }
         }
@@ -60,8 +60,7 @@ impl Engine {
 
     /// The op record is the outcome.
     fn roll_back(&mut self, half: &HalfMessage, command: EndCommand) {
-        let position = half.position;
-        match self.append_op(op_body(position.queue_offset), position.physical_offset) {
+        match self.append_op(op_body(half.place.queue_offset), half.position.physical_offset) {
             Ok(()) => {
                 self.shared.counters.rolled_back.add(1);
                 self.answers.push(Answer::Ended { reply: command.reply });

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::QueueEntry;
+use store::{QueueEntry, ReadError};
 use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError, Pulled};
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
@@ -75,6 +75,8 @@ impl LocalBroker {
             match record {
                 Ok(record) if is_wanted(&request.filter, &record) => records.push(record),
                 Ok(_) => {}
+                // Between the look at the queue and the read: the pull goes on behind it.
+                Err(ReadError::Expired { .. }) => {}
                 Err(error) if is_damage(&error) => {
                     shared.counters.unreadable.add(1);
                     let (topic, queue, offset) = (&request.topic, request.queue, entry.queue_offset);
@@ -141,6 +143,7 @@ impl LocalBroker {
                     let header = record::header(&record).ok();
                     return Ok(Some((offset, header.map_or(Timestamp(i64::MIN), |header| header.stored_at))));
                 }
+                Err(ReadError::Expired { .. }) => return Ok(Some((offset, Timestamp(i64::MIN)))),
                 Err(error) if is_damage(&error) && damaged_left > 0 => damaged_left -= 1,
                 Err(error) => return Err(unavailable(&error).into()),
             }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use record::Record;
+use store::ReadError;
 use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
 use types::properties::has_key;
@@ -164,6 +165,7 @@ impl LocalBroker {
         }
         match reader.find(offset).await {
             Ok(bytes) => Ok(Some(bytes)),
+            Err(ReadError::Expired { .. }) => Ok(None),
             Err(error) if is_damage(&error) => Ok(None),
             Err(error) => Err(lookup(unavailable(&error))),
         }

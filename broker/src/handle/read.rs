@@ -27,7 +27,7 @@ pub(super) fn is_for_group(leased: &Leased, group: &GroupName, record: &Bytes) -
 pub(super) fn is_damage(error: &ReadError) -> bool {
     match error {
         ReadError::Damaged { .. } | ReadError::OutOfLog { .. } => true,
-        ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => false,
+        ReadError::Expired { .. } | ReadError::Busy { .. } | ReadError::Unreadable { .. } | ReadError::Closed => false,
     }
 }
 
@@ -36,8 +36,9 @@ pub(super) fn unavailable(error: &ReadError) -> Unavailable {
     match error {
         ReadError::Busy { waiting_max } => Unavailable::Busy { waiting_max: *waiting_max },
         ReadError::Closed => Unavailable::Stopping,
-        ReadError::OutOfLog { .. } | ReadError::Damaged { .. } | ReadError::Unreadable { .. } => {
-            Unavailable::StoreFailed { detail: error.to_string() }
-        }
+        ReadError::OutOfLog { .. }
+        | ReadError::Expired { .. }
+        | ReadError::Damaged { .. }
+        | ReadError::Unreadable { .. } => Unavailable::StoreFailed { detail: error.to_string() },
     }
 }

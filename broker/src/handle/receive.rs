@@ -168,11 +168,14 @@ impl Held<'_> {
     /// A record that is damaged stays leased, so that it does not come back at once and for ever; after its last
     /// attempt it is tried to be given up. One that cannot be read now is given back.
     fn unreadable(&mut self, leased: Leased, error: &ReadError) {
-        if is_damage(error) {
-            self.broker.inner.shared.counters.unreadable.add(1);
-            tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
-        } else {
-            self.leased.push(leased);
+        match error {
+            // There is nothing to keep: the next pop finds that the queue begins behind it.
+            ReadError::Expired { .. } => tracing::debug!(%error, topic = %self.owner.topic, "a message has expired"),
+            error if is_damage(error) => {
+                self.broker.inner.shared.counters.unreadable.add(1);
+                tracing::error!(%error, topic = %self.owner.topic, "a message cannot be read");
+            }
+            _ => self.leased.push(leased),
         }
     }
 

@@ -34,6 +34,8 @@ struct Finds {
     picked: SmallVec<[Picked; 4]>,
     /// Whether [`SCAN_ENTRIES_MAX`] ended the look.
     is_cut: bool,
+    /// Whether what is new is about to expire.
+    is_held_back: bool,
 }
 
 /// What a pop asks of each of its queues.
@@ -159,6 +161,9 @@ impl PopMachine {
             look_at_fresh(slot, request.of, request.view, wanted, end, &mut buffer, &mut finds);
         }
         self.read_buffer = buffer;
+        if finds.is_held_back {
+            self.held_back.insert(id);
+        }
         self.settle(id, request.of, request.now, finds, events, leased)
     }
 
@@ -172,7 +177,7 @@ impl PopMachine {
         events: &mut Vec<PopEvent>,
         leased: &mut Vec<Leased>,
     ) -> bool {
-        let Finds { again, unwanted, fresh, picked, is_cut } = finds;
+        let Finds { again, unwanted, fresh, picked, is_cut, is_held_back: _ } = finds;
         let slot = self.slots.get(id).expect("a slot that was just looked up");
         let (queue, last_pop) = (slot.queue, slot.last_pop);
         let is_retry = slot.is_retry && slot.owner.topic != request.owner.topic;
@@ -289,6 +294,10 @@ fn look_at_fresh(
     finds: &mut Finds,
 ) {
     let mut next = slot.next;
+    if next < view.stays_from(&slot.owner.topic, slot.queue).min(end) {
+        finds.is_held_back = true;
+        return;
+    }
     let mut scan_left = SCAN_ENTRIES_MAX;
     let mut unfinished_room = UNFINISHED_MAX.saturating_sub(slot.entries.len());
     let mut blocked_room = BLOCKED_MAX.saturating_sub(slot.blocked);

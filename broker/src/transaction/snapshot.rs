@@ -9,6 +9,8 @@ impl Transactions {
         for (offset, half) in &self.halves {
             put_u64(out, offset.0);
             put_u64(out, half.queue_offset.0);
+            put_u64(out, half.place.physical_offset.0);
+            put_u64(out, half.place.queue_offset.0);
             put_u64(out, half.record_bytes.into());
             put_text(out, half.topic.as_str());
             put_u64(out, half.times.into());
@@ -33,8 +35,11 @@ impl Transactions {
         for _ in 0..input.count()? {
             let physical_offset = input.physical_offset()?;
             let position = TransactionPosition { physical_offset, queue_offset: input.queue_offset()? };
+            let (physical, queue) = (input.physical_offset()?, input.queue_offset()?);
+            let place = TransactionPosition { physical_offset: physical, queue_offset: queue };
             let (record_bytes, topic, times) = (input.u32()?, input.topic()?, input.u32()?);
             transactions.stored(position, record_bytes, topic, input.time()?);
+            transactions.set_place(physical_offset, place, record_bytes);
             if let Some(half) = transactions.halves.get_mut(&physical_offset) {
                 half.times = times;
             }
@@ -58,7 +63,7 @@ impl Transactions {
 impl PartialEq for Transactions {
     /// Equal in what survives: reservations do not, and when a check is due is told by the clock where no event says it.
     fn eq(&self, other: &Self) -> bool {
-        let durable = |half: &Half| (half.queue_offset, half.record_bytes, half.topic.clone(), half.times);
+        let durable = |half: &Half| (half.queue_offset, half.place, half.record_bytes, half.topic.clone(), half.times);
         self.halves.len() == other.halves.len()
             && self.halves.iter().zip(&other.halves).all(|(a, b)| a.0 == b.0 && durable(a.1) == durable(b.1))
             && self.ended == other.ended

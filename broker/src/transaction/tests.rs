@@ -146,3 +146,46 @@ proptest! {
         Transactions::default().op_stored(&bytes);
     }
 }
+
+#[test]
+fn a_half_that_was_stored_again_keeps_its_name() {
+    let mut transactions = with_halves([1]);
+    transactions.stored_again(position(1), position(7), 120, topic(), Timestamp(90));
+    let Ok(End::Commit(half)) = end(&mut transactions, 1, Resolution::Commit) else { panic!("its name is not known") };
+    assert_eq!((half.position, half.place, half.record_bytes), (position(1), position(7), 120));
+    transactions.release(position(1).physical_offset);
+    assert_eq!(
+        end(&mut transactions, 7, Resolution::Commit),
+        Err(TransactionError::NotFound { position: position(7), topic: topic() })
+    );
+    // The op record for the place before ends nothing.
+    assert_eq!(transactions.op_owed().as_deref(), Some("1,"));
+    transactions.op_stored(b"1,");
+    assert_eq!((transactions.len(), transactions.ops_owed()), (1, 0));
+    transactions.op_stored(b"7,");
+    assert!(transactions.is_empty());
+    assert_eq!(end(&mut transactions, 1, Resolution::Rollback), Ok(End::Nothing));
+}
+
+#[test]
+fn a_half_is_found_by_where_it_is_now() {
+    let mut transactions = with_halves([1, 2, 3]);
+    transactions.stored_again(position(1), position(7), 120, topic(), Timestamp(90));
+    let (mut cursor, mut found) = (None, Vec::new());
+    assert!(!transactions.find_before(PhysicalOffset(300), &mut cursor, 2, 9, &mut found));
+    assert!(transactions.find_before(PhysicalOffset(300), &mut cursor, 2, 9, &mut found));
+    assert_eq!(found.iter().map(|half| half.position).collect::<Vec<_>>(), [position(2)]);
+    assert!(transactions.is_waiting(&found[0]));
+    transactions.ended(position(2).physical_offset, Outcome::Parked);
+    assert!(!transactions.is_waiting(&found[0]));
+}
+
+#[test]
+fn a_half_whose_first_record_has_expired_is_known_by_its_name() {
+    let mut transactions = Transactions::default();
+    transactions.stored_again(position(1), position(7), 120, topic(), Timestamp(90));
+    assert!(matches!(end(&mut transactions, 1, Resolution::Commit), Ok(End::Commit(_))));
+    let mut bytes = Vec::new();
+    transactions.snapshot(&mut bytes);
+    assert_eq!(Transactions::restore(&mut Input(&bytes)).expect("own snapshot"), transactions);
+}

@@ -8,7 +8,7 @@ use super::{Disk, File, OpenMode};
 use crate::sim::SimDisk;
 
 /// Each check gets a directory of its own that exists and is empty.
-const CHECKS: [fn(&dyn Disk, &Path); 11] = [
+const CHECKS: [fn(&dyn Disk, &Path); 12] = [
     what_is_written_is_read,
     reads_end_at_the_end_of_the_file,
     writing_beyond_the_end_leaves_zeros,
@@ -20,6 +20,7 @@ const CHECKS: [fn(&dyn Disk, &Path); 11] = [
     rename_replaces_the_target,
     a_removed_file_stays_readable_while_open,
     a_lock_excludes_until_it_is_dropped,
+    space_is_told_of_directories_that_exist,
 ];
 
 #[test]
@@ -173,4 +174,10 @@ fn a_lock_excludes_until_it_is_dropped(disk: &dyn Disk, dir: &Path) {
     drop(held);
     assert!(!is_locked());
     assert_eq!(kind(), Ok(()));
+}
+
+fn space_is_told_of_directories_that_exist(disk: &dyn Disk, dir: &Path) {
+    let space = disk.space(dir).expect("told");
+    assert!(0 < space.free_bytes && space.free_bytes <= space.total_bytes, "{space:?}");
+    assert_eq!(disk.space(&dir.join("none")).map_err(|error| error.kind()), Err(ErrorKind::NotFound));
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Disk, File, OpenMode};
+use super::{Disk, File, OpenMode, Space};
 
 /// Most slices of one `pwritev`. Source: Linux `UIO_MAXIOV`.
 const SLICES_MAX: usize = 1024;
@@ -86,6 +86,16 @@ impl Disk for OsDisk {
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         lock::is_held(path)
+    }
+
+    /// As `df` counts: blocks kept for root are neither used nor free.
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = retry_on_intr(|| rustix::fs::statvfs(dir))?;
+        let used_blocks = found.f_blocks.saturating_sub(found.f_bfree);
+        Ok(Space {
+            total_bytes: used_blocks.saturating_add(found.f_bavail).saturating_mul(found.f_frsize),
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        })
     }
 }
 

@@ -24,7 +24,10 @@ use faults::{Faults, Verdict};
 use inode::Inode;
 use names::Names;
 
-use crate::disk::{Disk, File, OpenMode};
+use crate::disk::{Disk, File, OpenMode, Space};
+
+/// What a disk without a capacity says it has room for.
+const UNLIMITED_BYTES: u64 = 1 << 40;
 
 /// The disk as one process sees it. When that process has died it fails for ever, and so do its open files.
 #[derive(Clone)]
@@ -316,6 +319,14 @@ impl Disk for SimDisk {
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         Ok(self.begin(Operation::Open, Subject::Path(path))?.locks.contains(path))
+    }
+
+    /// Of its capacity; a disk without one has [`UNLIMITED_BYTES`].
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let machine = self.begin(Operation::Read, Subject::Path(dir))?;
+        machine.names.check_dir(dir)?;
+        let total_bytes = machine.capacity.unwrap_or(UNLIMITED_BYTES);
+        Ok(Space { total_bytes, free_bytes: total_bytes.saturating_sub(machine.used_bytes()) })
     }
 }
 

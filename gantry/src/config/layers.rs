@@ -196,7 +196,7 @@ impl Layers {
 fn setting_of(key: &str) -> Option<(Key, Convert)> {
     Key::ALL.into_iter().find_map(|setting| {
         if setting.file_key() == key {
-            // Apache counts transactionCheckInterval in bare milliseconds; with a unit it is ours.
+            // Apache counts some of these in bare numbers; with a unit they are ours.
             return Some((setting, own_text(setting)));
         }
         let alias = setting.setting().aliases.iter().find(|alias| alias.key == key)?;
@@ -207,12 +207,15 @@ fn setting_of(key: &str) -> Option<(Key, Convert)> {
 /// How a value under our own key is read: as it is, unless Apache has the same key with bare numbers.
 fn own_text(setting: Key) -> Convert {
     match setting {
-        Key::TransactionCheckInterval => |text| {
-            let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            if is_bare { format!("{text}ms") } else { text.to_owned() }
-        },
+        Key::TransactionCheckInterval => |text| with_unit(text, "ms"),
+        Key::FileReservedTime => |text| with_unit(text, "h"),
         _ => str::to_owned,
     }
+}
+
+fn with_unit(text: &str, unit: &str) -> String {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_bare { format!("{text}{unit}") } else { text.to_owned() }
 }
 
 fn scalar(value: &Value) -> Result<String, &'static str> {

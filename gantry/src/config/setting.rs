@@ -14,6 +14,11 @@ pub(crate) enum Key {
     Advertise,
     Flush,
     SegmentSize,
+    FileReservedTime,
+    DeleteWhen,
+    DiskMaxUsedSpaceRatio,
+    DiskSpaceCleanForciblyRatio,
+    DiskSpaceWarningLevelRatio,
     MaxMessageSize,
     AutoCreateTopics,
     AutoCreateGroups,
@@ -65,13 +70,18 @@ pub(crate) const MESSAGE_BYTES_MIN: u64 = 1024;
 
 impl Key {
     /// All, in the order of help and documentation.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Data,
         Self::Grpc,
         Self::Http,
         Self::Advertise,
         Self::Flush,
         Self::SegmentSize,
+        Self::FileReservedTime,
+        Self::DeleteWhen,
+        Self::DiskMaxUsedSpaceRatio,
+        Self::DiskSpaceCleanForciblyRatio,
+        Self::DiskSpaceWarningLevelRatio,
         Self::MaxMessageSize,
         Self::AutoCreateTopics,
         Self::AutoCreateGroups,
@@ -95,6 +105,11 @@ impl Key {
             Self::Advertise => &ADVERTISE,
             Self::Flush => &FLUSH,
             Self::SegmentSize => &SEGMENT_SIZE,
+            Self::FileReservedTime => &FILE_RESERVED_TIME,
+            Self::DeleteWhen => &DELETE_WHEN,
+            Self::DiskMaxUsedSpaceRatio => &DISK_MAX_USED_SPACE_RATIO,
+            Self::DiskSpaceCleanForciblyRatio => &DISK_SPACE_CLEAN_FORCIBLY_RATIO,
+            Self::DiskSpaceWarningLevelRatio => &DISK_SPACE_WARNING_LEVEL_RATIO,
             Self::MaxMessageSize => &MAX_MESSAGE_SIZE,
             Self::AutoCreateTopics => &AUTO_CREATE_TOPICS,
             Self::AutoCreateGroups => &AUTO_CREATE_GROUPS,
@@ -205,6 +220,51 @@ static SEGMENT_SIZE: Setting = Setting {
     bound: "8MiB to 1GiB",
     effect: "Size of each file of the CommitLog; a log that exists keeps the size it began with",
     aliases: &[Alias { key: "mappedFileSizeCommitLog", convert: same }],
+};
+
+static FILE_RESERVED_TIME: Setting = Setting {
+    flag: "file-reserved-time",
+    value: "DURATION",
+    default: Some("72h"),
+    bound: "1s to 87600h",
+    effect: "How long messages stay at least; then their segment of the CommitLog may go, see Retention",
+    aliases: &[],
+};
+
+static DELETE_WHEN: Setting = Setting {
+    flag: "delete-when",
+    value: "HOURS",
+    default: Some("04"),
+    bound: "hours from 00 to 23, separated by semicolons",
+    effect: "Hours of the day, local time, in which segments go whose time is over",
+    aliases: &[],
+};
+
+static DISK_MAX_USED_SPACE_RATIO: Setting = Setting {
+    flag: "disk-max-used-space-ratio",
+    value: "PERCENT",
+    default: Some("75"),
+    bound: "10 to 100",
+    effect: "With more of the disk in use segments whose time is over go at any hour",
+    aliases: &[],
+};
+
+static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
+    flag: "disk-space-clean-forcibly-ratio",
+    value: "PERCENT",
+    default: Some("85"),
+    bound: "10 to 100, 100 is never",
+    effect: "With more of the disk in use the oldest segments go whatever their age",
+    aliases: &[],
+};
+
+static DISK_SPACE_WARNING_LEVEL_RATIO: Setting = Setting {
+    flag: "disk-space-warning-level-ratio",
+    value: "PERCENT",
+    default: Some("90"),
+    bound: "10 to 100, 100 is never",
+    effect: "With more of the disk in use no messages are taken",
+    aliases: &[],
 };
 
 static MAX_MESSAGE_SIZE: Setting = Setting {

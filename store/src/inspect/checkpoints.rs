@@ -36,6 +36,7 @@ pub(super) struct Saved {
     pub(super) end: End,
     /// By number.
     pub(super) queues: Vec<SavedQueue>,
+    /// Those that a start needs: not the ones whose whole stretch of the log has expired.
     pub(super) runs: Vec<RunName>,
 }
 
@@ -96,7 +97,8 @@ impl Directory {
             min: saved.min,
             next: saved.next,
         });
-        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: checkpoint.runs };
+        let runs = checkpoint.runs.into_iter().filter(|run| run.to > self.first());
+        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: runs.collect() };
         Ok(Found { at, file_bytes, state: Ok(saved) })
     }
 

@@ -108,7 +108,8 @@ impl KeySearch {
         if before > self.young_from {
             take_newest(&self.young, before, max, &mut found);
         }
-        for part in self.parts.iter().rev().filter(|part| part.from() < before) {
+        let first = segments.first();
+        for part in self.parts.iter().rev().filter(|part| part.from() < before && part.to() > first) {
             if found.len() >= max {
                 break;
             }
@@ -117,6 +118,8 @@ impl KeySearch {
                 Part::Run(run) => self.in_run(segments, run, before, max, &mut found)?,
             }
         }
+        // Its records may have expired since the search began.
+        found.retain(|at| at.0 >= segments.first());
         Ok(found)
     }
 
@@ -132,6 +135,8 @@ impl KeySearch {
         let wanted = max - found.len();
         match run.newest_keys(self.hash, before, wanted) {
             Ok(keys) => found.extend(keys.into_iter().map(PhysicalOffset)),
+            // It was removed with its stretch of the log.
+            Err(_) if run.to <= segments.first() => {}
             Err(problem) => {
                 tracing::warn!(
                     from = run.from,

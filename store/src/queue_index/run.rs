@@ -216,6 +216,39 @@ impl Run {
         Ok(entries)
     }
 
+    /// The queues that have entries here, each with the offset of the first.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (QueueNumber, u64)> {
+        self.rows.iter().map(|row| (row.queue, row.first))
+    }
+
+    /// Where its queues begin when the log begins at `before`: behind this run, unless `before` lies in its stretch.
+    pub(crate) fn begins(&self, before: u64) -> Result<Vec<(QueueNumber, u64)>, String> {
+        let behind = |row: &Row| (row.queue, row.first + u64::from(row.entries));
+        if self.to <= before {
+            return Ok(self.rows.iter().map(behind).collect());
+        }
+        let io = |error: std::io::Error| error.to_string();
+        let file = self.disk.open(&self.path, OpenMode::Read).map_err(io)?;
+        let start = self.chunks_position();
+        let mut chunks = vec![0; (self.keys_at - start) as usize];
+        if file.read_at(&mut chunks, start).map_err(io)? < chunks.len() {
+            return Err("too short".to_owned());
+        }
+        let mut rest = &chunks[..];
+        let mut begins = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let (of_queue, later) = rest.split_at(chunk_bytes(row.entries.into()) as usize);
+            rest = later;
+            let mut expired = 0;
+            for chunk in of_queue.chunks(CHUNK_BYTES as usize) {
+                let entries = checked(chunk)?.chunks_exact(ENTRY_BYTES).map(Entry::read);
+                expired += entries.take_while(|entry| entry.physical_offset < before).count() as u64;
+            }
+            begins.push((row.queue, row.first + expired));
+        }
+        Ok(begins)
+    }
+
     /// Positions before `before` of records that have a key of this hash, the newest `max`, falling.
     pub(crate) fn newest_keys(&self, hash: u64, before: u64, max: usize) -> Result<Vec<u64>, String> {
         // A chunk that begins above the hash has none of it; the one before the first that begins with it may.

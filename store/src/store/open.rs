@@ -2,6 +2,7 @@
 
 mod judge;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,16 +18,18 @@ use crate::commit_log::{self, CommitLog, End};
 use crate::files::{self, FormatError, Layout, name_of};
 use crate::flush::{Dirty, Flusher};
 use crate::hot_tail::HotTail;
+use crate::log_state;
 use crate::machine::Machine;
 use crate::marks::Marks;
 use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::queue_index::run::Run;
-use crate::queue_index::{Part, QueueIndex};
+use crate::queue_index::{Miss, Part, QueueIndex};
 use crate::reader::{self, Pool, Reader};
 use crate::recovery::proof::{self, Proof};
-use crate::recovery::{self, Replay};
+use crate::recovery::{self, Base, Replay};
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
+use crate::sweeper::{self, Sweeper};
 
 /// Highest position of a log. Source: Apache counts them in a signed 64-bit number.
 const POSITION_MAX: u64 = i64::MAX as u64;
@@ -145,8 +148,18 @@ impl Store {
             signal: Arc::clone(&signal),
             named_to: active.base,
         };
+        let (sweeps, requests) = mpsc::channel(sweeper::REQUESTS_MAX);
+        let sweeper = Sweeper {
+            disk: Arc::clone(&disk),
+            layout: layout.clone(),
+            segments: Arc::clone(&segments),
+            marks: marks.clone(),
+            requests,
+            signal: Arc::clone(&signal),
+            oldest: BTreeMap::new(),
+        };
         let publisher = Publisher { disk, layout, marks: marks.clone(), jobs: waiting, signal: Arc::clone(&signal) };
-        let works = Works { flusher, maker: Arc::clone(&maker), publisher, pool, signal: Arc::clone(&signal) };
+        let works = Works { flusher, maker: Arc::clone(&maker), publisher, sweeper, pool, signal: Arc::clone(&signal) };
         let threads = works.spawn(env, &lock);
         let shared = commit_log::Shared {
             segments: Arc::clone(&segments),
@@ -167,6 +180,8 @@ impl Store {
             pending: None,
             checkpoint_at,
             checkpoint_bytes: options.checkpoint_bytes,
+            sweeps: Some(sweeps),
+            expiry: None,
             threads,
         })
     }
@@ -186,6 +201,7 @@ struct Works {
     flusher: Flusher,
     maker: Arc<Maker>,
     publisher: Publisher,
+    sweeper: Sweeper,
     pool: Arc<Pool>,
     signal: Arc<Signal>,
 }
@@ -206,6 +222,7 @@ impl Works {
             spawn("store-flush", Box::pin(self.flusher.run())),
             spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&self.signal)))),
             spawn("store-checkpoint", Box::pin(self.publisher.run())),
+            spawn("store-sweep", Box::pin(self.sweeper.run())),
         ];
         let reads = || spawn("store-read", Box::pin(Arc::clone(&self.pool).run(Arc::clone(&self.signal))));
         threads.extend(std::iter::repeat_with(reads).take(reader::THREADS));
@@ -306,19 +323,19 @@ impl Recovery<'_> {
     fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
         let proof = proof::find(self.disk, self.layout)?;
         let restored = self.restore(machines)?;
-        let (mut index, start, may_begin_late) = match restored {
-            Some((index, end)) => (index, end, false),
-            None => {
-                machines.reset();
-                let first = self.segments.first();
-                let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
-                (QueueIndex::new(first), start, first > 0)
-            }
-        };
+        let first = self.segments.first();
+        let has_checkpoint = restored.is_some();
+        let state = if has_checkpoint || first == 0 { None } else { log_state::find(self.segments)? };
+        let (mut index, start) = restored.unwrap_or_else(|| {
+            let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+            (QueueIndex::new(first), start)
+        });
+        let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
+        let may_begin_late = !has_checkpoint && first > 0;
         self.find_missing(start.at)?;
         let on_segment =
             |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
-        let mut replay = Replay { index: &mut index, machines, may_begin_late, on_segment };
+        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
         self.judge(end, stop, proof)?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
@@ -360,8 +377,9 @@ impl Recovery<'_> {
 
     /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log.
     fn index(&self, checkpoint: Checkpoint<'_>) -> Result<QueueIndex, OpenError> {
+        let first = self.segments.first();
         let mut index = QueueIndex::restore(checkpoint.end.at.0, checkpoint.queues.into_iter());
-        for name in checkpoint.runs {
+        for name in checkpoint.runs.into_iter().filter(|name| name.to > first) {
             let part = match Run::load(self.disk, &self.layout.queue_index, name) {
                 Ok(run) => Part::Run(Arc::new(run)),
                 Err(problem) => {
@@ -373,7 +391,31 @@ impl Recovery<'_> {
             };
             index.push_part(part);
         }
+        self.expire(&mut index)?;
         Ok(index)
+    }
+
+    /// What has expired since the checkpoint was taken goes.
+    fn expire(&self, index: &mut QueueIndex) -> Result<(), OpenError> {
+        let first = self.segments.first();
+        loop {
+            // Again after each repair: what is made again lacks what has expired.
+            if first > 0 {
+                index.begin_with_parts();
+            }
+            let Miss::Damaged { from, to, problem } = match index.begins(first) {
+                Ok(begins) => {
+                    index.expire(first, &begins);
+                    return Ok(());
+                }
+                Err(miss) => miss,
+            };
+            tracing::warn!(from, problem, "an index run is made again from the log");
+            let path = self.layout.queue_index.join(name_of(from));
+            let block = recovery::rebuild(self.segments, index, from, to)
+                .map_err(|problem| OpenError::Unusable { path, problem })?;
+            index.replace_part(Part::Block(Arc::new(block)));
+        }
     }
 
     /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
@@ -418,5 +460,19 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Restores `machines` from the state in the log that stands in for what has expired before it; without one from nothing.
+fn base<'a>(state: Option<&'a [u8]>, machines: &mut dyn Machine) -> Option<Base<'a>> {
+    machines.reset();
+    let Checkpoint { end, queues, snapshot, .. } = state.and_then(checkpoint::parse_body)?;
+    match machines.restore(snapshot) {
+        Ok(()) => Some(Base { at: end.at, queues }),
+        Err(error) => {
+            tracing::error!(at = %end.at, %error, "the state in the log cannot be used: what led to it has expired");
+            machines.reset();
+            None
+        }
     }
 }

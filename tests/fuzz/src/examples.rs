@@ -30,6 +30,7 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
         "record" => records().into_iter().map(|(_, record)| record).collect(),
         "properties" => texts(&["TAGS\u{1}a\u{2}KEYS\u{1}k1 k2\u{2}", "a\u{1}b"]),
         "checkpoint" => files("checkpoints").into_iter().flat_map(|file| [file[20..].to_vec(), file]).collect(),
+        "state" => files("checkpoints").iter().filter_map(|file| store::fuzz::state_of(file)).collect(),
         "index_run" => files("queueindex"),
         "journal" => {
             let of_journal = records().into_iter().filter(|(topic, _)| topic == JOURNAL_TOPIC);

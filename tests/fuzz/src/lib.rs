@@ -25,11 +25,12 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
     Target { name: "checkpoint", run: checkpoint, allocated_per_byte: 16 },
+    Target { name: "state", run: state, allocated_per_byte: 24 },
     // The simulated disk keeps each file in pages, twice.
     Target { name: "index_run", run: index_run, allocated_per_byte: 32 },
     Target { name: "journal", run: journal, allocated_per_byte: 256 },
@@ -63,6 +64,11 @@ pub fn properties(bytes: &[u8]) {
 pub fn checkpoint(bytes: &[u8]) {
     let _ = store::fuzz::checkpoint(bytes);
     let _ = store::fuzz::checkpoint_body(bytes);
+}
+
+/// The body of a record that holds the machines' and queues' state.
+pub fn state(bytes: &[u8]) {
+    let _ = store::fuzz::state(bytes);
 }
 
 /// A run of the queue index.

@@ -196,6 +196,23 @@ pub fn damage(faults: &Faults, world: &World, dir: &Path, rng: &mut fastrand::Rn
     done
 }
 
+/// Removes all derived files, durably; returns how many.
+pub fn lose_all(world: &World, dir: &Path) -> u64 {
+    let disk = world.disk();
+    let mut count = 0;
+    for dir in ["checkpoints", "queueindex"].map(|sub| dir.join(sub)) {
+        for name in disk.names(&dir) {
+            disk.remove(&dir.join(name)).expect("no fault is due between two lives");
+            count += 1;
+        }
+        // A directory that was never made has nothing to lose.
+        if count > 0 {
+            disk.sync_dir(&dir).expect("no fault is due between two lives");
+        }
+    }
+    count
+}
+
 fn cut(disk: &SimDisk, path: &Path, rng: &mut fastrand::Rng) -> std::io::Result<()> {
     let file: Arc<dyn File> = disk.open(path, OpenMode::ReadWrite)?;
     let bytes = file.len()?;

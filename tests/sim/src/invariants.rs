@@ -2,6 +2,7 @@
 
 pub mod acked_stays_acked;
 pub mod acknowledged_survives;
+pub mod alive_stays;
 pub mod attempts;
 pub mod checkpoints_behind;
 pub mod failure_is_final;

@@ -21,16 +21,19 @@ use tokio::task::JoinSet;
 use types::Broker;
 
 use crate::faults::{self, Fault, Faults};
+use crate::invariants::alive_stays;
 use crate::report::{Report, Violation};
 use clients::Client;
 pub use history::{Delivery, Fate, History, Kind, Lease, Place, Sent, Stored, Topic, Wanted};
 use plan::{DIR, Plan};
-pub use survey::Found;
+pub use survey::{Found, Survey};
 
 /// How often the end of a life is looked for.
 const TICK: Duration = Duration::from_millis(5);
 /// How long the last life has to deliver everything.
 const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
+/// The same where messages expire: longer than any delay, and a message that is lost is waited for to the end.
+const DRAIN_RETAINING_MAX: Duration = Duration::from_secs(20 * 60);
 /// How long is looked whether something finished comes again.
 const QUIET: Duration = Duration::from_secs(120);
 /// How far the clock jumps at most, one of these.
@@ -46,8 +49,9 @@ const CLOCK_JUMPS_MS: [i64; 3] = [5_000, 600_000, 2 * 3_600_000];
 pub fn run(seed: u64) -> Result<Report, Violation> {
     env::sim::run(seed, |world| async move {
         let mut rng = world.random().fork();
-        let (plan, faults) = (Plan::draw(&mut rng), Faults::of(seed));
-        let history = Arc::new(Mutex::new(History::new(plan.flush)));
+        let faults = Faults::of(seed);
+        let plan = Plan::draw(seed, &faults, &mut rng);
+        let history = Arc::new(Mutex::new(History::new(plan.flush, plan.is_retaining())));
         let mut run = Run { world, rng, plan, faults, history, report: Report::default() };
         for _ in 0..run.plan.lives {
             run.live_and_die().await?;
@@ -72,15 +76,21 @@ impl Run {
     /// A last life without deaths, in which everything must be delivered, and a look at it after an orderly stop.
     async fn live_in_peace(&mut self) -> Result<(), Violation> {
         self.set_clock_right();
+        self.lose_derived_files();
+        // What nobody has looked at is known now, and from here on must be delivered.
+        self.plan.stop_retention();
         let broker = self.start().map_err(|error| not_started(&error))?;
         self.survey(&broker).await?;
         let mut clients = JoinSet::new();
         self.start_clients(&broker, &mut clients, true);
         let history = self.history.clone();
-        self.until(|| history.lock().first_undelivered().is_none() || history.lock().is_violated(), DRAIN_MAX).await;
+        let is_done = || history.lock().first_undelivered().is_none() && alive_stays::check(&history.lock()).is_ok();
+        let drain_max = if history.lock().is_retaining() { DRAIN_RETAINING_MAX } else { DRAIN_MAX };
+        self.until(|| is_done() || history.lock().is_violated(), drain_max).await;
         self.history.lock().take_violation()?;
+        alive_stays::check(&self.history.lock())?;
         if let Some(missing) = self.history.lock().first_undelivered() {
-            let detail = format!("{missing:?} was not delivered within {DRAIN_MAX:?}");
+            let detail = format!("{missing:?} was not delivered within {drain_max:?}");
             return Err(Violation::new("what was acknowledged is delivered", detail));
         }
         self.until(|| history.lock().is_violated(), QUIET).await;
@@ -104,9 +114,17 @@ impl Run {
     }
 
     async fn survey(&mut self, broker: &LocalBroker) -> Result<Vec<Found>, Violation> {
-        let found = survey::pull_all(broker).await?;
-        self.history.lock().surveyed(&found, self.world.clock().true_now())?;
-        Ok(found)
+        let survey = survey::pull_all(broker).await?;
+        self.history.lock().surveyed(&survey, self.world.clock().true_now())?;
+        Ok(survey.found)
+    }
+
+    /// After retention the log alone must tell the state: now and then all that is derived from it is gone.
+    fn lose_derived_files(&mut self) {
+        if self.plan.is_retaining() && self.rng.bool() {
+            let count = faults::lose_all(&self.world, Path::new(DIR));
+            self.report.struck(Fault::LostFile, count);
+        }
     }
 
     fn client(&mut self, broker: &LocalBroker) -> Client {
@@ -122,6 +140,7 @@ impl Run {
     }
 
     fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
+        let groups = if self.plan.has_groups { producer::GROUPS } else { 0 };
         let mut client = || self.client(broker);
         for topic in Topic::ALL {
             for _ in 0..2 {
@@ -132,7 +151,7 @@ impl Run {
         if !is_last {
             clients.spawn(producer::send_plain(client(), Topic::Normal));
             clients.spawn(producer::send_plain(client(), Topic::Delay));
-            (0..producer::GROUPS).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
+            (0..groups).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
             (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
         }
     }

@@ -34,6 +34,11 @@ pub struct Report {
     pub acknowledged: u64,
     /// Records or messages, acknowledged or not, that a power loss took, as async flush allows.
     pub lost: u64,
+    /// Segments of the log that retention has removed.
+    pub expired_segments: u64,
+    /// Waiting messages that were stored again before their segment went, and unfinished ones that were moved, for that
+    /// reason or another.
+    pub carried: u64,
     /// How often each kind of fault has struck.
     pub faults: BTreeMap<Fault, u64>,
     /// All that was done to the disk and all that is on it.
@@ -52,6 +57,8 @@ impl Report {
         self.power_losses += other.power_losses;
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
+        self.expired_segments += other.expired_segments;
+        self.carried += other.carried;
         other.faults.iter().for_each(|(fault, times)| self.struck(*fault, *times));
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
@@ -59,9 +66,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lives, power_losses, acknowledged, lost, faults, fingerprint } = self;
+        let Self { lives, power_losses, acknowledged, lost, expired_segments, carried, faults, fingerprint } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
-        write!(f, "{lost} lost in power losses, fingerprint {fingerprint:016x}; faults: ")?;
+        write!(f, "{lost} lost in power losses, {expired_segments} segments expired, {carried} carried or moved, ")?;
+        write!(f, "fingerprint {fingerprint:016x}; faults: ")?;
         let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
         f.write_str(&faults.join(", "))
     }

@@ -125,7 +125,7 @@ fn what_lies_before_a_position_is_moved_with_its_leases_and_ordered_entries_are_
         broker.stop().await;
 
         assert_eq!(clear(&world, |_| PhysicalOffset(0)).await, Left::default());
-        assert_eq!(clear(&world, end_of_log).await, Left { ordered: 3, stuck: 0 });
+        assert!(matches!(clear(&world, end_of_log).await, Left { ordered: 3, stuck: 0, first: Some(_) }));
 
         let broker = start(&world);
         let results = broker.ack(owner(), long[..16].iter().map(|message| message.handle.clone()).collect()).await;
@@ -199,7 +199,7 @@ fn a_message_whose_copy_would_be_too_long_is_told() {
         send(&broker, "t", "m", &[("filler", &"x".repeat(32_700))]).await;
         assert_eq!(pop(&broker, "c", false, 5).await.len(), 1);
         broker.stop().await;
-        assert_eq!(clear(&world, end_of_log).await, Left { ordered: 0, stuck: 1 });
+        assert!(matches!(clear(&world, end_of_log).await, Left { ordered: 0, stuck: 1, first: Some(_) }));
         broker_still_has(&world, "m").await;
     });
 }

@@ -40,6 +40,27 @@ fn nothing_new_is_leased_beyond_the_unfinished_bound() {
     assert_eq!(pop(&mut machine, &view, 32, &mut events).len(), 1, "what was leased before is leased again");
 }
 
+#[test]
+fn what_is_about_to_expire_is_held_back_until_it_has_or_stays_after_all() {
+    let mut view = queue_of(6, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let first = pop(&mut machine, &view, 1, &mut events);
+    view.announce(QUEUE, 4);
+    assert!(pop(&mut machine, &view, 32, &mut events).is_empty());
+    let handles = [first[0].handle(&"b".into())];
+    machine.release(&owner(), &handles, &mut events);
+    assert_eq!(pop(&mut machine, &view, 32, &mut events).len(), 1, "what was leased before is leased again");
+    while machine.poll_visible().is_some() {}
+    machine.expiry_ended();
+    assert_eq!(machine.poll_visible(), Some((owner(), QUEUE)), "who waits looks again");
+    view.announce(QUEUE, 0);
+    let offsets = |leased: Vec<crate::pop::Leased>| leased.iter().map(|one| one.entry.offset.0).collect::<Vec<_>>();
+    assert_eq!(offsets(pop(&mut machine, &view, 1, &mut events)), [1]);
+    view.announce(QUEUE, 4);
+    view.trim(QUEUE, 4);
+    assert_eq!(offsets(pop(&mut machine, &view, 32, &mut events)), [4, 5]);
+}
+
 /// Moves all that is unfinished in the topic's queue.
 fn move_all(machine: &mut PopMachine, view: &mut Queues) {
     let mut cursor = Cursor::default();

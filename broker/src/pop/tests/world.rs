@@ -16,11 +16,19 @@ use crate::pop::{
 pub(super) struct Queues {
     queues: Vec<(u64, Vec<QueueEntry>)>,
     retry: (u64, Vec<QueueEntry>),
+    /// What lies before is about to expire.
+    stays_from: u64,
 }
 
 impl Queues {
     pub(super) fn new(count: usize) -> Self {
-        Self { queues: (0..count).map(|_| (0, Vec::new())).collect(), retry: (0, Vec::new()) }
+        Self { queues: (0..count).map(|_| (0, Vec::new())).collect(), ..Self::default() }
+    }
+
+    /// What lies before `stays_from` in a topic that has one queue is about to expire.
+    pub(super) fn announce(&mut self, queue: QueueId, stays_from: u64) {
+        assert_eq!((queue, self.queues.len()), (QueueId(0), 1));
+        self.stays_from = stays_from;
     }
 
     pub(super) fn append(&mut self, queue: QueueId, group_hash: u32, tag_hash: i64) -> QueueOffset {
@@ -61,6 +69,10 @@ impl QueueView for Queues {
     fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
         let (min, entries) = self.of(topic, queue);
         (QueueOffset(*min), QueueOffset(entries.len() as u64))
+    }
+
+    fn stays_from(&self, _: &TopicName, _: QueueId) -> QueueOffset {
+        QueueOffset(self.stays_from)
     }
 
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, out: &mut Vec<QueueEntry>) {

@@ -104,7 +104,7 @@ impl Names {
         self.unsynced.push(change);
     }
 
-    fn check_dir(&self, dir: &Path) -> io::Result<()> {
+    pub(super) fn check_dir(&self, dir: &Path) -> io::Result<()> {
         let is_root = dir.parent().is_none();
         if is_root || self.dirs.contains(dir) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
     }

@@ -214,6 +214,8 @@ fn a_full_disk_refuses_what_needs_room() {
     let refused = other.write_all_at(&[IoSlice::new(&[1; 100])], PAGE);
     assert_eq!(refused.expect_err("full").kind(), ErrorKind::StorageFull);
     assert_eq!(disk.used_bytes(), 3 * PAGE);
+    let space = |total, free| Space { total_bytes: total * PAGE, free_bytes: free * PAGE };
+    assert_eq!(disk.space(Path::new(DIR)).expect("told"), space(3, 0));
     disk.remove(&path("f")).expect("removed");
     put(&*other, &[1; 100], PAGE);
 }

@@ -46,7 +46,8 @@ impl Cut {
 /// When a message is missing that no power loss could have taken.
 pub fn cut(history: &History, found: &[Found]) -> Result<Cut, Violation> {
     let ids: BTreeSet<u64> = found.iter().map(|found| found.id).collect();
-    let is_missing = |sent: &&Sent| sent.kind.is_direct() && !sent.is_lost && !ids.contains(&sent.id);
+    let is_missing =
+        |sent: &&Sent| sent.kind.is_direct() && !sent.is_lost && !ids.contains(&sent.id) && !history.has_expired(sent);
     let mut first_lost = None;
     for sent in history.messages().filter(is_missing) {
         let Some(stored) = sent.stored else { continue };
@@ -68,7 +69,7 @@ pub fn cut(history: &History, found: &[Found]) -> Result<Cut, Violation> {
 pub fn check_survey(history: &History, found: &[Found]) -> Result<(), Violation> {
     let ids: BTreeSet<u64> = found.iter().map(|found| found.id).collect();
     for sent in history.messages() {
-        let must_be_there = sent.place.is_some() && !sent.is_lost;
+        let must_be_there = sent.place.is_some() && !sent.is_lost && !history.has_expired(sent);
         match ids.contains(&sent.id) {
             true => check_delivery(sent)?,
             false if must_be_there => {

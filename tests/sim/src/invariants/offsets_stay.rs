@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use types::QueueOffset;
-
 use crate::messaging::{Found, History, Place, Sent};
 use crate::report::Violation;
 
@@ -28,7 +26,8 @@ pub fn check_survey(history: &History, found: &[Found]) -> Result<(), Violation>
     let sent: BTreeMap<u64, &Sent> = history.messages().map(|sent| (sent.id, sent)).collect();
     let mut next = BTreeMap::new();
     for found in found {
-        let next = next.entry((found.topic, found.place.queue)).or_insert(QueueOffset(0));
+        let queue = (found.topic, found.place.queue);
+        let next = next.entry(queue).or_insert_with(|| history.begin_of(queue));
         if found.place.queue_offset != *next {
             return Err(Violation::new(PROMISE, format!("{found:?} is where {next} should be")));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::Flush;
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
-use super::survey::Found;
+use super::survey::{Found, Survey};
 use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
@@ -213,11 +213,17 @@ pub struct History {
     /// Whether the last death may have taken a suffix of the log.
     may_have_lost: bool,
     latest_wall: Timestamp,
+    /// Whether messages expire in this seed.
+    is_retaining: bool,
+    /// Where queues began at the last survey.
+    begins: BTreeMap<(Topic, QueueId), QueueOffset>,
+    /// Places at which a message was seen, and when first, by the true clock.
+    seen: BTreeMap<(Topic, Place), Timestamp>,
     violation: Option<Violation>,
 }
 
 impl History {
-    pub(super) fn new(flush: Flush) -> Self {
+    pub(super) fn new(flush: Flush, is_retaining: bool) -> Self {
         Self {
             flush,
             messages: BTreeMap::new(),
@@ -227,6 +233,9 @@ impl History {
             unjournaled_since: None,
             may_have_lost: false,
             latest_wall: Timestamp(i64::MIN),
+            is_retaining,
+            begins: BTreeMap::new(),
+            seen: BTreeMap::new(),
             violation: None,
         }
     }
@@ -247,6 +256,41 @@ impl History {
     #[must_use]
     pub fn latest_wall(&self) -> Timestamp {
         self.latest_wall
+    }
+
+    /// Whether messages expire in this seed.
+    #[must_use]
+    pub fn is_retaining(&self) -> bool {
+        self.is_retaining
+    }
+
+    /// Where a queue began at the last survey.
+    #[must_use]
+    pub fn begin_of(&self, queue: (Topic, QueueId)) -> QueueOffset {
+        self.begins.get(&queue).copied().unwrap_or_default()
+    }
+
+    /// Whether the message was at a place that its queue did not have any more at the last survey.
+    #[must_use]
+    pub fn has_expired(&self, sent: &Sent) -> bool {
+        sent.place.is_some_and(|place| place.queue_offset < self.begin_of((sent.kind.topic(), place.queue)))
+    }
+
+    /// How many messages of a topic expired, up to the last survey, that nobody has seen.
+    #[must_use]
+    pub fn unseen(&self, topic: Topic) -> usize {
+        let begins = self.begins.iter().filter(|((of, _), _)| *of == topic);
+        let unseen = |((_, queue), begin): (&(Topic, QueueId), &QueueOffset)| {
+            let place = |offset| Place { queue: *queue, queue_offset: QueueOffset(offset) };
+            (0..begin.0).filter(|offset| !self.seen.contains_key(&(topic, place(*offset)))).count()
+        };
+        begins.map(unseen).sum()
+    }
+
+    fn saw(&mut self, topic: Topic, place: Place, now: Timestamp) {
+        if self.is_retaining {
+            self.seen.entry((topic, place)).or_insert(now);
+        }
     }
 
     pub(super) fn kind(&self, id: u64) -> Option<Kind> {
@@ -351,6 +395,9 @@ impl History {
         delivery.place.map_or(Ok(()), |place| offsets_stay::check_place(sent, place))?;
         visibility::check_delivery(self, sent, &delivery)?;
         attempts::check_delivery(sent, &delivery)?;
+        if let Some(place) = delivery.place {
+            self.saw(delivery.topic, place, delivery.now);
+        }
         let sent = self.sent(id);
         if let Some(place) = delivery.place {
             sent.found_at(place, delivery.now);
@@ -384,6 +431,9 @@ impl History {
             self.may_have_lost = true;
             self.forget_leases(unsynced_since);
             self.forget_young_copies();
+            // Others may be stored there.
+            let power_losses = &self.power_losses;
+            self.seen.retain(|_, at| !power_losses.iter().any(|(from, to)| (*from..=*to).contains(at)));
         }
     }
 
@@ -402,7 +452,10 @@ impl History {
     }
 
     /// A life has found these messages in the queues, before anything else happened.
-    pub(super) fn surveyed(&mut self, found: &[Found], now: Timestamp) -> Result<(), Violation> {
+    pub(super) fn surveyed(&mut self, survey: &Survey, now: Timestamp) -> Result<(), Violation> {
+        let Survey { found, begins } = survey;
+        self.begins.clone_from(begins);
+        found.iter().for_each(|found| self.saw(found.topic, found.place, now));
         offsets_stay::check_survey(self, found)?;
         one_outcome::check(found)?;
         let cut = nothing_lost::cut(self, found)?;
@@ -438,10 +491,15 @@ impl History {
         }
     }
 
-    /// The first message that must be delivered and was not.
+    /// The first message that must be delivered and was not; where messages expire, copies are counted elsewhere
+    /// (`invariants::alive_stays`).
     #[must_use]
     pub fn first_undelivered(&self) -> Option<&Sent> {
-        self.messages.values().find(|sent| nothing_lost::is_owed(sent) && sent.deliveries == 0)
+        let is_counted = |sent: &Sent| self.is_retaining && !sent.kind.is_direct();
+        let is_missing = |sent: &&Sent| {
+            nothing_lost::is_owed(sent) && sent.deliveries == 0 && !self.has_expired(sent) && !is_counted(sent)
+        };
+        self.messages.values().find(is_missing)
     }
 
     pub(super) fn acknowledged(&self) -> u64 {

@@ -105,6 +105,9 @@ impl Run {
             }
         }
         self.watch(disk, length.saturating_sub(self.world.clock().true_now().since(begin))).await;
+        let status = broker.status();
+        self.report.expired_segments += status.expired_segments;
+        self.report.carried += status.carried + status.moved;
         Ok(())
     }
 
@@ -136,8 +139,8 @@ impl Run {
         let mut tries_left = SURVEYS_MAX;
         loop {
             match survey::pull_all(broker).await {
-                Ok(found) => {
-                    self.history.lock().surveyed(&found, self.world.clock().true_now())?;
+                Ok(survey) => {
+                    self.history.lock().surveyed(&survey, self.world.clock().true_now())?;
                     return Ok(true);
                 }
                 Err(_) if disk.is_dead() || has_failed_for_good(disk) => return Ok(false),

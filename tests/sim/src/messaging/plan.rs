@@ -3,10 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use broker::retention::{Hours, Settings};
 use broker::{Flush, Options};
+
+use crate::faults::{Fault, Faults};
 
 /// The broker's directory.
 pub(super) const DIR: &str = "/gantry/data";
+/// One seed in so many has retention.
+const RETENTION_ONE_IN: u8 = 3;
+/// Spreads seeds, so that the numbers of retention are others than those of the faults (the golden ratio).
+const RETENTION: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Queues of each topic.
 pub(super) const QUEUES: u32 = 2;
 
@@ -19,17 +26,48 @@ pub(super) struct Plan {
     segment_bytes: u64,
     hot_bytes: usize,
     checkpoint_bytes: u64,
+    /// Whether messages are sent in groups too.
+    pub(super) has_groups: bool,
+    /// How long messages stay, if any go in this seed.
+    reserved: Option<Duration>,
 }
 
 impl Plan {
-    pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
+    /// Retention is drawn by itself, so that the other seeds are what they were before there was any. It goes with a clock
+    /// that is right: one that jumps makes everything old.
+    pub(super) fn draw(seed: u64, faults: &Faults, rng: &mut fastrand::Rng) -> Self {
+        let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(RETENTION));
+        let is_retaining = own.u8(..RETENTION_ONE_IN) == 0 && !faults.has(Fault::ClockJump);
+        let mut plan = Self::draw_sizes(rng);
+        if is_retaining {
+            plan.segment_bytes = own.u64(8..24) * 1024;
+            plan.lives = plan.lives.max(3);
+            plan.reserved = Some(Duration::from_millis(own.u64(200..1_200)));
+            // Where there are message groups, something unfinished of theirs holds the log most of the time.
+            plan.has_groups = own.u8(..4) == 0;
+        }
+        plan
+    }
+
+    fn draw_sizes(rng: &mut fastrand::Rng) -> Self {
         Self {
             flush: if rng.bool() { Flush::Sync } else { Flush::Async },
             lives: rng.u32(1..6),
             segment_bytes: rng.u64(64..512) * 1024,
             hot_bytes: rng.usize(1..256) * 1024,
             checkpoint_bytes: rng.u64(8..256) * 1024,
+            has_groups: true,
+            reserved: None,
         }
+    }
+
+    pub(super) fn is_retaining(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// From now on nothing goes.
+    pub(super) fn stop_retention(&mut self) {
+        self.reserved = None;
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
@@ -47,6 +85,15 @@ impl Plan {
         options.transaction.check_after = Duration::from_secs(1);
         options.transaction.check_interval = Duration::from_secs(2);
         options.transaction.checks_max = 20;
+        options.retention = Settings {
+            delete_when: Hours::of(&std::array::from_fn::<u8, 24, _>(|hour| hour as u8)),
+            reserved: self.reserved.unwrap_or(Duration::MAX),
+            disk_used_max: 100,
+            disk_clean_forcibly: 100,
+            disk_warning: 100,
+            interval: if self.is_retaining() { Duration::from_millis(100) } else { Duration::from_secs(3_600) },
+            ..Settings::default()
+        };
         options
     }
 }

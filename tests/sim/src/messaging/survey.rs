@@ -1,10 +1,11 @@
 //! What is in all queues, read by pulling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::LocalBroker;
-use types::broker::{Pull, Pulled};
+use types::broker::{OffsetAt, Pull, PullError, Pulled};
 use types::{Broker as _, Filter, GroupName, PhysicalOffset, QueueId, QueueOffset};
 
 use super::clients::id_of;
@@ -25,28 +26,52 @@ pub struct Found {
     pub id: u64,
 }
 
+/// What is in all queues.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// By topic, queue and offset.
+    pub found: Vec<Found>,
+    /// Where each queue begins.
+    pub begins: BTreeMap<(Topic, QueueId), QueueOffset>,
+}
+
 const PULL_MAX: u32 = 512;
 const PROMISE: &str = "a queue can be read from its first offset to its end";
 
-/// Everything that can be pulled, by topic, queue and offset.
-pub(super) async fn pull_all(broker: &LocalBroker) -> Result<Vec<Found>, Violation> {
-    let mut found = Vec::new();
+/// Everything that can be pulled.
+pub(super) async fn pull_all(broker: &LocalBroker) -> Result<Survey, Violation> {
+    let mut survey = Survey::default();
     for topic in Topic::ALL {
         for queue in (0..QUEUES).map(QueueId) {
-            let mut offset = QueueOffset(0);
-            loop {
-                let pulled = pull(broker, topic, Place { queue, queue_offset: offset }, PULL_MAX).await?;
-                for record in &pulled.records {
-                    found.push(look(topic, record)?);
-                }
-                offset = pulled.next_offset;
-                if offset >= pulled.max_offset {
-                    break;
-                }
-            }
+            let (found, begin) = pull_queue(broker, topic, queue).await?;
+            survey.found.extend(found);
+            survey.begins.insert((topic, queue), begin);
         }
     }
-    Ok(found)
+    Ok(survey)
+}
+
+/// A queue and where it begins: what expires while it is read is not in it.
+async fn pull_queue(
+    broker: &LocalBroker,
+    topic: Topic,
+    queue: QueueId,
+) -> Result<(Vec<Found>, QueueOffset), Violation> {
+    let (mut found, mut offset) = (Vec::new(), QueueOffset(0));
+    loop {
+        let pulled = pull(broker, topic, Place { queue, queue_offset: offset }, PULL_MAX).await?;
+        for record in &pulled.records {
+            found.push(look(topic, record)?);
+        }
+        offset = pulled.next_offset;
+        if offset >= pulled.max_offset {
+            break;
+        }
+    }
+    let begin = broker.queue_offset(&topic.name(), queue, OffsetAt::Beginning).await;
+    let begin = begin.map_err(|error| Violation::new(PROMISE, format!("{topic:?} {queue}: {error}")))?;
+    found.retain(|found| found.place.queue_offset >= begin);
+    Ok((found, begin))
 }
 
 /// The message at a place; `None` when the queue ends before it.
@@ -57,7 +82,7 @@ pub(super) async fn pull_one(broker: &LocalBroker, topic: Topic, place: Place) -
 
 async fn pull(broker: &LocalBroker, topic: Topic, place: Place, messages_max: u32) -> Result<Pulled, Violation> {
     let Place { queue, queue_offset: offset } = place;
-    let request = Pull {
+    let request = |offset| Pull {
         group: GroupName::new("survey").expect("a valid name"),
         topic: topic.name(),
         queue,
@@ -66,7 +91,12 @@ async fn pull(broker: &LocalBroker, topic: Topic, place: Place, messages_max: u3
         filter: Arc::new(Filter::All),
         wait: Duration::ZERO,
     };
-    broker.pull(request).await.map_err(|error| Violation::new(PROMISE, format!("{topic:?} {queue}: {error}")))
+    let pulled = match broker.pull(request(offset)).await {
+        // What was there has expired: on at the first that is left.
+        Err(PullError::OffsetOutOfRange { min, .. }) if min > offset => broker.pull(request(min)).await,
+        pulled => pulled,
+    };
+    pulled.map_err(|error| Violation::new(PROMISE, format!("{topic:?} {queue}: {error}")))
 }
 
 fn look(topic: Topic, record: &[u8]) -> Result<Found, Violation> {
