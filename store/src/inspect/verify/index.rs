@@ -153,7 +153,7 @@ impl Comparison<'_, '_> {
                 while of_log.next_if(|first| **first < key).is_some() {
                     strange += 1;
                 }
-                let is_explained = key.at < self.directory.first() || self.log.is_in_gap(key.at);
+                let is_explained = key.at < self.log.first || self.log.is_in_gap(key.at);
                 if of_log.next_if_eq(&&key).is_none() && !is_explained {
                     strange += 1;
                 }
@@ -175,7 +175,7 @@ impl Comparison<'_, '_> {
         match found {
             Some(found) if found == entry => return true,
             // Retention has taken it.
-            None if at < self.directory.first() => return false,
+            None if at < self.log.first => return false,
             None if self.log.is_in_gap(at) => {
                 let problem = format!("{name}, {bytes} bytes at {at} of the log, cannot be read");
                 self.tell(problem, Meaning::Lost);
@@ -202,8 +202,7 @@ impl Comparison<'_, '_> {
                 return;
             }
         }
-        let is_remade =
-            from >= self.directory.first() && !self.log.gaps.iter().any(|gap| gap.start < to && gap.end > from);
+        let is_remade = from >= self.log.first && !self.log.gaps.iter().any(|gap| gap.start < to && gap.end > from);
         let meaning = if self.named.is_needed && !is_remade { Meaning::Refused } else { Meaning::Derived };
         self.report.add(Finding { file: path, position: None, problem, meaning });
     }

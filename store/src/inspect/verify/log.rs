@@ -37,6 +37,8 @@ pub(super) struct LogState {
     pub(super) names: Names,
     /// Offset that each queue's next record must have, by number; `None` before its first record here.
     next: Vec<Option<u64>>,
+    /// Where the log begins: higher than when the directory was opened once a running server's retention was met.
+    pub(super) first: u64,
     /// Damaged stretches, ascending.
     pub(super) gaps: Vec<Range<u64>>,
     /// Behind the last record.
@@ -57,6 +59,7 @@ impl<'a, 'w> Pass<'a, 'w> {
         let log = LogState {
             names: Names::default(),
             next: Vec::new(),
+            first: directory.first(),
             gaps: Vec::new(),
             end: directory.log_start(),
             is_replay: false,
@@ -105,6 +108,7 @@ impl<'a, 'w> Pass<'a, 'w> {
         let next = if is_removed { first } else { self.next_record(at, to) };
         self.log.end = End { at: PhysicalOffset(next), last: None, last_stored_at: Timestamp(i64::MIN) };
         if is_removed {
+            self.log.first = first;
             return Ok(());
         }
         if self.log.gaps.len() < GAPS_MAX {
