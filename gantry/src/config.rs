@@ -341,7 +341,7 @@ mod tests {
         let retention = load(&sources, |_| None, read).expect("valid").config.retention;
         assert_eq!(retention.reserved, 48 * HOUR);
         assert_eq!(retention.delete_when, Hours::of(&[4, 16]));
-        assert_eq!((retention.disk_used_max, retention.disk_clean_forcibly, retention.disk_warning), (88, 85, 90));
+        assert_eq!((retention.disk_used_max, retention.disk_clean_forcibly, retention.disk_warning), (88, 100, 97));
         for (key, text) in [
             (Key::DeleteWhen, "24"),
             (Key::DeleteWhen, ""),

@@ -252,7 +252,7 @@ static DISK_MAX_USED_SPACE_RATIO: Setting = Setting {
 static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
     flag: "disk-space-clean-forcibly-ratio",
     value: "PERCENT",
-    default: Some("85"),
+    default: Some("100"),
     bound: "10 to 100, 100 is never",
     effect: "With more of the disk in use the oldest segments go whatever their age",
     aliases: &[],
@@ -261,7 +261,7 @@ static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
 static DISK_SPACE_WARNING_LEVEL_RATIO: Setting = Setting {
     flag: "disk-space-warning-level-ratio",
     value: "PERCENT",
-    default: Some("90"),
+    default: Some("97"),
     bound: "10 to 100, 100 is never",
     effect: "With more of the disk in use no messages are taken",
     aliases: &[],

@@ -2,7 +2,8 @@
 
 use types::PhysicalOffset;
 
-use super::{OpenError, Recovery};
+use super::OpenError;
+use super::recover::Recovery;
 use crate::commit_log::End;
 use crate::files::name_of;
 use crate::recovery::proof::Proof;

@@ -1,0 +1,194 @@
+//! From files to state: the newest checkpoint that can be used, or the state in the log, and the log behind it.
+
+use std::sync::Arc;
+
+use env::Disk;
+use types::{PhysicalOffset, Timestamp};
+
+use super::OpenError;
+use crate::checkpoint::{self, Checkpoint};
+use crate::commit_log::End;
+use crate::files::{self, Layout, name_of};
+use crate::log_state;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::queue_index::run::Run;
+use crate::queue_index::{Miss, Part, QueueIndex};
+use crate::recovery::proof::{self, Proof};
+use crate::recovery::{self, Base, Replay};
+use crate::segments::Segments;
+
+/// What a recovery reads and writes.
+pub(super) struct Recovery<'a> {
+    pub(super) disk: &'a Arc<dyn Disk>,
+    pub(super) layout: &'a Layout,
+    pub(super) segments: &'a Segments,
+    pub(super) options: &'a Options,
+    /// Else its whole segments are Apache's, which are never written to.
+    pub(super) is_ours: bool,
+}
+
+/// What it has found.
+pub(super) struct Recovered {
+    pub(super) index: QueueIndex,
+    pub(super) end: End,
+    pub(super) checkpoint_at: PhysicalOffset,
+}
+
+impl Recovery<'_> {
+    pub(super) fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
+        let proof = proof::find(self.disk, self.layout)?;
+        let restored = self.restore(machines)?;
+        let first = self.segments.first();
+        let has_checkpoint = restored.is_some();
+        let state = if has_checkpoint || first == 0 { None } else { log_state::find(self.segments)? };
+        let (mut index, start) = restored.unwrap_or_else(|| {
+            let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+            (QueueIndex::new(first), start)
+        });
+        let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
+        let may_begin_late = !has_checkpoint && first > 0;
+        self.find_missing(start.at)?;
+        let on_segment =
+            |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
+        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, on_segment };
+        let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
+        self.judge(end, stop, proof)?;
+        // Before the log is cut: what names more of it than there is would be taken for a proof.
+        self.remove_unused(&index, start.at)?;
+        let replayed_bytes = end.at.0 - start.at.0;
+        tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
+        Ok(Recovered { index, end, checkpoint_at: start.at })
+    }
+
+    /// The state of the newest checkpoint that can be used.
+    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<(QueueIndex, End)>, OpenError> {
+        for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev() {
+            let path = self.layout.checkpoints.join(name_of(at));
+            let file = files::read(&**self.disk, &path)?;
+            let checkpoint = match checkpoint::parse(&file) {
+                Ok(checkpoint) => checkpoint,
+                Err(problem) => {
+                    tracing::warn!(at, problem, "a checkpoint cannot be used");
+                    continue;
+                }
+            };
+            if checkpoint.end.at.0 != at {
+                tracing::warn!(at, taken_at = %checkpoint.end.at, "a checkpoint is not used: its name is that of another one");
+                continue;
+            }
+            if !recovery::is_covered(self.segments, checkpoint.end)? {
+                tracing::warn!(at, "a checkpoint is not used: the log does not cover it");
+                continue;
+            }
+            if let Err(error) = machines.restore(checkpoint.snapshot) {
+                tracing::warn!(at, %error, "a checkpoint cannot be used");
+                continue;
+            }
+            let end = checkpoint.end;
+            return Ok(Some((self.index(checkpoint)?, end)));
+        }
+        Ok(None)
+    }
+
+    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log.
+    fn index(&self, checkpoint: Checkpoint<'_>) -> Result<QueueIndex, OpenError> {
+        let first = self.segments.first();
+        let mut index = QueueIndex::restore(checkpoint.end.at.0, checkpoint.queues.into_iter());
+        for name in checkpoint.runs.into_iter().filter(|name| name.to > first) {
+            let part = match Run::load(self.disk, &self.layout.queue_index, name) {
+                Ok(run) => Part::Run(Arc::new(run)),
+                Err(problem) => {
+                    tracing::warn!(from = name.from, problem, "an index run is made again from the log");
+                    let block = recovery::rebuild(self.segments, &index, name.from, name.to);
+                    let path = self.layout.queue_index.join(name_of(name.from));
+                    Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?))
+                }
+            };
+            index.push_part(part);
+        }
+        self.expire(&mut index)?;
+        Ok(index)
+    }
+
+    /// What has expired since the checkpoint was taken goes.
+    fn expire(&self, index: &mut QueueIndex) -> Result<(), OpenError> {
+        let first = self.segments.first();
+        loop {
+            // Again after each repair: what is made again lacks what has expired.
+            if first > 0 {
+                index.begin_with_parts();
+            }
+            let Miss::Damaged { from, to, problem } = match index.begins(first) {
+                Ok(begins) => {
+                    index.expire(first, &begins);
+                    return Ok(());
+                }
+                Err(miss) => miss,
+            };
+            tracing::warn!(from, problem, "an index run is made again from the log");
+            let path = self.layout.queue_index.join(name_of(from));
+            let block = recovery::rebuild(self.segments, index, from, to)
+                .map_err(|problem| OpenError::Unusable { path, problem })?;
+            index.replace_part(Part::Block(Arc::new(block)));
+        }
+    }
+
+    /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
+    /// of the log is ever taken for this one's.
+    fn remove_unused(&self, index: &QueueIndex, checkpoint_at: PhysicalOffset) -> Result<(), files::Error> {
+        let is_used = |from| index.parts().iter().any(|part| matches!(part, Part::Run(run) if run.from == from));
+        files::remove_unless(&**self.disk, &self.layout.queue_index, is_used)?;
+        files::remove_unless(&**self.disk, &self.layout.checkpoints, |at| at <= checkpoint_at.0)?;
+        for dir in [&self.layout.queue_index, &self.layout.checkpoints] {
+            self.disk.sync_dir(dir).map_err(files::Error::at("sync", dir))?;
+        }
+        Ok(())
+    }
+
+    /// At a segment's end: what was read of it, and the blank behind, may not be durable yet. Long replays also write
+    /// their index out, so that memory stays bounded.
+    fn segment_done(
+        &self,
+        base: u64,
+        start: PhysicalOffset,
+        end: End,
+        index: &mut QueueIndex,
+        proof: Option<&Proof>,
+    ) -> Result<(), files::Error> {
+        let segment = self.segments.open(base)?;
+        if self.is_ours {
+            self.segments.renew(&segment, start.0, end.at.0 + record::BLANK_BYTES as u64)?;
+        }
+        segment.file.sync_data().map_err(files::Error::at("sync", &self.segments.path(base)))?;
+        if end.at.0 - index.young_from() < self.options.checkpoint_bytes {
+            return Ok(());
+        }
+        // A run proves that the log was durable: so must the names of its segments be.
+        self.segments.sync_dir()?;
+        index.seal(end.at.0);
+        for part in index.parts().to_vec() {
+            if let Part::Block(block) = part
+                && proof.is_none_or(|proof| proof.allows_run(block.from, end.at.0))
+            {
+                let run = Run::write(self.disk, &self.layout.queue_index, &block)?;
+                index.replace_part(Part::Run(Arc::new(run)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Restores `machines` from the state in the log that stands in for what has expired before it; without one from nothing.
+fn base<'a>(state: Option<&'a [u8]>, machines: &mut dyn Machine) -> Option<Base<'a>> {
+    machines.reset();
+    let Checkpoint { end, queues, snapshot, .. } = state.and_then(checkpoint::parse_body)?;
+    match machines.restore(snapshot) {
+        Ok(()) => Some(Base { at: end.at, queues }),
+        Err(error) => {
+            tracing::error!(at = %end.at, %error, "the state in the log cannot be used: what led to it has expired");
+            machines.reset();
+            None
+        }
+    }
+}
