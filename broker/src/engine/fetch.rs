@@ -10,6 +10,9 @@ use super::Engine;
 use crate::command::{Fetched, Outcome};
 use crate::options::FETCHES_MAX;
 
+/// Most records that are one request to the reader threads.
+const TOGETHER_MAX: usize = 64;
+
 /// A record to read.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -68,12 +71,15 @@ impl Fetches {
     }
 }
 
-/// The helper: reads one record after the other until the engine is gone.
+/// The helper: reads what waits, in order and together, until the engine is gone.
 pub(crate) async fn fetch_loop(reader: Reader, mut jobs: mpsc::Receiver<Job>, report: mpsc::Sender<Fetched>) {
-    while let Some(Job { outcome, offset, record_bytes }) = jobs.recv().await {
-        let record = reader.read(offset, record_bytes).await;
-        if report.send(Fetched { outcome, record }).await.is_err() {
-            return;
+    let mut together = Vec::with_capacity(TOGETHER_MAX);
+    while jobs.recv_many(&mut together, TOGETHER_MAX).await > 0 {
+        let records = reader.read_all(together.iter().map(|job| (job.offset, job.record_bytes))).await;
+        for (Job { outcome, .. }, record) in together.drain(..).zip(records) {
+            if report.send(Fetched { outcome, record }).await.is_err() {
+                return;
+            }
         }
     }
 }
