@@ -33,7 +33,7 @@ impl Engine {
         let mut bodies = self.journal.take().into_iter();
         while let Some(body) = bodies.next() {
             let body = Bytes::from(body);
-            if let Err(error) = self.append_journal(body.clone()) {
+            if let Err(error) = self.append_known(JOURNAL_TOPIC, body.clone()) {
                 let rest = std::iter::once(body.to_vec()).chain(bodies).collect();
                 self.journal.put_back(rest);
                 return Err(error);
@@ -42,9 +42,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Its events are applied already, so the record is not.
-    fn append_journal(&mut self, body: Bytes) -> Result<(), Unavailable> {
-        let mut message = Message::new(system_topic(JOURNAL_TOPIC), body);
+    /// Appends what the machines know already, so it is not applied.
+    pub(super) fn append_known(&mut self, topic: &'static str, body: Bytes) -> Result<(), Unavailable> {
+        let mut message = Message::new(system_topic(topic), body);
         message.born_at = self.now;
         let record = record::encode(&message, QueueId(0), self.options.store_host)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;

@@ -11,13 +11,11 @@ use bytes::Bytes;
 use store::{STATE_TOPIC, Survey};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use types::broker::Unavailable;
-use types::{Message, PhysicalOffset, QueueId, Timestamp};
+use types::{PhysicalOffset, Timestamp};
 
 use super::Engine;
-use super::append::unavailable;
 use super::carry::Carrying;
 use super::clear::{Clearing, Left};
-use crate::copy::system_topic;
 use crate::retention::{Past, Verdict, Why};
 
 /// How often a step that waits for others is looked at.
@@ -245,20 +243,12 @@ impl Engine {
 
     fn save(&mut self, cut: Cut, mut bodies: VecDeque<Bytes>) -> Step {
         if let Some(body) = bodies.front() {
-            match self.append_state(body.clone()) {
+            match self.append_known(STATE_TOPIC, body.clone()) {
                 Ok(()) => drop(bodies.pop_front()),
                 Err(why) => self.pause_outcomes(&why),
             }
         }
         Step::Saving { cut, bodies }
-    }
-
-    fn append_state(&mut self, body: Bytes) -> Result<(), Unavailable> {
-        let mut message = Message::new(system_topic(STATE_TOPIC), body);
-        message.born_at = self.now;
-        let record = record::encode(&message, QueueId(0), self.options.store_host)
-            .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
-        self.store.append(record, self.now).map(drop).map_err(unavailable)
     }
 
     fn expire(&mut self, cut: Cut, end: PhysicalOffset) -> Step {
