@@ -102,15 +102,11 @@ impl<'a, 'w> Pass<'a, 'w> {
 
     /// Tells a damaged place and goes on behind it.
     fn step_over(&mut self, at: u64, to: u64, problem: String) -> Result<(), files::Error> {
-        // Retention of a running server takes segments away at the log's beginning.
-        let first = self.directory.segments.bases()?.first().copied().unwrap_or(0);
-        let is_removed = self.directory.is_in_use && at < first;
-        let next = if is_removed { first } else { self.next_record(at, to) };
-        self.log.end = End { at: PhysicalOffset(next), last: None, last_stored_at: Timestamp(i64::MIN) };
-        if is_removed {
-            self.log.first = first;
+        if self.is_removed(at)? {
             return Ok(());
         }
+        let next = self.next_record(at, to);
+        self.log.end = End { at: PhysicalOffset(next), last: None, last_stored_at: Timestamp(i64::MIN) };
         if self.log.gaps.len() < GAPS_MAX {
             self.log.gaps.push(at..next);
         }
@@ -120,6 +116,17 @@ impl<'a, 'w> Pass<'a, 'w> {
         };
         self.tell(at, problem, Meaning::Lost);
         Ok(())
+    }
+
+    /// Whether retention of a running server has taken this place away; then the pass goes on where the log begins now.
+    fn is_removed(&mut self, at: u64) -> Result<bool, files::Error> {
+        let first = self.directory.segments.bases()?.first().copied().unwrap_or(0);
+        let is_removed = self.directory.is_in_use && at < first;
+        if is_removed {
+            self.log.first = first;
+            self.log.end = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+        }
+        Ok(is_removed)
     }
 
     /// Where the next whole record begins; where the disk does not let itself be read, in a later segment.
@@ -160,14 +167,20 @@ impl<'a, 'w> Pass<'a, 'w> {
 
     /// Reads what the next start reads, up to where it would end the log.
     fn read_replayed(&mut self) -> Result<(), files::Error> {
-        let (directory, from) = (self.directory, self.log.end);
+        let directory = self.directory;
         // Before the log's end is looked for, which a running server moves on.
         let proof = proof::find(&directory.disk, &directory.layout)?;
-        let Ending { end, at, problem, behind } = match directory.find_end(from, self) {
-            Ok(ending) => ending,
-            Err(error) => {
-                self.tell(self.log.end.at.0, error.to_string(), Meaning::Refused);
-                return Ok(());
+        let Ending { end, at, problem, behind } = loop {
+            match directory.find_end(self.log.end, self) {
+                Ok(ending) => break ending,
+                Err(_) if self.is_removed(self.log.end.at.0)? => {
+                    self.log.next.fill(None);
+                    self.log.may_begin_late = true;
+                }
+                Err(error) => {
+                    self.tell(self.log.end.at.0, error.to_string(), Meaning::Refused);
+                    return Ok(());
+                }
             }
         };
         debug_assert_eq!(end.at, self.log.end.at, "the visitor was given every record");

@@ -81,7 +81,7 @@ pub(super) async fn pull_one(broker: &LocalBroker, topic: Topic, place: Place) -
 }
 
 async fn pull(broker: &LocalBroker, topic: Topic, place: Place, messages_max: u32) -> Result<Pulled, Violation> {
-    let Place { queue, queue_offset: offset } = place;
+    let Place { queue, queue_offset: mut offset } = place;
     let request = |offset| Pull {
         group: GroupName::new("survey").expect("a valid name"),
         topic: topic.name(),
@@ -91,10 +91,12 @@ async fn pull(broker: &LocalBroker, topic: Topic, place: Place, messages_max: u3
         filter: Arc::new(Filter::All),
         wait: Duration::ZERO,
     };
-    let pulled = match broker.pull(request(offset)).await {
-        // What was there has expired: on at the first that is left.
-        Err(PullError::OffsetOutOfRange { min, .. }) if min > offset => broker.pull(request(min)).await,
-        pulled => pulled,
+    let pulled = loop {
+        match broker.pull(request(offset)).await {
+            // What was there has expired: on at the first that is left, which may expire meanwhile too.
+            Err(PullError::OffsetOutOfRange { min, .. }) if min > offset => offset = min,
+            pulled => break pulled,
+        }
     };
     pulled.map_err(|error| Violation::new(PROMISE, format!("{topic:?} {queue}: {error}")))
 }
