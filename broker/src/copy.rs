@@ -14,7 +14,7 @@ use types::{Message, PhysicalOffset, Properties, QueueId, QueueOffset, SysFlag, 
 use crate::effect::{ENTRY_SOURCE, carried_from, carried_source, entry_source, is_retry_of_another};
 use crate::pop::{Move, Origin};
 use crate::timer::{WHEEL_TOPIC, due};
-use crate::transaction::{HALF_TOPIC, PARK_TOPIC};
+use crate::transaction::{HALF_TOPIC, OP_TAG, OP_TOPIC, PARK_TOPIC};
 
 /// A message to append, and to which queue.
 #[derive(Debug)]
@@ -57,6 +57,20 @@ pub(crate) enum CopyError {
 /// When the name is not valid: a bug, the names are constants.
 pub(crate) fn system_topic(name: &'static str) -> TopicName {
     TopicName::new(name).expect("the system's topics have valid names")
+}
+
+/// A record's message of our own, for a system topic.
+pub(crate) fn system_message(topic: &'static str, body: Bytes, now: Timestamp) -> Message {
+    let mut message = Message::new(system_topic(topic), body);
+    message.born_at = now;
+    message
+}
+
+/// An op record's message, which names ended half messages.
+pub(crate) fn op(body: String, now: Timestamp) -> Message {
+    let mut message = system_message(OP_TOPIC, Bytes::from(body), now);
+    message.properties.set_own(names::TAGS, OP_TAG);
+    message
 }
 
 /// A waiting message that is appended again, in the wheel or half topic, because the log's front with its record is about

@@ -3,15 +3,13 @@
 use bytes::Bytes;
 use store::{AppendError, Appended};
 use types::broker::{SendError, Unavailable};
-use types::properties::names;
-use types::{Message, PhysicalOffset, QueueId};
+use types::{PhysicalOffset, QueueId};
 
 use super::Engine;
-use crate::copy::{Copy, system_topic};
+use crate::copy::{self, Copy};
 use crate::journal::{Event, JOURNAL_TOPIC};
 use crate::options::ROUND_COMMANDS_MAX;
 use crate::prepare::send_error;
-use crate::transaction::{OP_TAG, OP_TOPIC};
 
 impl Engine {
     /// Takes a decision of our own machines: journals and applies it.
@@ -44,8 +42,7 @@ impl Engine {
 
     /// Appends what the machines know already, so it is not applied.
     pub(super) fn append_known(&mut self, topic: &'static str, body: Bytes) -> Result<(), Unavailable> {
-        let mut message = Message::new(system_topic(topic), body);
-        message.born_at = self.now;
+        let message = copy::system_message(topic, body, self.now);
         let record = record::encode(&message, QueueId(0), self.options.store_host)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
         self.store.append(record, self.now).map(drop).map_err(unavailable)
@@ -66,9 +63,7 @@ impl Engine {
 
     /// Appends an op record. `source` is set when it is itself the outcome of a half message.
     pub(super) fn append_op(&mut self, body: String, source: PhysicalOffset) -> Result<(), Unavailable> {
-        let mut message = Message::new(system_topic(OP_TOPIC), Bytes::from(body));
-        message.properties.set_own(names::TAGS, OP_TAG);
-        message.born_at = self.now;
+        let mut message = copy::op(body, self.now);
         message.source_offset = source.0;
         match self.append_outcome(&Copy { message, queue: QueueId(0), due: None }) {
             Ok(_) => Ok(()),

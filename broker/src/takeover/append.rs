@@ -2,19 +2,16 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use env::Env;
 use record::EncodeError;
 use store::{AppendError, Appended, Failed, Machine as _, Marks, ReadError, Store};
-use types::properties::names;
 use types::{Message, PhysicalOffset, QueueId, Timestamp};
 
-use crate::copy::{self, system_topic};
+use crate::copy;
 use crate::journal::{self, JOURNAL_TOPIC};
 use crate::machines::Machines;
 use crate::options::Options;
 use crate::timer::{Waits, due};
-use crate::transaction::{OP_TAG, OP_TOPIC};
 
 /// Appended bytes after which they are written, so that memory stays bounded.
 const ROUND_BYTES: u64 = 4 * 1024 * 1024;
@@ -60,19 +57,19 @@ impl Appender {
     /// Appends all events that wait; the machines have applied them.
     pub(super) async fn journal(&mut self, pending: &mut journal::Pending) -> Result<(), NotAppended> {
         for body in pending.take() {
-            self.append(&self.message(JOURNAL_TOPIC, body.into()), QueueId(0)).await?;
+            let message = copy::system_message(JOURNAL_TOPIC, body.into(), self.now);
+            self.append(&message, QueueId(0)).await?;
         }
         Ok(())
     }
 
     /// Appends an op record that names ended half messages.
     pub(super) async fn op(&mut self, body: String) -> Result<(), NotAppended> {
-        let mut message = self.message(OP_TOPIC, body.into());
-        message.properties.set_own(names::TAGS, OP_TAG);
-        self.append(&message, QueueId(0)).await.map(drop)
+        self.append(&copy::op(body, self.now), QueueId(0)).await.map(drop)
     }
 
-    /// Appends a waiting message again, in no slot of Apache's wheel before that of [`Appender::now`]; applying the copy ends the waiting of the one before.
+    /// Appends a waiting message again, in no slot of Apache's wheel before that of [`Appender::now`]; applying the copy ends
+    /// the waiting of the one before.
     pub(super) async fn wait_on(&mut self, waits: Waits, machines: &mut Machines) -> Result<(), NotAppended> {
         self.write()?;
         let source = self.store.reader().read(waits.offset, waits.record_bytes).await?;
@@ -90,12 +87,6 @@ impl Appender {
         self.write()?;
         self.marks.durable(self.end).await?;
         Ok((self.store, self.end))
-    }
-
-    fn message(&self, topic: &'static str, body: Bytes) -> Message {
-        let mut message = Message::new(system_topic(topic), body);
-        message.born_at = self.now;
-        message
     }
 
     async fn append(&mut self, message: &Message, queue: QueueId) -> Result<Appended, NotAppended> {

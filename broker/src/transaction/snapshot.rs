@@ -38,11 +38,9 @@ impl Transactions {
             let (physical, queue) = (input.physical_offset()?, input.queue_offset()?);
             let place = TransactionPosition { physical_offset: physical, queue_offset: queue };
             let (record_bytes, topic, times) = (input.u32()?, input.topic()?, input.u32()?);
-            transactions.stored(position, record_bytes, topic, input.time()?);
+            let check_at = input.time()?;
+            transactions.undecided(&Undecided { position, record_bytes, topic, times, check_at });
             transactions.set_place(physical_offset, place, record_bytes);
-            if let Some(half) = transactions.halves.get_mut(&physical_offset) {
-                half.times = times;
-            }
         }
         for _ in 0..input.count()? {
             let (offset, queue_offset) = (input.physical_offset()?, input.queue_offset()?);

@@ -98,12 +98,7 @@ impl Recovery<'_> {
         for name in checkpoint.runs.into_iter().filter(|name| name.to > first) {
             let part = match Run::load(self.disk, &self.layout.queue_index, name) {
                 Ok(run) => Part::Run(Arc::new(run)),
-                Err(problem) => {
-                    tracing::warn!(from = name.from, problem, "an index run is made again from the log");
-                    let block = recovery::rebuild(self.segments, &index, name.from, name.to);
-                    let path = self.layout.queue_index.join(name_of(name.from));
-                    Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?))
-                }
+                Err(problem) => self.remake(&index, Miss::Damaged { from: name.from, to: name.to, problem })?,
             };
             index.push_part(part);
         }
@@ -119,19 +114,22 @@ impl Recovery<'_> {
             if first > 0 {
                 index.begin_with_parts();
             }
-            let Miss::Damaged { from, to, problem } = match index.begins(first) {
+            match index.begins(first) {
                 Ok(begins) => {
                     index.expire(first, &begins);
                     return Ok(());
                 }
-                Err(miss) => miss,
-            };
-            tracing::warn!(from, problem, "an index run is made again from the log");
-            let path = self.layout.queue_index.join(name_of(from));
-            let block = recovery::rebuild(self.segments, index, from, to)
-                .map_err(|problem| OpenError::Unusable { path, problem })?;
-            index.replace_part(Part::Block(Arc::new(block)));
+                Err(miss) => index.replace_part(self.remake(index, miss)?),
+            }
         }
+    }
+
+    /// Makes a run again that is missing or damaged.
+    fn remake(&self, index: &QueueIndex, Miss::Damaged { from, to, problem }: Miss) -> Result<Part, OpenError> {
+        tracing::warn!(from, problem, "an index run is made again from the log");
+        let path = self.layout.queue_index.join(name_of(from));
+        let block = recovery::rebuild(self.segments, index, from, to);
+        Ok(Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?)))
     }
 
     /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
