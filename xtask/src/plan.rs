@@ -3,10 +3,12 @@
 //! A step that cannot run here says SKIPPED and why; with `CI=true` that is a failure. The last line is always
 //! `N passed, N failed, N skipped`.
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::progress::Progress;
@@ -48,12 +50,18 @@ pub(crate) enum Done {
     },
 }
 
+/// A part of a step.
+pub(crate) type Run = fn(&Context) -> Result<Done>;
+
 /// One thing that must hold.
 pub(crate) struct Step {
     /// What `--only` calls it.
     pub(crate) name: &'static str,
+    /// What it needs is fetched and built. That of all steps of a group is over before any of them runs, so that
+    /// no build takes the processor from what runs against the clock.
+    pub(crate) prepare: Run,
     /// Checks it.
-    pub(crate) run: fn(&Context) -> Result<Done>,
+    pub(crate) run: Run,
     /// Whether it may run beside its neighbours that may: it mostly waits, and keeps its output to a file.
     pub(crate) is_concurrent: bool,
 }
@@ -69,7 +77,14 @@ enum Verdict {
 struct Report {
     step: &'static str,
     verdict: Verdict,
+    /// Without the wait for the others' preparation.
     took: Duration,
+}
+
+impl Report {
+    fn new(step: &Step, verdict: Verdict, took: Duration) -> Self {
+        Self { step: step.name, verdict, took }
+    }
 }
 
 /// Runs the chosen steps; the exit code says whether all hold.
@@ -109,28 +124,40 @@ fn choose(only: &[String]) -> Result<Vec<&'static Step>> {
 fn run_group(group: &[&'static Step], context: &Context, progress: &Progress) -> Vec<Report> {
     let names: Vec<&str> = group.iter().map(|step| step.name).collect();
     println!("==> {}", names.join(", "));
+    let all_prepared = Barrier::new(group.len());
     std::thread::scope(|scope| {
         let running: Vec<_> =
-            group.iter().map(|step| (step.name, scope.spawn(|| run_step(step, context, progress)))).collect();
-        let joined = running.into_iter().map(|(step, thread)| {
-            let failed = |_| Report { step, verdict: Verdict::Failed("it panicked".to_owned()), took: Duration::ZERO };
+            group.iter().map(|step| scope.spawn(|| run_step(step, context, progress, &all_prepared))).collect();
+        let joined = group.iter().zip(running).map(|(step, thread)| {
+            let failed = |_| Report::new(step, Verdict::Failed("it panicked".to_owned()), Duration::ZERO);
             thread.join().unwrap_or_else(failed)
         });
         joined.collect()
     })
 }
 
-fn run_step(step: &Step, context: &Context, progress: &Progress) -> Report {
-    if progress.has_passed(step.name) {
-        return Report { step: step.name, verdict: Verdict::PassedBefore, took: Duration::ZERO };
+fn run_step(step: &Step, context: &Context, progress: &Progress, all_prepared: &Barrier) -> Report {
+    let has_passed = progress.has_passed(step.name);
+    let began = Instant::now();
+    // A panic must not keep the others waiting.
+    let prepared = catch_unwind(|| if has_passed { Ok(Done::Passed) } else { (step.prepare)(context) });
+    let preparation = began.elapsed();
+    all_prepared.wait();
+    if has_passed {
+        return Report::new(step, Verdict::PassedBefore, Duration::ZERO);
     }
     let began = Instant::now();
-    let verdict = match (step.run)(context) {
+    let done = match prepared {
+        Ok(Ok(Done::Passed)) => (step.run)(context),
+        Ok(refused) => refused,
+        Err(_) => Err(anyhow!("its preparation panicked")),
+    };
+    let verdict = match done {
         Ok(Done::Passed) => Verdict::Passed,
         Ok(Done::Skipped { reason }) => Verdict::Skipped(reason),
         Err(error) => Verdict::Failed(format!("{error:#}")),
     };
-    Report { step: step.name, verdict, took: began.elapsed() }
+    Report::new(step, verdict, preparation + began.elapsed())
 }
 
 fn line(report: &Report) -> String {

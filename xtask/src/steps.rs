@@ -8,7 +8,7 @@ mod planted;
 mod takeover;
 mod tools;
 
-use crate::plan::Step;
+use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
 pub(crate) const ALL: [Step; 15] = [
@@ -20,21 +20,25 @@ pub(crate) const ALL: [Step; 15] = [
     alone("fuzz", fuzz::run),
     alone("simulation", loops::simulation),
     alone("planted", planted::run),
-    beside("sdk-python", |context| examples::run(context, "python")),
-    beside("sdk-go", |context| examples::run(context, "go")),
-    beside("sdk-node", |context| examples::run(context, "node")),
-    beside("sdk-java", |context| examples::run(context, "java")),
-    beside("sdk-rust", |context| examples::run(context, "rust")),
+    beside("sdk-python", |context| examples::prepare(context, "python"), |context| examples::run(context, "python")),
+    beside("sdk-go", |context| examples::prepare(context, "go"), |context| examples::run(context, "go")),
+    beside("sdk-node", |context| examples::prepare(context, "node"), |context| examples::run(context, "node")),
+    beside("sdk-java", |context| examples::prepare(context, "java"), |context| examples::run(context, "java")),
+    beside("sdk-rust", |context| examples::prepare(context, "rust"), |context| examples::run(context, "rust")),
     alone("kill", loops::kill),
     alone("takeover", takeover::run),
 ];
 
-type Run = fn(&crate::plan::Context) -> anyhow::Result<crate::plan::Done>;
-
 const fn alone(name: &'static str, run: Run) -> Step {
-    Step { name, run, is_concurrent: false }
+    Step { name, prepare: nothing, run, is_concurrent: false }
 }
 
-const fn beside(name: &'static str, run: Run) -> Step {
-    Step { name, run, is_concurrent: true }
+const fn beside(name: &'static str, prepare: Run, run: Run) -> Step {
+    Step { name, prepare, run, is_concurrent: true }
+}
+
+/// The preparation of a step that needs none, or that makes it itself.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every preparation")]
+const fn nothing(_: &Context) -> anyhow::Result<Done> {
+    Ok(Done::Passed)
 }

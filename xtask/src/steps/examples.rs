@@ -1,7 +1,7 @@
 //! The official clients' example programs against a fresh server, their results beside Apache's.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,19 +23,24 @@ struct Finding {
     detail: String,
 }
 
-/// Every feature of one SDK does what it does against Apache's proxy.
-pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
-    let folder = context.workspace.root.join("sdk-examples").join(sdk);
-    let log = context.workspace.own(&format!("logs/sdk-{sdk}.log"))?;
+/// The SDK and the program are there.
+pub(super) fn prepare(context: &Context, sdk: &str) -> Result<Done> {
+    let log = log(context, sdk)?;
     // A log tells of one run.
     std::fs::write(&log, "")?;
-    if shell::run(Command::new("./setup").current_dir(&folder), To::File(&log)).is_err() {
+    if shell::run(Command::new("./setup").current_dir(folder(context, sdk)), To::File(&log)).is_err() {
         let reason = shell::tail(&log, 1).pop().unwrap_or_default();
         return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
     }
+    Ok(Done::Passed)
+}
+
+/// Every feature of one SDK does what it does against Apache's proxy.
+pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
+    let log = log(context, sdk)?;
     let server = Server::start(context, sdk)?;
     let mut example = Command::new("./run");
-    example.args(["all", "--endpoint", &server.grpc().to_string()]).current_dir(&folder);
+    example.args(["all", "--endpoint", &server.grpc().to_string()]).current_dir(folder(context, sdk));
     let (printed, has_succeeded) = shell::output(&mut example, &log)?;
     let verdict = compare(&printed, &context.workspace.root, sdk)
         .and_then(|()| if has_succeeded { Ok(()) } else { bail!("the example says that it failed") });
@@ -47,6 +52,14 @@ pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
             Err(error.context(format!("data kept: {}", server.keep().display())))
         }
     }
+}
+
+fn folder(context: &Context, sdk: &str) -> PathBuf {
+    context.workspace.root.join("sdk-examples").join(sdk)
+}
+
+fn log(context: &Context, sdk: &str) -> Result<PathBuf> {
+    context.workspace.own(&format!("logs/sdk-{sdk}.log"))
 }
 
 /// The findings hold, and are those that Apache's proxy gave, where these were recorded.
