@@ -53,7 +53,7 @@ pub(crate) enum Receipt {
 }
 
 /// Most bytes that records share: a reader that holds on to one of them holds all.
-const SHARED_BYTES_MAX: usize = 64 * 1024;
+pub const SHARED_BYTES_MAX: usize = 64 * 1024;
 
 /// Makes the records of one send.
 pub(crate) struct Preparer<'a> {

@@ -45,6 +45,8 @@ impl HotTail {
     /// The record at exactly this position, if it is still here.
     pub(crate) fn get(&self, offset: PhysicalOffset) -> Option<Bytes> {
         let records = self.records.read();
+        // Who is far behind does not search.
+        records.queue.front().filter(|(first, _)| *first <= offset.0)?;
         let index = records.queue.binary_search_by_key(&offset.0, |(at, _)| *at).ok()?;
         records.queue.get(index).map(|(_, bytes)| bytes.clone())
     }

@@ -9,6 +9,7 @@
 pub(crate) mod expiry;
 pub(crate) mod keys;
 pub(crate) mod names;
+mod recent;
 pub(crate) mod run;
 
 use std::num::NonZeroU32;
@@ -20,6 +21,7 @@ use types::{PhysicalOffset, QueueId, QueueOffset};
 use keys::{Batches, KeySearch, YoungKeys};
 use names::Names;
 pub(crate) use names::QueueNumber;
+use recent::Recent;
 use run::Run;
 
 /// A record as the queue index knows it.
@@ -186,6 +188,8 @@ pub(crate) struct QueueIndex {
     active: Vec<QueueNumber>,
     /// The youngest block's keys.
     keys: YoungKeys,
+    /// What look-ups in runs ended with.
+    recent: Recent,
 }
 
 impl QueueIndex {
@@ -197,6 +201,7 @@ impl QueueIndex {
             young_from: from,
             active: Vec::new(),
             keys: YoungKeys::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -293,6 +298,7 @@ impl QueueIndex {
 
     /// Puts another form of the same part in its place.
     pub(crate) fn replace_part(&mut self, part: Part) {
+        self.recent.forget(part.from());
         if let Some(old) = self.parts.iter_mut().find(|old| old.from() == part.from()) {
             *old = part;
         }
@@ -301,7 +307,7 @@ impl QueueIndex {
     /// Gives `take` the queue's entries from `from` on, at most `max`, until it says `false`. Before a [`Miss`] it may
     /// have been given some.
     pub(crate) fn read(
-        &self,
+        &mut self,
         number: QueueNumber,
         from: u64,
         max: usize,
@@ -309,10 +315,10 @@ impl QueueIndex {
     ) -> Result<(), Miss> {
         let queue = &self.queues[number.index()];
         let (mut from, end) = (from, queue.next.min(from.saturating_add(max as u64)));
+        let young_first = queue.next - queue.young.len() as u64;
         if from < queue.min {
             return Ok(());
         }
-        let young_first = queue.next - queue.young.len() as u64;
         if from < young_first {
             for (part, range) in self.parts_from(number, from) {
                 let to = (range.0 + range.1).min(end);
@@ -328,7 +334,7 @@ impl QueueIndex {
         if from < young_first {
             return Ok(());
         }
-        let young = queue.young.iter().zip(young_first..).skip((from - young_first) as usize);
+        let young = self.queues[number.index()].young.iter().zip(young_first..).skip((from - young_first) as usize);
         for (entry, offset) in young.take_while(|(_, offset)| *offset < end) {
             if !take(entry.at(offset)) {
                 break;
@@ -362,7 +368,7 @@ impl QueueIndex {
 
     /// Reads offsets of one part; `false` when `take` has had enough.
     fn read_part(
-        &self,
+        &mut self,
         number: QueueNumber,
         index: usize,
         offsets: std::ops::Range<u64>,
@@ -376,8 +382,7 @@ impl QueueIndex {
             }
             Part::Run(run) => {
                 let damaged = |problem| Miss::Damaged { from: run.from, to: run.to, problem };
-                let entries = run.read(number, offsets.clone()).map_err(damaged)?;
-                Ok(entries.into_iter().zip(offsets).all(|(entry, offset)| take(entry.at(offset))))
+                self.recent.read(run, number, offsets, take).map_err(damaged)
             }
         }
     }

@@ -11,7 +11,7 @@ use types::Message;
 
 use super::Run;
 use super::raw::Files;
-use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded, message, open, record_bytes};
+use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded_together, message, open, record_bytes};
 use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
@@ -39,7 +39,7 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
 /// One round of [`IN_FLIGHT`] records to so many queues in turn; returns its bytes.
 pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message, queues: u32) -> Result<u64> {
     let queues = (0..queues).cycle().take(IN_FLIGHT);
-    let records = queues.map(|queue| encoded(message, queue)).collect::<Result<Vec<_>>>()?;
+    let records = encoded_together(message, queues)?;
     let bytes = records.iter().map(|record| u64::from(record.record_bytes())).sum();
     store.ready(bytes).await;
     let now = env.clock.now();

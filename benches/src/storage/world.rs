@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use broker::LocalBroker;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use env::Env;
 use record::{Encoded, Record};
 use store::{Flush, Machine, RestoreError, Store};
@@ -79,6 +79,12 @@ pub(super) fn message() -> Result<Message> {
 /// The message as a record of a queue.
 pub(super) fn encoded(message: &Message, queue: u32) -> Result<Encoded> {
     Ok(record::encode(message, QueueId(queue), HOST)?)
+}
+
+/// The message as records of queues, as a send makes them: they share memory, as much as the broker lets records share.
+pub(super) fn encoded_together(message: &Message, queues: impl Iterator<Item = u32>) -> Result<Vec<Encoded>> {
+    let mut buffer = BytesMut::with_capacity(broker::SHARED_BYTES_MAX);
+    queues.map(|queue| Ok(record::encode_in(&mut buffer, message, QueueId(queue), HOST)?)).collect()
 }
 
 /// Sends messages to one queue; all are stored on return.

@@ -35,7 +35,7 @@ fn write(disk: &Arc<dyn Disk>, part: &Part) -> Arc<Run> {
     Arc::new(Run::write(disk, dir(), block).expect("writes"))
 }
 
-fn read(index: &QueueIndex, number: QueueNumber, from: u64, max: usize) -> Vec<QueueEntry> {
+fn read(index: &mut QueueIndex, number: QueueNumber, from: u64, max: usize) -> Vec<QueueEntry> {
     let mut out = Vec::new();
     let Ok(()) = index.read(number, from, max, |entry| {
         out.push(entry);
@@ -120,7 +120,7 @@ proptest! {
             prop_assert_eq!(index.range(number).next.0, all.len() as u64);
             let expected: Vec<QueueEntry> =
                 (from..).zip(all.iter().skip(from as usize)).take(max).map(|(n, entry)| entry.at(n)).collect();
-            prop_assert_eq!(read(&index, number, from, max), expected);
+            prop_assert_eq!(read(&mut index, number, from, max), expected);
             let before = from * 100;
             for hash in [from % 3, 1000 + from.saturating_sub(1), 999] {
                 let newest = (0..=position).rev().filter(|n| *n > 0 && n * 100 < before && keys(*n).contains(&hash));
@@ -194,9 +194,9 @@ fn a_look_up_stops_where_it_has_had_enough() {
     });
     assert!(found.is_ok());
     assert_eq!(seen, 3);
-    assert_eq!(read(&index, number, 20, 5), []);
-    assert_eq!(read(&index, number, 21, 5), []);
-    assert_eq!(read(&index, number, u64::MAX, 5), []);
+    assert_eq!(read(&mut index, number, 20, 5), []);
+    assert_eq!(read(&mut index, number, 21, 5), []);
+    assert_eq!(read(&mut index, number, u64::MAX, 5), []);
 }
 
 /// What would be read of it would be as long as the directory says.
