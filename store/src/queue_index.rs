@@ -158,7 +158,18 @@ struct Queue {
     next: u64,
     /// Entries of the youngest block; the last has offset `next - 1`.
     young: Vec<Entry>,
+    /// For how many entries the next block makes room at once: a little more than the last one had.
+    room: u32,
 }
+
+impl Queue {
+    fn new(min: u64, next: u64) -> Self {
+        Self { min, stays_from: 0, next, young: Vec::new(), room: 0 }
+    }
+}
+
+/// Most entries for which a queue makes room at once.
+const ROOM_ENTRIES_MAX: usize = 16 * 1024;
 
 /// A queue as a checkpoint keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +222,7 @@ impl QueueIndex {
         let mut index = Self::new(at);
         for SavedQueue { topic, queue, min, next } in saved {
             index.names.intern(topic, queue);
-            index.queues.push(Queue { min, stays_from: 0, next, young: Vec::new() });
+            index.queues.push(Queue::new(min, next));
         }
         index
     }
@@ -225,7 +236,7 @@ impl QueueIndex {
     pub(crate) fn intern(&mut self, topic: &str, queue: QueueId) -> QueueNumber {
         let number = self.names.intern(topic, queue);
         if number.index() == self.queues.len() {
-            self.queues.push(Queue { min: 0, stays_from: 0, next: 0, young: Vec::new() });
+            self.queues.push(Queue::new(0, 0));
         }
         number
     }
@@ -242,6 +253,7 @@ impl QueueIndex {
         let queue = &mut self.queues[number.index()];
         if queue.young.is_empty() {
             self.active.push(number);
+            queue.young.reserve(queue.room as usize);
         }
         queue.young.push(entry);
         queue.next += 1;
@@ -280,6 +292,7 @@ impl QueueIndex {
         for queue in self.active.drain(..) {
             let state = &mut self.queues[queue.index()];
             let entries = std::mem::take(&mut state.young);
+            state.room = ROOM_ENTRIES_MAX.min(entries.len() + entries.len() / 8) as u32;
             stretches.push(Stretch { queue, first: state.next - entries.len() as u64, entries });
         }
         let block = Block { from: self.young_from, to, stretches, keys: self.keys.seal() };

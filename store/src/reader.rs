@@ -214,3 +214,6 @@ fn check(offset: PhysicalOffset, bytes: &[u8]) -> Result<(), String> {
         _ => Err(format!("it does not end after {} bytes", bytes.len())),
     }
 }
+
+#[cfg(test)]
+mod tests;

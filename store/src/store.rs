@@ -88,19 +88,23 @@ impl Store {
         Ok(records.into_iter().map(|record| self.place(record, now)).collect())
     }
 
-    fn place(&mut self, record: Encoded, now: Timestamp) -> Appended {
+    fn place(&mut self, mut record: Encoded, now: Timestamp) -> Appended {
         let number = self.index.intern(record.topic().as_str(), record.queue());
-        let hashes = record.hashes().clone();
-        let placed = self.log.place(record, self.index.range(number).next, now);
-        let entry = Entry::new(placed.physical_offset, placed.record_bytes, &hashes);
-        self.index.push(number, entry, &hashes.keys);
+        let placed = self.log.place(&mut record, self.index.range(number).next, now);
+        let entry = Entry::new(placed.physical_offset, placed.record_bytes, record.hashes());
+        self.index.push(number, entry, &record.hashes().keys);
         placed
     }
 
-    /// The records that were appended from `offset` on and not written yet, for [`Machine::apply`].
+    /// The records that were appended from the one at `offset` on and not written yet, for [`Machine::apply`].
     pub fn staged_from(&self, offset: PhysicalOffset) -> impl Iterator<Item = Record<'_>> {
-        let decode = |bytes| record::decode(bytes).expect("an encoded record decodes");
-        self.log.staged_from(offset).map(move |bytes| decode(bytes))
+        self.log.staged_from(offset).flat_map(|mut rest| {
+            iter::from_fn(move || {
+                let record = (!rest.is_empty()).then(|| record::decode(rest).expect("an encoded record decodes"))?;
+                rest = &rest[record.header.record_bytes as usize..];
+                Some(record)
+            })
+        })
     }
 
     /// Writes what was appended since the last call and returns the log's end. On return it is in the operating

@@ -101,6 +101,12 @@ impl ReadAhead {
         Kept { ahead: self, last: None }
     }
 
+    /// How many stretches are kept.
+    #[cfg(test)]
+    pub(super) fn stretches(&self) -> usize {
+        self.state.lock().stretches.len()
+    }
+
     /// The newest stretch that has all of the place.
     fn find(&self, place: Place) -> Option<Stretch> {
         let mut state = self.state.lock();
