@@ -74,9 +74,9 @@ impl Store {
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append(&mut self, record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+    pub fn append(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
         self.log.check(iter::once(record.record_bytes()))?;
-        Ok(self.place(record, now))
+        Ok(self.place(&mut record, now))
     }
 
     /// Places all records, in order, or none. Those of one queue get consecutive offsets.
@@ -85,12 +85,12 @@ impl Store {
     /// [`AppendError`]; then nothing was changed.
     pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
         self.log.check(records.iter().map(Encoded::record_bytes))?;
-        Ok(records.into_iter().map(|record| self.place(record, now)).collect())
+        Ok(records.into_iter().map(|mut record| self.place(&mut record, now)).collect())
     }
 
-    fn place(&mut self, mut record: Encoded, now: Timestamp) -> Appended {
+    fn place(&mut self, record: &mut Encoded, now: Timestamp) -> Appended {
         let number = self.index.intern(record.topic().as_str(), record.queue());
-        let placed = self.log.place(&mut record, self.index.range(number).next, now);
+        let placed = self.log.place(record, self.index.range(number).next, now);
         let entry = Entry::new(placed.physical_offset, placed.record_bytes, record.hashes());
         self.index.push(number, entry, &record.hashes().keys);
         placed

@@ -1,4 +1,4 @@
-//! Async appends of 1 KiB records in batches, as the engine makes them, beside equally batched `pwritev` with a CRC.
+//! Async appends of 1 KiB records in batches, as sends and the engine make them, beside equally batched `pwritev` with a CRC.
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use types::Message;
 
 use super::Run;
 use super::raw::Files;
-use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded_together, message, open, record_bytes};
+use super::world::{IN_FLIGHT, Nothing, QUEUES, TOGETHER, encoded_together, message, open, record_bytes};
 use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
@@ -22,7 +22,7 @@ const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The store's part of the engine's round: records encoded one by one, placed, written together.
+/// The store's part of the engine's round: records encoded as by sends of 16 messages, placed one by one, written together.
 pub(super) async fn ours(run: &Run) -> Result<Measurement> {
     let env = Env::real();
     let (mut store, message) = (open(&env, &run.directory)?, message()?);
@@ -38,8 +38,8 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
 
 /// One round of [`IN_FLIGHT`] records to so many queues in turn; returns its bytes.
 pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message, queues: u32) -> Result<u64> {
-    let queues = (0..queues).cycle().take(IN_FLIGHT);
-    let records = encoded_together(message, queues)?;
+    let queues: Vec<u32> = (0..queues).cycle().take(IN_FLIGHT).collect();
+    let records = encoded_together(message, &queues)?;
     let bytes = records.iter().map(|record| u64::from(record.record_bytes())).sum();
     store.ready(bytes).await;
     let now = env.clock.now();
@@ -55,21 +55,22 @@ pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message
 
 /// As many bytes a batch, with a CRC over each body.
 pub(super) fn baseline(run: &Run) -> Result<Measurement> {
-    // Each record of a batch is memory of its own, as ours are.
-    let records: Vec<Vec<u8>> = vec![record_bytes()?.to_vec(); IN_FLIGHT];
-    let (record_bytes, body_bytes) = (records[0].len(), message()?.body.len());
+    let (record, body_bytes) = (record_bytes()?, message()?.body.len());
+    // Records lie together in memory as ours do.
+    let pieces: Vec<Vec<u8>> = vec![record.repeat(TOGETHER); IN_FLIGHT / TOGETHER];
+    let batch_bytes = (record.len() * IN_FLIGHT) as u64;
     // Two batches more than are counted: the last one may begin just below the bound.
-    let slack = 2 * (record_bytes * IN_FLIGHT) as u64;
-    let mut files = Files::preallocate(&run.directory, run.amount(BYTES_MAX, QUICK_BYTES_MAX) + slack)?;
+    let bytes = run.amount(BYTES_MAX, QUICK_BYTES_MAX) + 2 * batch_bytes;
+    let mut files = Files::preallocate(&run.directory, bytes)?;
     let _syncer = files.sync_beside();
-    let slices: Vec<IoSlice<'_>> = records.iter().map(|record| IoSlice::new(record)).collect();
+    let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut counted = Counted::begin(run)?;
     while counted.goes_on() {
-        for record in &records {
+        for record in pieces.iter().flat_map(|piece| piece.chunks_exact(record.len())) {
             black_box(crc32fast::hash(black_box(&record[..body_bytes])));
         }
         files.write(&slices)?;
-        counted.add((record_bytes * IN_FLIGHT) as u64)?;
+        counted.add(batch_bytes)?;
     }
     Ok(counted.end())
 }

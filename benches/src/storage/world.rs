@@ -17,6 +17,8 @@ use crate::load;
 
 /// Records of a round, or sends that are on their way together. Source: issue 4, 4 connections × 32.
 pub(super) const IN_FLIGHT: usize = 128;
+/// Messages of a send, where sends have several. Source: issue 3.
+pub(super) const TOGETHER: usize = 16;
 /// The topic of runs that have one.
 pub(super) const TOPIC: &str = "bench";
 /// The queues that messages go to in turn.
@@ -81,10 +83,17 @@ pub(super) fn encoded(message: &Message, queue: u32) -> Result<Encoded> {
     Ok(record::encode(message, QueueId(queue), HOST)?)
 }
 
-/// The message as records of queues, as a send makes them: they share memory, as much as the broker lets records share.
-pub(super) fn encoded_together(message: &Message, queues: impl Iterator<Item = u32>) -> Result<Vec<Encoded>> {
-    let mut buffer = BytesMut::with_capacity(broker::SHARED_BYTES_MAX);
-    queues.map(|queue| Ok(record::encode_in(&mut buffer, message, QueueId(queue), HOST)?)).collect()
+/// The message as a record of each queue, made as sends of [`TOGETHER`] messages make them: those of a send share memory.
+pub(super) fn encoded_together(message: &Message, queues: &[u32]) -> Result<Vec<Encoded>> {
+    let mut records = Vec::with_capacity(queues.len());
+    for queues in queues.chunks(TOGETHER) {
+        let bytes = queues.len() * record::encoded_bytes(message, HOST);
+        let mut buffer = BytesMut::with_capacity(bytes.min(broker::SHARED_BYTES_MAX));
+        for queue in queues {
+            records.push(record::encode_in(&mut buffer, message, QueueId(*queue), HOST)?);
+        }
+    }
+    Ok(records)
 }
 
 /// Sends messages to one queue; all are stored on return.
