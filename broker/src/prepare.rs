@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_past_delivery_time_is_now() {
         let (prepared, receipt) = prepared(&[(names::TIMER_DELIVER_MS, "1000000")]).expect("accepted");
-        assert_eq!((prepared.record.topic().as_str(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
+        assert_eq!((prepared.record.topic(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
         assert!(matches!(receipt, Receipt::Plain));
     }
 

@@ -328,10 +328,10 @@ impl QueueIndex {
     ) -> Result<(), Miss> {
         let queue = &self.queues[number.index()];
         let (mut from, end) = (from, queue.next.min(from.saturating_add(max as u64)));
-        let young_first = queue.next - queue.young.len() as u64;
         if from < queue.min {
             return Ok(());
         }
+        let young_first = queue.next - queue.young.len() as u64;
         if from < young_first {
             for (part, range) in self.parts_from(number, from) {
                 let to = (range.0 + range.1).min(end);

@@ -89,7 +89,7 @@ impl Store {
     }
 
     fn place(&mut self, record: &mut Encoded, now: Timestamp) -> Appended {
-        let number = self.index.intern(record.topic().as_str(), record.queue());
+        let number = self.index.intern(record.topic(), record.queue());
         let placed = self.log.place(record, self.index.range(number).next, now);
         let entry = Entry::new(placed.physical_offset, placed.record_bytes, record.hashes());
         self.index.push(number, entry, &record.hashes().keys);

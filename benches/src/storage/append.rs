@@ -11,7 +11,7 @@ use types::Message;
 
 use super::Run;
 use super::raw::Files;
-use super::world::{IN_FLIGHT, Nothing, QUEUES, TOGETHER, encoded_together, message, open, record_bytes};
+use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded_together, message, open, record_bytes};
 use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
@@ -55,22 +55,21 @@ pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message
 
 /// As many bytes a batch, with a CRC over each body.
 pub(super) fn baseline(run: &Run) -> Result<Measurement> {
-    let (record, body_bytes) = (record_bytes()?, message()?.body.len());
-    // Records lie together in memory as ours do.
-    let pieces: Vec<Vec<u8>> = vec![record.repeat(TOGETHER); IN_FLIGHT / TOGETHER];
-    let batch_bytes = (record.len() * IN_FLIGHT) as u64;
+    // Each record of a batch is memory of its own, as single sends make them.
+    let records: Vec<Vec<u8>> = vec![record_bytes()?.to_vec(); IN_FLIGHT];
+    let (record_bytes, body_bytes) = (records[0].len(), message()?.body.len());
     // Two batches more than are counted: the last one may begin just below the bound.
-    let bytes = run.amount(BYTES_MAX, QUICK_BYTES_MAX) + 2 * batch_bytes;
-    let mut files = Files::preallocate(&run.directory, bytes)?;
+    let slack = 2 * (record_bytes * IN_FLIGHT) as u64;
+    let mut files = Files::preallocate(&run.directory, run.amount(BYTES_MAX, QUICK_BYTES_MAX) + slack)?;
     let _syncer = files.sync_beside();
-    let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let slices: Vec<IoSlice<'_>> = records.iter().map(|record| IoSlice::new(record)).collect();
     let mut counted = Counted::begin(run)?;
     while counted.goes_on() {
-        for record in pieces.iter().flat_map(|piece| piece.chunks_exact(record.len())) {
+        for record in &records {
             black_box(crc32fast::hash(black_box(&record[..body_bytes])));
         }
         files.write(&slices)?;
-        counted.add(batch_bytes)?;
+        counted.add((record_bytes * IN_FLIGHT) as u64)?;
     }
     Ok(counted.end())
 }

@@ -18,7 +18,7 @@ use crate::load;
 /// Records of a round, or sends that are on their way together. Source: issue 4, 4 connections × 32.
 pub(super) const IN_FLIGHT: usize = 128;
 /// Messages of a send, where sends have several. Source: issue 3.
-pub(super) const TOGETHER: usize = 16;
+const TOGETHER: usize = 16;
 /// The topic of runs that have one.
 pub(super) const TOPIC: &str = "bench";
 /// The queues that messages go to in turn.

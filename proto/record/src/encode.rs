@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX};
-use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
+use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
 use crate::hashes::Hashes;
 use crate::layout::{
@@ -18,7 +18,9 @@ use crate::layout::{
 pub struct Encoded {
     bytes: BytesMut,
     is_followed: bool,
-    topic: TopicName,
+    /// Where the topic's name is: read from there, it costs no count of its users, which each record would change twice.
+    topic_at: usize,
+    topic_bytes: usize,
     queue: QueueId,
     hashes: Hashes,
     stored_at_position: usize,
@@ -116,6 +118,7 @@ pub fn encode_in(
         Version::V1 => buffer.put_u8(topic.len() as u8),
         Version::V2 => buffer.put_u16(topic.len() as u16),
     }
+    let (topic_at, topic_bytes) = (buffer.len(), topic.len());
     buffer.put_slice(topic.as_bytes());
     buffer.put_u16(properties.len() as u16);
     buffer.put_slice(properties.as_bytes());
@@ -125,7 +128,7 @@ pub fn encode_in(
     let stored_at_position = BORN_HOST_AT + born_host_bytes;
     let bytes = buffer.split();
     let is_followed = buffer.capacity() > 0;
-    Ok(Encoded { bytes, is_followed, topic: message.topic.clone(), queue, hashes, stored_at_position })
+    Ok(Encoded { bytes, is_followed, topic_at, topic_bytes, queue, hashes, stored_at_position })
 }
 
 /// Length of the record that `message` becomes.
@@ -153,10 +156,14 @@ pub fn blank(bytes: u32) -> Bytes {
 }
 
 impl Encoded {
-    /// The record's topic.
+    /// The name of the record's topic.
+    ///
+    /// # Panics
+    /// When its bytes were taken.
     #[must_use]
-    pub fn topic(&self) -> &TopicName {
-        &self.topic
+    pub fn topic(&self) -> &str {
+        let name = &self.bytes[self.topic_at..self.topic_at + self.topic_bytes];
+        str::from_utf8(name).expect("it was written as text")
     }
 
     /// The record's queue.
@@ -190,7 +197,7 @@ impl Encoded {
         self.take_placed(queue_offset, physical_offset, stored_at).freeze()
     }
 
-    /// As [`Encoded::place`], as they lie in memory that records share; what else is known of the record stays.
+    /// As [`Encoded::place`], as they lie in memory that records share; queue and hashes stay known.
     #[must_use]
     pub fn take_placed(
         &mut self,

@@ -194,7 +194,7 @@ impl Run {
 
     /// Reads entries of a queue whose offsets are known to be here.
     pub(crate) fn read(&self, queue: QueueNumber, offsets: Range<u64>) -> Result<Vec<Entry>, String> {
-        let wanted = offsets.clone().count();
+        let wanted = (offsets.end - offsets.start) as usize;
         let (first, mut entries) = self.read_chunks(&*self.open()?, queue, offsets.clone())?;
         entries.drain(..(offsets.start - first) as usize);
         entries.truncate(wanted);
