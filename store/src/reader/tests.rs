@@ -149,7 +149,8 @@ fn who_jumps_around_pays_for_what_is_asked_for() {
 fn who_reads_one_record_at_a_time_goes_on_too() {
     run(async {
         let log = full_log();
-        (log.expect(10..11).await, log.expect(11..12).await);
+        log.expect(10..11).await;
+        log.expect(11..12).await;
         log.disk.make_unreadable(&path(0)).expect("exists");
         for n in 12..200 {
             log.expect(n..n + 1).await;
@@ -161,7 +162,9 @@ fn who_reads_one_record_at_a_time_goes_on_too() {
 fn what_has_expired_is_refused_though_it_is_in_memory() {
     run(async {
         let log = full_log();
-        (log.expect(0..10).await, log.expect(10..20).await, log.expect(20..30).await);
+        for from in [0, 10, 20] {
+            log.expect(from..from + 10).await;
+        }
         log.segments.expire_before(SEGMENT_BYTES);
         let read = log.read(20..30).await;
         assert!(read.iter().all(|record| matches!(record, Err(ReadError::Expired { .. }))), "{read:?}");
@@ -176,7 +179,8 @@ fn memory_is_bounded_however_many_go_on() {
         for step in 0..3 {
             for reader in 0..20 {
                 let from = reader * 1000 + step * 300;
-                (log.expect(from..from + 5).await, log.expect(from + 5..from + 10).await);
+                log.expect(from..from + 5).await;
+                log.expect(from + 5..from + 10).await;
             }
         }
         assert_eq!(log.reader.ahead.stretches(), 8);
