@@ -30,4 +30,5 @@ pub use counters::Status;
 pub use handle::{LocalBroker, StartError};
 pub use machines::check_snapshot;
 pub use options::Options;
+pub use prepare::SHARED_BYTES_MAX;
 pub use store::Flush;

@@ -53,7 +53,7 @@ pub(crate) enum Receipt {
 }
 
 /// Most bytes that records share: a reader that holds on to one of them holds all.
-const SHARED_BYTES_MAX: usize = 64 * 1024;
+pub const SHARED_BYTES_MAX: usize = 64 * 1024;
 
 /// Makes the records of one send.
 pub(crate) struct Preparer<'a> {
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_past_delivery_time_is_now() {
         let (prepared, receipt) = prepared(&[(names::TIMER_DELIVER_MS, "1000000")]).expect("accepted");
-        assert_eq!((prepared.record.topic().as_str(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
+        assert_eq!((prepared.record.topic(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
         assert!(matches!(receipt, Receipt::Plain));
     }
 

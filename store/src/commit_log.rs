@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use record::{BLANK_BYTES, Encoded};
 use types::{PhysicalOffset, QueueOffset, Timestamp};
 
@@ -60,8 +60,8 @@ pub enum AppendError {
 }
 
 /// The log's end. Invariants: `marks.appended_to() <= end`; `staged` covers what lies between them, without gaps but
-/// for the part of a segment behind a blank; `writing` holds every segment that `staged` touches, in order, and ends
-/// with the one that `end` is in.
+/// for the part of a segment behind a blank; `starts` are those of the records in `staged`, rising; `writing` holds
+/// every segment that `staged` touches, in order, and ends with the one that `end` is in.
 pub(crate) struct CommitLog {
     segments: Arc<Segments>,
     maker: Arc<Maker>,
@@ -70,16 +70,27 @@ pub(crate) struct CommitLog {
     hot: Arc<HotTail>,
     writing: Vec<Segment>,
     staged: Vec<Staged>,
+    starts: Vec<u64>,
     end: u64,
     /// Start of the newest record; `None` in an empty log.
     last: Option<PhysicalOffset>,
     last_stored_at: Timestamp,
 }
 
+/// Records that follow each other in memory as in the log, or a blank.
 struct Staged {
     at: PhysicalOffset,
-    bytes: Bytes,
+    bytes: BytesMut,
+    /// See [`Encoded::is_followed`].
+    is_followed: bool,
     is_blank: bool,
+}
+
+impl Staged {
+    /// Whether these bytes are the next ones of the same memory.
+    fn is_followed_by(&self, bytes: &[u8]) -> bool {
+        self.is_followed && self.bytes.as_ptr_range().end == bytes.as_ptr()
+    }
 }
 
 /// Where recovery found the log's end.
@@ -112,6 +123,7 @@ impl CommitLog {
             hot,
             writing: vec![active],
             staged: Vec::new(),
+            starts: Vec::new(),
             end: end.at.0,
             last: end.last,
             last_stored_at: end.last_stored_at,
@@ -159,26 +171,36 @@ impl CommitLog {
         })
     }
 
-    /// Places a record that [`CommitLog::check`] has let pass.
-    pub(crate) fn place(&mut self, record: Encoded, queue_offset: QueueOffset, now: Timestamp) -> Appended {
+    /// Places a record that [`CommitLog::check`] has let pass, and takes its bytes.
+    pub(crate) fn place(&mut self, record: &mut Encoded, queue_offset: QueueOffset, now: Timestamp) -> Appended {
         let record_bytes = record.record_bytes();
         if !self.fits(u64::from(record_bytes)) {
             self.roll();
         }
         let physical_offset = PhysicalOffset(self.end);
         let stored_at = now.max(self.last_stored_at);
-        let bytes = record.place(queue_offset, physical_offset, stored_at);
-        self.staged.push(Staged { at: physical_offset, bytes, is_blank: false });
+        let is_followed = record.is_followed();
+        let bytes = record.take_placed(queue_offset, physical_offset, stored_at);
+        match self.staged.last_mut() {
+            // Records that were made together are written, kept and let go as one.
+            Some(last) if last.is_followed_by(&bytes) => {
+                last.bytes.unsplit(bytes);
+                last.is_followed = is_followed;
+            }
+            _ => self.staged.push(Staged { at: physical_offset, bytes, is_followed, is_blank: false }),
+        }
+        self.starts.push(physical_offset.0);
         self.end += u64::from(record_bytes);
         self.last = Some(physical_offset);
         self.last_stored_at = stored_at;
         Appended { queue_offset, physical_offset, stored_at, record_bytes }
     }
 
-    /// The placed records from `offset` on that are not written yet.
-    pub(crate) fn staged_from(&self, offset: PhysicalOffset) -> impl Iterator<Item = &Bytes> {
-        let start = self.staged.partition_point(|staged| staged.at < offset);
-        self.staged.iter().skip(start).filter(|staged| !staged.is_blank).map(|staged| &staged.bytes)
+    /// The placed records from the one at `offset` on that are not written yet, in pieces of whole records.
+    pub(crate) fn staged_from(&self, offset: PhysicalOffset) -> impl Iterator<Item = &[u8]> {
+        let first = self.staged.partition_point(|staged| staged.at <= offset).saturating_sub(1);
+        let records = self.staged[first..].iter().filter(|staged| !staged.is_blank);
+        records.filter_map(move |staged| staged.bytes.get(offset.0.saturating_sub(staged.at.0) as usize..))
     }
 
     /// Writes what is placed. A failed write is final: part of it may be there.
@@ -200,7 +222,8 @@ impl CommitLog {
         }
         self.writing.drain(..self.writing.len() - 1);
         let written = self.staged.drain(..).filter(|staged| !staged.is_blank);
-        self.hot.extend(written.map(|staged| (staged.at, staged.bytes)));
+        self.hot.extend(written.map(|staged| (staged.at, staged.bytes.freeze())), &self.starts);
+        self.starts.clear();
         self.marks.set_appended(PhysicalOffset(self.end));
         Ok(())
     }
@@ -217,7 +240,8 @@ impl CommitLog {
         let next = self.maker.take().expect("a record is placed only when the next segment is ready");
         assert!(left >= BLANK_BYTES as u64, "every record leaves room for a blank behind it");
         let blank = record::blank(u32::try_from(left).expect("a segment is less than 4 GiB"));
-        self.staged.push(Staged { at: PhysicalOffset(self.end), bytes: blank, is_blank: true });
+        let (at, bytes) = (PhysicalOffset(self.end), BytesMut::from(&*blank));
+        self.staged.push(Staged { at, bytes, is_followed: false, is_blank: true });
         self.end += left;
         assert_eq!(self.end, next.base, "segments follow each other");
         self.dirty.push(next.clone());

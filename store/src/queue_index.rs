@@ -9,6 +9,7 @@
 pub(crate) mod expiry;
 pub(crate) mod keys;
 pub(crate) mod names;
+mod recent;
 pub(crate) mod run;
 
 use std::num::NonZeroU32;
@@ -20,6 +21,7 @@ use types::{PhysicalOffset, QueueId, QueueOffset};
 use keys::{Batches, KeySearch, YoungKeys};
 use names::Names;
 pub(crate) use names::QueueNumber;
+use recent::Recent;
 use run::Run;
 
 /// A record as the queue index knows it.
@@ -156,7 +158,18 @@ struct Queue {
     next: u64,
     /// Entries of the youngest block; the last has offset `next - 1`.
     young: Vec<Entry>,
+    /// For how many entries the next block makes room at once: a little more than the last one had.
+    room: u32,
 }
+
+impl Queue {
+    fn new(min: u64, next: u64) -> Self {
+        Self { min, stays_from: 0, next, young: Vec::new(), room: 0 }
+    }
+}
+
+/// Most entries for which a queue makes room at once.
+const ROOM_ENTRIES_MAX: usize = 16 * 1024;
 
 /// A queue as a checkpoint keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +199,8 @@ pub(crate) struct QueueIndex {
     active: Vec<QueueNumber>,
     /// The youngest block's keys.
     keys: YoungKeys,
+    /// What look-ups in runs ended with.
+    recent: Recent,
 }
 
 impl QueueIndex {
@@ -197,6 +212,7 @@ impl QueueIndex {
             young_from: from,
             active: Vec::new(),
             keys: YoungKeys::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -206,7 +222,7 @@ impl QueueIndex {
         let mut index = Self::new(at);
         for SavedQueue { topic, queue, min, next } in saved {
             index.names.intern(topic, queue);
-            index.queues.push(Queue { min, stays_from: 0, next, young: Vec::new() });
+            index.queues.push(Queue::new(min, next));
         }
         index
     }
@@ -220,7 +236,7 @@ impl QueueIndex {
     pub(crate) fn intern(&mut self, topic: &str, queue: QueueId) -> QueueNumber {
         let number = self.names.intern(topic, queue);
         if number.index() == self.queues.len() {
-            self.queues.push(Queue { min: 0, stays_from: 0, next: 0, young: Vec::new() });
+            self.queues.push(Queue::new(0, 0));
         }
         number
     }
@@ -237,6 +253,7 @@ impl QueueIndex {
         let queue = &mut self.queues[number.index()];
         if queue.young.is_empty() {
             self.active.push(number);
+            queue.young.reserve(queue.room as usize);
         }
         queue.young.push(entry);
         queue.next += 1;
@@ -275,6 +292,7 @@ impl QueueIndex {
         for queue in self.active.drain(..) {
             let state = &mut self.queues[queue.index()];
             let entries = std::mem::take(&mut state.young);
+            state.room = ROOM_ENTRIES_MAX.min(entries.len() + entries.len() / 8) as u32;
             stretches.push(Stretch { queue, first: state.next - entries.len() as u64, entries });
         }
         let block = Block { from: self.young_from, to, stretches, keys: self.keys.seal() };
@@ -293,6 +311,7 @@ impl QueueIndex {
 
     /// Puts another form of the same part in its place.
     pub(crate) fn replace_part(&mut self, part: Part) {
+        self.recent.forget(part.from());
         if let Some(old) = self.parts.iter_mut().find(|old| old.from() == part.from()) {
             *old = part;
         }
@@ -301,7 +320,7 @@ impl QueueIndex {
     /// Gives `take` the queue's entries from `from` on, at most `max`, until it says `false`. Before a [`Miss`] it may
     /// have been given some.
     pub(crate) fn read(
-        &self,
+        &mut self,
         number: QueueNumber,
         from: u64,
         max: usize,
@@ -328,7 +347,7 @@ impl QueueIndex {
         if from < young_first {
             return Ok(());
         }
-        let young = queue.young.iter().zip(young_first..).skip((from - young_first) as usize);
+        let young = self.queues[number.index()].young.iter().zip(young_first..).skip((from - young_first) as usize);
         for (entry, offset) in young.take_while(|(_, offset)| *offset < end) {
             if !take(entry.at(offset)) {
                 break;
@@ -362,7 +381,7 @@ impl QueueIndex {
 
     /// Reads offsets of one part; `false` when `take` has had enough.
     fn read_part(
-        &self,
+        &mut self,
         number: QueueNumber,
         index: usize,
         offsets: std::ops::Range<u64>,
@@ -376,8 +395,7 @@ impl QueueIndex {
             }
             Part::Run(run) => {
                 let damaged = |problem| Miss::Damaged { from: run.from, to: run.to, problem };
-                let entries = run.read(number, offsets.clone()).map_err(damaged)?;
-                Ok(entries.into_iter().zip(offsets).all(|(entry, offset)| take(entry.at(offset))))
+                self.recent.read(run, number, offsets, take).map_err(damaged)
             }
         }
     }

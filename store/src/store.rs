@@ -74,9 +74,9 @@ impl Store {
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append(&mut self, record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+    pub fn append(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
         self.log.check(iter::once(record.record_bytes()))?;
-        Ok(self.place(record, now))
+        Ok(self.place(&mut record, now))
     }
 
     /// Places all records, in order, or none. Those of one queue get consecutive offsets.
@@ -85,22 +85,26 @@ impl Store {
     /// [`AppendError`]; then nothing was changed.
     pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
         self.log.check(records.iter().map(Encoded::record_bytes))?;
-        Ok(records.into_iter().map(|record| self.place(record, now)).collect())
+        Ok(records.into_iter().map(|mut record| self.place(&mut record, now)).collect())
     }
 
-    fn place(&mut self, record: Encoded, now: Timestamp) -> Appended {
-        let number = self.index.intern(record.topic().as_str(), record.queue());
-        let hashes = record.hashes().clone();
+    fn place(&mut self, record: &mut Encoded, now: Timestamp) -> Appended {
+        let number = self.index.intern(record.topic(), record.queue());
         let placed = self.log.place(record, self.index.range(number).next, now);
-        let entry = Entry::new(placed.physical_offset, placed.record_bytes, &hashes);
-        self.index.push(number, entry, &hashes.keys);
+        let entry = Entry::new(placed.physical_offset, placed.record_bytes, record.hashes());
+        self.index.push(number, entry, &record.hashes().keys);
         placed
     }
 
-    /// The records that were appended from `offset` on and not written yet, for [`Machine::apply`].
+    /// The records that were appended from the one at `offset` on and not written yet, for [`Machine::apply`].
     pub fn staged_from(&self, offset: PhysicalOffset) -> impl Iterator<Item = Record<'_>> {
-        let decode = |bytes| record::decode(bytes).expect("an encoded record decodes");
-        self.log.staged_from(offset).map(move |bytes| decode(bytes))
+        self.log.staged_from(offset).flat_map(|mut rest| {
+            iter::from_fn(move || {
+                let record = (!rest.is_empty()).then(|| record::decode(rest).expect("an encoded record decodes"))?;
+                rest = &rest[record.header.record_bytes as usize..];
+                Some(record)
+            })
+        })
     }
 
     /// Writes what was appended since the last call and returns the log's end. On return it is in the operating

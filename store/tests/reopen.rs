@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Ledger, apply, check, dir, encoded, entries, names, open, options, read_file, send, write_file};
+use bytes::BytesMut;
+use common::{Ledger, apply, check, dir, encoded, entries, message, names, open, options, read_file, send, write_file};
 use env::Env;
 use env::sim::{self, World};
 use store::{AppendError, Flush, Marks, OpenError, ReadError, Store};
@@ -307,5 +308,45 @@ fn reads_beside_the_log_are_errors() {
         assert!(matches!(reader.read(PhysicalOffset(0), first.record_bytes + 1).await, Err(ReadError::Damaged { .. })));
         store.abandon().await;
         assert_eq!(reader.read(PhysicalOffset(0), first.record_bytes).await, Err(ReadError::Closed));
+    });
+}
+
+/// They are one piece in memory, of which each record is found by its own place, also where a segment ends between them.
+#[test]
+fn records_made_together_are_applied_read_and_kept_one_by_one() {
+    sim::run(19, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        let mut buffer = BytesMut::with_capacity(8192);
+        let host = "127.0.0.1:8081".parse().expect("an address");
+        for round in 0..4_u8 {
+            let mut encode = |n: u8| {
+                let message = message("together", &vec![round; 20 + usize::from(n) * 10]);
+                record::encode_in(&mut buffer, &message, QueueId(0), host).expect("encodes")
+            };
+            let mut records: Vec<_> = (0..12).map(&mut encode).collect();
+            // One that is not the next in memory.
+            records.swap(3, 4);
+            store.ready(4096).await;
+            let placed = store.append_all(records, Timestamp(1)).expect("appends");
+            for from in &placed {
+                let staged: Vec<_> =
+                    store.staged_from(from.physical_offset).map(|r| r.header.physical_offset).collect();
+                let later = placed.iter().map(|placed| placed.physical_offset);
+                assert_eq!(staged, later.filter(|offset| *offset >= from.physical_offset).collect::<Vec<_>>());
+            }
+            apply(&store, &mut ledger, placed[0].physical_offset);
+            store.write().expect("writes");
+            let last = placed.last().expect("some");
+            let hot = store.reader().hot(last.physical_offset).expect("new");
+            assert_eq!(hot.len(), last.record_bytes as usize);
+            assert_eq!(store.reader().hot(last.physical_offset.plus(1)), None);
+        }
+        assert!(store.marks().appended_to() > PhysicalOffset(8192), "it went over the end of a segment");
+        check(&mut store, &ledger).await;
+        store.close(&ledger).await.expect("closes");
+        let (mut store, reopened) = open(&world.env(), Flush::Async);
+        assert_eq!(reopened.lines, ledger.lines);
+        check(&mut store, &ledger).await;
+        store.abandon().await;
     });
 }

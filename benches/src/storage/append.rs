@@ -1,4 +1,4 @@
-//! Async appends of 1 KiB records in batches, as the engine makes them, beside equally batched `pwritev` with a CRC.
+//! Async appends of 1 KiB records in batches, as sends and the engine make them, beside equally batched `pwritev` with a CRC.
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use types::Message;
 
 use super::Run;
 use super::raw::Files;
-use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded, message, open, record_bytes};
+use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded_together, message, open, record_bytes};
 use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
@@ -22,7 +22,7 @@ const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The store's part of the engine's round: records encoded one by one, placed, written together.
+/// The store's part of the engine's round: records encoded as by sends of 16 messages, placed one by one, written together.
 pub(super) async fn ours(run: &Run) -> Result<Measurement> {
     let env = Env::real();
     let (mut store, message) = (open(&env, &run.directory)?, message()?);
@@ -38,8 +38,8 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
 
 /// One round of [`IN_FLIGHT`] records to so many queues in turn; returns its bytes.
 pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message, queues: u32) -> Result<u64> {
-    let queues = (0..queues).cycle().take(IN_FLIGHT);
-    let records = queues.map(|queue| encoded(message, queue)).collect::<Result<Vec<_>>>()?;
+    let queues: Vec<u32> = (0..queues).cycle().take(IN_FLIGHT).collect();
+    let records = encoded_together(message, &queues)?;
     let bytes = records.iter().map(|record| u64::from(record.record_bytes())).sum();
     store.ready(bytes).await;
     let now = env.clock.now();
@@ -55,7 +55,7 @@ pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message
 
 /// As many bytes a batch, with a CRC over each body.
 pub(super) fn baseline(run: &Run) -> Result<Measurement> {
-    // Each record of a batch is memory of its own, as ours are.
+    // Each record of a batch is memory of its own, as single sends make them.
     let records: Vec<Vec<u8>> = vec![record_bytes()?.to_vec(); IN_FLIGHT];
     let (record_bytes, body_bytes) = (records[0].len(), message()?.body.len());
     // Two batches more than are counted: the last one may begin just below the bound.

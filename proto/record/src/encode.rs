@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX};
-use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
+use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
 use crate::hashes::Hashes;
 use crate::layout::{
-    BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, TOPIC_BYTES_MAX, Version,
-    crc31, first_zero, host_bytes, is_queued,
+    BLANK_BYTES, BODY_CRC_AT, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT,
+    TOPIC_BYTES_MAX, Version, crc31, first_zero, host_bytes, is_queued,
 };
 
 /// A record that is complete but for its place: queue offset, physical offset and store time are zeros until
@@ -17,7 +17,10 @@ use crate::layout::{
 #[derive(Debug)]
 pub struct Encoded {
     bytes: BytesMut,
-    topic: TopicName,
+    is_followed: bool,
+    /// Where the topic's name is: read from there, it costs no count of its users, which each record would change twice.
+    topic_at: usize,
+    topic_bytes: usize,
     queue: QueueId,
     hashes: Hashes,
     stored_at_position: usize,
@@ -96,7 +99,7 @@ pub fn encode_in(
     buffer.reserve(total_bytes);
     buffer.put_u32(total_bytes as u32);
     buffer.put_u32(version.magic());
-    buffer.put_u32(crc31(&message.body));
+    buffer.put_u32(0); // bodyCRC
     buffer.put_u32(queue.0);
     buffer.put_u32(message.flag);
     buffer.put_bytes(0, 16); // queueOffset and physicalOffset
@@ -109,10 +112,13 @@ pub fn encode_in(
     buffer.put_u64(message.source_offset);
     buffer.put_u32(message.body.len() as u32);
     buffer.put_slice(&message.body);
+    // Computed here, it overlaps with the copy's way to memory that is not in the processor's cache.
+    buffer[BODY_CRC_AT..][..4].copy_from_slice(&crc31(&message.body).to_be_bytes());
     match version {
         Version::V1 => buffer.put_u8(topic.len() as u8),
         Version::V2 => buffer.put_u16(topic.len() as u16),
     }
+    let (topic_at, topic_bytes) = (buffer.len(), topic.len());
     buffer.put_slice(topic.as_bytes());
     buffer.put_u16(properties.len() as u16);
     buffer.put_slice(properties.as_bytes());
@@ -120,7 +126,9 @@ pub fn encode_in(
 
     let hashes = Hashes::of(topic, message.properties.iter());
     let stored_at_position = BORN_HOST_AT + born_host_bytes;
-    Ok(Encoded { bytes: buffer.split(), topic: message.topic.clone(), queue, hashes, stored_at_position })
+    let bytes = buffer.split();
+    let is_followed = buffer.capacity() > 0;
+    Ok(Encoded { bytes, is_followed, topic_at, topic_bytes, queue, hashes, stored_at_position })
 }
 
 /// Length of the record that `message` becomes.
@@ -148,10 +156,14 @@ pub fn blank(bytes: u32) -> Bytes {
 }
 
 impl Encoded {
-    /// The record's topic.
+    /// The name of the record's topic.
+    ///
+    /// # Panics
+    /// When its bytes were taken.
     #[must_use]
-    pub fn topic(&self) -> &TopicName {
-        &self.topic
+    pub fn topic(&self) -> &str {
+        let name = &self.bytes[self.topic_at..self.topic_at + self.topic_bytes];
+        str::from_utf8(name).expect("it was written as text")
     }
 
     /// The record's queue.
@@ -166,6 +178,13 @@ impl Encoded {
         self.bytes.len() as u32
     }
 
+    /// Whether the memory right behind the record is of the same buffer, for records made in it later: when one begins there,
+    /// joining their bytes copies nothing.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
     /// What the message can be found and filtered by.
     #[must_use]
     pub fn hashes(&self) -> &Hashes {
@@ -175,10 +194,21 @@ impl Encoded {
     /// Writes the record's place into it and gives up its bytes, which are shared from here on and not copied.
     #[must_use]
     pub fn place(mut self, queue_offset: QueueOffset, physical_offset: PhysicalOffset, stored_at: Timestamp) -> Bytes {
+        self.take_placed(queue_offset, physical_offset, stored_at).freeze()
+    }
+
+    /// As [`Encoded::place`], as they lie in memory that records share; queue and hashes stay known.
+    #[must_use]
+    pub fn take_placed(
+        &mut self,
+        queue_offset: QueueOffset,
+        physical_offset: PhysicalOffset,
+        stored_at: Timestamp,
+    ) -> BytesMut {
         self.patch(QUEUE_OFFSET_AT, queue_offset.0.to_be_bytes());
         self.patch(PHYSICAL_OFFSET_AT, physical_offset.0.to_be_bytes());
         self.patch(self.stored_at_position, stored_at.0.to_be_bytes());
-        self.bytes.freeze()
+        std::mem::take(&mut self.bytes)
     }
 
     fn patch(&mut self, at: usize, field: [u8; 8]) {

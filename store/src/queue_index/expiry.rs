@@ -50,7 +50,9 @@ impl QueueIndex {
             queue.min = queue.min.max(*begin);
         }
         self.announce(&Begins::new());
-        self.parts.extract_if(.., |part| part.to() <= before).map(|part| part.from()).collect()
+        let runs: Vec<u64> = self.parts.extract_if(.., |part| part.to() <= before).map(|part| part.from()).collect();
+        runs.iter().for_each(|run| self.recent.forget(*run));
+        runs
     }
 
     /// Says that queues begin with what the parts have of them: for an index that has no younger entries and whose

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
-use env::Disk;
 use env::disk::OpenMode;
+use env::{Disk, File};
 
 use super::keys::{Batches, Key};
 use super::names::QueueNumber;
@@ -38,8 +38,9 @@ const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 36;
 const ROW_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 20;
-const CHUNK_ENTRIES: u64 = 128;
-const CHUNK_BYTES: u64 = CHUNK_ENTRIES * ENTRY_BYTES as u64 + 4;
+/// Most entries of a chunk.
+pub(super) const CHUNK_ENTRIES: usize = 128;
+const CHUNK_BYTES: usize = CHUNK_ENTRIES * ENTRY_BYTES + 4;
 const KEY_BYTES: usize = 16;
 const KEY_CHUNK_KEYS: usize = 256;
 const KEY_CHUNK_BYTES: usize = KEY_CHUNK_KEYS * KEY_BYTES + 4;
@@ -193,27 +194,40 @@ impl Run {
 
     /// Reads entries of a queue whose offsets are known to be here.
     pub(crate) fn read(&self, queue: QueueNumber, offsets: Range<u64>) -> Result<Vec<Entry>, String> {
-        let row = self.row(queue).ok_or("queue is not in the run")?;
-        let (start, end) = (offsets.start - row.first, offsets.end - row.first);
-        let chunks = start / CHUNK_ENTRIES..end.div_ceil(CHUNK_ENTRIES);
-        let read_end = (chunks.end * CHUNK_ENTRIES).min(u64::from(row.entries));
-        let bytes = chunk_bytes(read_end) - chunk_bytes(chunks.start * CHUNK_ENTRIES);
+        let wanted = (offsets.end - offsets.start) as usize;
+        let (first, mut entries) = self.read_chunks(&*self.open()?, queue, offsets.clone())?;
+        entries.drain(..(offsets.start - first) as usize);
+        entries.truncate(wanted);
+        Ok(entries)
+    }
 
-        let io = |error: std::io::Error| error.to_string();
-        let file = self.disk.open(&self.path, OpenMode::Read).map_err(io)?;
-        let mut buffer = vec![0; bytes as usize];
-        let read = file.read_at(&mut buffer, row.position + chunk_bytes(chunks.start * CHUNK_ENTRIES)).map_err(io)?;
+    /// The file, for [`Run::read_chunks`].
+    pub(super) fn open(&self) -> Result<Arc<dyn File>, String> {
+        self.disk.open(&self.path, OpenMode::Read).map_err(|error| error.to_string())
+    }
+
+    /// Reads the chunks that have these entries of a queue, whose offsets are known to be here: all their entries, and the
+    /// offset of the first.
+    pub(super) fn read_chunks(
+        &self,
+        file: &dyn File,
+        queue: QueueNumber,
+        offsets: Range<u64>,
+    ) -> Result<(u64, Vec<Entry>), String> {
+        let row = self.row(queue).ok_or("queue is not in the run")?;
+        let chunk_entries = CHUNK_ENTRIES as u64;
+        let start = (offsets.start - row.first) / chunk_entries * chunk_entries;
+        let end = (offsets.end - row.first).next_multiple_of(chunk_entries).min(u64::from(row.entries));
+        let mut buffer = vec![0; (chunk_bytes(end) - chunk_bytes(start)) as usize];
+        let read = file.read_at(&mut buffer, row.position + chunk_bytes(start)).map_err(|error| error.to_string())?;
         if read < buffer.len() {
             return Err("too short".to_owned());
         }
         let mut entries = Vec::with_capacity((end - start) as usize);
-        for (chunk, index) in buffer.chunks(CHUNK_BYTES as usize).zip(chunks) {
-            let content = checked(chunk)?;
-            let first = index * CHUNK_ENTRIES;
-            let wanted = (first..).zip(content.chunks_exact(ENTRY_BYTES));
-            entries.extend(wanted.filter(|(n, _)| (start..end).contains(n)).map(|(_, bytes)| Entry::read(bytes)));
+        for chunk in buffer.chunks(CHUNK_BYTES) {
+            entries.extend(checked(chunk)?.chunks_exact(ENTRY_BYTES).map(Entry::read));
         }
-        Ok(entries)
+        Ok((row.first + start, entries))
     }
 
     /// The queues that have entries here, each with the offset of the first.
@@ -240,7 +254,7 @@ impl Run {
             let (of_queue, later) = rest.split_at(chunk_bytes(row.entries.into()) as usize);
             rest = later;
             let mut expired = 0;
-            for chunk in of_queue.chunks(CHUNK_BYTES as usize) {
+            for chunk in of_queue.chunks(CHUNK_BYTES) {
                 let entries = checked(chunk)?.chunks_exact(ENTRY_BYTES).map(Entry::read);
                 expired += entries.take_while(|entry| entry.physical_offset < before).count() as u64;
             }
@@ -270,7 +284,7 @@ impl Run {
         Ok(found)
     }
 
-    fn key_chunk(&self, file: &dyn env::File, chunk: usize) -> Result<Vec<Key>, String> {
+    fn key_chunk(&self, file: &dyn File, chunk: usize) -> Result<Vec<Key>, String> {
         let keys = KEY_CHUNK_KEYS.min(self.keys as usize - chunk * KEY_CHUNK_KEYS);
         let mut buffer = vec![0; key_chunk_bytes(keys)];
         let position = self.keys_at + (chunk * KEY_CHUNK_BYTES) as u64;
@@ -374,7 +388,7 @@ fn directory_bytes(rows: usize, fences: usize) -> usize {
 
 /// Length of the chunks that hold so many entries of a queue.
 fn chunk_bytes(entries: u64) -> u64 {
-    entries * ENTRY_BYTES as u64 + entries.div_ceil(CHUNK_ENTRIES) * 4
+    entries * ENTRY_BYTES as u64 + entries.div_ceil(CHUNK_ENTRIES as u64) * 4
 }
 
 /// Where the key chunks begin: behind the last queue's chunks.
@@ -402,7 +416,7 @@ fn rows_of(block: &Block, fences: usize) -> Vec<Row> {
 fn chunks_of(block: &Block) -> Vec<u8> {
     let bytes: u64 = block.stretches.iter().map(|stretch| chunk_bytes(stretch.entries.len() as u64)).sum();
     let mut out = Vec::with_capacity(bytes as usize);
-    for chunk in block.stretches.iter().flat_map(|stretch| stretch.entries.chunks(CHUNK_ENTRIES as usize)) {
+    for chunk in block.stretches.iter().flat_map(|stretch| stretch.entries.chunks(CHUNK_ENTRIES)) {
         let start = out.len();
         chunk.iter().for_each(|entry| entry.write(&mut out));
         let crc = crc32fast::hash(&out[start..]);
