@@ -1,0 +1,11 @@
+//! Sockets for Remoting: the server side, and the certificates that all front doors show.
+//!
+//! The protocol itself is `remoting_proto`, without I/O. What a role answers is its own matter: it gives each connection a
+//! tower service of requests ([`Role`]).
+
+mod connection;
+mod server;
+pub mod tls;
+
+pub use connection::{Connection, ConnectionId};
+pub use server::{Options, Role, Server};
