@@ -15,8 +15,6 @@
 //! Source of the flags and settings: measured with 5.5.0 on Java 17; the reason stands beside each that needs one.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+
+use crate::remoting;
 
 /// The Apache release that results are compared with.
 pub(crate) const VERSION: &str = "5.5.0";
@@ -44,8 +44,6 @@ const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Longest wait for all processes to end by themselves; 20 to 40 s is usual.
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// Longest wait for one answer of the name server.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The official SDKs that `sdk-examples` has a program for; the second part of each topic's name.
 pub(crate) const SDKS: [&str; 5] = ["python", "go", "node", "java", "rust"];
@@ -160,12 +158,12 @@ pub(crate) fn jars() -> Result<PathBuf> {
     Ok(folder.path("lib"))
 }
 
-/// A `java` command for a program of ours that runs Apache's broker in its own process; the caller adds the main class.
+/// A `java` command that may run Apache's broker, with its log files below `home`; the caller adds the main class.
 ///
 /// # Errors
 /// The checkout cannot be found.
-pub(crate) fn java(classes: &[&Path]) -> Result<Command> {
-    Folder::find()?.java("takeover", Process::Broker.heap(), classes)
+pub(crate) fn java(home: &str, classes: &[&Path]) -> Result<Command> {
+    Folder::find()?.java(home, Process::Broker.heap(), classes)
 }
 
 /// Stops whatever of it runs: politely first, by force after a minute. Nothing running is no error.
@@ -458,36 +456,8 @@ fn broker_conf(store: &Path) -> Result<String> {
 }
 
 /// Whether the name server knows the broker; an error if the name server does not answer.
-///
-/// One Remoting request, GET_BROKER_CLUSTER_INFO (106), by hand: asking `mqadmin clusterList` costs a JVM's start each
-/// time. A frame is its length, the header's length (the top byte, 0, says JSON), the header and the body; lengths
-/// are big-endian, and a length does not count itself.
 fn is_broker_registered() -> Result<bool> {
-    let address = NAMESRV_ENDPOINT.parse()?;
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
-
-    let header = json!({ "code": 106, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0 }).to_string();
-    let header_bytes = u32::try_from(header.len())?;
-    stream.write_all(&(header_bytes + 4).to_be_bytes())?;
-    stream.write_all(&header_bytes.to_be_bytes())?;
-    stream.write_all(header.as_bytes())?;
-
-    let frame_bytes = read_u32(&mut stream)?;
-    let header_bytes = read_u32(&mut stream)? & 0x00ff_ffff;
-    ensure!(frame_bytes < 1 << 20, "the name server announced {frame_bytes} bytes");
-    let mut rest = vec![0; frame_bytes.saturating_sub(4) as usize];
-    stream.read_exact(&mut rest)?;
-    let body = rest.get(header_bytes as usize..).context("the header is longer than its frame")?;
-    // Apache's JSON has bare numbers as keys, which no JSON parser takes; looking for the name suffices.
-    Ok(String::from_utf8_lossy(body).contains(&format!("\"brokerName\":\"{BROKER}\"")))
-}
-
-fn read_u32(stream: &mut TcpStream) -> Result<u32> {
-    let mut bytes = [0; 4];
-    stream.read_exact(&mut bytes)?;
-    Ok(u32::from_be_bytes(bytes))
+    Ok(remoting::brokers(NAMESRV_ENDPOINT.parse()?)?.broker_addr_table.contains_key(BROKER))
 }
 
 fn port(endpoint: &str) -> Result<u16> {
