@@ -7,6 +7,7 @@
 //! - servers that filter for consumers (`filterServerTable`, until 4.x) are not kept.
 
 mod liveness;
+mod notice;
 mod register;
 mod route;
 mod topics;
@@ -18,6 +19,7 @@ use remoting_proto::body::{BrokerData, BrokerMemberGroup, ClusterInfo, DataVersi
 use serde_json::Value;
 use types::Timestamp;
 
+pub use notice::Notice;
 pub use register::{Registered, Registration, Rejection};
 pub use route::RouteOptions;
 pub use topics::Units;
@@ -43,6 +45,8 @@ pub struct Registry {
     /// How queues of static topics are spread, by topic and broker name.
     mappings: BTreeMap<String, BTreeMap<String, Value>>,
     routes: usize,
+    /// What brokers are to be told; at most one a broker name for each change, taken after it.
+    notices: Vec<Notice>,
 }
 
 /// A broker process, as it names itself.

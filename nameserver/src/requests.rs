@@ -75,8 +75,10 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::RegisterTopicInNamesrv => topics::register(core, request),
         RequestCode::UpdateNamesrvConfig => config::update(core, request),
         RequestCode::GetNamesrvConfig => Ok(config::get(core, request)),
-        RequestCode::Unknown(code) => {
-            Err(Refusal::new(ResponseCode::RequestCodeNotSupported, format!(" request type {code} not supported")))
+        // The first is what brokers are told, not asked.
+        RequestCode::NotifyMinBrokerIdChange | RequestCode::Unknown(_) => {
+            let remark = format!(" request type {} not supported", request.code);
+            Err(Refusal::new(ResponseCode::RequestCodeNotSupported, remark))
         }
     };
     answer.unwrap_or_else(|Refusal { code, remark }| {

@@ -15,10 +15,12 @@ use parking_lot::{Mutex, RwLock};
 use remoting::{Connection, ConnectionId, Role, Server};
 use remoting_proto::Command;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use types::Timestamp;
 
 use crate::kv::{self, KvConfig};
-use crate::registry::Registry;
+use crate::notifier::{self, NOTICES_MAX};
+use crate::registry::{Notice, Registry};
 use crate::requests;
 use crate::settings::Settings;
 
@@ -66,8 +68,13 @@ pub enum KvFileError {
 }
 
 /// A name server that does not listen yet.
-#[derive(Clone)]
-pub struct NameServer(Arc<Core>);
+pub struct NameServer {
+    core: Arc<Core>,
+    notices: mpsc::Receiver<Notice>,
+}
+
+/// What its connections get.
+struct Serving(Arc<Core>);
 
 /// What all requests share. Locks are held for one look or one change, never while something is waited for; who needs two
 /// takes `registry` first.
@@ -77,6 +84,7 @@ pub(crate) struct Core {
     pub(crate) settings: RwLock<Settings>,
     pub(crate) shown: Vec<(&'static str, String)>,
     pub(crate) started: Timestamp,
+    notices: mpsc::Sender<Notice>,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
     env: Env,
     /// The file; held while it is written, so that an older state never follows a newer one.
@@ -90,16 +98,19 @@ impl NameServer {
     /// [`KvFileError`]; a missing file is an empty configuration.
     pub fn open(env: Env, options: Options) -> Result<Self, KvFileError> {
         let kv = read_kv(&env, &options.kv_file)?;
-        Ok(Self(Arc::new(Core {
+        let (tell, notices) = mpsc::channel(NOTICES_MAX);
+        let core = Arc::new(Core {
             registry: RwLock::default(),
             kv: Arc::new(RwLock::new(kv)),
             settings: RwLock::new(options.settings),
             shown: options.shown,
+            notices: tell,
             started: env.clock.now(),
             connections: Mutex::default(),
             env,
             kv_file: Arc::new(Mutex::new(options.kv_file)),
-        })))
+        });
+        Ok(Self { core, notices })
     }
 
     /// Serves until `shutdown`, as [`Server::serve`] does.
@@ -110,11 +121,13 @@ impl NameServer {
         tls: Option<Arc<rustls::ServerConfig>>,
         shutdown: tokio_util::sync::CancellationToken,
     ) {
-        let clock = self.0.env.clock.clone();
-        let server = Server::new(Arc::new(self.clone()), options, tls, clock);
+        let Self { core, notices } = self;
+        let clock = core.env.clock.clone();
+        let server = Server::new(Arc::new(Serving(core.clone())), options, tls, clock.clone());
         tokio::select! {
             () = server.serve(listener, shutdown) => {}
-            () = self.0.expire_brokers() => {}
+            () = core.expire_brokers() => {}
+            () = notifier::run(notices, clock) => {}
         }
     }
 }
@@ -122,6 +135,21 @@ impl NameServer {
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
         self.env.clock.now()
+    }
+
+    /// Changes the routes, and has brokers told what follows from it.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        let (changed, notices) = {
+            let mut registry = self.registry.write();
+            (change(&mut registry), registry.take_notices())
+        };
+        let is_wanted = self.settings.read().notify_min_broker_id_changed;
+        for notice in notices.into_iter().filter(|_| is_wanted) {
+            if let Err(error) = self.notices.try_send(notice) {
+                tracing::warn!(%error, "brokers are not told who has the lowest id of their name");
+            }
+        }
+        changed
     }
 
     /// Whether a connection has not ended.
@@ -135,7 +163,7 @@ impl Core {
             let interval = self.settings.read().scan_interval;
             self.env.clock.sleep(interval).await;
             let now = self.now();
-            let expired = self.registry.write().expire(now);
+            let expired = self.change(|registry| registry.expire(now));
             let connections = self.connections.lock();
             expired.iter().filter_map(|id| connections.get(id)).for_each(|connection| connection.close());
         }
@@ -188,7 +216,7 @@ fn write_kv(env: &Env, file: &Path, text: &[u8]) -> io::Result<()> {
     env.disk.sync_dir(folder)
 }
 
-impl Role for NameServer {
+impl Role for Serving {
     type Service = Requests;
 
     fn connect(&self, connection: Arc<Connection>) -> Requests {
@@ -198,13 +226,13 @@ impl Role for NameServer {
 
     fn disconnect(&self, connection: &Connection) {
         self.0.connections.lock().remove(&connection.id());
-        self.0.registry.write().disconnect(connection.id());
+        self.0.change(|registry| registry.disconnect(connection.id()));
     }
 }
 
 /// The requests of one connection.
 #[derive(Clone)]
-pub struct Requests {
+struct Requests {
     core: Arc<Core>,
     connection: Arc<Connection>,
 }
@@ -227,11 +255,5 @@ impl tower::Service<Command> for Requests {
 impl std::fmt::Debug for NameServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NameServer").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Requests {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requests").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

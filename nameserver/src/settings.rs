@@ -19,6 +19,8 @@ pub struct Settings {
     pub need_wait_for_service: bool,
     /// That time.
     pub wait_for_service: Duration,
+    /// Brokers are told when another one of their name has the lowest id, so that it stands in for a missing master at once.
+    pub notify_min_broker_id_changed: bool,
     /// Topics that a registration leaves out are forgotten on its broker.
     pub delete_topic_with_broker_registration: bool,
     /// How often brokers are looked for that were not heard of for too long.
@@ -35,6 +37,7 @@ impl Default for Settings {
             enable_topic_list: true,
             need_wait_for_service: false,
             wait_for_service: Duration::from_secs(45),
+            notify_min_broker_id_changed: false,
             delete_topic_with_broker_registration: false,
             scan_interval: Duration::from_secs(5),
         }
@@ -97,7 +100,7 @@ impl Settings {
         pairs
     }
 
-    fn flags_mut(&mut self) -> [(&'static str, &mut bool); 7] {
+    fn flags_mut(&mut self) -> [(&'static str, &mut bool); 8] {
         [
             ("orderMessageEnable", &mut self.order_message_enable),
             ("returnOrderTopicConfigToBroker", &mut self.return_order_topic_config_to_broker),
@@ -105,6 +108,7 @@ impl Settings {
             ("enableAllTopicList", &mut self.enable_all_topic_list),
             ("enableTopicList", &mut self.enable_topic_list),
             ("needWaitForService", &mut self.need_wait_for_service),
+            ("notifyMinBrokerIdChanged", &mut self.notify_min_broker_id_changed),
             ("deleteTopicWithBrokerRegistration", &mut self.delete_topic_with_broker_registration),
         ]
     }

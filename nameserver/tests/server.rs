@@ -97,13 +97,17 @@ impl Peer {
         let request = Command { version, opaque: Opaque(5), ..request };
         remoting_proto::encode(&request, &mut frame).expect("fits");
         self.0.write_all(&frame).await.expect("taken");
-        let mut answer = vec![0; 4];
-        self.0.read_exact(&mut answer).await.expect("an answer");
-        answer.resize(remoting_proto::announced(&answer).expect("a frame").expect("known"), 0);
-        self.0.read_exact(&mut answer[4..]).await.expect("an answer");
-        let answer = remoting_proto::decode(answer.into()).expect("a frame");
+        let answer = self.receive().await;
         assert_eq!((answer.opaque, answer.version), (Opaque(5), VERSION));
         answer
+    }
+
+    async fn receive(&mut self) -> Command {
+        let mut frame = vec![0; 4];
+        self.0.read_exact(&mut frame).await.expect("a frame");
+        frame.resize(remoting_proto::announced(&frame).expect("a frame").expect("known"), 0);
+        self.0.read_exact(&mut frame[4..]).await.expect("a frame");
+        remoting_proto::decode(frame.into()).expect("a frame")
     }
 
     async fn register(&mut self) {
@@ -199,6 +203,36 @@ async fn brokers_come_live_and_go() {
     while client.brokers().await > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn slaves_are_told_on_their_port_that_one_of_them_stands_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings { notify_min_broker_id_changed: true, ..Settings::default() };
+    let server = start(folder.path(), settings).await;
+    let slave = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = slave.local_addr().expect("bound").to_string();
+    let mut broker = Peer::connect(&server).await;
+    let acting = ("enableActingMaster", "true");
+    let registered = [
+        ("brokerName", "a"),
+        ("brokerAddr", &address),
+        ("clusterName", "C"),
+        ("brokerId", "1"),
+        ("haServerAddr", "x"),
+        acting,
+    ];
+    for pairs in [&registered[..], &[&BROKER[..], &[acting]].concat()] {
+        assert_eq!(broker.ask(RequestCode::RegisterBroker, pairs, TOPICS).await.response_code(), ResponseCode::Success);
+    }
+    let mut told = Peer(slave.accept().await.expect("told").0);
+    let came = told.receive().await;
+    assert_eq!((came.request_code(), came.flag.is_oneway()), (RequestCode::NotifyMinBrokerIdChange, true));
+    assert_eq!((came.fields.get("minBrokerId"), came.fields.get("haBrokerAddr")), (Some("0"), Some("10.0.0.1:10912")));
+    broker.ask(RequestCode::UnregisterBroker, &BROKER, b"").await;
+    let went = told.receive().await;
+    assert_eq!((went.fields.get("minBrokerId"), went.fields.get("minBrokerAddr")), (Some("1"), Some(&*address)));
+    assert_eq!(went.fields.get("offlineBrokerAddr"), Some("10.0.0.1:10911"));
 }
 
 #[tokio::test]

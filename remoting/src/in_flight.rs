@@ -1,6 +1,7 @@
 //! The requests of one connection that wait for their answers. No I/O.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use remoting_proto::Opaque;
 
@@ -26,8 +27,8 @@ impl<T> InFlight<T> {
         loop {
             let opaque = Opaque(self.next);
             self.next = self.next.wrapping_add(1);
-            if !self.waiting.contains_key(&opaque) {
-                self.waiting.insert(opaque, waiter);
+            if let Entry::Vacant(place) = self.waiting.entry(opaque) {
+                place.insert(waiter);
                 return Some(opaque);
             }
         }

@@ -28,6 +28,7 @@ pub(crate) struct NameServer {
 
 /// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
 pub(crate) enum Key {
     Listen,
     Data,
@@ -39,6 +40,7 @@ pub(crate) enum Key {
     EnableTopicList,
     NeedWaitForService,
     WaitSecondsForService,
+    NotifyMinBrokerIdChanged,
     DeleteTopicWithBrokerRegistration,
     ScanNotActiveBrokerInterval,
     TlsCert,
@@ -86,6 +88,7 @@ impl Keys for Key {
         Self::EnableTopicList,
         Self::NeedWaitForService,
         Self::WaitSecondsForService,
+        Self::NotifyMinBrokerIdChanged,
         Self::DeleteTopicWithBrokerRegistration,
         Self::ScanNotActiveBrokerInterval,
         Self::TlsCert,
@@ -107,6 +110,7 @@ impl Keys for Key {
             Self::EnableTopicList => &ENABLE_TOPIC_LIST,
             Self::NeedWaitForService => &NEED_WAIT_FOR_SERVICE,
             Self::WaitSecondsForService => &WAIT_SECONDS_FOR_SERVICE,
+            Self::NotifyMinBrokerIdChanged => &NOTIFY_MIN_BROKER_ID_CHANGED,
             Self::DeleteTopicWithBrokerRegistration => &DELETE_TOPIC_WITH_BROKER_REGISTRATION,
             Self::ScanNotActiveBrokerInterval => &SCAN_NOT_ACTIVE_BROKER_INTERVAL,
             Self::TlsCert => &TLS_CERT,
@@ -125,6 +129,7 @@ impl Keys for Key {
                 | Self::EnableAllTopicList
                 | Self::EnableTopicList
                 | Self::NeedWaitForService
+                | Self::NotifyMinBrokerIdChanged
                 | Self::DeleteTopicWithBrokerRegistration
         )
     }
@@ -168,6 +173,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
     let wait_max = Duration::from_secs(WAIT_SECONDS_MAX);
     let wait_for_service =
         reader.read(Key::WaitSecondsForService, |text| within(value::duration(text)?, Duration::ZERO, wait_max));
+    let notify_min_broker_id_changed = reader.read(Key::NotifyMinBrokerIdChanged, value::boolean);
     let delete_topic = reader.read(Key::DeleteTopicWithBrokerRegistration, value::boolean);
     let (scan_min, scan_max) =
         (Duration::from_millis(*SCAN_INTERVAL_MS.start()), Duration::from_millis(*SCAN_INTERVAL_MS.end()));
@@ -190,6 +196,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
             enable_topic_list: enable_topic_list?,
             need_wait_for_service: need_wait_for_service?,
             wait_for_service: wait_for_service?,
+            notify_min_broker_id_changed: notify_min_broker_id_changed?,
             delete_topic_with_broker_registration: delete_topic?,
             scan_interval: scan_interval?,
         },
@@ -290,6 +297,15 @@ static WAIT_SECONDS_FOR_SERVICE: Setting = Setting {
     default: Some("45s"),
     bound: "0s to 1h",
     effect: "That time",
+    aliases: &[],
+};
+
+static NOTIFY_MIN_BROKER_ID_CHANGED: Setting = Setting {
+    flag: "notify-min-broker-id-changed",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Tell brokers at once which slave stands in for their master, or no longer does",
     aliases: &[],
 };
 

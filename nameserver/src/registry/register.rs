@@ -6,7 +6,7 @@ use remoting::ConnectionId;
 use remoting_proto::body::{BrokerData, DataVersion, Permission, QueueData, RegisterBroker, TopicConfig};
 use types::Timestamp;
 
-use super::{Address, Alive, BROKERS_MAX, MASTER, ROUTES_MAX, Registry};
+use super::{Address, Alive, BROKERS_MAX, MASTER, Notice, ROUTES_MAX, Registry};
 
 /// How long a broker that says nothing else counts as living. Source: Apache 5.5 `RouteInfoManager`.
 pub(super) const TIMEOUT_MS: i64 = 120_000;
@@ -89,7 +89,12 @@ impl Registry {
             return Err(Rejection::TooManyBrokers);
         }
 
+        // What comes below the lowest is told of, what comes to nobody is not.
+        let is_lowest_new = addresses.keys().next().is_some_and(|lowest| id < lowest);
         let is_first = self.place(&registration);
+        if is_lowest_new {
+            self.note_arrival(&registration.broker, &registration.ha_address);
+        }
         let has_room = self.take_topics(&registration, is_first, delete_missing_topics);
         let told = self.master_of(&registration);
         self.set_alive(registration, now);
@@ -188,8 +193,12 @@ impl Registry {
             tracing::info!(cluster = %address.cluster, broker = %address.broker, "broker unregistered");
         }
         let Some(data) = self.brokers.get_mut(broker) else { return };
+        let was_lowest = data.broker_addrs.values().next() == Some(&address.broker);
         data.broker_addrs.retain(|_, there| *there != address.broker);
         if !data.broker_addrs.is_empty() {
+            if was_lowest && data.enable_acting_master {
+                self.notices.extend(Notice::of_departure(data, &address.broker));
+            }
             let has_no_master = !data.broker_addrs.contains_key(&MASTER);
             if data.enable_acting_master && has_no_master {
                 self.change_permissions(broker, Permission::without_writing);

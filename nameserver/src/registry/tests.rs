@@ -216,6 +216,34 @@ fn the_lowest_slave_stands_in_for_a_missing_master_and_is_only_read() {
 }
 
 #[test]
+fn who_is_left_learns_that_the_lowest_id_has_changed() {
+    let mut registry = Registry::default();
+    let acting = |id, port| Registration {
+        enable_acting_master: Some(true),
+        ..registration("a", id, port, topics(1, &["T", "U"]))
+    };
+    let at = |port: u16| format!("10.0.0.1:{port}");
+    for (id, port) in [(0, 10), (1, 20), (2, 30)] {
+        registry.take(acting(id, port));
+    }
+    assert_eq!(registry.take_notices(), [], "none came below the others");
+    registry.unregister(&address(30), "a");
+    assert_eq!(registry.take_notices(), [], "the lowest is still there");
+    registry.unregister(&address(10), "a");
+    let gone = Notice { to: vec![at(20)], id: 1, address: at(20), gone: Some(at(10)), ha_address: None };
+    assert_eq!(registry.take_notices(), [gone]);
+    registry.take(acting(0, 10));
+    let back = Notice { to: vec![at(20)], id: 0, address: at(10), gone: None, ha_address: Some(at(11)) };
+    assert_eq!(registry.take_notices(), [back]);
+    assert_eq!(registry.expire(Timestamp(TIMEOUT_MS + 1)).len(), 2);
+    registry.take(registration("b", 1, 50, topics(1, &["T", "U"])));
+    registry.take(registration("b", 0, 40, topics(1, &["T", "U"])));
+    drop(registry.take_notices());
+    registry.disconnect(ConnectionId(40));
+    assert_eq!(registry.take_notices(), [], "no slave of it stands in");
+}
+
+#[test]
 fn permissions_are_taken_and_given_for_all_topics_of_a_broker() {
     let mut registry = Registry::default();
     registry.take(registration("a", 0, 10, topics(1, &["T", "U"])));

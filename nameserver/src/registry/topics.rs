@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use remoting_proto::body::{Permission, QueueData, TopicList};
 
-use super::{ROUTES_MAX, Registry};
+use super::{Registry, Rejection};
 
 /// Bits of a topic that belongs to units. Source: Apache 5.5 `TopicSysFlag`.
 const UNIT: i32 = 1;
@@ -65,14 +65,16 @@ impl Registry {
     ///
     /// # Errors
     /// There is no room; some may have been added.
-    pub fn register_topic(&mut self, topic: &str, queues: Vec<QueueData>) -> Result<(), super::Rejection> {
-        debug_assert!(self.routes <= ROUTES_MAX);
+    pub fn register_topic(&mut self, topic: &str, queues: Vec<QueueData>) -> Result<(), Rejection> {
         if !queues.iter().all(|queues| self.brokers.contains_key(&queues.broker_name)) {
             tracing::warn!(topic, "a topic with queues on an unknown broker is not registered");
             return Ok(());
         }
-        let has_room = queues.into_iter().fold(true, |has_room, queues| self.set_queues(topic, queues) && has_room);
-        if has_room { Ok(()) } else { Err(super::Rejection::TooManyRoutes) }
+        if queues.into_iter().all(|queues| self.set_queues(topic, queues)) {
+            Ok(())
+        } else {
+            Err(Rejection::TooManyRoutes)
+        }
     }
 
     /// Forgets a topic, in one cluster or everywhere.

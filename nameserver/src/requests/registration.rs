@@ -31,14 +31,13 @@ pub(super) fn register(core: &Core, connection: &Connection, request: &Command) 
         topics,
         connection: connection.id(),
     };
-    let registered = {
-        let mut registry = core.registry.write();
+    let registered = core.change(|registry| {
         // What ends while it is being served has told so already, and nobody would unregister it.
         if !core.is_connected(connection.id()) {
             return Err(Refusal::new(ResponseCode::SystemError, "the connection has ended"));
         }
-        registry.register(registration, settings.delete_topic_with_broker_registration, core.now())?
-    };
+        Ok(registry.register(registration, settings.delete_topic_with_broker_registration, core.now())?)
+    })?;
     let fields =
         RegisterBrokerAnswer { ha_server_addr: registered.ha_address, master_addr: registered.master }.to_fields();
     let order = settings.return_order_topic_config_to_broker.then(|| core.kv.read().list(ORDER_TOPICS)).flatten();
@@ -49,7 +48,7 @@ pub(super) fn register(core: &Core, connection: &Connection, request: &Command) 
 pub(super) fn unregister(core: &Core, request: &Command) -> Answer {
     let header = UnregisterBroker::of(&request.fields)?;
     let address = Address { cluster: header.cluster_name, broker: header.broker_addr };
-    core.registry.write().unregister(&address, &header.broker_name);
+    core.change(|registry| registry.unregister(&address, &header.broker_name));
     Ok(done(request))
 }
 

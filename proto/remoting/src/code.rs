@@ -82,6 +82,8 @@ codes! {
         GetBrokerMemberGroup = 901,
         /// A broker tells that it lives.
         BrokerHeartbeat = 904,
+        /// Tells a broker that another one of its name has the lowest id now.
+        NotifyMinBrokerIdChange = 905,
     }
 }
 

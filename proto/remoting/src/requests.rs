@@ -6,8 +6,8 @@ mod topics;
 
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use registration::{
-    BrokerAddress, BrokerName, QueryDataVersionAnswer, RegisterBroker, RegisterBrokerAnswer, UnregisterBroker,
-    body_crc32,
+    BrokerAddress, BrokerName, NotifyMinBrokerIdChange, QueryDataVersionAnswer, RegisterBroker, RegisterBrokerAnswer,
+    UnregisterBroker, body_crc32,
 };
 pub use topics::{
     AddWritePermAnswer, BrokerMember, DeleteTopic, GetRouteInfo, GetTopicsByCluster, TopicName, WipeWritePermAnswer,

@@ -76,6 +76,20 @@ header! {
     }
 }
 
+header! {
+    /// Another broker of this name has the lowest id now, and so stands in for a missing master.
+    NotifyMinBrokerIdChange {
+        /// The lowest id.
+        min_broker_id: i64 = "minBrokerId",
+        /// `HOST:PORT` of who has it.
+        min_broker_addr: Option<String> = "minBrokerAddr",
+        /// Who had it and is gone.
+        offline_broker_addr: Option<String> = "offlineBrokerAddr",
+        /// Where who came with it has its log.
+        ha_broker_addr: Option<String> = "haBrokerAddr",
+    }
+}
+
 /// The checksum of a registration's body, as it is sent: CRC-32 without its highest bit. Source: Apache 5.5 `UtilAll#crc32`.
 #[must_use]
 pub fn body_crc32(body: &[u8]) -> i64 {
