@@ -1,14 +1,8 @@
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
-import java.util.List;
 import java.util.concurrent.TimeUnit;
-import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
-import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
-import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
@@ -19,7 +13,7 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  * Ask OURS APACHES STEP...
  *   mqadmin WORDS    Apache's mqadmin; what it prints is printed between two marks
  *   await TOPIC      waits until the topic has a route
- *   roundtrip TOPIC  a producer sends, a consumer receives, both find the broker through that name server
+ *   roundtrip TOPIC  what Roundtrip does
  * </pre>
  *
  * Marks are lines: "begin NAME STEP" with NAME "ours" or "apaches", and "end".
@@ -27,7 +21,6 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
 public final class Ask {
     private static final PrintStream OUT = System.out;
     private static final long AWAIT_MS = 60_000;
-    private static final int MESSAGES = 8;
 
     public static void main(String[] arguments) throws Exception {
         for (int step = 2; step < arguments.length; step++) {
@@ -37,7 +30,7 @@ public final class Ask {
                 switch (words[0]) {
                     case "mqadmin" -> mqadmin(arguments[server], words[1]);
                     case "await" -> await(arguments[server], words[1]);
-                    case "roundtrip" -> roundtrip(arguments[server], words[1]);
+                    case "roundtrip" -> Roundtrip.run(arguments[server], words[1]);
                     default -> throw new IllegalArgumentException(arguments[step]);
                 }
                 OUT.println("end");
@@ -81,31 +74,5 @@ public final class Ask {
             }
         }
         admin.shutdown();
-    }
-
-    private static void roundtrip(String nameServer, String topic) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer("producers");
-        producer.setNamesrvAddr(nameServer);
-        producer.setInstanceName("producer-" + System.nanoTime());
-        producer.start();
-        for (int message = 0; message < MESSAGES; message++) {
-            producer.send(new Message(topic, ("message " + message).getBytes(StandardCharsets.UTF_8)), AWAIT_MS);
-        }
-        producer.shutdown();
-
-        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer("consumers");
-        consumer.setNamesrvAddr(nameServer);
-        consumer.setInstanceName("consumer-" + System.nanoTime());
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.subscribe(topic, "*");
-        consumer.start();
-        int received = 0;
-        long deadline = System.currentTimeMillis() + AWAIT_MS;
-        while (received < MESSAGES && System.currentTimeMillis() < deadline) {
-            List<MessageExt> messages = consumer.poll(1000);
-            received += messages.size();
-        }
-        consumer.shutdown();
-        OUT.println("received " + (received >= MESSAGES ? "all" : received + " of " + MESSAGES));
     }
 }

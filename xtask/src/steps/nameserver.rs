@@ -1,5 +1,6 @@
 //! `gantry nameserver` beside Apache's: one broker of Apache's registers with both, `mqadmin` is asked the same of both and must
-//! print the same, and Apache's Remoting client finds its broker through either. Then the broker is killed, and both forget it.
+//! print the same, and Apache's Remoting client finds its broker through either; through ours also one of 4.9.3, and one that writes
+//! binary headers. Then the broker is killed, and both forget it.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -20,6 +21,8 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 const LOG_LINES_SHOWN: usize = 20;
 
 const BROKER: &str = "broker-a";
+/// A client of before 4.9.4: it is answered in fastjson's dialect.
+const OLD_CLIENT: &str = "4.9.3";
 
 /// What both are asked, in this order. Whatever is changed on one is changed on the other before the next.
 const STEPS: [&str; 31] = [
@@ -72,9 +75,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     // A log tells of one run.
     fs::write(&log, "")?;
     let classes = folder.join("classes");
-    let source = context.workspace.root.join("tests/nameserver/java/Ask.java");
+    let sources = context.workspace.root.join("tests/nameserver/java");
     let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*")).arg(source);
+    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
+    javac.args(["Ask", "Roundtrip"].map(|name| sources.join(format!("{name}.java"))));
     shell::run(&mut javac, To::File(&log))?;
     let gantry = server::build(context)?;
     compare_both(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
@@ -120,11 +124,24 @@ fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Res
     ensure!(has_succeeded, "Ask failed: {} and {}", log.display(), folder.join("printed").display());
     compare(&printed, &ours.to_string(), &apaches.to_string())?;
 
+    let old = reference::java_with_client(OLD_CLIENT, "nameserver/client", &[classes])?;
+    round_trip(old, ours, log).with_context(|| format!("client {OLD_CLIENT}"))?;
+    let mut binary = reference::java("nameserver/client", &[classes])?;
+    binary.arg("-Drocketmq.serialize.type=ROCKETMQ");
+    round_trip(binary, ours, log).context("client with binary headers")?;
+
     drop(broker);
     for name_server in [ours, apaches] {
         nameserver.wait_until("forgets a killed broker", || !knows_broker(name_server).unwrap_or(true))?;
     }
     nameserver.stop()
+}
+
+fn round_trip(mut java: Command, name_server: SocketAddr, log: &Path) -> Result<()> {
+    java.args(["Roundtrip", &name_server.to_string(), "compared"]);
+    let (printed, has_succeeded) = shell::output(&mut java, log)?;
+    ensure!(has_succeeded && printed.contains("received all"), "no round trip: {printed} {}", log.display());
+    Ok(())
 }
 
 fn knows_broker(name_server: SocketAddr) -> Result<bool> {
