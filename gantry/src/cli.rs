@@ -198,7 +198,7 @@ fn one_line(rendered: &str) -> String {
     let words: Vec<&str> = rendered[..usage.min(hint)].split_whitespace().collect();
     let text = words.join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    format!("{text}; all options: gantry help, gantry help local")
+    format!("{text}; all options: gantry help, gantry help COMMAND")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `gantry nameserver` beside Apache's: one broker of Apache's registers with both, `mqadmin` is asked the same of both and must
 //! print the same, and Apache's Remoting client finds its broker through either; through ours also one of 4.9.3, and one that writes
-//! binary headers. Then the broker is killed, and both forget it.
+//! binary headers over TLS. Then the broker is killed, and both forget it.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -127,8 +127,8 @@ fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Res
     let old = reference::java_with_client(OLD_CLIENT, "nameserver/client", &[classes])?;
     round_trip(old, ours, log).with_context(|| format!("client {OLD_CLIENT}"))?;
     let mut binary = reference::java("nameserver/client", &[classes])?;
-    binary.arg("-Drocketmq.serialize.type=ROCKETMQ");
-    round_trip(binary, ours, log).context("client with binary headers")?;
+    binary.args(["-Drocketmq.serialize.type=ROCKETMQ", "-Dtls.enable=true"]);
+    round_trip(binary, ours, log).context("client with binary headers over TLS")?;
 
     drop(broker);
     for name_server in [ours, apaches] {
