@@ -52,7 +52,8 @@ pub struct Options {
     pub inbound_bytes_max: usize,
     /// A connection without traffic is closed after this time, at most a quarter of it later.
     pub idle: Duration,
-    /// How long a client may take to say its first byte and to agree on TLS.
+    /// How long a client may take to agree on TLS. Its first byte may take as long as any other: Apache's clients connect to
+    /// name servers before they have anything to say.
     pub handshake: Duration,
     /// How long requests may take to be answered when the server ends.
     pub drain: Duration,
@@ -155,7 +156,6 @@ impl<R: Role> Server<R> {
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
         let greeted = tokio::select! {
             greeted = self.greet(stream) => greeted,
-            () = self.clock.sleep(self.options.handshake) => Err(io::ErrorKind::TimedOut.into()),
             // Nothing was begun on this connection: it does not hold up the end.
             () = self.draining.cancelled() => return,
         };
@@ -173,7 +173,7 @@ impl<R: Role> Server<R> {
         let id = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
         let connection = Connection::new(id, stream.peer_addr()?);
         let mut first = [0];
-        if stream.peek(&mut first).await? == 0 {
+        if self.within(self.options.idle, stream.peek(&mut first)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if first != [TLS_HANDSHAKE] {
@@ -181,7 +181,15 @@ impl<R: Role> Server<R> {
         }
         let unwanted = || io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS, there is no certificate");
         let tls = self.tls.as_ref().ok_or_else(unwanted)?;
-        Ok((Greeted::Tls(Box::new(tls.accept(stream).await?)), connection))
+        let accepted = self.within(self.options.handshake, tls.accept(stream)).await?;
+        Ok((Greeted::Tls(Box::new(accepted)), connection))
+    }
+
+    async fn within<T>(&self, time: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.clock.sleep(time) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     async fn serve_frames<S>(&self, stream: S, connection: Connection)

@@ -64,7 +64,7 @@ impl Registry {
     /// nothing.
     ///
     /// # Errors
-    /// [`Rejection`].
+    /// [`Rejection`]; nothing is changed then, except that a broker with too many topics is registered with those that found room.
     pub fn register(
         &mut self,
         registration: Registration,

@@ -85,6 +85,23 @@ fn one_topic_alone_is_refused_from_a_broker_that_is_unknown() {
 }
 
 #[test]
+fn a_broker_too_many_is_refused_and_those_who_are_there_are_not() {
+    let mut registry = Registry::default();
+    let numbered = |number: usize| {
+        let mut registration = registration(&format!("b{number}"), 0, 10, topics(1, &["T", "U"]));
+        registration.address.broker = format!("10.0.0.2:{number}");
+        registration
+    };
+    for number in 0..BROKERS_MAX {
+        registry.register(numbered(number), false, at(0)).expect("room");
+    }
+    assert_eq!(registry.register(numbered(BROKERS_MAX), false, at(0)), Err(Rejection::TooManyBrokers));
+    registry.register(numbered(7), false, at(0)).expect("it is there already");
+    registry.assert_valid();
+    assert_eq!(registry.counts(), (BROKERS_MAX, 2));
+}
+
+#[test]
 fn a_registration_without_news_changes_nothing_and_is_a_sign_of_life() {
     let mut registry = Registry::default();
     registry.take(registration("a", 0, 10, topics(1, &["T", "U"])));
