@@ -11,7 +11,8 @@ use clap_complete::Shell;
 
 use crate::admin;
 use crate::config::Sources;
-use crate::config::setting::Key;
+use crate::config::nameserver;
+use crate::config::setting::{Form, Key, Keys};
 use crate::store;
 
 /// A messaging system that speaks RocketMQ 5 to every language.
@@ -28,6 +29,9 @@ pub(crate) enum Task {
     /// Run a complete server in this process: clients connect, messages are kept on this disk
     #[command(after_help = LOCAL_AFTER_HELP)]
     Local(LocalArgs),
+    /// Run a name server: brokers of ours and of Apache's register, clients find their topics
+    #[command(after_help = NAMESERVER_AFTER_HELP)]
+    Nameserver(SettingArgs<nameserver::Key>),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
@@ -50,20 +54,45 @@ Examples:
 
 Stop it with Ctrl-C or SIGTERM: it finishes what it serves, flushes and exits with 0. A second one stops it at once.";
 
+const NAMESERVER_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--order-message-enable: orderMessageEnable) and an environment
+variable (GANTRY_ORDER_MESSAGE_ENABLE). A flag wins over the variable, the variable over the file, the file over the
+default. Any number of name servers run side by side: give brokers and clients the addresses of all.
+
+Examples:
+  gantry nameserver                             brokers and clients on 127.0.0.1:9876
+  gantry nameserver --listen 0.0.0.0:9876 --config namesrv.conf
+  gantry nameserver --config namesrv.conf --print-config
+
+Stop it with Ctrl-C or SIGTERM. What brokers told it they tell again after a start; the key-value configuration is kept.";
+
 /// The arguments of `gantry local`.
-#[derive(Debug)]
+#[derive(Debug, Args)]
 pub(crate) struct LocalArgs {
-    /// Where its configuration comes from.
-    pub(crate) sources: Sources,
-    /// Whether to print the configuration and stop.
-    pub(crate) is_print: bool,
-    /// Where a loss is accepted, see `docs/operations.md`; for one start, so neither a variable nor a key sets it.
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs<Key>,
+    // For one start, so neither a variable nor a key sets it; see `docs/operations.md`.
+    /// Start on a damaged log: cut it off at the position that a start named when it refused, with all behind
+    #[arg(long = "accept-loss", value_name = "POSITION")]
     pub(crate) accept_loss_at: Option<u64>,
 }
 
-impl Args for LocalArgs {
+/// A role's settings as flags, and where the others are.
+#[derive(Debug)]
+pub(crate) struct SettingArgs<K> {
+    /// Where its configuration comes from.
+    pub(crate) sources: Sources<K>,
+    /// Whether to print the configuration and stop.
+    pub(crate) is_print: bool,
+}
+
+impl<K: Keys> Args for SettingArgs<K> {
     fn augment_args(command: Command) -> Command {
-        let settings = Key::ALL.into_iter().map(setting_arg);
+        let settings = K::ALL.iter().copied().map(setting_arg);
+        let file = match K::FORM {
+            Form::Json => "JSON file of settings; keys of Apache's broker and proxy are understood",
+            Form::Properties => "Properties file of settings; Apache's namesrv.conf is understood",
+        };
         command
             .args(settings)
             .arg(
@@ -72,7 +101,7 @@ impl Args for LocalArgs {
                     .value_name("FILE")
                     .env("GANTRY_CONFIG")
                     .value_parser(clap::value_parser!(PathBuf))
-                    .help("JSON file of settings; keys of Apache's broker and proxy are understood"),
+                    .help(file),
             )
             .arg(
                 Arg::new("strict-config")
@@ -87,13 +116,6 @@ impl Args for LocalArgs {
                     .action(ArgAction::SetTrue)
                     .help("Print each setting with its value and where that came from, then stop"),
             )
-            .arg(
-                Arg::new("accept-loss")
-                    .long("accept-loss")
-                    .value_name("POSITION")
-                    .value_parser(clap::value_parser!(u64))
-                    .help("Start on a damaged log: cut it off at the position that a start named when it refused, with all behind"),
-            )
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -101,17 +123,13 @@ impl Args for LocalArgs {
     }
 }
 
-impl FromArgMatches for LocalArgs {
+impl<K: Keys> FromArgMatches for SettingArgs<K> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |key: Key| Some((key, matches.get_one::<String>(key.setting().flag)?.clone()));
-        let flags: BTreeMap<Key, String> = Key::ALL.into_iter().filter_map(given).collect();
+        let given = |key: K| Some((key, matches.get_one::<String>(key.setting().flag)?.clone()));
+        let flags: BTreeMap<K, String> = K::ALL.iter().copied().filter_map(given).collect();
         let file = matches.get_one::<PathBuf>("config").cloned();
         let is_strict = matches.get_flag("strict-config");
-        Ok(Self {
-            sources: Sources { file, is_strict, flags },
-            is_print: matches.get_flag("print-config"),
-            accept_loss_at: matches.get_one("accept-loss").copied(),
-        })
+        Ok(Self { sources: Sources { file, is_strict, flags }, is_print: matches.get_flag("print-config") })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -120,7 +138,7 @@ impl FromArgMatches for LocalArgs {
     }
 }
 
-fn setting_arg(key: Key) -> Arg {
+fn setting_arg(key: impl Keys) -> Arg {
     let setting = key.setting();
     let default = setting.default.map_or_else(String::new, |text| format!(" [default: {text}]"));
     let arg = Arg::new(setting.flag)
@@ -180,7 +198,7 @@ fn one_line(rendered: &str) -> String {
     let words: Vec<&str> = rendered[..usage.min(hint)].split_whitespace().collect();
     let text = words.join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    format!("{text}; all options: gantry help, gantry help local")
+    format!("{text}; all options: gantry help, gantry help COMMAND")
 }
 
 #[cfg(test)]
@@ -203,10 +221,10 @@ mod tests {
         else {
             panic!("not parsed");
         };
-        assert_eq!(local.sources.flags[&Key::Grpc], "nonsense");
-        assert_eq!(local.sources.flags[&Key::AutoCreateTopics], "true");
-        assert_eq!(local.sources.flags[&Key::AutoCreateGroups], "false");
-        assert!(!local.is_print);
+        assert_eq!(local.settings.sources.flags[&Key::Grpc], "nonsense");
+        assert_eq!(local.settings.sources.flags[&Key::AutoCreateTopics], "true");
+        assert_eq!(local.settings.sources.flags[&Key::AutoCreateGroups], "false");
+        assert!(!local.settings.is_print);
     }
 
     #[test]

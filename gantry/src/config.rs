@@ -1,8 +1,9 @@
-//! The configuration of `gantry local`: read once from all layers, checked as a whole, then passed as a value.
+//! The configuration of the roles, and that of `gantry local`: read once from all layers, checked as a whole, then passed as a value.
 //! Nothing below this module reads flags, the environment or the file.
 
 mod apache;
 mod layers;
+pub(crate) mod nameserver;
 pub(crate) mod setting;
 pub(crate) mod value;
 
@@ -16,7 +17,7 @@ use comfy_table::{Table, presets};
 
 pub(crate) use layers::Problem;
 use layers::{Given, Layers};
-use setting::{Key, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
+use setting::{Key, Keys, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 
 /// What `gantry local` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,34 +84,44 @@ pub(crate) struct Log {
 }
 
 /// Where values may come from; a value, so that tests need no environment.
-#[derive(Debug, Default)]
-pub(crate) struct Sources {
+#[derive(Debug)]
+pub(crate) struct Sources<K> {
     /// `--config` or `GANTRY_CONFIG`.
     pub(crate) file: Option<PathBuf>,
     /// `--strict-config` or `GANTRY_STRICT_CONFIG`.
     pub(crate) is_strict: bool,
     /// Flags that were given.
-    pub(crate) flags: BTreeMap<Key, String>,
+    pub(crate) flags: BTreeMap<K, String>,
 }
 
 /// A valid configuration, and what the user should hear about it.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) config: Local,
+pub(crate) struct Loaded<C, K> {
+    pub(crate) config: C,
     /// Remarks for the log: unknown keys, keys without meaning.
     pub(crate) warnings: Vec<String>,
-    layers: Layers,
+    layers: Layers<K>,
 }
 
-/// Reads and checks all layers.
+/// Reads and checks all layers of `gantry local`.
 ///
 /// # Errors
 /// All problems that were found, not only the first.
 pub(crate) fn load(
-    sources: &Sources,
+    sources: &Sources<Key>,
     variable: impl Fn(&str) -> Option<String>,
     read: impl Fn(&std::path::Path) -> std::io::Result<String>,
-) -> Result<Loaded, Vec<Problem>> {
+) -> Result<Loaded<Local, Key>, Vec<Problem>> {
+    load_as(sources, variable, read, typed)
+}
+
+/// Reads and checks all layers of a command; `typed` makes its configuration of them.
+fn load_as<C, K: Keys>(
+    sources: &Sources<K>,
+    variable: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&std::path::Path) -> std::io::Result<String>,
+    typed: impl Fn(&mut Reader<'_, K>) -> Option<C>,
+) -> Result<Loaded<C, K>, Vec<Problem>> {
     let mut layers = Layers::defaults();
     if let Some(path) = &sources.file {
         let file = path.display().to_string();
@@ -130,7 +141,7 @@ pub(crate) fn load(
         warnings.extend(layers.unknown.iter().map(ToString::to_string));
     }
     if !layers.ignored.is_empty() {
-        warnings.push(format!("accepted without effect in local mode: {}", layers.ignored.join(", ")));
+        warnings.push(format!("accepted without effect by gantry {}: {}", K::COMMAND, layers.ignored.join(", ")));
     }
     let mut reader = Reader { layers: &layers, problems: &mut problems };
     match typed(&mut reader) {
@@ -139,12 +150,12 @@ pub(crate) fn load(
     }
 }
 
-impl Loaded {
+impl<C, K: Keys> Loaded<C, K> {
     /// Every setting with its value and where that came from, for `--print-config`.
     pub(crate) fn to_table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        for key in Key::ALL {
+        for &key in K::ALL {
             let (text, origin) = match self.layers.get(key) {
                 Some(Given { text, origin }) => (text.as_str(), origin.to_string()),
                 None => ("-", "not set".to_owned()),
@@ -156,7 +167,7 @@ impl Loaded {
 }
 
 /// Reads every setting, so that every problem is found, and only then gives up.
-fn typed(reader: &mut Reader<'_>) -> Option<Local> {
+fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let data = reader.read(Key::Data, value::path);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
@@ -213,19 +224,19 @@ fn typed(reader: &mut Reader<'_>) -> Option<Local> {
 }
 
 /// Turns texts into values and collects what is wrong with them.
-struct Reader<'a> {
-    layers: &'a Layers,
+struct Reader<'a, K> {
+    layers: &'a Layers<K>,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Reader<'_> {
+impl<K: Keys> Reader<'_, K> {
     /// A setting that has a default; `None` after a problem.
-    fn read<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<T> {
+    fn read<T>(&mut self, key: K, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<T> {
         self.read_optional(key, parse).flatten()
     }
 
     /// A setting that may be absent; the outer `None` after a problem.
-    fn read_optional<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<Option<T>> {
+    fn read_optional<T>(&mut self, key: K, parse: impl Fn(&str) -> Result<T, value::Expected>) -> Option<Option<T>> {
         let Some(Given { text, origin }) = self.layers.get(key) else { return Some(None) };
         match parse(text) {
             Ok(value) => Some(Some(value)),
@@ -243,7 +254,7 @@ impl Reader<'_> {
     }
 
     /// Two settings that only mean something together.
-    fn pair<A, B>(&mut self, a: (Key, Option<A>), b: (Key, Option<B>)) -> Option<Option<(A, B)>> {
+    fn pair<A, B>(&mut self, a: (K, Option<A>), b: (K, Option<B>)) -> Option<Option<(A, B)>> {
         let (given, missing) = match (a.1, b.1) {
             (Some(a), Some(b)) => return Some(Some((a, b))),
             (None, None) => return Some(None),
@@ -315,9 +326,13 @@ fn log_format(text: &str) -> Result<bool, value::Expected> {
 mod tests {
     use super::*;
 
-    fn load_flags(flags: &[(Key, &str)]) -> Result<Loaded, Vec<Problem>> {
+    fn no_sources() -> Sources<Key> {
+        Sources { file: None, is_strict: false, flags: BTreeMap::new() }
+    }
+
+    fn load_flags(flags: &[(Key, &str)]) -> Result<Loaded<Local, Key>, Vec<Problem>> {
         let flags = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
-        load(&Sources { flags, ..Sources::default() }, |_| None, |_| unreachable!("no file"))
+        load(&Sources { flags, ..no_sources() }, |_| None, |_| unreachable!("no file"))
     }
 
     #[test]
@@ -337,7 +352,7 @@ mod tests {
         let read = |_: &std::path::Path| {
             Ok(r#"{"fileReservedTime": 48, "deleteWhen": "04;16", "diskMaxUsedSpaceRatio": "88"}"#.to_owned())
         };
-        let sources = Sources { file: Some("f.json".into()), is_strict: true, ..Sources::default() };
+        let sources = Sources { file: Some("f.json".into()), is_strict: true, ..no_sources() };
         let retention = load(&sources, |_| None, read).expect("valid").config.retention;
         assert_eq!(retention.reserved, 48 * HOUR);
         assert_eq!(retention.delete_when, Hours::of(&[4, 16]));
@@ -387,7 +402,7 @@ mod tests {
     #[test]
     fn unknown_keys_warn_or_fail_when_strict() {
         let read = |_: &std::path::Path| Ok(r#"{"grcp": 1, "listenPort": 10911}"#.to_owned());
-        let mut sources = Sources { file: Some("f.json".into()), ..Sources::default() };
+        let mut sources = Sources { file: Some("f.json".into()), ..no_sources() };
         let loaded = load(&sources, |_| None, read).expect("only warnings");
         assert_eq!(loaded.warnings.len(), 2);
         assert!(loaded.warnings.iter().any(|warning| warning.contains("grcp")));

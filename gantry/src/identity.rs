@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use proxy::tls::{self, Identity};
+use remoting::tls::{self, Identity};
 
 use crate::config::TlsFiles;
 
@@ -72,7 +72,7 @@ pub(crate) fn load(files: Option<&TlsFiles>, data: &Path, names: Vec<String>) ->
         }
     };
     let identity = Identity { certificates_pem: read(&files.cert)?, key_pem: read(&files.key)? };
-    match identity.server_config() {
+    match identity.server_config(&[]) {
         Ok(_) => Ok(identity),
         Err(source) => Err(Error::Unusable { cert: files.cert, key: files.key, source }),
     }

@@ -42,7 +42,7 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(&ConnectionLimits::default());
+    open_files::raise(ConnectionLimits::default().connections_max);
     let broker = tokio::select! {
         started = start_broker(config, grpc.address(), accept_loss_at) => started?,
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
@@ -193,7 +193,7 @@ fn announce(banner: &Banner) {
 }
 
 /// Tells systemd, where it started us.
-fn notify(state: NotifyState<'_>) {
+pub(crate) fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "systemd was not told");
     }

@@ -13,6 +13,7 @@ mod config;
 mod identity;
 mod local;
 mod metrics;
+mod nameserver;
 mod open_files;
 mod output;
 mod port;
@@ -24,7 +25,9 @@ mod time;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cli::{Cli, LocalArgs, Misuse, Refusal, Task};
+use cli::{Cli, LocalArgs, Misuse, Refusal, SettingArgs, Task};
+use config::setting::Keys;
+use config::{Loaded, Problem};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +38,7 @@ const MISUSED: u8 = 2;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
+        Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),
@@ -48,8 +52,28 @@ fn main() -> ExitCode {
 }
 
 fn run_local(arguments: &LocalArgs) -> ExitCode {
-    let variable = |name: &str| std::env::var(name).ok();
-    match config::load(&arguments.sources, variable, |path| std::fs::read_to_string(path)) {
+    let loaded = config::load(&arguments.settings.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, &arguments.settings, |loaded| {
+        block_on(local::run(loaded.config, &loaded.warnings, arguments.accept_loss_at))
+    })
+}
+
+fn run_nameserver(arguments: &SettingArgs<config::nameserver::Key>) -> ExitCode {
+    let loaded = config::nameserver::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, arguments, |loaded| block_on(nameserver::run(loaded.config, &loaded.warnings)))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Runs a role, or says what is wrong with its configuration, or prints that.
+fn run_role<C, K: Keys>(
+    loaded: Result<Loaded<C, K>, Vec<Problem>>,
+    arguments: &SettingArgs<K>,
+    run: impl FnOnce(Loaded<C, K>) -> anyhow::Result<()>,
+) -> ExitCode {
+    match loaded {
         Err(problems) => {
             for problem in problems {
                 complain(&problem.to_string(), MISUSED);
@@ -62,7 +86,7 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
             }
             finish(output::print(loaded.to_table()))
         }
-        Ok(loaded) => finish(block_on(local::run(loaded.config, &loaded.warnings, arguments.accept_loss_at))),
+        Ok(loaded) => finish(run(loaded)),
     }
 }
 

@@ -25,7 +25,6 @@ pub mod options;
 pub mod server;
 pub mod sessions;
 mod status;
-pub mod tls;
 mod transaction_checks;
 pub mod validate;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::tls::Identity;
 use crate::validate::Limits;
+use remoting::tls::Identity;
 
 /// Settings of a [`crate::Server`].
 #[derive(Clone, Debug, Default)]

@@ -20,12 +20,14 @@ use crate::listener::Front;
 use crate::messaging::Messaging;
 use crate::options::Options;
 use crate::sessions::{Attached, Sessions};
-use crate::{clock, tls, transaction_checks};
+use crate::{clock, transaction_checks};
 
 /// How often the broker hears which clients live. The shortest lease that lives by it is 60 s.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long calls may take to notice that their connection was cut.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// What gRPC clients insist on agreeing on (ALPN).
+const HTTP2: &[u8] = b"h2";
 /// The health service's name for the whole server.
 const WHOLE_SERVER: &str = "";
 
@@ -34,7 +36,7 @@ const WHOLE_SERVER: &str = "";
 pub enum Error {
     /// The certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] tls::Error),
+    Tls(#[from] remoting::tls::Error),
     /// The descriptors for reflection cannot be read: a broken build.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -82,7 +84,7 @@ impl Server {
     /// # Errors
     /// [`Error`].
     pub fn new(broker: Arc<dyn Broker>, options: Options) -> Result<Self, Error> {
-        let tls = options.tls.as_ref().map(tls::Identity::server_config).transpose()?.map(TlsAcceptor::from);
+        let tls = options.tls.as_ref().map(|tls| tls.server_config(&[HTTP2])).transpose()?.map(TlsAcceptor::from);
         let (draining, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (sessions, answers) = (Arc::<Sessions>::default(), Arc::<Answers>::default());
         let clients = Clients::new(sessions.clone(), answers.clone());

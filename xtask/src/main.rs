@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 #[allow(unreachable_pub, reason = "written as the library that it would be beside a second user")]
 mod reference;
+mod remoting;
 mod server;
 mod shell;
 mod steps;

@@ -4,7 +4,7 @@
 //! with small heaps. Jars come from Maven Central; everything else lives under `target/reference/`:
 //!
 //! ```text
-//! maven/pom.xml   what to fetch          conf/   broker.conf, rmq-proxy.json, namesrv.properties, lists of topics
+//! maven/          what to fetch          conf/   broker.conf, rmq-proxy.json, namesrv.properties, lists of topics
 //! lib/*.jar       what was fetched       home/   Apache's own log files, one folder a process
 //! store/          the broker's data      run/    <process>.pid and <process>.log (its standard output)
 //! ```
@@ -15,8 +15,6 @@
 //! Source of the flags and settings: measured with 5.5.0 on Java 17; the reason stands beside each that needs one.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+
+use crate::remoting;
 
 /// The Apache release that results are compared with.
 pub(crate) const VERSION: &str = "5.5.0";
@@ -35,6 +35,10 @@ pub(crate) const REMOTING_ENDPOINT: &str = "127.0.0.1:28080";
 /// The name server, for 4.x clients and for `mqadmin`.
 pub(crate) const NAMESRV_ENDPOINT: &str = "127.0.0.1:29876";
 
+/// The folder of its jars, and the parts that they are of.
+const LIB: &str = "lib";
+const PARTS: [&str; 4] = ["namesrv", "broker", "proxy", "tools"];
+
 const CLUSTER: &str = "DefaultCluster";
 const BROKER: &str = "reference-a";
 const BROKER_ENDPOINT: &str = "127.0.0.1:20911";
@@ -44,8 +48,6 @@ const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Longest wait for all processes to end by themselves; 20 to 40 s is usual.
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// Longest wait for one answer of the name server.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The official SDKs that `sdk-examples` has a program for; the second part of each topic's name.
 pub(crate) const SDKS: [&str; 5] = ["python", "go", "node", "java", "rust"];
@@ -133,7 +135,7 @@ impl Process {
 /// `java` or `mvn` is missing, Maven cannot fetch, a process ends or is not ready within three minutes.
 pub(crate) fn up() -> Result<()> {
     let folder = Folder::find()?;
-    folder.fetch_jars()?;
+    folder.fetch_jars(LIB, VERSION, &PARTS)?;
     folder.write_configuration()?;
     for process in PROCESSES {
         if let Some(pid) = folder.running(process) {
@@ -156,16 +158,27 @@ pub(crate) fn up() -> Result<()> {
 /// As [`up`].
 pub(crate) fn jars() -> Result<PathBuf> {
     let folder = Folder::find()?;
-    folder.fetch_jars()?;
-    Ok(folder.path("lib"))
+    folder.fetch_jars(LIB, VERSION, &PARTS)?;
+    Ok(folder.path(LIB))
 }
 
-/// A `java` command for a program of ours that runs Apache's broker in its own process; the caller adds the main class.
+/// A `java` command that may run Apache's broker, with its log files below `home`; the caller adds the main class.
 ///
 /// # Errors
 /// The checkout cannot be found.
-pub(crate) fn java(classes: &[&Path]) -> Result<Command> {
-    Folder::find()?.java("takeover", Process::Broker.heap(), classes)
+pub(crate) fn java(home: &str, classes: &[&Path]) -> Result<Command> {
+    let folder = Folder::find()?;
+    folder.java(home, Process::Broker.heap(), classes, &folder.path(LIB))
+}
+
+/// The same with nothing but the Remoting client of another release, fetched if it is missing.
+///
+/// # Errors
+/// As [`up`].
+pub(crate) fn java_with_client(version: &str, home: &str, classes: &[&Path]) -> Result<Command> {
+    let (folder, lib) = (Folder::find()?, format!("lib-client-{version}"));
+    folder.fetch_jars(&lib, version, &["client"])?;
+    folder.java(home, &["-Xmx256m"], classes, &folder.path(&lib))
 }
 
 /// Stops whatever of it runs: politely first, by force after a minute. Nothing running is no error.
@@ -293,22 +306,22 @@ impl Folder {
         create_folder(&folder)
     }
 
-    /// About 91 MiB the first time; later one file's existence. The mark is written last, so a fetch that was
+    /// About 91 MiB for the servers the first time; later one file's existence. The mark is written last, so a fetch that was
     /// interrupted is done again.
-    fn fetch_jars(&self) -> Result<()> {
-        let mark = self.path("lib").join(format!("complete-{VERSION}"));
+    fn fetch_jars(&self, lib: &str, version: &str, parts: &[&str]) -> Result<()> {
+        let mark = self.path(lib).join(format!("complete-{version}"));
         if mark.is_file() {
             return Ok(());
         }
-        eprintln!("reference: fetching Apache RocketMQ {VERSION} with Maven, about 91 MiB");
-        self.clear("lib")?;
-        let pom = self.path("maven").join("pom.xml");
-        write(&pom, &pom_text())?;
+        eprintln!("reference: fetching Apache RocketMQ {version} with Maven: {}", parts.join(", "));
+        self.clear(lib)?;
+        let pom = self.path("maven").join(lib).join("pom.xml");
+        write(&pom, &pom_text(version, parts))?;
         let status = Command::new("mvn")
             .args(["--batch-mode", "--quiet", "--file"])
             .arg(&pom)
             .arg("dependency:copy-dependencies")
-            .arg(format!("-DoutputDirectory={}", self.path("lib").display()))
+            .arg(format!("-DoutputDirectory={}", self.path(lib).display()))
             .status()
             .context("cannot run mvn; on Debian: apt-get install maven openjdk-17-jdk-headless")?;
         ensure!(status.success(), "Maven did not fetch the jars ({status}); its pom is {}", pom.display());
@@ -330,9 +343,9 @@ impl Folder {
         write(&conf.join("rmq-proxy.json"), &format!("{proxy:#}\n"))
     }
 
-    /// A `java` command with Apache's jars on its class path, behind `classes`; the caller adds the main class and its
+    /// A `java` command with the jars of `lib` on its class path, behind `classes`; the caller adds the main class and its
     /// arguments.
-    fn java(&self, home: &str, heap: &[&str], classes: &[&Path]) -> Result<Command> {
+    fn java(&self, home: &str, heap: &[&str], classes: &[&Path], lib: &Path) -> Result<Command> {
         let home = self.path("home").join(home);
         create_folder(&home)?;
         let mut java = Command::new("java");
@@ -346,9 +359,7 @@ impl Folder {
             // Apache's logback files write under the user's home.
             .arg(format!("-Duser.home={}", home.display()))
             .arg("-cp")
-            .arg(std::env::join_paths(
-                classes.iter().map(|path| path.to_path_buf()).chain([self.path("lib").join("*")]),
-            )?)
+            .arg(std::env::join_paths(classes.iter().map(|path| path.to_path_buf()).chain([lib.join("*")]))?)
             .env("ROCKETMQ_HOME", &home)
             .current_dir(&home);
         Ok(java)
@@ -360,7 +371,7 @@ impl Folder {
         let log = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let errors = log.try_clone().context("cannot share the log file")?;
         let child = self
-            .java(process.name(), process.heap(), &[])?
+            .java(process.name(), process.heap(), &[], &self.path(LIB))?
             .arg(process.main_class())
             .args(process.arguments(self))
             .stdin(Stdio::null())
@@ -407,7 +418,7 @@ impl Folder {
         let path = self.path("conf").join(file);
         write(&path, &serde_json::to_string_pretty(list)?)?;
         let output = self
-            .java("mqadmin", &["-Xmx256m", "-XX:TieredStopAtLevel=1"], &[])?
+            .java("mqadmin", &["-Xmx256m", "-XX:TieredStopAtLevel=1"], &[], &self.path(LIB))?
             .arg("org.apache.rocketmq.tools.command.MQAdminStartup")
             .args([command, "-n", NAMESRV_ENDPOINT, "-c", CLUSTER, "-f"])
             .arg(&path)
@@ -420,19 +431,19 @@ impl Folder {
     }
 }
 
-fn pom_text() -> String {
-    let dependencies: String = ["namesrv", "broker", "proxy", "tools"]
+fn pom_text(version: &str, parts: &[&str]) -> String {
+    let dependencies: String = parts
         .iter()
         .map(|part| {
             format!(
                 "    <dependency><groupId>org.apache.rocketmq</groupId><artifactId>rocketmq-{part}</artifactId>\
-                 <version>{VERSION}</version></dependency>\n"
+                 <version>{version}</version></dependency>\n"
             )
         })
         .collect();
     format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  \
-         <groupId>gantry</groupId>\n  <artifactId>reference</artifactId>\n  <version>{VERSION}</version>\n  \
+         <groupId>gantry</groupId>\n  <artifactId>reference</artifactId>\n  <version>{version}</version>\n  \
          <dependencies>\n{dependencies}  </dependencies>\n</project>\n"
     )
 }
@@ -458,36 +469,8 @@ fn broker_conf(store: &Path) -> Result<String> {
 }
 
 /// Whether the name server knows the broker; an error if the name server does not answer.
-///
-/// One Remoting request, GET_BROKER_CLUSTER_INFO (106), by hand: asking `mqadmin clusterList` costs a JVM's start each
-/// time. A frame is its length, the header's length (the top byte, 0, says JSON), the header and the body; lengths
-/// are big-endian, and a length does not count itself.
 fn is_broker_registered() -> Result<bool> {
-    let address = NAMESRV_ENDPOINT.parse()?;
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
-
-    let header = json!({ "code": 106, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0 }).to_string();
-    let header_bytes = u32::try_from(header.len())?;
-    stream.write_all(&(header_bytes + 4).to_be_bytes())?;
-    stream.write_all(&header_bytes.to_be_bytes())?;
-    stream.write_all(header.as_bytes())?;
-
-    let frame_bytes = read_u32(&mut stream)?;
-    let header_bytes = read_u32(&mut stream)? & 0x00ff_ffff;
-    ensure!(frame_bytes < 1 << 20, "the name server announced {frame_bytes} bytes");
-    let mut rest = vec![0; frame_bytes.saturating_sub(4) as usize];
-    stream.read_exact(&mut rest)?;
-    let body = rest.get(header_bytes as usize..).context("the header is longer than its frame")?;
-    // Apache's JSON has bare numbers as keys, which no JSON parser takes; looking for the name suffices.
-    Ok(String::from_utf8_lossy(body).contains(&format!("\"brokerName\":\"{BROKER}\"")))
-}
-
-fn read_u32(stream: &mut TcpStream) -> Result<u32> {
-    let mut bytes = [0; 4];
-    stream.read_exact(&mut bytes)?;
-    Ok(u32::from_be_bytes(bytes))
+    Ok(remoting::brokers(NAMESRV_ENDPOINT.parse()?)?.broker_addr_table.contains_key(BROKER))
 }
 
 fn port(endpoint: &str) -> Result<u16> {

@@ -4,6 +4,7 @@ mod checks;
 mod examples;
 mod fuzz;
 mod loops;
+mod nameserver;
 mod planted;
 mod takeover;
 mod tools;
@@ -11,7 +12,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 15] = [
+pub(crate) const ALL: [Step; 16] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -26,6 +27,7 @@ pub(crate) const ALL: [Step; 15] = [
     beside("sdk-java", |context| examples::prepare(context, "java"), |context| examples::run(context, "java")),
     beside("sdk-rust", |context| examples::prepare(context, "rust"), |context| examples::run(context, "rust")),
     alone("kill", loops::kill),
+    alone("nameserver", nameserver::run),
     alone("takeover", takeover::run),
 ];
 

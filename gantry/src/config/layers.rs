@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::apache;
-use super::setting::{Convert, Key};
+use super::setting::{Convert, Form, Keys};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +62,14 @@ pub(crate) enum Problem {
         /// What the parser said.
         detail: String,
     },
+    /// The file is not Java's properties.
+    #[error("{file} is not a properties file: {detail}")]
+    NotProperties {
+        /// The file.
+        file: String,
+        /// What the parser said.
+        detail: String,
+    },
     /// A key whose value is a list or an object.
     #[error("{file}: {key} is {found}, expected a text, a number, true or false")]
     NotAScalar {
@@ -84,8 +91,10 @@ pub(crate) enum Problem {
         second: String,
     },
     /// A key that nobody knows.
-    #[error("{file}: unknown key {key}; all keys: docs/operations.md or gantry local --print-config")]
+    #[error("{file}: unknown key {key}; all keys: docs/operations.md or gantry {command} --print-config")]
     UnknownKey {
+        /// Whose file it is.
+        command: &'static str,
         /// The file.
         file: String,
         /// The key.
@@ -114,9 +123,9 @@ pub(crate) enum Problem {
 }
 
 /// A value for each setting that has one, and what was noticed on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Layers {
-    values: BTreeMap<Key, Given>,
+#[derive(Debug)]
+pub(crate) struct Layers<K> {
+    values: BTreeMap<K, Given>,
     /// What makes the configuration unusable.
     pub(crate) problems: Vec<Problem>,
     /// Keys that nobody knows: warnings, or problems when the configuration is strict.
@@ -125,35 +134,29 @@ pub(crate) struct Layers {
     pub(crate) ignored: Vec<String>,
 }
 
-impl Layers {
+impl<K: Keys> Layers<K> {
     /// Only defaults.
     pub(crate) fn defaults() -> Self {
         let given = |text: &str| Given { text: text.to_owned(), origin: Origin::Default };
-        let values = Key::ALL.iter().filter_map(|key| Some((*key, given(key.setting().default?)))).collect();
-        Self { values, ..Self::default() }
+        let values = K::ALL.iter().filter_map(|key| Some((*key, given(key.setting().default?)))).collect();
+        Self { values, problems: Vec::new(), unknown: Vec::new(), ignored: Vec::new() }
     }
 
     /// Lays a file's text over what is there.
     pub(crate) fn add_file(&mut self, file: &str, text: &str) {
-        let object: serde_json::Map<String, Value> = match serde_json::from_str(text) {
-            Ok(object) => object,
-            Err(error) => {
-                let detail = error.to_string();
-                return self.problems.push(Problem::NotAnObject { file: file.to_owned(), detail });
-            }
-        };
-        for (key, value) in object {
-            self.add_file_entry(file, key, &value);
+        match entries(K::FORM, file, text) {
+            Ok(entries) => entries.into_iter().for_each(|(key, value)| self.add_file_entry(file, key, &value)),
+            Err(problem) => self.problems.push(problem),
         }
     }
 
     fn add_file_entry(&mut self, file: &str, key: String, value: &Value) {
         let file = file.to_owned();
-        let Some((setting, convert)) = setting_of(&key) else {
-            if apache::is_known(&key) {
+        let Some((setting, convert)) = setting_of::<K>(&key) else {
+            if K::is_ignored(&key) {
                 self.ignored.push(key);
             } else {
-                self.unknown.push(Problem::UnknownKey { file, key });
+                self.unknown.push(Problem::UnknownKey { command: K::COMMAND, file, key });
             }
             return;
         };
@@ -170,7 +173,7 @@ impl Layers {
 
     /// Lays the variables that `lookup` finds over what is there.
     pub(crate) fn add_variables(&mut self, lookup: impl Fn(&str) -> Option<String>) {
-        for key in Key::ALL {
+        for &key in K::ALL {
             let name = key.variable();
             if let Some(text) = lookup(&name) {
                 self.values.insert(key, Given { text, origin: Origin::Variable(name) });
@@ -179,7 +182,7 @@ impl Layers {
     }
 
     /// Lays flags over what is there.
-    pub(crate) fn add_flags(&mut self, flags: &BTreeMap<Key, String>) {
+    pub(crate) fn add_flags(&mut self, flags: &BTreeMap<K, String>) {
         for (key, text) in flags {
             let origin = Origin::Flag(key.setting().flag);
             self.values.insert(*key, Given { text: text.clone(), origin });
@@ -187,35 +190,35 @@ impl Layers {
     }
 
     /// The value of a setting, if it has one.
-    pub(crate) fn get(&self, key: Key) -> Option<&Given> {
+    pub(crate) fn get(&self, key: K) -> Option<&Given> {
         self.values.get(&key)
     }
 }
 
+/// The keys and values of a file's text.
+fn entries(form: Form, file: &str, text: &str) -> Result<BTreeMap<String, Value>, Problem> {
+    let file = file.to_owned();
+    match form {
+        Form::Json => {
+            serde_json::from_str(text).map_err(|error| Problem::NotAnObject { file, detail: error.to_string() })
+        }
+        Form::Properties => {
+            let read = java_properties::read(text.as_bytes());
+            let properties = read.map_err(|error| Problem::NotProperties { file, detail: error.to_string() })?;
+            Ok(properties.into_iter().map(|(key, text)| (key, Value::String(text))).collect())
+        }
+    }
+}
+
 /// The setting that a file's key means, and how its text becomes ours.
-fn setting_of(key: &str) -> Option<(Key, Convert)> {
-    Key::ALL.into_iter().find_map(|setting| {
+fn setting_of<K: Keys>(key: &str) -> Option<(K, Convert)> {
+    K::ALL.iter().copied().find_map(|setting| {
         if setting.file_key() == key {
-            // Apache counts some of these in bare numbers; with a unit they are ours.
-            return Some((setting, own_text(setting)));
+            return Some((setting, setting.own_text()));
         }
         let alias = setting.setting().aliases.iter().find(|alias| alias.key == key)?;
         Some((setting, alias.convert))
     })
-}
-
-/// How a value under our own key is read: as it is, unless Apache has the same key with bare numbers.
-fn own_text(setting: Key) -> Convert {
-    match setting {
-        Key::TransactionCheckInterval => |text| with_unit(text, "ms"),
-        Key::FileReservedTime => |text| with_unit(text, "h"),
-        _ => str::to_owned,
-    }
-}
-
-fn with_unit(text: &str, unit: &str) -> String {
-    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_bare { format!("{text}{unit}") } else { text.to_owned() }
 }
 
 fn scalar(value: &Value) -> Result<String, &'static str> {
@@ -233,7 +236,10 @@ fn scalar(value: &Value) -> Result<String, &'static str> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::setting::Key;
     use super::*;
+
+    type Layers = super::Layers<Key>;
 
     fn text(layers: &Layers, key: Key) -> (&str, String) {
         let given = layers.get(key).expect("set");

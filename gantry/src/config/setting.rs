@@ -1,10 +1,12 @@
-//! Every setting of `gantry local`, each stated once: flags, environment, file keys, help and the table in
+//! What a setting is, and every one of `gantry local`, each stated once: flags, environment, file keys, help and the table in
 //! `docs/operations.md` all come from here (a test compares the page).
 //!
 //! Source of the alias names and their units: Apache `rmq-proxy.json` (`ProxyConfig`) and `broker.conf`
 //! (`BrokerConfig`, `MessageStoreConfig`).
 
-/// Names a setting; its facts stand in [`Key::setting`].
+use super::apache;
+
+/// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
 pub(crate) enum Key {
@@ -68,9 +70,59 @@ pub(crate) const MESSAGE_BYTES_MAX: u64 = types::message::BODY_BYTES_MAX as u64;
 /// The smallest limit that still lets the SDKs' own traffic pass.
 pub(crate) const MESSAGE_BYTES_MIN: u64 = 1024;
 
-impl Key {
+/// The settings of one command: an enum whose variants name them.
+pub(crate) trait Keys: Copy + Ord + Send + Sync + 'static {
+    /// The command.
+    const COMMAND: &'static str;
     /// All, in the order of help and documentation.
-    pub(crate) const ALL: [Self; 23] = [
+    const ALL: &'static [Self];
+    /// What its configuration file is written in.
+    const FORM: Form;
+
+    /// The facts about this setting.
+    fn setting(self) -> &'static Setting;
+
+    /// Whether the flag may stand without a value, which then is `true`.
+    fn is_switch(self) -> bool;
+
+    /// How a value under our own key is read: as it is, unless Apache has the same key with bare numbers.
+    fn own_text(self) -> Convert {
+        same
+    }
+
+    /// Whether Apache knows the key and nothing here depends on it.
+    fn is_ignored(key: &str) -> bool;
+
+    /// The key in a configuration file: the flag's words in camelCase.
+    fn file_key(self) -> String {
+        let mut words = self.setting().flag.split('-');
+        let mut key = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (first, rest) = word.split_at(1);
+            key.push_str(&first.to_ascii_uppercase());
+            key.push_str(rest);
+        }
+        key
+    }
+
+    /// The environment variable: `GANTRY_` and the flag's words in capitals.
+    fn variable(self) -> String {
+        format!("GANTRY_{}", self.setting().flag.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+/// What a configuration file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One object.
+    Json,
+    /// Java's properties.
+    Properties,
+}
+
+impl Keys for Key {
+    const COMMAND: &'static str = "local";
+    const ALL: &'static [Self] = &[
         Self::Data,
         Self::Grpc,
         Self::Http,
@@ -95,9 +147,9 @@ impl Key {
         Self::LogFormat,
         Self::OtlpEndpoint,
     ];
+    const FORM: Form = Form::Json;
 
-    /// The facts about this setting.
-    pub(crate) fn setting(self) -> &'static Setting {
+    fn setting(self) -> &'static Setting {
         match self {
             Self::Data => &DATA,
             Self::Grpc => &GRPC,
@@ -125,30 +177,46 @@ impl Key {
         }
     }
 
-    /// The key in a configuration file: the flag's words in camelCase.
-    pub(crate) fn file_key(self) -> String {
-        let mut words = self.setting().flag.split('-');
-        let mut key = words.next().unwrap_or_default().to_owned();
-        for word in words {
-            let (first, rest) = word.split_at(1);
-            key.push_str(&first.to_ascii_uppercase());
-            key.push_str(rest);
-        }
-        key
-    }
-
-    /// The environment variable: `GANTRY_` and the flag's words in capitals.
-    pub(crate) fn variable(self) -> String {
-        format!("GANTRY_{}", self.setting().flag.replace('-', "_").to_ascii_uppercase())
-    }
-
-    /// Whether the flag may stand without a value, which then is `true`.
-    pub(crate) fn is_switch(self) -> bool {
+    fn is_switch(self) -> bool {
         matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups)
+    }
+
+    /// Apache counts some of these in bare numbers; with a unit they are ours.
+    fn own_text(self) -> Convert {
+        match self {
+            Self::TransactionCheckInterval => |text| with_unit(text, "ms"),
+            Self::FileReservedTime => |text| with_unit(text, "h"),
+            _ => same,
+        }
+    }
+
+    fn is_ignored(key: &str) -> bool {
+        apache::is_known(key)
     }
 }
 
-fn same(text: &str) -> String {
+pub(super) fn with_unit(text: &str, unit: &str) -> String {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_bare { format!("{text}{unit}") } else { text.to_owned() }
+}
+
+/// One row of the table in `docs/operations.md`.
+#[cfg(test)]
+pub(super) fn row(key: impl Keys) -> String {
+    let setting = key.setting();
+    let default = setting.default.map_or_else(|| "–".to_owned(), |text| format!("`{text}`"));
+    let aliases: String = setting.aliases.iter().map(|alias| format!(", `{}`", alias.key)).collect();
+    format!(
+        "| `--{}` | `{}` | `{}`{aliases} | {default} | {} | {} |",
+        setting.flag,
+        key.variable(),
+        key.file_key(),
+        setting.bound,
+        setting.effect,
+    )
+}
+
+pub(super) fn same(text: &str) -> String {
     text.to_owned()
 }
 
@@ -348,7 +416,7 @@ static DRAIN_TIMEOUT: Setting = Setting {
     aliases: &[Alias { key: "grpcShutdownTimeSeconds", convert: seconds }],
 };
 
-static LOG_LEVEL: Setting = Setting {
+pub(super) static LOG_LEVEL: Setting = Setting {
     flag: "log-level",
     value: "FILTER",
     default: Some("info"),
@@ -357,7 +425,7 @@ static LOG_LEVEL: Setting = Setting {
     aliases: &[],
 };
 
-static LOG_FORMAT: Setting = Setting {
+pub(super) static LOG_FORMAT: Setting = Setting {
     flag: "log-format",
     value: "FORMAT",
     default: Some("text"),
@@ -390,17 +458,7 @@ mod tests {
     fn operations_page_lists_every_setting() {
         let page = include_str!("../../../docs/operations.md");
         for key in Key::ALL {
-            let setting = key.setting();
-            let default = setting.default.map_or_else(|| "–".to_owned(), |text| format!("`{text}`"));
-            let aliases: String = setting.aliases.iter().map(|alias| format!(", `{}`", alias.key)).collect();
-            let row = format!(
-                "| `--{}` | `{}` | `{}`{aliases} | {default} | {} | {} |",
-                setting.flag,
-                key.variable(),
-                key.file_key(),
-                setting.bound,
-                setting.effect,
-            );
+            let row = row(*key);
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }
     }

@@ -6,7 +6,7 @@ use grpc::v2;
 use grpc::v2::Code;
 use grpc::v2::messaging_service_client::MessagingServiceClient;
 use hyper_util::rt::TokioIo;
-use proxy::tls::Identity;
+use remoting::tls::Identity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};

@@ -46,6 +46,8 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
             "a BETWEEN 1 AND 2.5E3 OR b CONTAINS 'it''s' /* x */ AND TRUE <> FALSE",
         ]),
         "send_request" => vec![request().encode_to_vec()],
+        "remoting_frame" => frames(),
+        "register_broker" => vec![REGISTRATION.to_vec(), COMPRESSED_REGISTRATION.to_vec()],
         _ => panic!("there is no target {target}"),
     }
 }
@@ -127,6 +129,24 @@ async fn receive(broker: &LocalBroker, topic: &str) {
     if let Some(message) = popped.pop() {
         broker.ack(lease, vec![message.handle]).await.remove(0).expect("finished");
     }
+}
+
+/// A registration as Apache 5.3.3 writes it, shortened.
+const REGISTRATION: &[u8] = br#"{"filterServerList":[],"topicConfigSerializeWrapper":{"dataVersion":{"counter":3,"stateVersion":0,
+    "timestamp":1700000000000},"topicConfigTable":{"T":{"attributes":{},"order":false,"perm":6,"readQueueNums":8,"topicFilterType":
+    "SINGLE_TAG","topicName":"T","topicSysFlag":0,"writeQueueNums":8}},"topicQueueMappingInfoMap":{"T":{"currIdMap":{0:1}}}}}"#;
+
+/// The same with the version `{}`, the topic `T 8 8 6 SINGLE_TAG ` and no mapping, as a zlib stream.
+const COMPRESSED_REGISTRATION: &[u8] =
+    b"\x78\x9c\x63\x60\x60\x60\xaa\xae\x65\x60\x60\x60\x04\x62\xe1\x10\x05\x0b\x20\x34\x53\x08\xf6\xf4\x73\xf7\x71\x8d\x0f\x71\x74\x57\x00\x0a\x33\x45\xc7\x02\x49\x06\x00\x85\x32\x06\x60";
+
+/// A request in both serialisations.
+fn frames() -> Vec<Vec<u8>> {
+    let header = br#"{"code":105,"extFields":{"topic":"T","n":1},"flag":0,"language":"JAVA","opaque":7,"remark":"r","version":513}"#;
+    let lengths = [(header.len() as u32 + 8).to_be_bytes(), (header.len() as u32).to_be_bytes()].concat();
+    let json = [&lengths, &header[..], b"body"].concat();
+    let binary = b"\0\0\0\x25\x01\0\0\x21\0\x69\0\x02\x01\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x0c\0\x05topic\0\0\0\x01T";
+    vec![json, binary.to_vec()]
 }
 
 fn request() -> v2::SendMessageRequest {

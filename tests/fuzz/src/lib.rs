@@ -25,7 +25,7 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
@@ -41,6 +41,10 @@ pub const ALL: [Target; 12] = [
     Target { name: "recall_handle", run: recall_handle, allocated_per_byte: 16 },
     Target { name: "filter", run: filter, allocated_per_byte: 512 },
     Target { name: "send_request", run: send_request, allocated_per_byte: 1024 },
+    // Names and texts of one byte in a header: two allocations for four bytes, and the list's growth.
+    Target { name: "remoting_frame", run: remoting_frame, allocated_per_byte: 256 },
+    // A byte of a zlib stream may be a thousand, and a topic of ten bytes is a B-tree's entry; reading begins with 80 KiB.
+    Target { name: "register_broker", run: register_broker, allocated_per_byte: 64 * 1024 },
 ];
 
 /// A record of the CommitLog.
@@ -123,4 +127,22 @@ pub fn send_request(bytes: &[u8]) {
         let host = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
         let _ = record::encode(&message, types::QueueId(0), host);
     }
+}
+
+/// A Remoting frame in either serialisation; what was read stays the same when it is written and read again.
+pub fn remoting_frame(bytes: &[u8]) {
+    let frame = match remoting_proto::announced(bytes) {
+        Ok(Some(frame_bytes)) if frame_bytes <= bytes.len() => &bytes[..frame_bytes],
+        _ => bytes,
+    };
+    let Ok(command) = remoting_proto::decode(bytes::Bytes::copy_from_slice(frame)) else { return };
+    let mut written = bytes::BytesMut::new();
+    if remoting_proto::encode(&command, &mut written).is_ok() {
+        assert_eq!(remoting_proto::decode(written.freeze()), Ok(command));
+    }
+}
+
+/// The body of a broker's registration, as JSON of either dialect or compressed.
+pub fn register_broker(bytes: &[u8]) {
+    let _ = remoting_proto::body::RegisterBroker::decode(bytes, remoting_proto::VERSION);
 }

@@ -142,7 +142,7 @@ impl Round<'_> {
 
     /// Runs a program of ours on Apache's jars.
     fn apache(&self, program: &str, arguments: &[String]) -> Result<()> {
-        let mut java = reference::java(&[&self.classes()])?;
+        let mut java = reference::java("takeover", &[&self.classes()])?;
         shell::run(java.arg(program).args(arguments), To::File(&self.log))
     }
 

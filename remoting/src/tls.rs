@@ -47,11 +47,12 @@ impl Identity {
         Ok(Self { certificates_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() })
     }
 
-    /// Checks that certificate and key can be used, and prepares them.
+    /// Checks that certificate and key can be used, and prepares them for servers that agree on one of `protocols` (ALPN),
+    /// or on nothing if there are none.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
+    pub fn server_config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
         let pem = |part| move |error: rustls_pki_types::pem::Error| Error::Pem { part, reason: error.to_string() };
         let certificates = CertificateDer::pem_slice_iter(self.certificates_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -65,8 +66,7 @@ impl Identity {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(certificates, key)?;
-        // gRPC clients refuse a server that does not agree on HTTP/2.
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_self_signed_certificate_can_be_used_and_speaks_h2() {
+    fn a_self_signed_certificate_can_be_used() {
         let identity = Identity::self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("made");
-        let config = identity.server_config().expect("usable");
+        let config = identity.server_config(&[b"h2"]).expect("usable");
         assert_eq!(config.alpn_protocols, [b"h2".to_vec()]);
         assert!(!format!("{identity:?}").contains("KEY"), "the key stays out of logs");
     }
@@ -93,11 +93,11 @@ mod tests {
     fn bad_files_are_named() {
         let good = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
         let no_certificate = Identity { certificates_pem: String::new(), ..good.clone() };
-        assert!(matches!(no_certificate.server_config(), Err(Error::NoCertificate)));
+        assert!(matches!(no_certificate.server_config(&[]), Err(Error::NoCertificate)));
         let no_key = Identity { key_pem: "x".to_owned(), ..good.clone() };
-        assert!(matches!(no_key.server_config(), Err(Error::Pem { part: "key", .. })));
+        assert!(matches!(no_key.server_config(&[]), Err(Error::Pem { part: "key", .. })));
         let other = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
         let mismatch = Identity { key_pem: other.key_pem, ..good };
-        assert!(matches!(mismatch.server_config(), Err(Error::Unusable(_))));
+        assert!(matches!(mismatch.server_config(&[]), Err(Error::Unusable(_))));
     }
 }

@@ -1,0 +1,409 @@
+//! Every setting of `gantry nameserver`, each stated once, and the configuration that is made of them. The names that
+//! Apache's `namesrv.conf` has are ours too.
+//!
+//! Source of the aliases and of what has no meaning here: Apache 5.5 `NamesrvConfig`, `NettyServerConfig`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::nameserver::Settings;
+use ::nameserver::settings::{SCAN_INTERVAL_MS, WAIT_SECONDS_MAX};
+
+use super::setting::{Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same, with_unit};
+use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, log_filter, log_format, value, within};
+
+/// What `gantry nameserver` was told, every value valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NameServer {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    /// `None`: in the data directory.
+    pub(crate) kv_file: Option<PathBuf>,
+    pub(crate) settings: Settings,
+    /// `None`: a self-signed certificate.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) log: Log,
+}
+
+/// Names a setting; its facts stand in [`Keys::setting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
+pub(crate) enum Key {
+    Listen,
+    Data,
+    KvConfigPath,
+    OrderMessageEnable,
+    ReturnOrderTopicConfigToBroker,
+    SupportActingMaster,
+    EnableAllTopicList,
+    EnableTopicList,
+    NeedWaitForService,
+    WaitSecondsForService,
+    NotifyMinBrokerIdChanged,
+    DeleteTopicWithBrokerRegistration,
+    ScanNotActiveBrokerInterval,
+    TlsCert,
+    TlsKey,
+    LogLevel,
+    LogFormat,
+}
+
+/// Apache's keys that are accepted and have no meaning here. Sorted, for the binary search.
+const IGNORED: [&str; 22] = [
+    "clientRequestThreadPoolNums",
+    "clientRequestThreadPoolQueueCapacity",
+    "configStorePath",
+    "defaultThreadPoolNums",
+    "defaultThreadPoolQueueCapacity",
+    "enableShutdownGracefully",
+    "productEnvName",
+    "rocketmqHome",
+    "serverAsyncSemaphoreValue",
+    "serverCallbackExecutorThreads",
+    "serverChannelMaxIdleTimeSeconds",
+    "serverNettyWorkerGroupEnable",
+    "serverOnewaySemaphoreValue",
+    "serverPooledByteBufAllocatorEnable",
+    "serverSelectorThreads",
+    "serverSocketBacklog",
+    "serverSocketRcvBufSize",
+    "serverSocketSndBufSize",
+    "serverWorkerThreads",
+    "unRegisterBrokerQueueCapacity",
+    "useEpollNativeSelector",
+    "writeBufferHighWaterMark",
+];
+
+impl Keys for Key {
+    const COMMAND: &'static str = "nameserver";
+    const ALL: &'static [Self] = &[
+        Self::Listen,
+        Self::Data,
+        Self::KvConfigPath,
+        Self::OrderMessageEnable,
+        Self::ReturnOrderTopicConfigToBroker,
+        Self::SupportActingMaster,
+        Self::EnableAllTopicList,
+        Self::EnableTopicList,
+        Self::NeedWaitForService,
+        Self::WaitSecondsForService,
+        Self::NotifyMinBrokerIdChanged,
+        Self::DeleteTopicWithBrokerRegistration,
+        Self::ScanNotActiveBrokerInterval,
+        Self::TlsCert,
+        Self::TlsKey,
+        Self::LogLevel,
+        Self::LogFormat,
+    ];
+    const FORM: Form = Form::Properties;
+
+    fn setting(self) -> &'static Setting {
+        match self {
+            Self::Listen => &LISTEN,
+            Self::Data => &DATA,
+            Self::KvConfigPath => &KV_CONFIG_PATH,
+            Self::OrderMessageEnable => &ORDER_MESSAGE_ENABLE,
+            Self::ReturnOrderTopicConfigToBroker => &RETURN_ORDER_TOPIC_CONFIG_TO_BROKER,
+            Self::SupportActingMaster => &SUPPORT_ACTING_MASTER,
+            Self::EnableAllTopicList => &ENABLE_ALL_TOPIC_LIST,
+            Self::EnableTopicList => &ENABLE_TOPIC_LIST,
+            Self::NeedWaitForService => &NEED_WAIT_FOR_SERVICE,
+            Self::WaitSecondsForService => &WAIT_SECONDS_FOR_SERVICE,
+            Self::NotifyMinBrokerIdChanged => &NOTIFY_MIN_BROKER_ID_CHANGED,
+            Self::DeleteTopicWithBrokerRegistration => &DELETE_TOPIC_WITH_BROKER_REGISTRATION,
+            Self::ScanNotActiveBrokerInterval => &SCAN_NOT_ACTIVE_BROKER_INTERVAL,
+            Self::TlsCert => &TLS_CERT,
+            Self::TlsKey => &TLS_KEY,
+            Self::LogLevel => &LOG_LEVEL,
+            Self::LogFormat => &LOG_FORMAT,
+        }
+    }
+
+    fn is_switch(self) -> bool {
+        matches!(
+            self,
+            Self::OrderMessageEnable
+                | Self::ReturnOrderTopicConfigToBroker
+                | Self::SupportActingMaster
+                | Self::EnableAllTopicList
+                | Self::EnableTopicList
+                | Self::NeedWaitForService
+                | Self::NotifyMinBrokerIdChanged
+                | Self::DeleteTopicWithBrokerRegistration
+        )
+    }
+
+    fn own_text(self) -> Convert {
+        match self {
+            Self::WaitSecondsForService => |text| with_unit(text, "s"),
+            Self::ScanNotActiveBrokerInterval => |text| with_unit(text, "ms"),
+            _ => same,
+        }
+    }
+
+    fn is_ignored(key: &str) -> bool {
+        IGNORED.binary_search(&key).is_ok()
+    }
+}
+
+/// Reads and checks all layers.
+///
+/// # Errors
+/// All problems that were found, not only the first.
+pub(crate) fn load(
+    sources: &Sources<Key>,
+    variable: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&std::path::Path) -> std::io::Result<String>,
+) -> Result<Loaded<NameServer, Key>, Vec<Problem>> {
+    load_as(sources, variable, read, typed)
+}
+
+/// Reads every setting, so that every problem is found, and only then gives up.
+fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
+    let listen = reader.read(Key::Listen, value::address);
+    let data = reader.read(Key::Data, value::path);
+    let kv_file = reader.read_optional(Key::KvConfigPath, value::path);
+    let order_message_enable = reader.read(Key::OrderMessageEnable, value::boolean);
+    let return_order_topic_config_to_broker = reader.read(Key::ReturnOrderTopicConfigToBroker, value::boolean);
+    let support_acting_master = reader.read(Key::SupportActingMaster, value::boolean);
+    let enable_all_topic_list = reader.read(Key::EnableAllTopicList, value::boolean);
+    let enable_topic_list = reader.read(Key::EnableTopicList, value::boolean);
+    let need_wait_for_service = reader.read(Key::NeedWaitForService, value::boolean);
+    let wait_max = Duration::from_secs(WAIT_SECONDS_MAX);
+    let wait_for_service =
+        reader.read(Key::WaitSecondsForService, |text| within(value::duration(text)?, Duration::ZERO, wait_max));
+    let notify_min_broker_id_changed = reader.read(Key::NotifyMinBrokerIdChanged, value::boolean);
+    let delete_topic = reader.read(Key::DeleteTopicWithBrokerRegistration, value::boolean);
+    let (scan_min, scan_max) =
+        (Duration::from_millis(*SCAN_INTERVAL_MS.start()), Duration::from_millis(*SCAN_INTERVAL_MS.end()));
+    let scan_interval =
+        reader.read(Key::ScanNotActiveBrokerInterval, |text| within(value::duration(text)?, scan_min, scan_max));
+    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
+    let tls_key = reader.read_optional(Key::TlsKey, value::path);
+    let filter = reader.read(Key::LogLevel, log_filter);
+    let is_json = reader.read(Key::LogFormat, log_format);
+    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    Some(NameServer {
+        listen: listen?,
+        data: data?,
+        kv_file: kv_file?,
+        settings: Settings {
+            order_message_enable: order_message_enable?,
+            return_order_topic_config_to_broker: return_order_topic_config_to_broker?,
+            support_acting_master: support_acting_master?,
+            enable_all_topic_list: enable_all_topic_list?,
+            enable_topic_list: enable_topic_list?,
+            need_wait_for_service: need_wait_for_service?,
+            wait_for_service: wait_for_service?,
+            notify_min_broker_id_changed: notify_min_broker_id_changed?,
+            delete_topic_with_broker_registration: delete_topic?,
+            scan_interval: scan_interval?,
+        },
+        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        log: Log { filter: filter?, is_json: is_json? },
+    })
+}
+
+/// Apache's listens on all addresses.
+fn all_addresses(text: &str) -> String {
+    format!("0.0.0.0:{text}")
+}
+
+static LISTEN: Setting = Setting {
+    flag: "listen",
+    value: "ADDR",
+    default: Some("127.0.0.1:9876"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where brokers register and clients ask, plaintext and TLS on the same port, without a password",
+    aliases: &[Alias { key: "listenPort", convert: all_addresses }],
+};
+
+static DATA: Setting = Setting {
+    flag: "data",
+    value: "DIR",
+    default: Some("./gantry-nameserver-data"),
+    bound: "a directory that no other process uses",
+    effect: "Where the key-value configuration and the self-signed certificate are kept; made when missing",
+    aliases: &[],
+};
+
+static KV_CONFIG_PATH: Setting = Setting {
+    flag: "kv-config-path",
+    value: "FILE",
+    default: None,
+    bound: "a file of this name server alone",
+    effect: "Where the key-value configuration is kept instead, in Apache's form",
+    aliases: &[],
+};
+
+static ORDER_MESSAGE_ENABLE: Setting = Setting {
+    flag: "order-message-enable",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Tell clients which brokers hold the queues of an ordered topic (mqadmin updateOrderConf)",
+    aliases: &[],
+};
+
+static RETURN_ORDER_TOPIC_CONFIG_TO_BROKER: Setting = Setting {
+    flag: "return-order-topic-config-to-broker",
+    value: "BOOL",
+    default: Some("true"),
+    bound: "true or false",
+    effect: "Tell brokers that register the same of all ordered topics",
+    aliases: &[],
+};
+
+static SUPPORT_ACTING_MASTER: Setting = Setting {
+    flag: "support-acting-master",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Show a slave that stands in for a missing master as the master",
+    aliases: &[],
+};
+
+static ENABLE_ALL_TOPIC_LIST: Setting = Setting {
+    flag: "enable-all-topic-list",
+    value: "BOOL",
+    default: Some("true"),
+    bound: "true or false",
+    effect: "Let all topics be listed",
+    aliases: &[],
+};
+
+static ENABLE_TOPIC_LIST: Setting = Setting {
+    flag: "enable-topic-list",
+    value: "BOOL",
+    default: Some("true"),
+    bound: "true or false",
+    effect: "Let the topics of a cluster, or of units, be listed",
+    aliases: &[],
+};
+
+static NEED_WAIT_FOR_SERVICE: Setting = Setting {
+    flag: "need-wait-for-service",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Tell no routes until brokers had time to register",
+    aliases: &[],
+};
+
+static WAIT_SECONDS_FOR_SERVICE: Setting = Setting {
+    flag: "wait-seconds-for-service",
+    value: "DURATION",
+    default: Some("45s"),
+    bound: "0s to 1h",
+    effect: "That time",
+    aliases: &[],
+};
+
+static NOTIFY_MIN_BROKER_ID_CHANGED: Setting = Setting {
+    flag: "notify-min-broker-id-changed",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Tell brokers at once which slave stands in for their master, or no longer does",
+    aliases: &[],
+};
+
+static DELETE_TOPIC_WITH_BROKER_REGISTRATION: Setting = Setting {
+    flag: "delete-topic-with-broker-registration",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Forget the topics of a broker that its newest registration leaves out",
+    aliases: &[],
+};
+
+static SCAN_NOT_ACTIVE_BROKER_INTERVAL: Setting = Setting {
+    flag: "scan-not-active-broker-interval",
+    value: "DURATION",
+    default: Some("5s"),
+    bound: "100ms to 1h",
+    effect: "How often brokers are looked for that were not heard of for two minutes, or the time they name",
+    aliases: &[],
+};
+
+static TLS_CERT: Setting = Setting {
+    flag: "tls-cert",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the key",
+    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
+    aliases: &[],
+};
+
+static TLS_KEY: Setting = Setting {
+    flag: "tls-key",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the certificate",
+    effect: "The certificate's private key",
+    aliases: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::setting::row;
+    use super::*;
+
+    fn load_file(text: &str, is_strict: bool) -> Result<Loaded<NameServer, Key>, Vec<Problem>> {
+        let sources = Sources { file: Some("namesrv.conf".into()), is_strict, flags: BTreeMap::new() };
+        load(&sources, |_| None, |_| Ok(text.to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_the_name_servers() {
+        let config = load_file("", true).expect("valid").config;
+        assert_eq!(config.settings, Settings::default());
+        assert_eq!((config.listen.to_string().as_str(), config.tls), ("127.0.0.1:9876", None));
+        assert!(IGNORED.is_sorted());
+    }
+
+    #[test]
+    fn apaches_file_is_taken_as_it_is() {
+        let loaded = load_file(
+            "# comment\nlistenPort = 9877\nkvConfigPath=/kv.json\norderMessageEnable=true\nwaitSecondsForService=30\n\
+             scanNotActiveBrokerInterval=1000\nserverWorkerThreads=8\n",
+            true,
+        );
+        let loaded = loaded.expect("valid");
+        assert_eq!(loaded.config.listen.to_string(), "0.0.0.0:9877");
+        assert_eq!(loaded.config.kv_file, Some("/kv.json".into()));
+        assert!(loaded.config.settings.order_message_enable);
+        assert_eq!(loaded.config.settings.wait_for_service, Duration::from_secs(30));
+        assert_eq!(loaded.config.settings.scan_interval, Duration::from_secs(1));
+        assert_eq!(loaded.warnings, ["accepted without effect by gantry nameserver: serverWorkerThreads"]);
+    }
+
+    #[test]
+    fn faults_of_the_file_are_named_together() {
+        let problems =
+            load_file("listenPort=x\nwaitSecondsForService=2h\nclusterTest=true\n", true).expect_err("three");
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "namesrv.conf: unknown key clusterTest; all keys: docs/operations.md or gantry nameserver --print-config",
+                "listen is \"0.0.0.0:x\" (namesrv.conf: listenPort), expected an IP address and a port, such as 127.0.0.1:8081",
+                "waitSecondsForService is \"2h\" (namesrv.conf: waitSecondsForService), expected 0s to 1h",
+            ],
+        );
+        let problems = load_file("a=\\u00zz", true).expect_err("no properties");
+        assert!(matches!(problems.as_slice(), [Problem::NotProperties { .. }]), "{problems:?}");
+    }
+
+    #[test]
+    fn operations_page_lists_every_setting() {
+        let page = include_str!("../../../docs/operations.md");
+        for key in Key::ALL {
+            let row = row(*key);
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Topics as brokers tell them.
+
+use serde::{Deserialize, Serialize};
+
+/// What may be done with a topic's queues, as bits; those that nobody knows are kept. Source: Apache 5.5 `PermName`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Permission(pub i32);
+
+impl Permission {
+    const WRITE: i32 = 2;
+    const READ: i32 = 4;
+    /// Reading and writing.
+    pub const READ_WRITE: Self = Self(Self::READ | Self::WRITE);
+
+    /// Whether messages may be sent.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.0 & Self::WRITE != 0
+    }
+
+    /// The same without writing.
+    #[must_use]
+    pub const fn without_writing(self) -> Self {
+        Self(self.0 & !Self::WRITE)
+    }
+}
+
+/// Tells one state of a broker's topics from another; only equality means something, except for `state_version`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataVersion {
+    /// Raised by each change.
+    pub counter: i64,
+    /// Raised by each change of the master.
+    pub state_version: i64,
+    /// Of the last change, ms since 1970.
+    pub timestamp: i64,
+}
+
+/// One topic of a broker, as far as routes need it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicConfig {
+    /// Its name.
+    pub topic_name: String,
+    /// Queues that can be read.
+    pub read_queue_nums: i32,
+    /// Queues that can be written.
+    pub write_queue_nums: i32,
+    /// What may be done with them.
+    pub perm: Permission,
+    /// Bits: 1 topic of a unit, 2 has subscriptions of units.
+    pub topic_sys_flag: i32,
+}
+
+/// Source: Apache 5.5 `TopicConfig`.
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            topic_name: String::new(),
+            read_queue_nums: 16,
+            write_queue_nums: 16,
+            perm: Permission::READ_WRITE,
+            topic_sys_flag: 0,
+        }
+    }
+}
+
+impl TopicConfig {
+    /// Reads the form that compressed registrations have: name, queues to read, queues to write, permission, separated by
+    /// spaces; kind of filter and attributes behind them are left alone. `None` if a number is none. Source: `TopicConfig#decode`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let topic_name = words.next()?.to_owned();
+        let mut number = || words.next()?.parse().ok();
+        let (read_queue_nums, write_queue_nums, perm) = (number()?, number()?, Permission(number()?));
+        Some(Self { topic_name, read_queue_nums, write_queue_nums, perm, topic_sys_flag: 0 })
+    }
+}

@@ -1,0 +1,66 @@
+//! The fields of requests and responses, by what they are about. Names are those on the wire.
+
+mod kv;
+mod registration;
+mod topics;
+
+pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
+pub use registration::{
+    BrokerAddress, BrokerName, NotifyMinBrokerIdChange, QueryDataVersionAnswer, RegisterBroker, RegisterBrokerAnswer,
+    UnregisterBroker, body_crc32,
+};
+pub use topics::{
+    AddWritePermAnswer, BrokerMember, DeleteTopic, GetRouteInfo, GetTopicsByCluster, TopicName, WipeWritePermAnswer,
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{FieldError, Fields};
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        for (name, text) in pairs {
+            assert!(fields.set((*name).to_owned(), (*text).to_owned()));
+        }
+        fields
+    }
+
+    #[test]
+    fn truth_is_read_as_java_reads_it_and_numbers_are_numbers() {
+        let route =
+            |text| GetRouteInfo::of(&fields(&[("topic", "T"), ("acceptStandardJsonOnly", text)])).expect("read");
+        assert_eq!(
+            ["TRUE", "1", ""].map(|text| route(text).accept_standard_json_only),
+            [Some(true), Some(false), Some(false)]
+        );
+        assert_eq!(GetRouteInfo::of(&fields(&[])), Err(FieldError::Missing("topic")));
+        let broker = fields(&[("brokerName", "b"), ("brokerAddr", "a"), ("clusterName", "c"), ("brokerId", "0x1")]);
+        let refused = FieldError::NotANumber { name: "brokerId", text: "0x1".to_owned() };
+        assert_eq!(UnregisterBroker::of(&broker), Err(refused));
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_comes_back_from_its_fields(
+            (broker_name, zone_name) in (".{0,5}", prop::option::of(".{0,5}")),
+            (broker_id, heartbeat_timeout_ms) in (any::<i64>(), any::<Option<i64>>()),
+            enable_acting_master: Option<bool>,
+        ) {
+            let header = RegisterBroker {
+                broker_name,
+                broker_addr: "10.0.0.1:10911".to_owned(),
+                cluster_name: "C".to_owned(),
+                ha_server_addr: "10.0.0.1:10912".to_owned(),
+                broker_id,
+                heartbeat_timeout_ms,
+                enable_acting_master,
+                body_crc32: None,
+                zone_name,
+            };
+            prop_assert_eq!(RegisterBroker::of(&header.to_fields()), Ok(header));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The client: one connection to one address, shared by all who ask there, opened when it is needed and again when it was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use env::Clock;
+use parking_lot::Mutex;
+use remoting_proto::{Command, FRAME_BYTES_MAX, Opaque};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::back_off::BackOff;
+use crate::connection::{self, Reader, Traffic};
+use crate::in_flight::InFlight;
+
+/// Requests of one client that wait for their answers.
+pub const IN_FLIGHT_MAX: usize = 1024;
+/// Longest time to open a connection. Source: Apache 5.5 `NettyClientConfig`.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes of answers that were not handed on yet.
+const INBOUND_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+
+/// Why a request has no answer. Whether it was served is known only of the first three: it was not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address does not take a connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It did not before, and is tried again later.
+    #[error("{address} did not take a connection and is tried again in {wait:?}")]
+    BackOff {
+        /// The address.
+        address: String,
+        /// When.
+        wait: Duration,
+    },
+    /// Too many requests wait.
+    #[error("{IN_FLIGHT_MAX} requests to {address} wait for their answers, which is the limit")]
+    Busy {
+        /// The address.
+        address: String,
+    },
+    /// It fits in no frame.
+    #[error("the request cannot be sent: {0}")]
+    Frame(#[from] remoting_proto::Error),
+    /// The connection has ended.
+    #[error("the connection to {address} was lost")]
+    Lost {
+        /// The address.
+        address: String,
+    },
+    /// The time is over.
+    #[error("{address} did not answer within {within:?}")]
+    TimedOut {
+        /// The address.
+        address: String,
+        /// The time.
+        within: Duration,
+    },
+}
+
+/// A client of one address; copies share the connection, which ends with the last of them.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    address: String,
+    clock: Arc<dyn Clock>,
+    /// Held while a connection is opened, so that all who need it wait for the same one.
+    link: tokio::sync::Mutex<(Option<Link>, BackOff)>,
+}
+
+/// An open connection.
+struct Link {
+    sender: Sender,
+    /// Ends the connection's task.
+    _guard: DropGuard,
+}
+
+/// What a request needs of it.
+#[derive(Clone)]
+struct Sender {
+    frames: mpsc::Sender<Bytes>,
+    /// Held to add or take one.
+    in_flight: Arc<Mutex<InFlight<oneshot::Sender<Command>>>>,
+}
+
+impl Client {
+    /// A client of `address` (`HOST:PORT`), not connected yet.
+    #[must_use]
+    pub fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { address: address.into(), clock, link: tokio::sync::Mutex::default() }))
+    }
+
+    /// Asks and waits for the answer, whatever its code.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn call(&self, request: Command, within: Duration) -> Result<Command, Error> {
+        self.within(within, async {
+            let sender = self.sender().await?;
+            let (tell, told) = oneshot::channel();
+            let opaque = sender.in_flight.lock().add(tell).ok_or_else(|| Error::Busy { address: self.address() })?;
+            // However this ends, nobody waits under the number any longer.
+            let _place = Place { sender: &sender, opaque };
+            self.send(&sender, Command { opaque, ..request }).await?;
+            told.await.map_err(|_| Error::Lost { address: self.address() })
+        })
+        .await
+    }
+
+    /// Sends a request that gets no answer; on return it waits to be written.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn oneway(&self, request: Command, within: Duration) -> Result<(), Error> {
+        self.within(within, async { self.send(&self.sender().await?, request.oneway()).await }).await
+    }
+
+    async fn within<T>(&self, within: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.0.clock.sleep(within) => Err(Error::TimedOut { address: self.address(), within }),
+        }
+    }
+
+    async fn send(&self, sender: &Sender, request: Command) -> Result<(), Error> {
+        let mut frame = BytesMut::new();
+        remoting_proto::encode(&request, &mut frame)?;
+        sender.frames.send(frame.freeze()).await.map_err(|_| Error::Lost { address: self.address() })
+    }
+
+    /// The connection's, or that of a new one.
+    async fn sender(&self) -> Result<Sender, Error> {
+        let mut guard = self.0.link.lock().await;
+        let (link, back_off) = &mut *guard;
+        if let Some(link) = link.as_ref().filter(|link| !link.sender.frames.is_closed()) {
+            return Ok(link.sender.clone());
+        }
+        *link = None;
+        let wait = back_off.wait(self.0.clock.now());
+        if !wait.is_zero() {
+            return Err(Error::BackOff { address: self.address(), wait });
+        }
+        let opened = tokio::select! {
+            opened = TcpStream::connect(&self.0.address) => opened,
+            () = self.0.clock.sleep(CONNECT_WITHIN) => Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => {
+                back_off.succeeded();
+                Ok(link.insert(start(stream)).sender.clone())
+            }
+            Err(source) => {
+                back_off.failed(self.0.clock.now());
+                Err(Error::Connect { address: self.address(), source })
+            }
+        }
+    }
+
+    fn address(&self) -> String {
+        self.0.address.clone()
+    }
+}
+
+/// A place among those who wait.
+struct Place<'a> {
+    sender: &'a Sender,
+    opaque: Opaque,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.sender.in_flight.lock().take(self.opaque);
+    }
+}
+
+/// Runs a connection in a task of its own, which ends with it or with the guard.
+fn start(stream: TcpStream) -> Link {
+    let (socket, sink) = stream.into_split();
+    let (frames, outbound) = mpsc::channel(IN_FLIGHT_MAX);
+    let in_flight = Arc::new(Mutex::new(InFlight::new(IN_FLIGHT_MAX)));
+    let ended = CancellationToken::new();
+    let traffic = Arc::<Traffic>::default();
+    let inbound = Arc::new(Semaphore::new(connection::permits(INBOUND_BYTES_MAX)));
+    let reader = Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound };
+    let sender = Sender { frames, in_flight: in_flight.clone() };
+    let guard = ended.clone().drop_guard();
+    tokio::spawn(async move {
+        let outcome = tokio::select! {
+            read = read(reader, &in_flight) => read,
+            written = connection::write(sink, outbound, &traffic) => written,
+            () = ended.cancelled() => Ok(()),
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection ended");
+        }
+        // All who wait learn at once that there will be no answer.
+        in_flight.lock().close();
+    });
+    Link { sender, _guard: guard }
+}
+
+/// Hands answers to who waits for them, until the peer ends.
+async fn read(
+    mut reader: Reader<tokio::net::tcp::OwnedReadHalf>,
+    in_flight: &Mutex<InFlight<oneshot::Sender<Command>>>,
+) -> Result<(), connection::Error> {
+    while let Some((answer, _place)) = reader.next().await? {
+        if !answer.flag.is_response() {
+            tracing::debug!(code = answer.code, "a request of the server's is left alone");
+            continue;
+        }
+        let waiter = in_flight.lock().take(answer.opaque);
+        // Nobody waits for one that comes too late, or waits for it no longer.
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(answer);
+        }
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("address", &self.0.address).finish_non_exhaustive()
+    }
+}

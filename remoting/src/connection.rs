@@ -1,0 +1,169 @@
+//! One connection's sockets: frames in, frames out, and when it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use env::Clock;
+use remoting_proto::Command;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that the read buffer grows by; a frame that is announced larger costs no more until it comes.
+const READ_BYTES: usize = 16 * 1024;
+/// Bytes of answers that are put together for one write.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
+/// Looks at an idle connection within its time.
+const IDLE_LOOKS: u32 = 4;
+/// What one permit of the inbound bound stands for.
+const PERMIT_BYTES: usize = 1024;
+
+/// Tells connections of one server apart; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What a role knows of a connection, and how it ends one.
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnectionId,
+    remote: SocketAddr,
+    closed: CancellationToken,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnectionId, remote: SocketAddr) -> Self {
+        Self { id, remote, closed: CancellationToken::new() }
+    }
+
+    /// Which it is.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Where the peer is.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Ends it, with whatever is under way. [`Role::disconnect`](crate::Role::disconnect) follows.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Waits until somebody ends it.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+}
+
+/// Why nothing more is read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] remoting_proto::Error),
+    #[error("the peer ended within a frame")]
+    Cut,
+    #[error("no traffic for {0:?}")]
+    Idle(Duration),
+}
+
+/// Counts what goes in and out, to see when nothing does.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic(AtomicU64);
+
+impl Traffic {
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Completes when nothing has gone in or out for `idle`, at most a quarter of it later.
+    pub(crate) async fn idle(&self, clock: &dyn Clock, idle: Duration) -> Error {
+        let (mut seen, mut quiet) = (self.0.load(Ordering::Relaxed), 0);
+        while quiet <= IDLE_LOOKS {
+            clock.sleep(idle / IDLE_LOOKS).await;
+            let now = self.0.load(Ordering::Relaxed);
+            quiet = if now == seen { quiet + 1 } else { 0 };
+            seen = now;
+        }
+        Error::Idle(idle)
+    }
+}
+
+/// Reads commands.
+pub(crate) struct Reader<R> {
+    pub(crate) socket: R,
+    pub(crate) buffer: BytesMut,
+    pub(crate) traffic: Arc<Traffic>,
+    /// What all connections' frames may have, from their announcement to their answer.
+    pub(crate) inbound: Arc<Semaphore>,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The next command and its share of the inbound bound, to be kept until it is answered; `None` when the peer has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Command, OwnedSemaphorePermit)>, Error> {
+        let frame_bytes = loop {
+            match remoting_proto::announced(&self.buffer)? {
+                Some(frame_bytes) => break frame_bytes,
+                None if !self.read().await? => return if self.buffer.is_empty() { Ok(None) } else { Err(Error::Cut) },
+                None => {}
+            }
+        };
+        let place = place(&self.inbound, frame_bytes).await?;
+        while self.buffer.len() < frame_bytes {
+            if !self.read().await? {
+                return Err(Error::Cut);
+            }
+        }
+        let frame = self.buffer.split_to(frame_bytes).freeze();
+        Ok(Some((remoting_proto::decode(frame)?, place)))
+    }
+
+    /// Whether there was anything.
+    async fn read(&mut self) -> std::io::Result<bool> {
+        self.buffer.reserve(READ_BYTES);
+        let bytes = self.socket.read_buf(&mut self.buffer).await?;
+        self.traffic.add();
+        Ok(bytes > 0)
+    }
+}
+
+/// Waits for room: who sends more than is served is read no further.
+async fn place(inbound: &Arc<Semaphore>, frame_bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+    // A frame has at most 16 MiB.
+    let permits = frame_bytes.div_ceil(PERMIT_BYTES) as u32;
+    inbound.clone().acquire_many_owned(permits).await.map_err(|_| Error::Cut)
+}
+
+/// Permits that stand for a number of bytes.
+pub(crate) const fn permits(bytes: usize) -> usize {
+    bytes / PERMIT_BYTES
+}
+
+/// Writes frames until all who could send one are gone. What waits goes out in one write.
+pub(crate) async fn write<W: AsyncWrite + Unpin>(
+    mut socket: W,
+    mut frames: mpsc::Receiver<Bytes>,
+    traffic: &Traffic,
+) -> Result<(), Error> {
+    let mut out = BytesMut::new();
+    while let Some(frame) = frames.recv().await {
+        out.extend_from_slice(&frame);
+        while out.len() < WRITE_BYTES_MAX
+            && let Ok(frame) = frames.try_recv()
+        {
+            out.extend_from_slice(&frame);
+        }
+        socket.write_all(&out).await?;
+        socket.flush().await?;
+        traffic.add();
+        out.clear();
+    }
+    Ok(socket.shutdown().await?)
+}

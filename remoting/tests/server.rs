@@ -1,0 +1,314 @@
+//! A server on a real port, driven by frames.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use env::Clock;
+use env::clock::{BoxFuture, SystemClock};
+use remoting::tls::Identity;
+use remoting::{Connection, ConnectionId, Options, Role, Server};
+use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode, SerializeType};
+use rustls_pki_types::pem::PemObject;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Answers with the request's body, once the gate lets it; tells what comes and goes.
+struct Echo {
+    gate: Arc<Semaphore>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+#[derive(Debug)]
+enum Told {
+    Connected(Arc<Connection>),
+    Asked(Command),
+    Disconnected(ConnectionId),
+}
+
+#[derive(Clone)]
+struct EchoService {
+    gate: Arc<Semaphore>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl Role for Echo {
+    type Service = EchoService;
+
+    fn connect(&self, connection: Arc<Connection>) -> EchoService {
+        self.told.send(Told::Connected(connection)).expect("the test listens");
+        EchoService { gate: self.gate.clone(), told: self.told.clone() }
+    }
+
+    fn disconnect(&self, connection: &Connection) {
+        // At the end of a test nobody may listen any more.
+        let _ = self.told.send(Told::Disconnected(connection.id()));
+    }
+}
+
+impl tower::Service<Command> for EchoService {
+    type Response = Command;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Command, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Command) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            service.told.send(Told::Asked(request.clone())).expect("the test listens");
+            service.gate.acquire().await.expect("open").forget();
+            Ok(Command { body: request.body.clone(), ..request.answer(ResponseCode::Success) })
+        })
+    }
+}
+
+struct Running {
+    address: std::net::SocketAddr,
+    gate: Arc<Semaphore>,
+    told: mpsc::UnboundedReceiver<Told>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn start(options: Options, identity: Option<&Identity>, clock: Arc<dyn Clock>) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (tell, told) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let role = Arc::new(Echo { gate: gate.clone(), told: tell });
+    let tls = identity.map(|identity| identity.server_config(&[]).expect("usable"));
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(Server::new(role, options, tls, clock).serve(listener, shutdown.clone()));
+    Running { address, gate, told, shutdown, task }
+}
+
+async fn start_default() -> Running {
+    start(Options::default(), None, Arc::new(SystemClock)).await
+}
+
+impl Running {
+    async fn connected(&mut self) -> Arc<Connection> {
+        match self.told.recv().await {
+            Some(Told::Connected(connection)) => connection,
+            other => panic!("{other:?}, not a connection"),
+        }
+    }
+
+    async fn asked(&mut self) -> Command {
+        match self.told.recv().await {
+            Some(Told::Asked(request)) => request,
+            other => panic!("{other:?}, not a request"),
+        }
+    }
+
+    async fn disconnected(&mut self) -> ConnectionId {
+        match self.told.recv().await {
+            Some(Told::Disconnected(id)) => id,
+            other => panic!("{other:?}, not the end of a connection"),
+        }
+    }
+}
+
+fn request(opaque: i32, body: &'static str) -> Command {
+    let request = Command::request(RequestCode::Unknown(7), Fields::default(), Bytes::from_static(body.as_bytes()));
+    Command { opaque: Opaque(opaque), ..request }
+}
+
+async fn send(socket: &mut (impl AsyncWrite + Unpin), command: &Command) {
+    let mut frame = BytesMut::new();
+    remoting_proto::encode(command, &mut frame).expect("fits");
+    socket.write_all(&frame).await.expect("taken");
+}
+
+async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Command {
+    let mut frame = BytesMut::new();
+    loop {
+        match remoting_proto::announced(&frame).expect("a frame") {
+            Some(bytes) if frame.len() == bytes => return remoting_proto::decode(frame.freeze()).expect("a frame"),
+            _ => frame.extend_from_slice(&[socket.read_u8().await.expect("an answer")]),
+        }
+    }
+}
+
+async fn ended(socket: &mut TcpStream) {
+    let read = socket.read(&mut [0]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn requests_are_answered_in_their_serialisation_and_oneway_ones_not_at_all() {
+    let server = start_default().await;
+    server.gate.add_permits(9);
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    for (opaque, serialize_type) in [(1, SerializeType::Json), (2, SerializeType::RocketMq)] {
+        send(&mut socket, &request(9, "nobody waits").oneway()).await;
+        send(&mut socket, &Command { serialize_type, ..request(opaque, "hello") }).await;
+        let answer = receive(&mut socket).await;
+        assert_eq!((answer.opaque, answer.serialize_type), (Opaque(opaque), serialize_type));
+        assert_eq!((answer.response_code(), &answer.body[..]), (ResponseCode::Success, &b"hello"[..]));
+        assert!(answer.flag.is_response());
+    }
+}
+
+#[tokio::test]
+async fn tls_and_plaintext_share_the_port() {
+    let identity = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
+    let server = start(Options::default(), Some(&identity), Arc::new(SystemClock)).await;
+    server.gate.add_permits(9);
+    let mut roots = rustls::RootCertStore::empty();
+    let certificate = rustls_pki_types::CertificateDer::from_pem_slice(identity.certificates_pem.as_bytes());
+    roots.add(certificate.expect("PEM")).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let plain = TcpStream::connect(server.address).await.expect("listens");
+    let name = "localhost".try_into().expect("a name");
+    let mut secret = connector.connect(name, plain).await.expect("TLS");
+    send(&mut secret, &request(1, "secret")).await;
+    assert_eq!(&receive(&mut secret).await.body[..], b"secret");
+    let mut plain = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut plain, &request(1, "open")).await;
+    assert_eq!(&receive(&mut plain).await.body[..], b"open");
+}
+
+#[tokio::test]
+async fn tls_without_a_certificate_and_broken_frames_end_the_connection() {
+    let server = start_default().await;
+    for bytes in [&[0x16, 3, 1, 0, 0][..], &[0, 0, 0, 1], &[0x7f, 0, 0, 0], &[0, 0, 0, 5, 9, 0, 0, 0, 0]] {
+        let mut socket = TcpStream::connect(server.address).await.expect("listens");
+        socket.write_all(bytes).await.expect("taken");
+        ended(&mut socket).await;
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_are_refused_and_too_many_connections_closed() {
+    let options = Options { requests_max: 1, connections_max: 1, ..Options::default() };
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    server_connected(&mut server, &mut socket).await;
+    send(&mut socket, &request(2, "too many")).await;
+    let refused = receive(&mut socket).await;
+    assert_eq!((refused.opaque, refused.response_code()), (Opaque(2), ResponseCode::SystemBusy));
+    ended(&mut TcpStream::connect(server.address).await.expect("accepted and closed")).await;
+    server.gate.add_permits(1);
+    assert_eq!(receive(&mut socket).await.opaque, Opaque(1));
+}
+
+/// Sends the first request and waits until it is being served.
+async fn server_connected(server: &mut Running, socket: &mut TcpStream) -> Arc<Connection> {
+    send(socket, &request(1, "first")).await;
+    let connection = server.connected().await;
+    assert_eq!(server.asked().await.opaque, Opaque(1));
+    connection
+}
+
+#[tokio::test]
+async fn a_connection_with_all_requests_under_way_is_read_no_further() {
+    let mut server = start(Options { in_flight_max: 1, ..Options::default() }, None, Arc::new(SystemClock)).await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    server_connected(&mut server, &mut socket).await;
+    send(&mut socket, &request(2, "second")).await;
+    // Another connection's request, sent later, is served first.
+    let mut other = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut other, &request(3, "other")).await;
+    server.connected().await;
+    assert_eq!(server.asked().await.opaque, Opaque(3));
+    server.gate.add_permits(3);
+    for opaque in [1, 2] {
+        assert_eq!(receive(&mut socket).await.opaque, Opaque(opaque));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_told_whoever_ends_it() {
+    let mut server = start_default().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let first = server_connected(&mut server, &mut socket).await;
+    assert_eq!(first.remote(), socket.local_addr().expect("connected"));
+    first.close();
+    ended(&mut socket).await;
+    assert_eq!(server.disconnected().await, first.id());
+
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let second = server_connected(&mut server, &mut socket).await;
+    assert_ne!(first.id(), second.id());
+    server.gate.add_permits(2);
+    receive(&mut socket).await;
+    drop(socket);
+    assert_eq!(server.disconnected().await, second.id());
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_was_read() {
+    let mut server = start_default().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    server_connected(&mut server, &mut socket).await;
+    server.shutdown.cancel();
+    server.gate.add_permits(1);
+    assert_eq!(receive(&mut socket).await.opaque, Opaque(1));
+    ended(&mut socket).await;
+    server.task.await.expect("it returns");
+    TcpStream::connect(server.address).await.expect_err("nobody listens");
+}
+
+/// Time that passes a quarter of the idle time at a permit, and of which no other time is ever over but that for TLS, at once.
+struct Quarters(Arc<Semaphore>);
+
+impl Clock for Quarters {
+    fn now(&self) -> types::Timestamp {
+        types::Timestamp(0)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        let quarters = self.0.clone();
+        Box::pin(async move {
+            if duration == Options::default().handshake {
+                return;
+            }
+            if duration != Options::default().idle / 4 {
+                pending::<()>().await;
+            }
+            quarters.acquire().await.expect("open").forget();
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_traffic_is_closed() {
+    let quarters = Arc::new(Semaphore::new(0));
+    let mut server = start(Options::default(), None, Arc::new(Quarters(quarters.clone()))).await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let connection = server_connected(&mut server, &mut socket).await;
+    server.gate.add_permits(1);
+    receive(&mut socket).await;
+    quarters.add_permits(6);
+    ended(&mut socket).await;
+    assert_eq!(server.disconnected().await, connection.id());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_go_on_with_tls_is_left_and_one_that_says_nothing_yet_is_not() {
+    let identity = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
+    let clock = Quarters(Arc::new(Semaphore::new(0)));
+    let mut server = start(Options::default(), Some(&identity), Arc::new(clock)).await;
+    let mut silent = TcpStream::connect(server.address).await.expect("listens");
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    socket.write_all(&[0x16]).await.expect("taken");
+    ended(&mut socket).await;
+    server_connected(&mut server, &mut silent).await;
+}

@@ -1,0 +1,35 @@
+//! One Remoting request to a name server: asking `mqadmin` costs a JVM's start each time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::{Bytes, BytesMut};
+use remoting_proto::body::ClusterInfo;
+use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+
+/// Longest wait for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The brokers that a name server knows.
+///
+/// # Errors
+/// It does not answer, or not with what was asked for.
+pub(crate) fn brokers(name_server: SocketAddr) -> Result<ClusterInfo> {
+    let mut stream = TcpStream::connect_timeout(&name_server, ANSWER_WITHIN)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+    let mut frame = BytesMut::new();
+    let request = Command::request(RequestCode::GetBrokerClusterInfo, Fields::default(), Bytes::new());
+    remoting_proto::encode(&request, &mut frame)?;
+    stream.write_all(&frame)?;
+
+    let mut answer = vec![0; 4];
+    stream.read_exact(&mut answer)?;
+    answer.resize(remoting_proto::announced(&answer)?.context("four bytes tell the length")?, 0);
+    stream.read_exact(&mut answer[4..])?;
+    let answer = remoting_proto::decode(answer.into())?;
+    ensure!(answer.response_code() == ResponseCode::Success, "{name_server} answers {answer:?}");
+    Ok(remoting_proto::from_slice(&answer.body)?)
+}

@@ -1,0 +1,316 @@
+//! `gantry nameserver` beside Apache's: one broker of Apache's registers with both, `mqadmin` is asked the same of both and must
+//! print the same, and Apache's Remoting client finds its broker through either; through ours also one of 4.9.3, and one that writes
+//! binary headers over TLS. Then the broker is killed, and both forget it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::plan::{Context, Done};
+use crate::shell::{self, To};
+use crate::{reference, remoting, server};
+
+/// Longest wait for a process to do its work, or for a name server to know something.
+const WITHIN: Duration = Duration::from_secs(120);
+const POLL_EVERY: Duration = Duration::from_millis(100);
+const LOG_LINES_SHOWN: usize = 20;
+
+const BROKER: &str = "broker-a";
+/// A client of before 4.9.4: it is answered in fastjson's dialect.
+const OLD_CLIENT: &str = "4.9.3";
+
+/// What both are asked, in this order. Whatever is changed on one is changed on the other before the next.
+const STEPS: [&str; 31] = [
+    "await SELF_TEST_TOPIC",
+    "mqadmin clusterList",
+    "mqadmin topicList",
+    "mqadmin topicList -c",
+    "mqadmin updateTopic -c DefaultCluster -t compared -r 4 -w 4",
+    "await compared",
+    "mqadmin topicRoute -t compared",
+    "mqadmin topicRoute -l -t compared",
+    "mqadmin topicRoute -t missing",
+    "mqadmin topicClusterList -t compared",
+    "mqadmin topicStatus -t compared",
+    "roundtrip compared",
+    "mqadmin updateOrderConf -m put -t compared -v broker-a:4",
+    "mqadmin updateOrderConf -m get -t compared",
+    "mqadmin updateOrderConf -m delete -t compared",
+    "mqadmin updateOrderConf -m get -t compared",
+    "mqadmin updateKvConfig -s space -k key -v value",
+    "mqadmin deleteKvConfig -s space -k key",
+    "mqadmin wipeWritePerm -b broker-a",
+    "mqadmin topicRoute -t compared",
+    "mqadmin addWritePerm -b broker-a",
+    "mqadmin topicRoute -t compared",
+    "mqadmin updateNamesrvConfig -k orderMessageEnable -v true",
+    "mqadmin updateNamesrvConfig -k kvConfigPath -v elsewhere",
+    "mqadmin updateOrderConf -m put -t compared -v broker-a:4",
+    "mqadmin topicRoute -t compared",
+    "mqadmin updateTopic -c DefaultCluster -t gone -r 1 -w 1",
+    "await gone",
+    "mqadmin deleteTopic -c DefaultCluster -t gone",
+    "mqadmin topicRoute -t gone",
+    "mqadmin topicList",
+];
+
+/// About a minute.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    if !shell::succeeds(Command::new("javac").arg("-version")) {
+        let reason = "javac is missing: apt-get install openjdk-17-jdk-headless maven".to_owned();
+        return Ok(Done::Skipped { reason });
+    }
+    let jars = match reference::jars() {
+        Ok(jars) => jars,
+        Err(error) => return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") }),
+    };
+    let folder = context.workspace.own("nameserver")?;
+    clear(&folder)?;
+    let log = context.workspace.own("logs/nameserver.log")?;
+    // A log tells of one run.
+    fs::write(&log, "")?;
+    let classes = folder.join("classes");
+    let sources = context.workspace.root.join("tests/nameserver/java");
+    let mut javac = Command::new("javac");
+    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
+    javac.args(["Ask", "Roundtrip"].map(|name| sources.join(format!("{name}.java"))));
+    shell::run(&mut javac, To::File(&log))?;
+    let gantry = server::build(context)?;
+    compare_both(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
+    clear(&folder)?;
+    Ok(Done::Passed)
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("removing {}: {error}", folder.display()),
+        Ok(()) | Err(_) => Ok(fs::create_dir_all(folder)?),
+    }
+}
+
+fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
+    let (ours, apaches) = (server::free_address()?, server::free_address()?);
+    let mut nameserver = Command::new(gantry);
+    nameserver.args(["nameserver", "--listen", &ours.to_string(), "--data"]).arg(folder.join("data"));
+    let nameserver = Process::start("gantry", nameserver, folder)?;
+    nameserver.wait_until("answers", || remoting::brokers(ours).is_ok())?;
+
+    let conf = folder.join("namesrv.conf");
+    let kv_file = folder.join("kvConfig.json");
+    fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", apaches.port(), kv_file.display()))?;
+    let mut namesrv = reference::java("nameserver/namesrv", &[])?;
+    namesrv.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
+    let namesrv = Process::start("namesrv", namesrv, folder)?;
+    namesrv.wait_until("answers", || remoting::brokers(apaches).is_ok())?;
+
+    let conf = folder.join("broker.conf");
+    fs::write(&conf, broker_conf(folder, &format!("{apaches};{ours}"))?)?;
+    let mut broker = reference::java("nameserver/broker", &[])?;
+    broker.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
+    let broker = Process::start("broker", broker, folder)?;
+    for name_server in [ours, apaches] {
+        broker.wait_until("is registered", || knows_broker(name_server).unwrap_or(false))?;
+    }
+
+    let mut ask = reference::java("nameserver/ask", &[classes])?;
+    ask.arg("Ask").args([ours.to_string(), apaches.to_string()]).args(STEPS);
+    let (printed, has_succeeded) = shell::output(&mut ask, log)?;
+    fs::write(folder.join("printed"), &printed)?;
+    ensure!(has_succeeded, "Ask failed: {} and {}", log.display(), folder.join("printed").display());
+    compare(&printed, &ours.to_string(), &apaches.to_string())?;
+
+    let old = reference::java_with_client(OLD_CLIENT, "nameserver/client", &[classes])?;
+    round_trip(old, ours, log).with_context(|| format!("client {OLD_CLIENT}"))?;
+    let mut binary = reference::java("nameserver/client", &[classes])?;
+    binary.args(["-Drocketmq.serialize.type=ROCKETMQ", "-Dtls.enable=true"]);
+    round_trip(binary, ours, log).context("client with binary headers over TLS")?;
+
+    drop(broker);
+    for name_server in [ours, apaches] {
+        nameserver.wait_until("forgets a killed broker", || !knows_broker(name_server).unwrap_or(true))?;
+    }
+    nameserver.stop()
+}
+
+fn round_trip(mut java: Command, name_server: SocketAddr, log: &Path) -> Result<()> {
+    java.args(["Roundtrip", &name_server.to_string(), "compared"]);
+    let (printed, has_succeeded) = shell::output(&mut java, log)?;
+    ensure!(has_succeeded && printed.contains("received all"), "no round trip: {printed} {}", log.display());
+    Ok(())
+}
+
+fn knows_broker(name_server: SocketAddr) -> Result<bool> {
+    Ok(remoting::brokers(name_server)?.broker_addr_table.contains_key(BROKER))
+}
+
+fn broker_conf(folder: &Path, name_servers: &str) -> Result<String> {
+    let store = folder.join("store");
+    let (store, port, ha_port) = (store.display(), broker_port()?, server::free_address()?.port());
+    Ok(format!(
+        "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
+         haListenPort={ha_port}\nnamesrvAddr={name_servers}\nstorePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
+         autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
+         # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
+         waitTimeMillsInSendQueue=3000\ndiskMaxUsedSpaceRatio=95\nmappedFileSizeCommitLog=16777216\n"
+    ))
+}
+
+/// One that is free together with the port two below, where the broker listens too.
+fn broker_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = server::free_address()?.port();
+        if TcpListener::bind(("127.0.0.1", port - 2)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no two free ports beside each other");
+}
+
+/// A process that is killed when dropped.
+struct Process {
+    name: &'static str,
+    child: std::cell::RefCell<Child>,
+    log: PathBuf,
+}
+
+impl Process {
+    fn start(name: &'static str, mut command: Command, folder: &Path) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let file = fs::File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
+        Ok(Self { name, child: child.into(), log })
+    }
+
+    fn wait_until(&self, what: &str, is: impl Fn() -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !is() {
+            let has_ended = self.child.borrow_mut().try_wait()?.is_some();
+            if has_ended || began.elapsed() > WITHIN {
+                let lines = shell::tail(&self.log, LOG_LINES_SHOWN).join("\n");
+                let how = if has_ended { "it ended" } else { "not in time" };
+                bail!("{} {what}: {how}: {lines}", self.name);
+            }
+            std::thread::sleep(POLL_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Stops it as an operator would.
+    fn stop(self) -> Result<()> {
+        let pid = self.child.borrow().id().to_string();
+        shell::run(Command::new("kill").args(["-TERM", &pid]), To::Terminal)?;
+        let status = self.child.borrow_mut().wait()?;
+        ensure!(status.success(), "{} stopped with {status}: {}", self.name, self.log.display());
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone after this.
+        drop(self.child.get_mut().kill());
+        drop(self.child.get_mut().wait());
+    }
+}
+
+/// Each step's output must be there for both name servers and be the same.
+fn compare(printed: &str, ours: &str, apaches: &str) -> Result<()> {
+    let mut blocks = VecDeque::from(blocks(printed));
+    for step in STEPS {
+        let [of_ours, of_apaches] = [("ours", ours), ("apaches", apaches)].map(|(name, address)| {
+            let (mark, lines) = blocks.pop_front().unwrap_or_default();
+            let is_asked = mark == format!("begin {name} {step}");
+            is_asked.then(|| normalised(step, &lines, address))
+        });
+        let of_ours = of_ours.with_context(|| format!("{step} was not done on ours"))?;
+        let of_apaches = of_apaches.with_context(|| format!("{step} was not done on Apache's"))?;
+        ensure!(of_ours == of_apaches, "{step}: ours\n{}\nand Apache's\n{}", of_ours.join("\n"), of_apaches.join("\n"));
+        ensure!(!step.starts_with("roundtrip") || of_ours == ["received all"], "{step}: {}", of_ours.join("\n"));
+        ensure!(!step.starts_with("mqadmin") || !of_ours.is_empty(), "{step} prints nothing");
+    }
+    Ok(())
+}
+
+/// Marks and the lines up to their ends.
+fn blocks(printed: &str) -> Vec<(String, Vec<String>)> {
+    let mut blocks: Vec<(String, Vec<String>)> = Vec::new();
+    for line in printed.lines() {
+        if line.starts_with("begin ") {
+            blocks.push((line.to_owned(), Vec::new()));
+        } else if let Some((_, lines)) = blocks.last_mut()
+            && line != "end"
+            && !line.trim().is_empty()
+        {
+            lines.push(line.to_owned());
+        }
+    }
+    blocks
+}
+
+/// What does not depend on when and of whom it was asked: without the name server's address, and of `clusterList`, whose other
+/// columns are the broker's load, only the first five. Topics are listed as a Java hash set has them, which depends on the order
+/// in which they came, so they are sorted.
+fn normalised(step: &str, lines: &[String], address: &str) -> Vec<String> {
+    let of_line = |line: &String| {
+        let line = line.replace(address, "NAMESERVER");
+        if step == "mqadmin clusterList" {
+            line.split_whitespace().take(5).collect::<Vec<_>>().join(" ")
+        } else {
+            line.trim_end().to_owned()
+        }
+    };
+    let mut lines: Vec<_> = lines.iter().map(of_line).collect();
+    if step.starts_with("mqadmin topicList") {
+        lines.sort();
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(of: impl Fn(&str, &str) -> String) -> String {
+        let both =
+            |step: &str| ["ours", "apaches"].map(|name| format!("begin {name} {step}\n{}\nend\n", of(name, step)));
+        STEPS.iter().flat_map(|step| both(step)).collect()
+    }
+
+    fn same(name: &str, step: &str) -> String {
+        let address = if name == "ours" { "1.1.1.1:1" } else { "2.2.2.2:2" };
+        if step.starts_with("roundtrip") { "received all".to_owned() } else { format!("said by {address}\n  {step}") }
+    }
+
+    fn judged(printed: &str) -> Result<()> {
+        compare(printed, "1.1.1.1:1", "2.2.2.2:2")
+    }
+
+    #[test]
+    fn the_same_words_of_both_are_taken_and_others_are_not() {
+        judged(&printed(same)).expect("the same");
+        let differs =
+            |name: &str, step: &str| same(name, step) + if name == "ours" && step.contains("wipe") { " 1" } else { "" };
+        assert!(judged(&printed(differs)).expect_err("differs").to_string().contains("wipeWritePerm"));
+        let lost = |name: &str, step: &str| same(name, step).replace("received all", "received 7 of 8");
+        assert!(judged(&printed(lost)).is_err());
+        assert!(judged(&printed(|_, _| String::new())).is_err());
+        let whole = printed(same);
+        let cut = whole.rfind("begin apaches").expect("there");
+        assert!(judged(&whole[..cut]).is_err());
+    }
+
+    #[test]
+    fn the_load_of_a_broker_may_differ() {
+        let differs = |name: &str, step: &str| match step {
+            "mqadmin clusterList" => format!("C broker-a 0 1.2.3.4:5 V5_5_0 {name}"),
+            _ => same(name, step),
+        };
+        judged(&printed(differs)).expect("only its load differs");
+    }
+}
