@@ -32,7 +32,7 @@ impl Engine {
         if let Err(error) = read {
             tracing::error!(%error, topic = %pull.topic, queue = %pull.queue, "a queue cannot be read");
         }
-        if entries.is_empty() && pull.until > self.now {
+        if entries.is_empty() && pull.until > self.moment {
             return self.let_pull_wait(pull);
         }
         self.count_out(&entries);
