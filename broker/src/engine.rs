@@ -208,12 +208,15 @@ impl Engine {
     /// How long nothing needs to be done unless somebody asks for it.
     fn sleep(&self) -> Duration {
         let now = self.env.clock.now();
+        // On a full disk what can wait does, see `Store::is_short`.
+        let can_wait = self.store.is_short();
+        let has_moves = self.machines.pop.has_moves() && !can_wait;
         let outcomes = [
-            self.machines.timer.next_deadline(),
+            self.machines.timer.next_deadline().filter(|_| !can_wait),
             self.machines.transactions.next_deadline(),
             self.ops_due,
             Some(self.retention.next_deadline(now)),
-            (!self.dead_letters.is_empty() || !self.journal.is_empty() || self.machines.pop.has_moves()).then_some(now),
+            (!self.dead_letters.is_empty() || !self.journal.is_empty() || has_moves).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
         let deadlines = [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline()];
@@ -238,7 +241,9 @@ impl Engine {
         self.inbox = inbox;
         if self.failure.is_none() {
             self.give_up_messages();
-            self.move_retries();
+            if !self.store.is_short() {
+                self.move_retries();
+            }
             self.write_ops();
             if self.outcomes_paused_until <= self.now {
                 self.retain();
@@ -264,7 +269,9 @@ impl Engine {
     fn poll_machines(&mut self) {
         self.expire_leases();
         if self.outcomes_paused_until <= self.now {
-            self.deliver_due();
+            if !self.store.is_short() {
+                self.deliver_due();
+            }
             self.check_transactions();
         }
     }

@@ -70,13 +70,30 @@ impl Store {
         }
     }
 
-    /// Places a record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
+    /// Places a message's record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
     pub fn append(&mut self, record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
-        self.log.check(iter::once(record.record_bytes()))?;
+        self.log.check(iter::once(record.record_bytes()), true)?;
         Ok(self.place(record, now))
+    }
+
+    /// The same for a record that ends messages, carries them forward or says what became of them: on a full disk it may go where
+    /// messages may not, see [`Store::is_short`].
+    ///
+    /// # Errors
+    /// [`AppendError`]; then nothing was changed.
+    pub fn append_reserved(&mut self, record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+        self.log.check(iter::once(record.record_bytes()), false)?;
+        Ok(self.place(record, now))
+    }
+
+    /// Whether the disk is full and the log goes on in its reserve: then it takes no messages, and nothing should be appended that
+    /// can wait until there is room for another reserve. It is tried to have one each second.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.log.is_short()
     }
 
     /// Places all records, in order, or none. Those of one queue get consecutive offsets.
@@ -84,7 +101,7 @@ impl Store {
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
     pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
-        self.log.check(records.iter().map(Encoded::record_bytes))?;
+        self.log.check(records.iter().map(Encoded::record_bytes), true)?;
         Ok(records.into_iter().map(|record| self.place(record, now)).collect())
     }
 
@@ -186,6 +203,14 @@ impl Store {
     pub fn begin_queue(&mut self, topic: &str, queue: QueueId, next: QueueOffset) {
         let number = self.index.intern(topic, queue);
         self.index.begin_at(number, next);
+    }
+
+    /// Removes what the directory holds for this store alone and not for its content, before it is [`crate::disown`]ed.
+    ///
+    /// # Errors
+    /// [`crate::FileError`].
+    pub fn drop_reserve(&self) -> Result<(), crate::FileError> {
+        self.segments.drop_reserve()
     }
 
     /// Length of the log's segments in bytes.

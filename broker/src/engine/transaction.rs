@@ -89,6 +89,10 @@ impl Engine {
 
     fn append_committed(&mut self, record: Result<Bytes, Unread>) -> Result<(), TransactionError> {
         let record = record.map_err(Unread::unavailable)?;
+        if self.store.is_short() {
+            let detail = "a message can be committed once there is room again".to_owned();
+            return Err(Unavailable::DiskFull { detail }.into());
+        }
         let copy = copy::committed(&record, self.now)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
         if copy.due.is_some() && self.machines.timer.is_full() {

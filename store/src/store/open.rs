@@ -120,6 +120,10 @@ impl Store {
         let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
         let segments = Arc::new(open_segments(&disk, &layout, options, &writer)?);
         let is_ours = matches!(writer, Writer::Ours);
+        if matches!(writer, Writer::Ours) {
+            segments.reserve.want();
+            segments.keep_reserve();
+        }
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
         if let Writer::Apache { end: expected } = writer
@@ -217,7 +221,7 @@ impl Works {
         };
         let mut threads = vec![
             spawn("store-flush", Box::pin(self.flusher.run())),
-            spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&self.signal)))),
+            spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&env.clock), Arc::clone(&self.signal)))),
             spawn("store-checkpoint", Box::pin(self.publisher.run())),
             spawn("store-sweep", Box::pin(self.sweeper.run())),
         ];
