@@ -15,6 +15,7 @@ use types::{PhysicalOffset, QueueOffset, Timestamp};
 
 use crate::commit_log::End;
 use crate::files::Error;
+use crate::log_state;
 use crate::machine::Machine;
 use crate::queue_index::keys::YoungKeys;
 use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, SavedQueue, Stretch};
@@ -31,6 +32,9 @@ pub(crate) const NOTHING: &str = "nothing is written here";
 
 /// What is wrong with a place whose segment is not there.
 pub(crate) const MISSING: &str = "the file is missing";
+
+/// What is wrong with a log that begins behind such a place.
+pub(crate) const NOT_EXPIRED: &str = "neither a checkpoint nor a state in the log says that it has expired";
 
 /// Why a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +218,8 @@ pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex) -> Result<(), E
     pub(crate) may_begin_late: bool,
     /// The state in the log that the machines go on from; the records before it are for the index only.
     pub(crate) base: Option<Base<'a>>,
+    /// What the states in the log say of its begin.
+    pub(crate) states: log_state::Begins,
     /// Called at each segment's end with its base and the log's end there.
     pub(crate) on_segment: F,
 }
@@ -226,6 +232,7 @@ pub(crate) struct Base<'a> {
 
 impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Replay<'_, F> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+        self.states.take(record);
         if let Some(base) = self.base.take_if(|base| base.at <= record.header.physical_offset) {
             base.queues.into_iter().for_each(|saved| self.index.adopt(saved));
             self.may_begin_late = false;

@@ -213,6 +213,12 @@ impl Store {
         self.segments.drop_reserve()
     }
 
+    /// Where the log begins.
+    #[must_use]
+    pub fn log_first(&self) -> PhysicalOffset {
+        PhysicalOffset(self.segments.first())
+    }
+
     /// Length of the log's segments in bytes.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
@@ -252,7 +258,7 @@ impl Store {
         self.checkpoint_at = end.at;
         let body = begin_body(end, self.index.saved(), |out| machines.snapshot(out));
         let (done, pending) = oneshot::channel();
-        let job = Job { at: end.at, body, parts: self.index.parts().to_vec(), done };
+        let job = Job { at: end.at, body, begins: self.begins(), parts: self.index.parts().to_vec(), done };
         // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
         if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
             self.pending = Some(pending);

@@ -224,7 +224,7 @@ fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expire
         let (mut store, mut book) = reopen(&world.env());
         fill(&mut store, &mut book, 60).await;
         store.close(&book).await.expect("closes");
-        // As if it was killed before a checkpoint knew of the expiry.
+        // As if somebody else had removed it: then the checkpoint does not know of an expiry.
         let env = world.env();
         for base in [0, 4096, 2 * 4096] {
             env.disk.remove(&dir().join("commitlog").join(format!("{base:020}"))).expect("removed");
@@ -234,10 +234,76 @@ fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expire
         // In the first queue's entries: behind the header, and a directory of three queues and one chunk of keys.
         bytes[36 + 3 * 24 + 8] ^= 1;
         common::write_file(&env, &run, &bytes);
-        (store, book) = reopen(&env);
+        let options = store::Options { accept_loss_at: Some(PhysicalOffset(0)), ..options(Flush::Async) };
+        book = Book::default();
+        store = Store::open(&env, &options, &mut book).expect("opens");
         check(&mut store, &book, 3 * 4096).await;
         assert_eq!(store.queue_range("old", QueueId(0)).map(|range| range.min), Some(QueueOffset(3)));
         store.abandon().await;
+    });
+}
+
+/// Refuses twice to start, says where, verifies so, and starts when that is accepted.
+#[track_caller]
+fn refused_front(env: &Env, at: u64, words: &str) {
+    for _ in 0..2 {
+        let refused = Store::open(env, &options(Flush::Async), &mut Book::default()).map(drop).expect_err("refused");
+        let store::OpenError::Damaged { at: named, problem, .. } = refused else { panic!("{refused}") };
+        assert_eq!(named, PhysicalOffset(at));
+        assert!(problem.starts_with("the file is missing"), "{problem}");
+    }
+    let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looked at");
+    let is_told = |finding: &store::inspect::Finding| {
+        finding.meaning == Meaning::Refused && finding.position == Some(at) && finding.problem.contains(words)
+    };
+    assert!(report.findings.iter().any(is_told), "{:?}", report.findings);
+}
+
+#[test]
+fn a_removed_oldest_segment_is_no_expiry() {
+    for keeps_checkpoints in [true, false] {
+        sim::run(1, async |world: World| {
+            let env = world.env();
+            let (mut store, mut book) = reopen(&env);
+            fill(&mut store, &mut book, 60).await;
+            assert_eq!(expire(&mut store, &book, 2 * 4096).await, Some(true));
+            fill(&mut store, &mut book, 10).await;
+            store.close(&book).await.expect("closes");
+            if !keeps_checkpoints {
+                remove_all(&env, "checkpoints");
+                remove_all(&env, "queueindex");
+            }
+            let (store, found) = reopen(&env);
+            assert_eq!(found.0.lines, book.0.lines);
+            store.abandon().await;
+            if !keeps_checkpoints {
+                remove_all(&env, "checkpoints");
+                remove_all(&env, "queueindex");
+            }
+            env.disk.remove(&dir().join("commitlog").join(format!("{:020}", 2 * 4096))).expect("removed");
+            refused_front(&env, 2 * 4096, "the log begins at 12288");
+            let accepted = store::Options { accept_loss_at: Some(PhysicalOffset(2 * 4096)), ..options(Flush::Async) };
+            let mut book = Book::default();
+            let mut store = Store::open(&env, &accepted, &mut book).expect("opens");
+            check(&mut store, &book, 3 * 4096).await;
+            store.close(&book).await.expect("closes");
+            // From now on it is known.
+            reopen(&env).0.abandon().await;
+        });
+    }
+}
+
+#[test]
+fn a_log_that_begins_late_without_checkpoint_and_state_is_refused() {
+    sim::run(1, async |world: World| {
+        let env = world.env();
+        let (mut store, mut book) = reopen(&env);
+        fill(&mut store, &mut book, 60).await;
+        store.close(&book).await.expect("closes");
+        remove_all(&env, "checkpoints");
+        remove_all(&env, "queueindex");
+        env.disk.remove(&dir().join("commitlog").join(format!("{:020}", 0))).expect("removed");
+        refused_front(&env, 0, "without a checkpoint and without a whole state");
     });
 }
 

@@ -35,25 +35,40 @@ pub(super) struct Recovered {
     pub(super) checkpoint_at: PhysicalOffset,
 }
 
+/// What a checkpoint says.
+struct Restored {
+    index: QueueIndex,
+    end: End,
+    /// The log begins here or earlier.
+    begins: u64,
+}
+
 impl Recovery<'_> {
     pub(super) fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
         let proof = proof::find(self.disk, self.layout)?;
         let restored = self.restore(machines)?;
         let first = self.segments.first();
         let has_checkpoint = restored.is_some();
+        let begins = restored.as_ref().map_or(0, |restored| restored.begins);
         let state = if has_checkpoint || first == 0 { None } else { log_state::find(self.segments)? };
-        let (mut index, start) = restored.unwrap_or_else(|| {
-            let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
-            (QueueIndex::new(first), start)
-        });
+        let (mut index, start) = restored.map_or_else(
+            || {
+                let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+                (QueueIndex::new(first), start)
+            },
+            |restored| (restored.index, restored.end),
+        );
         let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
         let may_begin_late = !has_checkpoint && first > 0;
         self.find_missing(start.at)?;
         let on_segment =
             |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
-        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, on_segment };
+        let states = log_state::Begins::default();
+        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, states, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
+        let begins = begins.max(replay.states.begins().unwrap_or(0));
         self.judge(end, stop, proof)?;
+        self.judge_begin(begins, has_checkpoint.then_some(start.at))?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
         self.remove_unused(&index, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
@@ -62,7 +77,7 @@ impl Recovery<'_> {
     }
 
     /// The state of the newest checkpoint that can be used.
-    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<(QueueIndex, End)>, OpenError> {
+    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<Restored>, OpenError> {
         for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev() {
             let path = self.layout.checkpoints.join(name_of(at));
             let file = files::read(&**self.disk, &path)?;
@@ -85,8 +100,8 @@ impl Recovery<'_> {
                 tracing::warn!(at, %error, "a checkpoint cannot be used");
                 continue;
             }
-            let end = checkpoint.end;
-            return Ok(Some((self.index(checkpoint)?, end)));
+            let (end, begins) = (checkpoint.end, checkpoint.begins.unwrap_or(u64::MAX));
+            return Ok(Some(Restored { index: self.index(checkpoint)?, end, begins }));
         }
         Ok(None)
     }
