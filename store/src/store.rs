@@ -22,7 +22,7 @@ use crate::queue_index::keys::KeySearch;
 use crate::queue_index::run::Run;
 use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueNumber, QueueRange};
 use crate::reader::Reader;
-use crate::recovery;
+use crate::recovery::rebuild::rebuild;
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 use crate::sweeper;
@@ -50,6 +50,8 @@ pub struct Store {
     /// Where the last checkpoint was taken, published or not.
     checkpoint_at: PhysicalOffset,
     checkpoint_bytes: u64,
+    /// See [`crate::Options::accept_loss_at`].
+    accept_loss_at: Option<PhysicalOffset>,
     /// For the sweeper; `None` once the store is closing.
     sweeps: Option<mpsc::Sender<sweeper::Request>>,
     /// What is about to expire.
@@ -189,8 +191,13 @@ impl Store {
     /// what is repaired is in memory and cannot be missed again.
     fn repair(&mut self, Miss::Damaged { from, to, problem }: Miss) -> Result<(), EntriesError> {
         tracing::warn!(from, to, problem, "an index run is damaged and made again from the log");
-        let block = recovery::rebuild(&self.segments, &self.index, from, to)
-            .map_err(|problem| EntriesError::Unreadable { from: PhysicalOffset(from), problem })?;
+        let mut is_accepted = false;
+        let accepts = |at| {
+            is_accepted |= self.accept_loss_at == Some(PhysicalOffset(at));
+            is_accepted
+        };
+        let block = rebuild(&self.segments, &self.index, from..to, &[], accepts)
+            .map_err(|error| EntriesError::Unreadable { from: PhysicalOffset(from), problem: error.to_string() })?;
         self.index.replace_part(Part::Block(Arc::new(block)));
         Ok(())
     }

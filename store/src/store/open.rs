@@ -181,6 +181,7 @@ impl Store {
             pending: None,
             checkpoint_at,
             checkpoint_bytes: options.checkpoint_bytes,
+            accept_loss_at: options.accept_loss_at,
             sweeps: Some(sweeps),
             expiry: None,
             threads,

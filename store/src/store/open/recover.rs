@@ -1,5 +1,6 @@
 //! From files to state: the newest checkpoint that can be used, or the state in the log, and the log behind it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use env::Disk;
@@ -12,9 +13,10 @@ use crate::files::{self, Layout, name_of};
 use crate::log_state;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::queue_index::run::Run;
-use crate::queue_index::{Miss, Part, QueueIndex};
+use crate::queue_index::run::{Run, RunName};
+use crate::queue_index::{Block, Miss, Part, QueueIndex};
 use crate::recovery::proof::{self, Proof};
+use crate::recovery::rebuild::{self, rebuild};
 use crate::recovery::{self, Base, Replay};
 use crate::segments::Segments;
 
@@ -106,16 +108,33 @@ impl Recovery<'_> {
         Ok(None)
     }
 
-    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log.
+    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log. First those that can be as a
+    /// whole: they tell what the others lack.
     fn index(&self, checkpoint: Checkpoint<'_>) -> Result<QueueIndex, OpenError> {
         let first = self.segments.first();
         let mut index = QueueIndex::restore(checkpoint.end.at.0, checkpoint.queues.into_iter());
-        for name in checkpoint.runs.into_iter().filter(|name| name.to > first) {
-            let part = match Run::load(self.disk, &self.layout.queue_index, name) {
+        let mut unmade = Vec::new();
+        for RunName { from, to, crc } in checkpoint.runs.into_iter().filter(|name| name.to > first) {
+            let part = match Run::load(self.disk, &self.layout.queue_index, RunName { from, to, crc }) {
                 Ok(run) => Part::Run(Arc::new(run)),
-                Err(problem) => self.remake(&index, Miss::Damaged { from: name.from, to: name.to, problem })?,
+                Err(problem) => {
+                    tracing::warn!(from, problem, "an index run is made again from the log");
+                    unmade.push(from..to);
+                    Part::Block(Arc::new(Block { from, to, stretches: Vec::new(), keys: Vec::new() }))
+                }
             };
             index.push_part(part);
+        }
+        unmade.retain(|stretch| {
+            let made = rebuild(self.segments, &index, stretch.clone(), &[], |_| false);
+            made.map(|block| index.replace_part(Part::Block(Arc::new(block)))).is_err()
+        });
+        let mut is_accepted = false;
+        while let Some(stretch) = unmade.first().cloned() {
+            unmade.remove(0);
+            let behind: Vec<u64> = unmade.iter().map(|stretch| stretch.start).collect();
+            let part = self.remake(&index, stretch, &behind, &mut is_accepted)?;
+            index.replace_part(part);
         }
         self.expire(&mut index)?;
         Ok(index)
@@ -134,17 +153,41 @@ impl Recovery<'_> {
                     index.expire(first, &begins);
                     return Ok(());
                 }
-                Err(miss) => index.replace_part(self.remake(index, miss)?),
+                Err(Miss::Damaged { from, to, problem }) => {
+                    tracing::warn!(from, problem, "an index run is made again from the log");
+                    let part = self.remake(index, from..to, &[], &mut false)?;
+                    index.replace_part(part);
+                }
             }
         }
     }
 
-    /// Makes a run again that is missing or damaged.
-    fn remake(&self, index: &QueueIndex, Miss::Damaged { from, to, problem }: Miss) -> Result<Part, OpenError> {
-        tracing::warn!(from, problem, "an index run is made again from the log");
-        let path = self.layout.queue_index.join(name_of(from));
-        let block = recovery::rebuild(self.segments, index, from, to);
-        Ok(Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?)))
+    /// Makes a run again that is missing or damaged; where the log below is damaged too only if that was accepted, at this place or at one
+    /// before.
+    fn remake(
+        &self,
+        index: &QueueIndex,
+        stretch: Range<u64>,
+        unmade: &[u64],
+        is_accepted: &mut bool,
+    ) -> Result<Part, OpenError> {
+        let path = self.layout.queue_index.join(name_of(stretch.start));
+        let accepts = |at| {
+            *is_accepted |= self.options.accept_loss_at == Some(PhysicalOffset(at));
+            *is_accepted
+        };
+        match rebuild(self.segments, index, stretch, unmade, accepts) {
+            Ok(block) => Ok(Part::Block(Arc::new(block))),
+            Err(rebuild::Error::Unreadable(problem)) => Err(OpenError::Unusable { path, problem }),
+            Err(rebuild::Error::Damaged { at, problem }) => {
+                let problem = format!("{problem}, and the index run over it is missing or damaged");
+                // The index is a checkpoint's, which ends where its runs do.
+                let durable_to = PhysicalOffset(index.young_from());
+                let proof = self.layout.checkpoints.join(name_of(durable_to.0));
+                let path = self.segments.path(self.segments.base_of(at));
+                Err(OpenError::Damaged { path, at: PhysicalOffset(at), problem, durable_to, proof })
+            }
+        }
     }
 
     /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
