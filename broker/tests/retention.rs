@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use broker::retention::{Hours, Settings};
+use broker::retention::Settings;
 use broker::{LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
@@ -17,14 +17,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Segments of 64 KiB that stay an hour; the clock is looked at each second.
 fn options() -> Options {
-    let every_hour: Vec<u8> = (0..24).collect();
-    let retention = Settings {
-        delete_when: Hours::of(&every_hour),
-        reserved: HOUR,
-        interval: Duration::from_secs(1),
-        ..Settings::default()
-    };
-    Options { segment_bytes: 64 * 1024, hot_bytes: 16 * 1024, retention, ..common::options() }
+    Options { segment_bytes: 64 * 1024, hot_bytes: 16 * 1024, retention: retention(HOUR), ..common::options() }
 }
 
 fn start(world: &World) -> LocalBroker {

@@ -53,6 +53,13 @@ async fn fill(store: &mut Store, book: &mut Book, records: usize) {
     store.marks().durable(end).await.expect("durable");
 }
 
+/// A new store that is filled.
+async fn filled(env: &Env, records: usize) -> (Store, Book) {
+    let (mut store, mut book) = reopen(env);
+    fill(&mut store, &mut book, records).await;
+    (store, book)
+}
+
 /// What retention does: the log begins at `before` afterwards. `None` when the disk died.
 async fn expire(store: &mut Store, book: &Book, before: u64) -> Option<bool> {
     store.begin_expiry(PhysicalOffset(before)).ok()?;
@@ -106,8 +113,7 @@ fn segments(env: &Env) -> Vec<u64> {
 fn what_has_expired_is_gone_and_the_rest_goes_on() {
     for has_checkpoint in [false, true] {
         sim::run(1, async |world: World| {
-            let (mut store, mut book) = reopen(&world.env());
-            fill(&mut store, &mut book, 60).await;
+            let (mut store, mut book) = filled(&world.env(), 60).await;
             if has_checkpoint {
                 store.close(&book).await.expect("closes");
                 (store, book) = reopen(&world.env());
@@ -142,8 +148,7 @@ fn what_has_expired_is_gone_and_the_rest_goes_on() {
 #[test]
 fn an_announced_expiry_changes_nothing_until_it_is_done() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 40).await;
+        let (mut store, book) = filled(&world.env(), 40).await;
         store.begin_expiry(PhysicalOffset(2 * 4096)).expect("readable");
         let range = store.queue_range("old", QueueId(0)).expect("it has records");
         assert_eq!(range, QueueRange { min: QueueOffset(0), stays_from: QueueOffset(3), next: QueueOffset(3) });
@@ -165,8 +170,7 @@ fn remove_all(env: &Env, sub: &str) {
 fn the_log_alone_tells_the_state_when_all_derived_files_are_gone() {
     for dirs in [&["checkpoints"][..], &["queueindex"], &["checkpoints", "queueindex"]] {
         sim::run(1, async |world: World| {
-            let (mut store, mut book) = reopen(&world.env());
-            fill(&mut store, &mut book, 60).await;
+            let (mut store, mut book) = filled(&world.env(), 60).await;
             store.begin_checkpoint(&book);
             assert_eq!(expire(&mut store, &book, 2 * 4096).await, Some(true));
             for n in 0..20u8 {
@@ -189,8 +193,7 @@ fn the_log_alone_tells_the_state_when_all_derived_files_are_gone() {
 #[test]
 fn inspection_is_right_for_a_log_that_begins_late() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 60).await;
+        let (mut store, mut book) = filled(&world.env(), 60).await;
         store.begin_checkpoint(&book);
         assert_eq!(expire(&mut store, &book, 3 * 4096).await, Some(true));
         send(&mut store, &mut book.0, "orders", 0, b"later").await;
@@ -231,8 +234,7 @@ fn inspection_is_right_for_a_log_that_begins_late() {
 #[test]
 fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expired() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 60).await;
+        let (mut store, mut book) = filled(&world.env(), 60).await;
         store.close(&book).await.expect("closes");
         // As if somebody else had removed it: then the checkpoint does not know of an expiry.
         let env = world.env();
@@ -274,8 +276,7 @@ fn a_removed_oldest_segment_is_no_expiry() {
     for keeps_checkpoints in [true, false] {
         sim::run(1, async |world: World| {
             let env = world.env();
-            let (mut store, mut book) = reopen(&env);
-            fill(&mut store, &mut book, 60).await;
+            let (mut store, mut book) = filled(&env, 60).await;
             assert_eq!(expire(&mut store, &book, 2 * 4096).await, Some(true));
             fill(&mut store, &mut book, 10).await;
             store.close(&book).await.expect("closes");
@@ -307,8 +308,7 @@ fn a_removed_oldest_segment_is_no_expiry() {
 fn a_log_that_begins_late_without_checkpoint_and_state_is_refused() {
     sim::run(1, async |world: World| {
         let env = world.env();
-        let (mut store, mut book) = reopen(&env);
-        fill(&mut store, &mut book, 60).await;
+        let (store, book) = filled(&env, 60).await;
         store.close(&book).await.expect("closes");
         remove_all(&env, "checkpoints");
         remove_all(&env, "queueindex");
@@ -320,9 +320,8 @@ fn a_log_that_begins_late_without_checkpoint_and_state_is_refused() {
 /// Dies at the `nth` change of the disk of an expiry.
 fn die_while_expiring(seed: u64, nth: u32, is_power_loss: bool, keeps_derived: bool) {
     sim::run(seed, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
         // Two runs, of which the first expires as a whole, with all that the index has of one queue.
-        fill(&mut store, &mut book, 20).await;
+        let (mut store, mut book) = filled(&world.env(), 20).await;
         store.close(&book).await.expect("closes");
         (store, book) = reopen(&world.env());
         for n in 0..40u8 {
