@@ -23,14 +23,20 @@ async fn send_until_refused(store: &mut Store, ledger: &mut Ledger) -> AppendErr
     }
 }
 
+/// A store that refuses messages, because there is no room for another segment.
+async fn on_a_full_disk(world: &World) -> (Store, Ledger) {
+    let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+    store.ready(u64::MAX).await;
+    world.disk().set_capacity(Some(world.disk().used_bytes()));
+    let refused = send_until_refused(&mut store, &mut ledger).await;
+    assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+    (store, ledger)
+}
+
 #[test]
 fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
     sim::run(1, async |world: World| {
-        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
-        store.ready(u64::MAX).await;
-        world.disk().set_capacity(Some(world.disk().used_bytes()));
-        let refused = send_until_refused(&mut store, &mut ledger).await;
-        assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+        let (mut store, mut ledger) = on_a_full_disk(&world).await;
         assert!(ledger.lines.len() > 10, "both segments at hand are used");
         check(&mut store, &ledger).await;
         // Small records still fit in what is left of the segment.
@@ -61,11 +67,7 @@ fn has_reserve(world: &World) -> bool {
 #[test]
 fn what_ends_messages_fits_on_a_full_disk() {
     sim::run(1, async |world: World| {
-        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
-        store.ready(u64::MAX).await;
-        world.disk().set_capacity(Some(world.disk().used_bytes()));
-        let refused = send_until_refused(&mut store, &mut ledger).await;
-        assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+        let (mut store, mut ledger) = on_a_full_disk(&world).await;
         assert!(!has_reserve(&world) && !store.is_short(), "the reserve is the next segment, and not in use yet");
         let more = |store: &mut Store, ledger: &mut Ledger| {
             let appended = store.append_reserved(encoded("acks", 0, &[1; 500]), Timestamp(1)).expect("taken");
