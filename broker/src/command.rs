@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use env::clock::Moment;
 use smallvec::SmallVec;
 use store::{Appended, KeySearch, QueueEntry, ReadError};
 use tokio::sync::oneshot;
@@ -64,7 +65,7 @@ pub(crate) struct PopCommand {
     pub(crate) attempt_id: Option<Arc<str>>,
     pub(crate) is_fifo: bool,
     /// Until when it waits.
-    pub(crate) until: Timestamp,
+    pub(crate) until: Moment,
     pub(crate) reply: Reply<Result<Vec<Leased>, PopError>>,
 }
 
@@ -90,7 +91,8 @@ pub(crate) struct PullCommand {
     pub(crate) queue: QueueId,
     pub(crate) offset: QueueOffset,
     pub(crate) messages_max: u32,
-    pub(crate) until: Timestamp,
+    /// Until when it waits.
+    pub(crate) until: Moment,
     pub(crate) reply: Reply<Result<PulledEntries, PullError>>,
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) committed: Count,
     pub(crate) rolled_back: Count,
     pub(crate) parked: Count,
+    pub(crate) halves_lost: Count,
     pub(crate) busy: Count,
     pub(crate) waiting: Count,
     pub(crate) timers: Count,
@@ -87,6 +88,8 @@ pub struct Status {
     pub rolled_back: u64,
     /// Transactions put aside, because nobody decided.
     pub parked: u64,
+    /// Half messages that nobody decided and that were given up, because their records are damaged.
+    pub halves_lost: u64,
     /// Requests refused because too much was waiting.
     pub busy: u64,
     /// Receivers that wait for messages now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use env::Env;
+use env::clock::Moment;
 use store::{Machine as _, Marks, Store};
 use tokio::sync::mpsc;
 use types::broker::{PopError, Unavailable};
@@ -69,6 +70,8 @@ pub(crate) struct Engine {
     inbox: Vec<Command>,
     /// The time of this round.
     now: Timestamp,
+    /// The same, whatever the wall clock shows: for waits that nobody remembers after a restart.
+    moment: Moment,
     /// Events that are not in the log yet.
     journal: Pending,
     /// The pop machine's events of one decision; kept for its memory.
@@ -115,9 +118,10 @@ impl Engine {
         fetches: Fetches,
     ) -> Self {
         let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
-        let now = env.clock.now();
+        let (now, moment) = (env.clock.now(), env.clock.moment());
         let mut engine = Self {
             now,
+            moment,
             env,
             options,
             shared,
@@ -204,27 +208,28 @@ impl Engine {
     /// How long nothing needs to be done unless somebody asks for it.
     fn sleep(&self) -> Duration {
         let now = self.env.clock.now();
+        // On a full disk what can wait does, see `Store::is_short`.
+        let can_wait = self.store.is_short();
+        let has_moves = self.machines.pop.has_moves() && !can_wait;
         let outcomes = [
-            self.machines.timer.next_deadline(),
+            self.machines.timer.next_deadline().filter(|_| !can_wait),
             self.machines.transactions.next_deadline(),
             self.ops_due,
             Some(self.retention.next_deadline(now)),
-            (!self.dead_letters.is_empty() || !self.journal.is_empty() || self.machines.pop.has_moves()).then_some(now),
+            (!self.dead_letters.is_empty() || !self.journal.is_empty() || has_moves).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
-        let deadlines = [
-            next_outcome.filter(|_| !self.fetches.is_full()),
-            self.machines.pop.next_deadline(),
-            self.waiting.next_deadline(),
-            self.answers.next_deadline(),
-        ];
-        let next = deadlines.into_iter().flatten().min().filter(|_| self.failure.is_none());
-        next.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX))
+        let deadlines = [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline()];
+        let moment = self.env.clock.moment();
+        let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
+        let next = deadlines.into_iter().flatten().map(|at| at.since(now));
+        let next = next.chain(waits.into_iter().flatten().map(|at| at.since(moment))).min();
+        next.filter(|_| self.failure.is_none()).map_or(SLEEP_MAX, |left| left.min(SLEEP_MAX))
     }
 
     async fn round(&mut self) {
         self.store.ready(self.round_bytes()).await;
-        self.now = self.env.clock.now();
+        (self.now, self.moment) = (self.env.clock.now(), self.env.clock.moment());
         if self.failure.is_none() {
             self.poll_machines();
         }
@@ -236,7 +241,9 @@ impl Engine {
         self.inbox = inbox;
         if self.failure.is_none() {
             self.give_up_messages();
-            self.move_retries();
+            if !self.store.is_short() {
+                self.move_retries();
+            }
             self.write_ops();
             if self.outcomes_paused_until <= self.now {
                 self.retain();
@@ -262,7 +269,9 @@ impl Engine {
     fn poll_machines(&mut self) {
         self.expire_leases();
         if self.outcomes_paused_until <= self.now {
-            self.deliver_due();
+            if !self.store.is_short() {
+                self.deliver_due();
+            }
             self.check_transactions();
         }
     }
@@ -316,9 +325,9 @@ impl Engine {
     fn settle(&mut self, end: PhysicalOffset) {
         match self.options.flush {
             store::Flush::Async => self.answers.settle_round(),
-            store::Flush::Sync => self.answers.await_flush(end, self.now),
+            store::Flush::Sync => self.answers.await_flush(end, self.moment),
         }
-        self.answers.flushed(self.store.marks().durable_to(), self.now);
+        self.answers.flushed(self.store.marks().durable_to(), self.moment);
     }
 
     /// From now on everything is refused; nobody is left waiting.
@@ -379,7 +388,7 @@ impl Engine {
             let flushed = self.store.marks().durable(end).await.is_ok();
             self.settle(end);
             if flushed {
-                self.answers.flushed(end, self.now);
+                self.answers.flushed(end, self.moment);
             }
         }
     }

@@ -22,6 +22,9 @@ const STATE_SHARE: u64 = 2;
 pub struct Hours(u32);
 
 impl Hours {
+    /// All of them.
+    pub const EVERY: Self = Self((1 << 24) - 1);
+
     /// These hours, 0 to 23; others are not representable.
     ///
     /// # Panics

@@ -113,6 +113,7 @@ impl Shared {
             committed: counters.committed.get(),
             rolled_back: counters.rolled_back.get(),
             parked: counters.parked.get(),
+            halves_lost: counters.halves_lost.get(),
             busy: counters.busy.get(),
             waiting: counters.waiting.get(),
             queued: queued as u64,

@@ -50,13 +50,15 @@ impl Default for Schedule {
 /// Bounded by [`Transactions::HALVES_MAX`], beyond which the engine refuses half messages, and
 /// [`Transactions::ENDED_MAX`], beyond which the oldest outcome is forgotten: repeating it then finds nothing.
 ///
-/// Invariant: `by_queue_offset` and `checks` hold exactly one entry for each of `halves`, `order` one for each of `ended`;
+/// Invariant: `by_queue_offset` and `checks` with `unasked` hold exactly one entry for each of `halves`, `order` one for each of `ended`;
 /// `by_queue_offset` and `ops_owed` know a half message by its newest place, all others by its first.
 #[derive(Clone, Debug, Default)]
 pub struct Transactions {
     halves: BTreeMap<PhysicalOffset, Half>,
     by_queue_offset: BTreeMap<QueueOffset, PhysicalOffset>,
     checks: BTreeSet<(Timestamp, PhysicalOffset)>,
+    /// Checks that were due while nobody could be asked. Memory only: after a restart they are due as before.
+    unasked: BTreeSet<(Timestamp, PhysicalOffset)>,
     ended: BTreeMap<PhysicalOffset, Ended>,
     order: VecDeque<PhysicalOffset>,
     /// Ended, but no op record says so yet.
@@ -185,6 +187,7 @@ impl Transactions {
         self.ending.remove(&offset);
         self.by_queue_offset.remove(&half.place.queue_offset);
         self.checks.remove(&(half.check_at, offset));
+        self.unasked.remove(&(half.check_at, offset));
         if outcome != Outcome::RolledBack {
             self.ops_owed.insert(half.place.queue_offset);
         }
@@ -282,12 +285,21 @@ impl Transactions {
     }
 
     /// A half message that is overdue at `now`; call until `None`. Its next check is `check_interval` from now
-    /// and not counted yet, see [`Transactions::checked`]; a message to be parked is reserved.
-    pub fn poll_overdue(&mut self, schedule: &Schedule, now: Timestamp) -> Option<Overdue> {
+    /// and not counted yet, see [`Transactions::checked`]; a message to be parked is reserved. While nobody `can_ask`, those whose
+    /// producers are to be asked wait as they are, until somebody can.
+    pub fn poll_overdue(&mut self, schedule: &Schedule, now: Timestamp, can_ask: bool) -> Option<Overdue> {
+        if can_ask {
+            self.checks.append(&mut self.unasked);
+        }
         loop {
             let &(at, offset) = self.checks.first()?;
             if at > now {
                 return None;
+            }
+            if !can_ask && self.halves.get(&offset).is_some_and(|half| half.times < schedule.checks_max) {
+                self.checks.remove(&(at, offset));
+                self.unasked.insert((at, offset));
+                continue;
             }
             self.set_check(offset, now.plus(schedule.check_interval.max(Duration::from_millis(1))));
             if self.ending.contains(&offset) {
@@ -314,6 +326,7 @@ impl Transactions {
     fn set_check(&mut self, offset: PhysicalOffset, at: Timestamp) {
         if let Some(half) = self.halves.get_mut(&offset) {
             self.checks.remove(&(half.check_at, offset));
+            self.unasked.remove(&(half.check_at, offset));
             half.check_at = at;
             self.checks.insert((at, offset));
         }

@@ -13,6 +13,7 @@ use env::disk::OpenMode;
 use env::sim::{self, World};
 use types::admin::{Admin, FindBy, MessageQuery};
 use types::broker::{OffsetAt, Pull};
+use types::properties::names;
 use types::{Broker, Filter, GroupConfig, QueueId, QueueOffset, Timestamp};
 
 /// Kills the broker, flips a bit of the body of a message in the log, and starts another on it.
@@ -83,6 +84,30 @@ fn a_pull_delivers_what_is_whole_around_a_damaged_message() {
         let alone = broker.pull(pull(1, 1)).await.expect("pulled");
         assert_eq!((alone.records.len(), alone.next_offset), (0, QueueOffset(2)));
         assert_eq!(broker.status().unreadable, 2);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_damaged_half_message_that_nobody_decides_ends_once() {
+    sim::run(4, async |world: World| {
+        let broker = start(&world);
+        for body in ["damaged", "whole"] {
+            try_send(&broker, message("t", body, &[(names::TRANSACTION_PREPARED, "true")])).await.expect("stored");
+        }
+        let broker = restart_damaged(&world, broker, "damaged").await;
+        let mut checks = broker.transaction_checks();
+        let asking = async { while checks.recv().await.is_some() {} };
+        let waiting = world.env().clock.sleep(Duration::from_secs(3600));
+        tokio::select! { biased; () = asking => {}, () = waiting => {} }
+        let ends = |broker: &LocalBroker| {
+            let status = broker.status();
+            (status.halves_pending, status.parked, status.halves_lost)
+        };
+        assert_eq!(ends(&broker), (0, 1, 1));
+        let broker = restart_killed(&world, broker).await;
+        world.env().clock.sleep(Duration::from_secs(3600)).await;
+        assert_eq!(ends(&broker), (0, 0, 0));
         broker.stop().await;
     });
 }

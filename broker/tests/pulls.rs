@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::{Flush, LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
 use types::broker::{LookupError, OffsetAt, Pull, PullError, Pulled};
@@ -64,6 +65,36 @@ fn a_pull_at_the_end_waits_and_one_beyond_it_is_refused() {
         assert_eq!((nothing.records.len(), nothing.next_offset), (0, QueueOffset(2)));
         broker.stop().await;
     });
+}
+
+/// Messages of one queue that come faster than the disk confirms them.
+#[test]
+fn a_pull_may_go_on_where_the_last_one_ended() {
+    const MESSAGES: u64 = 60;
+    const SENDERS: usize = 3;
+    for seed in 0..20 {
+        sim::run(seed, async |world: World| {
+            let options = Options { flush: Flush::Sync, ..options() };
+            let broker = LocalBroker::start(world.env(), options).expect("starts");
+            let clock = world.env().clock;
+            let send_some = async |first: u64| {
+                for n in (first..MESSAGES).step_by(SENDERS) {
+                    send(&broker, "t", &n.to_string()).await;
+                    clock.sleep(MS * (1 + first as u32)).await;
+                }
+            };
+            let sending = async { tokio::join!(send_some(0), send_some(1), send_some(2)) };
+            let pulling = async {
+                let mut offset = 0;
+                while offset < MESSAGES {
+                    offset = broker.pull(pull_from(offset)).await.expect("pulled").next_offset.0;
+                    clock.sleep(MS).await;
+                }
+            };
+            tokio::join!(sending, pulling);
+            broker.stop().await;
+        });
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use broker::retention::{Hours, Settings};
+use broker::retention::Settings;
 use broker::{LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
@@ -17,14 +17,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Segments of 64 KiB that stay an hour; the clock is looked at each second.
 fn options() -> Options {
-    let every_hour: Vec<u8> = (0..24).collect();
-    let retention = Settings {
-        delete_when: Hours::of(&every_hour),
-        reserved: HOUR,
-        interval: Duration::from_secs(1),
-        ..Settings::default()
-    };
-    Options { segment_bytes: 64 * 1024, hot_bytes: 16 * 1024, retention, ..common::options() }
+    Options { segment_bytes: 64 * 1024, hot_bytes: 16 * 1024, retention: retention(HOUR), ..common::options() }
 }
 
 fn start(world: &World) -> LocalBroker {
@@ -251,6 +244,51 @@ fn a_disk_that_is_nearly_full_is_cleaned_or_takes_no_messages() {
         world.disk().set_capacity(None);
         sleep(&world, Duration::from_secs(2)).await;
         send(&broker, "t", "taken again").await;
+        broker.stop().await;
+    });
+}
+
+/// What cleans, acks and carries forward lives on the log's reserve.
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_is_cleaned_and_takes_messages_again() {
+    sim::run(1, async |world: World| {
+        let never = Settings { disk_used_max: 100, disk_clean_forcibly: 100, disk_warning: 100, ..options().retention };
+        let options = Options { retention: never, ..options() };
+        let broker = LocalBroker::start(world.env(), options).expect("starts");
+        assert!(pop_bodies(&broker, "g", "t").await.is_empty());
+        for n in 0..32 {
+            send(&broker, "t", &n.to_string()).await;
+        }
+        let leased = pop(&broker, Pop { invisible: HOUR * 9, ..pop_of("g", "t") }).await.messages;
+        sleep(&world, Duration::from_secs(2)).await;
+        world.disk().set_capacity(Some(world.disk().used_bytes()));
+        for filler in ["x".repeat(10_000), "x".to_owned()] {
+            let refused = loop {
+                if let Err(refused) = try_send(&broker, message("filler", &filler, &[])).await {
+                    break refused;
+                }
+            };
+            assert!(matches!(refused, SendError::Unavailable(Unavailable::DiskFull { .. })), "{refused:?}");
+        }
+        let due = world.env().clock.now().plus(HOUR).to_string();
+        let delayed = try_send(&broker, message("t", "delayed", &[(names::TIMER_DELIVER_MS, &due)])).await;
+        assert!(matches!(delayed, Err(SendError::Unavailable(Unavailable::DiskFull { .. }))), "{delayed:?}");
+        for message in &leased[..16] {
+            ack(&broker, "g", "t", message).await;
+        }
+        assert_eq!(first(&world), 0);
+        sleep(&world, HOUR + Duration::from_secs(60)).await;
+        assert!(first(&world) > 0, "nothing has expired");
+        let status = broker.status();
+        assert_eq!((status.moved, status.expired_lost), (16, 0));
+        send(&broker, "t", "taken").await;
+        for message in &leased[16..] {
+            ack(&broker, "g", "t", message).await;
+        }
+        assert_eq!(pop_bodies(&broker, "g", "t").await, ["taken"]);
+        let broker = then(&world, broker, Then::IsKilledAndLosesDerivedFiles).await;
+        sleep(&world, HOUR * 9).await;
+        assert_eq!(pop_bodies(&broker, "g", "t").await, ["taken"]);
         broker.stop().await;
     });
 }

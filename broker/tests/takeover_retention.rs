@@ -11,7 +11,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use apache::*;
-use broker::retention::{Hours, Settings};
 use broker::{LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
@@ -24,15 +23,8 @@ fn what_apache_left_waiting_outlives_its_segments() {
         sim::run(10, async |world: World| {
             lay_out(&world, end, ended);
             taken_over(&world).await.expect("taken over");
-            let every_hour: Vec<u8> = (0..24).collect();
             let minutes = |count: u64| Duration::from_secs(60 * count);
-            let retention = Settings {
-                delete_when: Hours::of(&every_hour),
-                reserved: minutes(10),
-                interval: Duration::from_secs(1),
-                ..Settings::default()
-            };
-            let options = Options { retention, ..options() };
+            let options = Options { retention: retention(minutes(10)), ..options() };
             let broker = LocalBroker::start(world.env(), options.clone()).expect("starts");
             for _ in 0..2 {
                 for _ in 0..16 {

@@ -159,14 +159,21 @@ fn a_message_may_ask_for_a_later_first_check() {
 
 #[test]
 fn nobody_is_asked_while_nobody_listens_and_nothing_is_counted() {
-    sim::run(8, async |world: World| {
-        let broker = start(&world);
-        prepare(&broker, "1").await;
-        world.env().clock.sleep(Duration::from_secs(3600)).await;
-        let mut checks = broker.transaction_checks();
-        assert_eq!(checks.recv().await.expect("asked").times, 1);
-        broker.stop().await;
-    });
+    for is_killed in [false, true] {
+        sim::run(8, async |world: World| {
+            let mut broker = start(&world);
+            prepare(&broker, "1").await;
+            world.env().clock.sleep(Duration::from_secs(3600)).await;
+            if is_killed {
+                broker = restart_killed(&world, broker).await;
+            }
+            let begin = world.env().clock.now();
+            let mut checks = broker.transaction_checks();
+            assert_eq!(checks.recv().await.expect("asked").times, 1);
+            assert!(world.env().clock.now().since(begin) < Duration::from_secs(2), "it was due long ago");
+            broker.stop().await;
+        });
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> 
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 17] = [
+const COUNTERS: [Number; 18] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -42,6 +42,11 @@ const COUNTERS: [Number; 17] = [
     number("gantry_records_damaged_total", "Damaged records that receivers were not given", |status| status.unreadable),
     number("gantry_messages_acked_total", "Messages acknowledged", |status| status.acked),
     number("gantry_transactions_parked_total", "Transactions put aside because nobody decided", |status| status.parked),
+    number(
+        "gantry_transactions_lost_total",
+        "Transactions that nobody decided, given up as they are damaged",
+        |status| status.halves_lost,
+    ),
     number("gantry_log_segments_expired_total", "Segments of the log that retention has removed", |status| {
         status.expired_segments
     }),

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use env::Disk;
-use store::inspect::Directory;
+use store::inspect::{Directory, Watcher};
 
+use self::progress::Bar;
 use crate::cli::Misuse;
 use crate::output::Output;
 
@@ -95,6 +96,13 @@ fn must_exist(dir: &Path) -> Result<(), Misuse> {
         true => Ok(()),
         false => Err(Misuse(format!("{} is not a directory; name the data directory of a server", dir.display()))),
     }
+}
+
+/// What comes of long work that makes a directory another one's, under a bar that is gone before anything else is said.
+fn take_over<T>(dir: &Path, work: impl AsyncFnOnce(&mut Watcher<'_>) -> T) -> anyhow::Result<T> {
+    must_exist(dir)?;
+    let bar = Bar::new();
+    crate::block_on(async { Ok(work(&mut |progress| bar.show(progress)).await) })
 }
 
 /// Bytes as people read them: `1.5 GiB`.

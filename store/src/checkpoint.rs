@@ -3,13 +3,13 @@
 //! | bytes  | content                                                                                      |
 //! |--------|----------------------------------------------------------------------------------------------|
 //! | 0..4   | `GCKP`                                                                                       |
-//! | 4..8   | version, 1                                                                                   |
+//! | 4..8   | version, 2                                                                                   |
 //! | 8..16  | length of the body                                                                           |
 //! | 16..20 | CRC-32 of the body                                                                           |
 //! | 20..   | body: position of the log (8), start of the last record before it (8, all ones for none), its |
 //! |        | store time (8); queues (4), each topic length (2), topic, queue (4), first offset (8), next   |
 //! |        | offset (8); length of the machines' snapshot (8), snapshot; runs (4), each from (8), to (8),  |
-//! |        | CRC (4)                                                                                       |
+//! |        | CRC (4); where the log begins or is about to begin (8), which version 1 did not say           |
 //!
 //! Numbers are big-endian. Files are named by their position. Derived: what is damaged, missing or
 //! beyond the log's end is not used, and the log is replayed from an older one or from its start.
@@ -24,7 +24,7 @@ use crate::queue_index::SavedQueue;
 use crate::queue_index::run::RunName;
 
 const MAGIC: &[u8; 4] = b"GCKP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Checkpoints that are kept: the newest, and one for the case that it is damaged.
 pub(crate) const GENERATIONS: usize = 2;
@@ -56,13 +56,14 @@ pub(crate) fn begin_body<'a>(
     body
 }
 
-/// Completes a body and makes its header.
-fn finish(body: &mut Vec<u8>, runs: &[RunName]) -> Vec<u8> {
+/// Completes a checkpoint's body and makes its header.
+fn finish(body: &mut Vec<u8>, runs: &[RunName], begins: u64) -> Vec<u8> {
     finish_body(body, runs);
+    body.put_u64(begins);
     header(body)
 }
 
-/// Completes a body.
+/// Completes a body but for what only a checkpoint says.
 pub(crate) fn finish_body(body: &mut Vec<u8>, runs: &[RunName]) {
     body.put_u32(u32::try_from(runs.len()).expect("a log has fewer than 2^32 runs"));
     for run in runs {
@@ -89,6 +90,8 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) queues: Vec<SavedQueue<'a>>,
     pub(crate) snapshot: &'a [u8],
     pub(crate) runs: Vec<RunName>,
+    /// The log begins here or earlier: more has not expired. `None` when it does not say.
+    pub(crate) begins: Option<u64>,
 }
 
 /// Reads a checkpoint; the text says what is wrong with it.
@@ -96,16 +99,23 @@ pub(crate) fn parse(file: &[u8]) -> Result<Checkpoint<'_>, &'static str> {
     let (mut header, body) = file.split_at_checked(HEADER_BYTES).ok_or("too short")?;
     let (magic, version) = (header.copy_to_bytes(4), header.get_u32());
     let (body_bytes, crc) = (header.get_u64(), header.get_u32());
-    if magic != MAGIC[..] || version != VERSION {
+    if magic != MAGIC[..] || !(1..=VERSION).contains(&version) {
         return Err("not a checkpoint of this version");
     }
     if body_bytes != body.len() as u64 || crc32fast::hash(body) != crc {
         return Err("damaged");
     }
-    parse_body(body).ok_or("body does not fit its lengths")
+    let parsed = match version {
+        1 => parse_body(body),
+        _ => body.split_last_chunk().and_then(|(body, begins)| {
+            let begins = Some(u64::from_be_bytes(*begins));
+            Some(Checkpoint { begins, ..parse_body(body)? })
+        }),
+    };
+    parsed.ok_or("body does not fit its lengths")
 }
 
-/// Reads a body; `None` when its lengths do not fit.
+/// Reads a body up to where [`finish_body`] ends; `None` when its lengths do not fit.
 pub(crate) fn parse_body(mut body: &[u8]) -> Option<Checkpoint<'_>> {
     let at = PhysicalOffset(body.try_get_u64().ok()?);
     let last = body.try_get_u64().ok()?;
@@ -127,7 +137,7 @@ pub(crate) fn parse_body(mut body: &[u8]) -> Option<Checkpoint<'_>> {
         runs.push(RunName { from, to, crc: body.try_get_u32().ok()? });
     }
     let end = End { at, last, last_stored_at };
-    body.is_empty().then_some(Checkpoint { end, queues, snapshot, runs })
+    body.is_empty().then_some(Checkpoint { end, queues, snapshot, runs, begins: None })
 }
 
 fn take<'a>(body: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
@@ -144,7 +154,7 @@ mod tests {
         let end = End { at: PhysicalOffset(500), last: Some(PhysicalOffset(300)), last_stored_at: Timestamp(7) };
         let queues = vec![SavedQueue { topic: "%RETRY%g+t", queue: QueueId(3), min: 4, next: 9 }];
         let mut body = begin_body(end, queues.into_iter(), |out| out.put_slice(b"machines"));
-        let mut file = finish(&mut body, &[RunName { from: 0, to: 500, crc: 77 }]);
+        let mut file = finish(&mut body, &[RunName { from: 0, to: 500, crc: 77 }], 250);
         file.append(&mut body);
         file
     }
@@ -158,6 +168,18 @@ mod tests {
         assert_eq!(checkpoint.queues, [SavedQueue { topic: "%RETRY%g+t", queue: QueueId(3), min: 4, next: 9 }]);
         assert_eq!(checkpoint.snapshot, b"machines");
         assert_eq!(checkpoint.runs, [RunName { from: 0, to: 500, crc: 77 }]);
+        assert_eq!(checkpoint.begins, Some(250));
+    }
+
+    #[test]
+    fn the_first_version_is_read() {
+        let mut file = sample();
+        file.truncate(file.len() - 8);
+        let mut header = header(&file[HEADER_BYTES..]);
+        header[7] = 1;
+        file.splice(..HEADER_BYTES, header);
+        let checkpoint = parse(&file).expect("whole");
+        assert_eq!((checkpoint.snapshot, checkpoint.begins), (&b"machines"[..], None));
     }
 
     #[test]

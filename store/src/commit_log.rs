@@ -15,6 +15,9 @@ use crate::segments::{Maker, NotReady, Segment, Segments};
 /// Most buffers of one write (Linux `IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
+/// Why messages are not taken though there is a segment.
+const RESERVED: &str = "the one that is left is kept for what ends messages";
+
 /// Where a record was placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -145,8 +148,15 @@ impl CommitLog {
         fits(bytes, self.left(self.end))
     }
 
-    /// Whether records of these lengths can be placed, one after the other.
-    pub(crate) fn check(&self, lengths: impl Iterator<Item = u32>) -> Result<(), AppendError> {
+    /// Whether the log has come to what is kept for others than messages.
+    pub(crate) fn is_short(&self) -> bool {
+        self.end > self.segments.reserve.limit()
+    }
+
+    /// Whether records of these lengths can be placed, one after the other; messages only before [`Reserve::limit`].
+    ///
+    /// [`Reserve::limit`]: crate::segments::Reserve::limit
+    pub(crate) fn check(&self, lengths: impl Iterator<Item = u32>, are_messages: bool) -> Result<(), AppendError> {
         if let Some(failed) = self.marks.failure() {
             return Err(failed.into());
         }
@@ -161,6 +171,9 @@ impl CommitLog {
                 }
             }
             end += length;
+        }
+        if are_messages && end > self.segments.reserve.limit() {
+            return Err(AppendError::DiskFull { detail: RESERVED.to_owned() });
         }
         if rolls == 0 {
             return Ok(());

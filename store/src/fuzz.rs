@@ -36,8 +36,10 @@ pub fn state(body: &[u8]) -> bool {
 /// Such a body, of what a checkpoint holds.
 #[must_use]
 pub fn state_of(checkpoint: &[u8]) -> Option<Vec<u8>> {
-    let end = checkpoint::parse(checkpoint).ok()?.end;
-    Some(log_state::body(end.at, 0, 1, checkpoint.get(checkpoint::HEADER_BYTES..)?).to_vec())
+    let parsed = checkpoint::parse(checkpoint).ok()?;
+    let (at, begins) = (parsed.end.at.0, parsed.begins?);
+    let (body, _) = checkpoint.get(checkpoint::HEADER_BYTES..)?.split_last_chunk::<8>()?;
+    Some(log_state::body(log_state::Part { at, index: 0, count: 1, begins }, body).to_vec())
 }
 
 /// Loads an index run, as if its directory's checksum were right, and reads all that it says it has.

@@ -8,6 +8,7 @@
 mod checkpoints;
 mod copy;
 mod directory;
+mod expired;
 mod finding;
 mod follow;
 mod records;

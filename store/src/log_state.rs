@@ -6,11 +6,12 @@
 //! | bytes  | content                                                        |
 //! |--------|----------------------------------------------------------------|
 //! | 0..4   | `GSTA`                                                         |
-//! | 4..8   | version, 1                                                     |
+//! | 4..8   | version, 2                                                     |
 //! | 8..16  | position at which the state was taken: names it                |
 //! | 16..20 | which part this is, from 0                                     |
 //! | 20..24 | how many there are: the state is whole once all are in the log |
-//! | 24..   | the part                                                       |
+//! | 24..32 | where the log may begin once the state is whole in it          |
+//! | 32..   | the part, which in version 1 is from 24 on                     |
 //!
 //! Numbers are big-endian; the record's CRC covers all. One that was not finished is passed over.
 
@@ -29,16 +30,17 @@ use crate::segments::Segments;
 pub const STATE_TOPIC: &str = "rmq_sys_gantry_state";
 
 const MAGIC: &[u8; 4] = b"GSTA";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 24;
+const VERSION: u32 = 2;
+const HEADER_BYTES: usize = 32;
 /// Longest part in bytes.
 const PART_BYTES_MAX: u64 = 1024 * 1024;
 /// So many parts fit in a segment at least.
 const PARTS_PER_SEGMENT: u64 = 4;
 
-/// The bodies of a state's records, for a log with segments of this length.
+/// The bodies of a state's records, for a log with segments of this length that may begin at `begins` once they are there.
 pub(crate) fn bodies<'a>(
     end: End,
+    begins: u64,
     queues: impl ExactSizeIterator<Item = SavedQueue<'a>>,
     segment_bytes: u64,
     snapshot: impl FnOnce(&mut Vec<u8>),
@@ -46,21 +48,44 @@ pub(crate) fn bodies<'a>(
     let part_bytes_max = PART_BYTES_MAX.min(segment_bytes / PARTS_PER_SEGMENT) as usize - HEADER_BYTES;
     let mut state = begin_body(end, queues, snapshot);
     finish_body(&mut state, &[]);
-    let count = state.len().div_ceil(part_bytes_max);
-    let parts = state.chunks(part_bytes_max).enumerate();
-    parts.map(|(index, part)| body(end.at, index as u32, count as u32, part)).collect()
+    let count = state.len().div_ceil(part_bytes_max) as u32;
+    let parts = (0..).zip(state.chunks(part_bytes_max));
+    parts.map(|(index, part)| body(Part { at: end.at.0, index, count, begins }, part)).collect()
+}
+
+/// What the body of one record says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) at: u64,
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+    /// [`u64::MAX`] in the first version, which did not say it.
+    pub(crate) begins: u64,
 }
 
 /// The body of one record.
-pub(crate) fn body(at: PhysicalOffset, index: u32, count: u32, part: &[u8]) -> Bytes {
+pub(crate) fn body(Part { at, index, count, begins }: Part, part: &[u8]) -> Bytes {
     let mut body = Vec::with_capacity(HEADER_BYTES + part.len());
     body.put_slice(MAGIC);
     body.put_u32(VERSION);
-    body.put_u64(at.0);
+    body.put_u64(at);
     body.put_u32(index);
     body.put_u32(count);
+    body.put_u64(begins);
     body.put_slice(part);
     Bytes::from(body)
+}
+
+/// Reads the body of one record; `None` when it is none.
+fn parse(mut body: &[u8]) -> Option<(Part, &[u8])> {
+    let (magic, version) = (body.try_get_u32().ok()?, body.try_get_u32().ok()?);
+    let (at, index, count) = (body.try_get_u64().ok()?, body.try_get_u32().ok()?, body.try_get_u32().ok()?);
+    let begins = match version {
+        1 => u64::MAX,
+        VERSION => body.try_get_u64().ok()?,
+        _ => return None,
+    };
+    (magic.to_be_bytes() == *MAGIC).then_some((Part { at, index, count, begins }, body))
 }
 
 /// The first whole state in the log, for `checkpoint::parse_body`.
@@ -69,44 +94,84 @@ pub(crate) fn find(segments: &Segments) -> Result<Option<Vec<u8>>, Error> {
     let mut find = Find::new(first);
     let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
     scan(segments, start, None, &mut find)?;
-    Ok(find.is_whole().then_some(find.state))
+    Ok(find.progress.is_whole().then_some(find.state))
+}
+
+/// How much of a state has been met.
+#[derive(Debug)]
+struct Progress {
+    at: u64,
+    parts: u32,
+    count: u32,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { at: 0, parts: 0, count: u32::MAX }
+    }
+}
+
+impl Progress {
+    fn is_whole(&self) -> bool {
+        self.parts == self.count
+    }
+
+    /// Whether a part is the one that follows, or a state's first. Another one begins nothing.
+    fn takes(&mut self, part: Part) -> bool {
+        if part.index == 0 {
+            *self = Self { at: part.at, parts: 0, count: part.count };
+        }
+        let is_next = (part.at, part.index, part.count) == (self.at, self.parts, self.count);
+        self.parts += u32::from(is_next);
+        is_next
+    }
+}
+
+/// Follows the states in the log: where they allow it to begin.
+#[derive(Debug, Default)]
+pub(crate) struct Begins {
+    progress: Progress,
+    begins: Option<u64>,
+}
+
+impl Begins {
+    /// Takes a record of the log.
+    pub(crate) fn take(&mut self, record: &Record<'_>) {
+        if record.topic == STATE_TOPIC
+            && let Some((part, _)) = parse(record.body)
+            && self.progress.takes(part)
+            && self.progress.is_whole()
+        {
+            self.begins = self.begins.max(Some(part.begins));
+        }
+    }
+
+    /// The farthest position that one of them, whole, lets the log begin at; `None` without any.
+    pub(crate) fn begins(&self) -> Option<u64> {
+        self.begins
+    }
 }
 
 struct Find {
     /// Where the log begins: a state from before lacks the records between.
     first: u64,
-    /// The state that is being read.
-    at: u64,
-    parts: u32,
-    count: u32,
+    progress: Progress,
     state: Vec<u8>,
 }
 
 impl Find {
     fn new(first: u64) -> Self {
-        Self { first, at: 0, parts: 0, count: u32::MAX, state: Vec::new() }
+        Self { first, progress: Progress::default(), state: Vec::new() }
     }
 
-    fn is_whole(&self) -> bool {
-        self.parts == self.count
-    }
-
-    /// Takes a record's body. A part that does not follow the one before begins nothing unless it is a state's first.
-    fn take(&mut self, mut body: &[u8]) -> Option<()> {
-        let (magic, version) = (body.try_get_u32().ok()?, body.try_get_u32().ok()?);
-        let (at, part, count) = (body.try_get_u64().ok()?, body.try_get_u32().ok()?, body.try_get_u32().ok()?);
-        if magic.to_be_bytes() != *MAGIC || version != VERSION || at < self.first {
-            return None;
+    fn take(&mut self, body: &[u8]) {
+        let Some((part, bytes)) = parse(body).filter(|(part, _)| part.at >= self.first) else { return };
+        if self.progress.takes(part) {
+            if part.index == 0 {
+                self.state.clear();
+            }
+            self.state.extend_from_slice(bytes);
         }
-        if part == 0 {
-            (self.at, self.parts, self.count) = (at, 0, count);
-            self.state.clear();
-        }
-        if (at, part, count) == (self.at, self.parts, self.count) {
-            self.state.extend_from_slice(body);
-            self.parts += 1;
-        }
-        Some(())
     }
 }
 
@@ -115,7 +180,7 @@ impl Visitor for Find {
         if record.topic == STATE_TOPIC {
             self.take(record.body);
         }
-        if self.is_whole() { Err("the state is whole".to_owned()) } else { Ok(()) }
+        if self.progress.is_whole() { Err("the state is whole".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -124,7 +189,7 @@ impl Visitor for Find {
 pub(crate) fn is_state(body: &[u8]) -> bool {
     let mut find = Find::new(0);
     find.take(body);
-    find.is_whole() && crate::checkpoint::parse_body(&find.state).is_some()
+    find.progress.is_whole() && crate::checkpoint::parse_body(&find.state).is_some()
 }
 
 #[cfg(test)]
@@ -138,14 +203,14 @@ mod tests {
             .iter()
             .take_while(|body| {
                 find.take(body);
-                !find.is_whole()
+                !find.progress.is_whole()
             })
             .count();
-        find.is_whole().then_some(find.state)
+        find.progress.is_whole().then_some(find.state)
     }
 
     fn part(at: u64, index: u32, count: u32, text: &str) -> Bytes {
-        body(PhysicalOffset(at), index, count, text.as_bytes())
+        body(Part { at, index, count, begins: 3 }, text.as_bytes())
     }
 
     #[test]
@@ -169,9 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_version_is_read() {
+        let mut old = part(5, 0, 1, "a").to_vec();
+        old[7] = 1;
+        old.drain(24..32);
+        assert_eq!(found(0, &[Bytes::from(old.clone())]).as_deref(), Some(&b"a"[..]));
+        assert_eq!(parse(&old), Some((Part { at: 5, index: 0, count: 1, begins: u64::MAX }, &b"a"[..])));
+    }
+
+    #[test]
     fn what_is_none_changes_nothing() {
         let mut newer = part(5, 0, 1, "a").to_vec();
-        newer[7] = 2;
+        newer[7] = 3;
         let none = [Bytes::from(newer), Bytes::from_static(b"GSTA"), Bytes::new(), part(5, 0, 0, "")];
         assert_eq!(found(0, &none), None);
     }

@@ -277,6 +277,28 @@ impl QueueIndex {
         })
     }
 
+    /// All queues' numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = QueueNumber> + use<> {
+        (0..self.queues.len() as u32).map(QueueNumber)
+    }
+
+    /// Where a queue's offsets in a stretch of the log begin, by the parts before it, and end, by what is behind; parts that begin at
+    /// one of `unmade` say nothing, so the end may not be known.
+    pub(crate) fn around(
+        &self,
+        number: QueueNumber,
+        stretch: &std::ops::Range<u64>,
+        unmade: &[u64],
+    ) -> (u64, Option<u64>) {
+        let queue = &self.queues[number.index()];
+        let range = |part: &Part| part.range(number).map(|(first, count)| (part.from(), first, first + count));
+        let before = self.parts.iter().rev().filter(|part| part.from() < stretch.start).find_map(range);
+        let behind = self.parts.iter().filter(|part| part.from() >= stretch.end).find_map(range);
+        let (at, end) = behind.map_or((u64::MAX, queue.next - queue.young.len() as u64), |(at, first, _)| (at, first));
+        let is_known = !unmade.iter().any(|from| *from >= stretch.end && *from < at);
+        (before.map_or(queue.min, |(.., end)| end), is_known.then_some(end))
+    }
+
     /// Where the youngest block begins.
     pub(crate) fn young_from(&self) -> u64 {
         self.young_from

@@ -5,9 +5,9 @@
 //! The log ends before the first that does not.
 
 pub(crate) mod proof;
+pub(crate) mod rebuild;
 pub(crate) mod search;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use record::{BLANK_BYTES, Peek, Record};
@@ -15,9 +15,9 @@ use types::{PhysicalOffset, QueueOffset, Timestamp};
 
 use crate::commit_log::End;
 use crate::files::Error;
+use crate::log_state;
 use crate::machine::Machine;
-use crate::queue_index::keys::YoungKeys;
-use crate::queue_index::{Block, Entry, QueueIndex, QueueNumber, SavedQueue, Stretch};
+use crate::queue_index::{Entry, QueueIndex, SavedQueue};
 use crate::segments::Segments;
 
 /// Bytes read at once; a longer record is read whole.
@@ -31,6 +31,9 @@ pub(crate) const NOTHING: &str = "nothing is written here";
 
 /// What is wrong with a place whose segment is not there.
 pub(crate) const MISSING: &str = "the file is missing";
+
+/// What is wrong with a log that begins behind such a place.
+pub(crate) const NOT_EXPIRED: &str = "neither a checkpoint nor a state in the log says that it has expired";
 
 /// Why a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +217,8 @@ pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex) -> Result<(), E
     pub(crate) may_begin_late: bool,
     /// The state in the log that the machines go on from; the records before it are for the index only.
     pub(crate) base: Option<Base<'a>>,
+    /// What the states in the log say of its begin.
+    pub(crate) states: log_state::Begins,
     /// Called at each segment's end with its base and the log's end there.
     pub(crate) on_segment: F,
 }
@@ -226,6 +231,7 @@ pub(crate) struct Base<'a> {
 
 impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Replay<'_, F> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+        self.states.take(record);
         if let Some(base) = self.base.take_if(|base| base.at <= record.header.physical_offset) {
             base.queues.into_iter().for_each(|saved| self.index.adopt(saved));
             self.may_begin_late = false;
@@ -265,41 +271,6 @@ pub(crate) fn check_offset(
     } else {
         Err(format!("its queue goes on at {expected} and not {offset}"))
     }
-}
-
-/// Makes a block of the index again from the log, without what has expired. A damaged body is no matter of the index: the
-/// one who reads it is told so. The text says why it cannot be made.
-pub(crate) fn rebuild(segments: &Segments, index: &QueueIndex, from: u64, to: u64) -> Result<Block, String> {
-    struct Collect<'a> {
-        index: &'a QueueIndex,
-        stretches: BTreeMap<QueueNumber, Stretch>,
-        keys: YoungKeys,
-    }
-    impl Visitor for Collect<'_> {
-        fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
-            if !record.is_queued() {
-                return Ok(());
-            }
-            let queue = self.index.find(record.topic, record.header.queue).ok_or("of an unknown queue")?;
-            let first = record.header.queue_offset.0;
-            let stretch = self.stretches.entry(queue).or_insert(Stretch { queue, first, entries: Vec::new() });
-            if stretch.first + stretch.entries.len() as u64 != first {
-                return Err("it does not continue its queue".to_owned());
-            }
-            let hashes = record.hashes();
-            stretch.entries.push(Entry::of(record, &hashes));
-            self.keys.push(&hashes.keys, record.header.physical_offset.0);
-            Ok(())
-        }
-
-        fn takes_damaged_bodies(&self) -> bool {
-            true
-        }
-    }
-    let mut collect = Collect { index, stretches: BTreeMap::new(), keys: YoungKeys::default() };
-    scan_stretch(segments, from, to, &mut collect)?;
-    let stretches = collect.stretches.into_values().collect();
-    Ok(Block { from, to, stretches, keys: collect.keys.seal() })
 }
 
 /// Positions of the records in a stretch of the log that have a key of this hash, rising: what its index run should say.

@@ -1,19 +1,23 @@
-//! The log's files: which there are, opening them, and making the next one before it is needed.
+//! The log's files: which there are, opening and making them.
+
+mod maker;
+mod reserve;
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::disk::OpenMode;
 use env::{Disk, File};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use types::PhysicalOffset;
 
 use crate::files::{Error, name_of, positions};
-use crate::signal::Signal;
+
+pub(crate) use maker::{Maker, NotReady};
+pub(crate) use reserve::{NAME as RESERVE_NAME, Reserve};
 
 /// Bytes that are written again at once.
 const RENEW_BYTES: usize = 1024 * 1024;
@@ -37,11 +41,14 @@ pub(crate) struct Segments {
     first: AtomicU64,
     /// Opened for reading; held for a look-up.
     open: Mutex<BTreeMap<u64, Arc<dyn File>>>,
+    /// Room for one more.
+    pub(crate) reserve: Reserve,
 }
 
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_bytes: u64, first: u64) -> Self {
-        Self { disk, dir, segment_bytes, first: AtomicU64::new(first), open: Mutex::new(BTreeMap::new()) }
+        let open = Mutex::new(BTreeMap::new());
+        Self { disk, dir, segment_bytes, first: AtomicU64::new(first), open, reserve: Reserve::default() }
     }
 
     /// Position of the log's first byte that is still there.
@@ -82,7 +89,7 @@ impl Segments {
         let base = self.base_of(position);
         let mut open = self.open.lock();
         if base < self.first() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "this part of the log has expired"));
+            return Err(io::Error::new(ErrorKind::NotFound, "this part of the log has expired"));
         }
         if let Some(file) = open.get(&base) {
             return Ok(Arc::clone(file));
@@ -95,18 +102,29 @@ impl Segments {
         Ok(file)
     }
 
-    /// Makes a segment, all zeros, with room on the disk. Neither the file nor its name is durable on return: the
+    /// Makes a segment, all zeros, with room on the disk, on a full one out of the [`Reserve`]. Neither the file nor its name is durable on return: the
     /// flusher sees to both before it calls any of its bytes durable.
     pub(crate) fn create(&self, base: u64) -> Result<Segment, Error> {
-        let path = self.path(base);
-        let file = self.disk.open(&path, OpenMode::Create).map_err(Error::at("create", &path))?;
+        match self.allocate(&self.path(base)) {
+            Ok(file) => {
+                self.reserve.stands_in(base);
+                Ok(Segment { base, file })
+            }
+            Err(error) if error.error.kind() == ErrorKind::StorageFull => self.take_reserve(base).ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new file of a segment's length, all zeros, with room on the disk.
+    fn allocate(&self, path: &Path) -> Result<Arc<dyn File>, Error> {
+        let file = self.disk.open(path, OpenMode::Create).map_err(Error::at("create", path))?;
         if let Err(error) = file.allocate(self.segment_bytes) {
             drop(file);
             // A short segment would be taken for a torn one at the next start; if this fails too it is, harmlessly.
-            let _ = self.disk.remove(&path);
-            return Err(Error::at("allocate", &path)(error));
+            let _ = self.disk.remove(path);
+            return Err(Error::at("allocate", path)(error));
         }
-        Ok(Segment { base, file })
+        Ok(file)
     }
 
     /// Nothing before `base` is read from now on; who is reading goes on with the file that is open.
@@ -159,102 +177,5 @@ impl Segments {
         segment.file.sync_data().map_err(Error::at("sync", &path))?;
         self.sync_dir()?;
         Ok(segment)
-    }
-}
-
-/// Makes the next segment beside the engine.
-pub(crate) struct Maker {
-    segments: Arc<Segments>,
-    /// Held for a move.
-    next: Mutex<Next>,
-    changed: Notify,
-}
-
-enum Next {
-    Wanted { base: u64 },
-    Making,
-    Ready(Segment),
-    Refused { base: u64, detail: String },
-}
-
-/// Why the next segment cannot be had now.
-pub(crate) enum NotReady {
-    Making,
-    Refused { detail: String },
-}
-
-impl Maker {
-    pub(crate) fn new(segments: Arc<Segments>, base: u64) -> Self {
-        Self { segments, next: Mutex::new(Next::Wanted { base }), changed: Notify::new() }
-    }
-
-    /// Whether [`Maker::take`] would succeed. A refusal is told once; then it is tried again.
-    pub(crate) fn check(&self) -> Result<(), NotReady> {
-        let mut next = self.next.lock();
-        match &*next {
-            Next::Ready(_) => Ok(()),
-            Next::Wanted { .. } | Next::Making => Err(NotReady::Making),
-            Next::Refused { base, detail } => {
-                let refused = NotReady::Refused { detail: detail.clone() };
-                *next = Next::Wanted { base: *base };
-                self.changed.notify_waiters();
-                Err(refused)
-            }
-        }
-    }
-
-    /// The next segment; the one after it is made from now on. `None` when it is not ready.
-    pub(crate) fn take(&self) -> Option<Segment> {
-        let mut next = self.next.lock();
-        let Next::Ready(segment) = &*next else { return None };
-        let wanted = Next::Wanted { base: segment.base + self.segments.segment_bytes };
-        let Next::Ready(segment) = std::mem::replace(&mut *next, wanted) else { return None };
-        self.changed.notify_waiters();
-        Some(segment)
-    }
-
-    /// Completes when the next segment is ready or was refused.
-    pub(crate) async fn settled(&self) {
-        self.until(|next| matches!(next, Next::Ready(_) | Next::Refused { .. })).await;
-    }
-
-    /// Makes segments as they are wanted, until the store ends.
-    pub(crate) async fn run(self: Arc<Self>, signal: Arc<Signal>) {
-        loop {
-            tokio::select! {
-                biased;
-                () = signal.draining() => return,
-                () = self.until(|next| matches!(next, Next::Wanted { .. })) => self.make(),
-            }
-        }
-    }
-
-    fn make(&self) {
-        let base = {
-            let mut next = self.next.lock();
-            let Next::Wanted { base } = *next else { return };
-            *next = Next::Making;
-            base
-        };
-        let made = self.segments.create(base);
-        *self.next.lock() = match made {
-            Ok(segment) => Next::Ready(segment),
-            Err(error) => {
-                tracing::warn!(%error, "the next log segment cannot be made");
-                Next::Refused { base, detail: error.to_string() }
-            }
-        };
-        self.changed.notify_waiters();
-    }
-
-    async fn until(&self, is_reached: impl Fn(&Next) -> bool) {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if is_reached(&self.next.lock()) {
-                return;
-            }
-            changed.await;
-        }
     }
 }

@@ -22,7 +22,7 @@ use crate::queue_index::keys::KeySearch;
 use crate::queue_index::run::Run;
 use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueNumber, QueueRange};
 use crate::reader::Reader;
-use crate::recovery;
+use crate::recovery::rebuild::rebuild;
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
 use crate::sweeper;
@@ -50,6 +50,8 @@ pub struct Store {
     /// Where the last checkpoint was taken, published or not.
     checkpoint_at: PhysicalOffset,
     checkpoint_bytes: u64,
+    /// See [`crate::Options::accept_loss_at`].
+    accept_loss_at: Option<PhysicalOffset>,
     /// For the sweeper; `None` once the store is closing.
     sweeps: Option<mpsc::Sender<sweeper::Request>>,
     /// What is about to expire.
@@ -70,13 +72,30 @@ impl Store {
         }
     }
 
-    /// Places a record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
+    /// Places a message's record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
     pub fn append(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
-        self.log.check(iter::once(record.record_bytes()))?;
+        self.log.check(iter::once(record.record_bytes()), true)?;
         Ok(self.place(&mut record, now))
+    }
+
+    /// The same for a record that ends messages, carries them forward or says what became of them: on a full disk it may go where
+    /// messages may not, see [`Store::is_short`].
+    ///
+    /// # Errors
+    /// [`AppendError`]; then nothing was changed.
+    pub fn append_reserved(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+        self.log.check(iter::once(record.record_bytes()), false)?;
+        Ok(self.place(&mut record, now))
+    }
+
+    /// Whether the disk is full and the log goes on in its reserve: then it takes no messages, and nothing should be appended that
+    /// can wait until there is room for another reserve. It is tried to have one each second.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.log.is_short()
     }
 
     /// Places all records, in order, or none. Those of one queue get consecutive offsets.
@@ -84,7 +103,7 @@ impl Store {
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
     pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
-        self.log.check(records.iter().map(Encoded::record_bytes))?;
+        self.log.check(records.iter().map(Encoded::record_bytes), true)?;
         Ok(records.into_iter().map(|mut record| self.place(&mut record, now)).collect())
     }
 
@@ -176,8 +195,13 @@ impl Store {
     /// what is repaired is in memory and cannot be missed again.
     fn repair(&mut self, Miss::Damaged { from, to, problem }: Miss) -> Result<(), EntriesError> {
         tracing::warn!(from, to, problem, "an index run is damaged and made again from the log");
-        let block = recovery::rebuild(&self.segments, &self.index, from, to)
-            .map_err(|problem| EntriesError::Unreadable { from: PhysicalOffset(from), problem })?;
+        let mut is_accepted = false;
+        let accepts = |at| {
+            is_accepted |= self.accept_loss_at == Some(PhysicalOffset(at));
+            is_accepted
+        };
+        let block = rebuild(&self.segments, &self.index, from..to, &[], accepts)
+            .map_err(|error| EntriesError::Unreadable { from: PhysicalOffset(from), problem: error.to_string() })?;
         self.index.replace_part(Part::Block(Arc::new(block)));
         Ok(())
     }
@@ -190,6 +214,20 @@ impl Store {
     pub fn begin_queue(&mut self, topic: &str, queue: QueueId, next: QueueOffset) {
         let number = self.index.intern(topic, queue);
         self.index.begin_at(number, next);
+    }
+
+    /// Removes what the directory holds for this store alone and not for its content, before it is [`crate::disown`]ed.
+    ///
+    /// # Errors
+    /// [`crate::FileError`].
+    pub fn drop_reserve(&self) -> Result<(), crate::FileError> {
+        self.segments.drop_reserve()
+    }
+
+    /// Where the log begins.
+    #[must_use]
+    pub fn log_first(&self) -> PhysicalOffset {
+        PhysicalOffset(self.segments.first())
     }
 
     /// Length of the log's segments in bytes.
@@ -231,7 +269,7 @@ impl Store {
         self.checkpoint_at = end.at;
         let body = begin_body(end, self.index.saved(), |out| machines.snapshot(out));
         let (done, pending) = oneshot::channel();
-        let job = Job { at: end.at, body, parts: self.index.parts().to_vec(), done };
+        let job = Job { at: end.at, body, begins: self.begins(), parts: self.index.parts().to_vec(), done };
         // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
         if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
             self.pending = Some(pending);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::{Ledger, check, dir, names, open, options, read_file, send, write_file};
 use env::Env;
 use env::sim::{self, World};
-use store::inspect::{CopyError, Directory, Meaning};
+use store::inspect::{CopyError, Directory, Finding, Meaning};
 use store::{Flush, OpenError, Options, ReadError, Store};
 use types::PhysicalOffset;
 
@@ -126,6 +126,66 @@ fn damage_before_an_index_run_is_refused_without_any_checkpoint() {
             let (at, _) = refused(&env);
             assert_eq!(at, ledger.lines[damaged].physical_offset.0);
             assert_eq!(accepted(&env, at, &ledger).await, damaged);
+        });
+    }
+}
+
+/// Every message is there but these, in whose places it is told that they are damaged.
+async fn check_all_but(store: &mut Store, ledger: &Ledger, damaged: &[usize]) {
+    for queue in 0..3 {
+        let lines: Vec<_> = ledger.lines.iter().filter(|line| line.queue.0 == queue).collect();
+        let entries = common::entries(store, "orders", queue, 0, usize::MAX);
+        assert_eq!(entries.len(), lines.len());
+        for (line, entry) in lines.into_iter().zip(entries) {
+            assert_eq!(entry.queue_offset, line.queue_offset);
+            let read = store.reader().read(entry.physical_offset, entry.record_bytes).await;
+            if damaged.iter().any(|number| *line == ledger.lines[*number]) {
+                assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+            } else {
+                assert_eq!(entry.physical_offset, line.physical_offset);
+                assert_eq!(record::decode(&read.expect("whole")).expect("decodes").body, line.body);
+            }
+        }
+    }
+}
+
+/// The header of a record says its queue, which nothing else does once the index run over it is gone.
+#[test]
+fn a_damaged_header_under_a_damaged_index_run_costs_that_record_alone() {
+    let all: [&[usize]; 6] = [&[20], &[0], &[58], &[60, 63], &[118], &[58, 59, 60, 80]];
+    for (damaged, keeps_file) in all.into_iter().zip([true, false].into_iter().cycle()) {
+        sim::run(4, async |world: World| {
+            let (env, before) = (world.env(), two_generations(&world).await);
+            let runs = names(&env, "queueindex").into_iter().map(|name| dir().join("queueindex").join(name));
+            let runs: Vec<PathBuf> = runs.collect();
+            for number in damaged {
+                // The length that the record says it has.
+                let at = before.lines[*number].physical_offset.0;
+                edit(&env, &segment(at), |bytes| bytes[(at % 4096) as usize + 2] ^= 1);
+                match keeps_file {
+                    true => edit(&env, &runs[number / 60], |bytes| bytes[40] = 0xff),
+                    false => drop(env.disk.remove(&runs[number / 60])),
+                }
+            }
+            let (run, at) = (&runs[damaged[0] / 60], before.lines[damaged[0]].physical_offset);
+            for accepted in [None, Some(at.0 + 1)] {
+                let Err(OpenError::Damaged { at: named, path, .. }) = start(&env, accepted) else {
+                    panic!("{accepted:?}")
+                };
+                assert_eq!((named, path), (at, segment(at.0)));
+            }
+            let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looks");
+            let told = |finding: &Finding| finding.meaning == Meaning::Refused && finding.file == *run;
+            assert!(report.findings.iter().any(told), "{:?}", report.findings);
+
+            let (mut store, ledger) = start(&env, Some(at.0)).expect("opens");
+            assert_eq!(ledger.lines, before.lines);
+            check_all_but(&mut store, &ledger, damaged).await;
+            store.close(&ledger).await.expect("closes");
+            // The checkpoint has a new run.
+            let (mut store, ledger) = start(&env, None).expect("opens");
+            check_all_but(&mut store, &ledger, damaged).await;
+            store.abandon().await;
         });
     }
 }

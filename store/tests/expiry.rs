@@ -53,6 +53,13 @@ async fn fill(store: &mut Store, book: &mut Book, records: usize) {
     store.marks().durable(end).await.expect("durable");
 }
 
+/// A new store that is filled.
+async fn filled(env: &Env, records: usize) -> (Store, Book) {
+    let (mut store, mut book) = reopen(env);
+    fill(&mut store, &mut book, records).await;
+    (store, book)
+}
+
 /// What retention does: the log begins at `before` afterwards. `None` when the disk died.
 async fn expire(store: &mut Store, book: &Book, before: u64) -> Option<bool> {
     store.begin_expiry(PhysicalOffset(before)).ok()?;
@@ -106,8 +113,7 @@ fn segments(env: &Env) -> Vec<u64> {
 fn what_has_expired_is_gone_and_the_rest_goes_on() {
     for has_checkpoint in [false, true] {
         sim::run(1, async |world: World| {
-            let (mut store, mut book) = reopen(&world.env());
-            fill(&mut store, &mut book, 60).await;
+            let (mut store, mut book) = filled(&world.env(), 60).await;
             if has_checkpoint {
                 store.close(&book).await.expect("closes");
                 (store, book) = reopen(&world.env());
@@ -142,8 +148,7 @@ fn what_has_expired_is_gone_and_the_rest_goes_on() {
 #[test]
 fn an_announced_expiry_changes_nothing_until_it_is_done() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 40).await;
+        let (mut store, book) = filled(&world.env(), 40).await;
         store.begin_expiry(PhysicalOffset(2 * 4096)).expect("readable");
         let range = store.queue_range("old", QueueId(0)).expect("it has records");
         assert_eq!(range, QueueRange { min: QueueOffset(0), stays_from: QueueOffset(3), next: QueueOffset(3) });
@@ -165,8 +170,7 @@ fn remove_all(env: &Env, sub: &str) {
 fn the_log_alone_tells_the_state_when_all_derived_files_are_gone() {
     for dirs in [&["checkpoints"][..], &["queueindex"], &["checkpoints", "queueindex"]] {
         sim::run(1, async |world: World| {
-            let (mut store, mut book) = reopen(&world.env());
-            fill(&mut store, &mut book, 60).await;
+            let (mut store, mut book) = filled(&world.env(), 60).await;
             store.begin_checkpoint(&book);
             assert_eq!(expire(&mut store, &book, 2 * 4096).await, Some(true));
             for n in 0..20u8 {
@@ -189,8 +193,7 @@ fn the_log_alone_tells_the_state_when_all_derived_files_are_gone() {
 #[test]
 fn inspection_is_right_for_a_log_that_begins_late() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 60).await;
+        let (mut store, mut book) = filled(&world.env(), 60).await;
         store.begin_checkpoint(&book);
         assert_eq!(expire(&mut store, &book, 3 * 4096).await, Some(true));
         send(&mut store, &mut book.0, "orders", 0, b"later").await;
@@ -200,14 +203,24 @@ fn inspection_is_right_for_a_log_that_begins_late() {
             let problems: Vec<_> = report.findings.iter().filter(|f| f.meaning != Meaning::Unused).collect();
             assert!(problems.is_empty(), "{problems:?}");
         };
+        // Also as long as no checkpoint knows of the expiry.
+        let counted = |env: &Env, store: &Store| {
+            let directory = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("opens");
+            let stat = directory.stat(true, &mut |_| ()).expect("counted");
+            assert_eq!(stat.log_first, PhysicalOffset(3 * 4096));
+            for (topic, queue, range) in store.queues() {
+                let found = stat.queues.iter().find(|found| found.topic == topic && found.queue == queue);
+                let found = found.expect("known");
+                assert_eq!((found.min, found.next), (range.min, range.next), "{topic} {queue}");
+            }
+            directory
+        };
         sound(&env);
+        counted(&env, &store);
         store.close(&book).await.expect("closes");
         sound(&env);
-        let directory = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("opens");
-        let stat = directory.stat(true, &mut |_| ()).expect("counted");
-        assert_eq!(stat.log_first, PhysicalOffset(3 * 4096));
-        let old = stat.queues.iter().find(|queue| queue.topic == "old").expect("known");
-        assert_eq!((old.min, old.next), (QueueOffset(3), QueueOffset(3)));
+        (store, book) = reopen(&env);
+        let directory = counted(&env, &store);
         directory.copy(std::path::Path::new("/copy"), &mut |_| ()).expect("copied");
         let mut found = Book::default();
         let options = store::Options { dir: "/copy".into(), ..options(Flush::Async) };
@@ -221,10 +234,9 @@ fn inspection_is_right_for_a_log_that_begins_late() {
 #[test]
 fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expired() {
     sim::run(1, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
-        fill(&mut store, &mut book, 60).await;
+        let (mut store, mut book) = filled(&world.env(), 60).await;
         store.close(&book).await.expect("closes");
-        // As if it was killed before a checkpoint knew of the expiry.
+        // As if somebody else had removed it: then the checkpoint does not know of an expiry.
         let env = world.env();
         for base in [0, 4096, 2 * 4096] {
             env.disk.remove(&dir().join("commitlog").join(format!("{base:020}"))).expect("removed");
@@ -234,19 +246,82 @@ fn a_damaged_run_that_lies_across_the_edge_is_made_again_without_what_has_expire
         // In the first queue's entries: behind the header, and a directory of three queues and one chunk of keys.
         bytes[36 + 3 * 24 + 8] ^= 1;
         common::write_file(&env, &run, &bytes);
-        (store, book) = reopen(&env);
+        let options = store::Options { accept_loss_at: Some(PhysicalOffset(0)), ..options(Flush::Async) };
+        book = Book::default();
+        store = Store::open(&env, &options, &mut book).expect("opens");
         check(&mut store, &book, 3 * 4096).await;
         assert_eq!(store.queue_range("old", QueueId(0)).map(|range| range.min), Some(QueueOffset(3)));
         store.abandon().await;
     });
 }
 
+/// Refuses twice to start, says where, verifies so, and starts when that is accepted.
+#[track_caller]
+fn refused_front(env: &Env, at: u64, words: &str) {
+    for _ in 0..2 {
+        let refused = Store::open(env, &options(Flush::Async), &mut Book::default()).map(drop).expect_err("refused");
+        let store::OpenError::Damaged { at: named, problem, .. } = refused else { panic!("{refused}") };
+        assert_eq!(named, PhysicalOffset(at));
+        assert!(problem.starts_with("the file is missing"), "{problem}");
+    }
+    let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looked at");
+    let is_told = |finding: &store::inspect::Finding| {
+        finding.meaning == Meaning::Refused && finding.position == Some(at) && finding.problem.contains(words)
+    };
+    assert!(report.findings.iter().any(is_told), "{:?}", report.findings);
+}
+
+#[test]
+fn a_removed_oldest_segment_is_no_expiry() {
+    for keeps_checkpoints in [true, false] {
+        sim::run(1, async |world: World| {
+            let env = world.env();
+            let (mut store, mut book) = filled(&env, 60).await;
+            assert_eq!(expire(&mut store, &book, 2 * 4096).await, Some(true));
+            fill(&mut store, &mut book, 10).await;
+            store.close(&book).await.expect("closes");
+            if !keeps_checkpoints {
+                remove_all(&env, "checkpoints");
+                remove_all(&env, "queueindex");
+            }
+            let (store, found) = reopen(&env);
+            assert_eq!(found.0.lines, book.0.lines);
+            store.abandon().await;
+            if !keeps_checkpoints {
+                remove_all(&env, "checkpoints");
+                remove_all(&env, "queueindex");
+            }
+            env.disk.remove(&dir().join("commitlog").join(format!("{:020}", 2 * 4096))).expect("removed");
+            refused_front(&env, 2 * 4096, "the log begins at 12288");
+            let accepted = store::Options { accept_loss_at: Some(PhysicalOffset(2 * 4096)), ..options(Flush::Async) };
+            let mut book = Book::default();
+            let mut store = Store::open(&env, &accepted, &mut book).expect("opens");
+            check(&mut store, &book, 3 * 4096).await;
+            store.close(&book).await.expect("closes");
+            // From now on it is known.
+            reopen(&env).0.abandon().await;
+        });
+    }
+}
+
+#[test]
+fn a_log_that_begins_late_without_checkpoint_and_state_is_refused() {
+    sim::run(1, async |world: World| {
+        let env = world.env();
+        let (store, book) = filled(&env, 60).await;
+        store.close(&book).await.expect("closes");
+        remove_all(&env, "checkpoints");
+        remove_all(&env, "queueindex");
+        env.disk.remove(&dir().join("commitlog").join(format!("{:020}", 0))).expect("removed");
+        refused_front(&env, 0, "without a checkpoint and without a whole state");
+    });
+}
+
 /// Dies at the `nth` change of the disk of an expiry.
 fn die_while_expiring(seed: u64, nth: u32, is_power_loss: bool, keeps_derived: bool) {
     sim::run(seed, async |world: World| {
-        let (mut store, mut book) = reopen(&world.env());
         // Two runs, of which the first expires as a whole, with all that the index has of one queue.
-        fill(&mut store, &mut book, 20).await;
+        let (mut store, mut book) = filled(&world.env(), 20).await;
         store.close(&book).await.expect("closes");
         (store, book) = reopen(&world.env());
         for n in 0..40u8 {

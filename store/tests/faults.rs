@@ -23,14 +23,20 @@ async fn send_until_refused(store: &mut Store, ledger: &mut Ledger) -> AppendErr
     }
 }
 
+/// A store that refuses messages, because there is no room for another segment.
+async fn on_a_full_disk(world: &World) -> (Store, Ledger) {
+    let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+    store.ready(u64::MAX).await;
+    world.disk().set_capacity(Some(world.disk().used_bytes()));
+    let refused = send_until_refused(&mut store, &mut ledger).await;
+    assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+    (store, ledger)
+}
+
 #[test]
 fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
     sim::run(1, async |world: World| {
-        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
-        store.ready(u64::MAX).await;
-        world.disk().set_capacity(Some(world.disk().used_bytes()));
-        let refused = send_until_refused(&mut store, &mut ledger).await;
-        assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+        let (mut store, mut ledger) = on_a_full_disk(&world).await;
         assert!(ledger.lines.len() > 10, "both segments at hand are used");
         check(&mut store, &ledger).await;
         // Small records still fit in what is left of the segment.
@@ -39,7 +45,7 @@ fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
         world.disk().set_capacity(None);
         while let Err(refused) = store.append(encoded("orders", 0, &[1; 500]), Timestamp(1)) {
             assert!(matches!(refused, AppendError::DiskFull { .. } | AppendError::NotReady), "{refused}");
-            store.ready(u64::MAX).await;
+            world.env().clock.sleep(Duration::from_millis(100)).await;
         }
         let from = ledger.lines.last().map(|line| line.physical_offset).expect("not empty");
         common::apply(&store, &mut ledger, from.plus(1));
@@ -50,6 +56,42 @@ fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
         assert_eq!(restored.lines, ledger.lines);
         check(&mut store, &restored).await;
         store.abandon().await;
+    });
+}
+
+fn has_reserve(world: &World) -> bool {
+    world.disk().names(&common::dir().join("commitlog")).iter().any(|name| name == "reserve")
+}
+
+/// The reserve is a segment's room that messages do not get.
+#[test]
+fn what_ends_messages_fits_on_a_full_disk() {
+    sim::run(1, async |world: World| {
+        let (mut store, mut ledger) = on_a_full_disk(&world).await;
+        assert!(!has_reserve(&world) && !store.is_short(), "the reserve is the next segment, and not in use yet");
+        let more = |store: &mut Store, ledger: &mut Ledger| {
+            let appended = store.append_reserved(encoded("acks", 0, &[1; 500]), Timestamp(1)).expect("taken");
+            common::apply(store, ledger, appended.physical_offset);
+            store.write().expect("writes");
+        };
+        for _ in 0..5 {
+            more(&mut store, &mut ledger);
+            assert!(store.is_short());
+            let refused = store.append(encoded("orders", 0, b"small"), Timestamp(1)).expect_err("refused");
+            assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
+        }
+        // A start on the full disk finds it all.
+        world.kill().await;
+        drop(store);
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        check(&mut store, &ledger).await;
+        world.disk().set_capacity(None);
+        world.env().clock.sleep(Duration::from_secs(2)).await;
+        assert!(has_reserve(&world));
+        more(&mut store, &mut ledger);
+        send(&mut store, &mut ledger, "orders", 0, b"small").await;
+        check(&mut store, &ledger).await;
+        store.close(&ledger).await.expect("closes");
     });
 }
 
@@ -129,10 +171,10 @@ fn an_error_at_start_is_told_with_its_path() {
         let (store, ledger) = open(&world.env(), Flush::Async);
         store.close(&ledger).await.expect("closes");
         for (operation, nth) in [
-            (Operation::Open, 2),
+            (Operation::Open, 3),
             (Operation::Read, 0),
             (Operation::Sync, 0),
-            (Operation::Allocate, 0),
+            (Operation::Allocate, 1),
             (Operation::SyncDir, 0),
         ] {
             world.disk().fail(operation, nth, ErrorKind::Other);

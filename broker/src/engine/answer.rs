@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use env::clock::Moment;
 use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
-use types::{GroupConfig, PhysicalOffset, ReceiptHandle, Timestamp, TopicConfig};
+use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
 use crate::command::{Placed, Reply};
 use crate::options::FLUSH_TIMEOUT;
@@ -41,7 +42,7 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 struct Unflushed {
     to: PhysicalOffset,
-    deadline: Timestamp,
+    deadline: Moment,
     answers: Vec<Answer>,
 }
 
@@ -62,7 +63,7 @@ impl Answers {
     }
 
     /// The round is written; its answers wait until the disk has the log up to `to`.
-    pub(crate) fn await_flush(&mut self, to: PhysicalOffset, now: Timestamp) {
+    pub(crate) fn await_flush(&mut self, to: PhysicalOffset, now: Moment) {
         if self.round.is_empty() {
             return;
         }
@@ -82,7 +83,7 @@ impl Answers {
     }
 
     /// The disk has the log up to `durable_to`, and it is `now`.
-    pub(crate) fn flushed(&mut self, durable_to: PhysicalOffset, now: Timestamp) {
+    pub(crate) fn flushed(&mut self, durable_to: PhysicalOffset, now: Moment) {
         while let Some(first) = self.unflushed.front() {
             let is_flushed = first.to <= durable_to;
             if !is_flushed && first.deadline > now {
@@ -112,7 +113,7 @@ impl Answers {
     }
 
     /// When the oldest answer has waited long enough.
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.unflushed.front().map(|first| first.deadline)
     }
 }
@@ -176,9 +177,15 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::oneshot;
 
     use super::*;
+
+    fn ms(ms: u64) -> Moment {
+        Moment(Duration::from_millis(ms))
+    }
 
     const AT: fn(u64) -> PhysicalOffset = PhysicalOffset;
 
@@ -192,14 +199,14 @@ mod tests {
     fn answers_wait_for_their_position_in_order() {
         let mut answers = Answers::default();
         let mut first = ended(&mut answers);
-        answers.await_flush(AT(10), Timestamp(0));
+        answers.await_flush(AT(10), Moment::default());
         let mut second = ended(&mut answers);
-        answers.await_flush(AT(20), Timestamp(1));
+        answers.await_flush(AT(20), ms(1));
         assert_eq!(answers.next_flush(), Some(AT(10)));
-        answers.flushed(AT(10), Timestamp(2));
+        answers.flushed(AT(10), ms(2));
         assert_eq!(first.try_recv(), Ok(Ok(())));
         assert!(second.try_recv().is_err());
-        answers.flushed(AT(25), Timestamp(2));
+        answers.flushed(AT(25), ms(2));
         assert_eq!(second.try_recv(), Ok(Ok(())));
         assert_eq!(answers.next_flush(), None);
     }
@@ -210,10 +217,10 @@ mod tests {
         let mut other = ended(&mut answers);
         let (reply, mut sent) = oneshot::channel();
         answers.push(Answer::Sent { reply, placed: Placed::new() });
-        answers.await_flush(AT(10), Timestamp(0));
-        answers.flushed(AT(0), Timestamp(4_999));
+        answers.await_flush(AT(10), Moment::default());
+        answers.flushed(AT(0), ms(4_999));
         assert!(sent.try_recv().is_err());
-        answers.flushed(AT(0), Timestamp(5_000));
+        answers.flushed(AT(0), ms(5_000));
         assert_eq!(sent.try_recv().map(|(_, durability)| durability), Ok(Durability::FlushTimedOut));
         assert_eq!(other.try_recv(), Ok(Err(Unavailable::TimedOut { waited_ms: 5_000 }.into())));
     }
@@ -222,7 +229,7 @@ mod tests {
     fn a_failed_store_leaves_nobody_waiting() {
         let mut answers = Answers::default();
         let mut unflushed = ended(&mut answers);
-        answers.await_flush(AT(10), Timestamp(0));
+        answers.await_flush(AT(10), Moment::default());
         let mut of_round = ended(&mut answers);
         answers.fail_all(&Unavailable::Stopping);
         assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));

@@ -45,7 +45,7 @@ impl Engine {
         let message = copy::system_message(topic, body, self.now);
         let record = record::encode(&message, QueueId(0), self.options.store_host)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
-        self.store.append(record, self.now).map(drop).map_err(unavailable)
+        self.store.append_reserved(record, self.now).map(drop).map_err(unavailable)
     }
 
     /// Appends an outcome and applies it. The events before it are brought into the log first, so that replay
@@ -53,7 +53,7 @@ impl Engine {
     pub(super) fn append_outcome(&mut self, copy: &Copy) -> Result<Appended, SendError> {
         self.flush_journal()?;
         let record = record::encode(&copy.message, copy.queue, self.options.store_host).map_err(send_error)?;
-        let appended = self.store.append(record, self.now).map_err(append_error)?;
+        let appended = self.store.append_reserved(record, self.now).map_err(append_error)?;
         self.apply_from(appended.physical_offset);
         if copy.due.is_none() && !copy.message.topic.is_system() {
             self.arrivals.push(&copy.message.topic, copy.queue, &appended);

@@ -12,6 +12,9 @@ use types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 pub(crate) struct Arrivals {
     flush: Flush,
     queue: VecDeque<Arrival>,
+    /// Whether the newest arrival is of this round. Only then another message of its queue joins it: those of earlier rounds reach
+    /// the disk before, and would wait for it as long as messages keep coming.
+    is_round_open: bool,
     /// With sync flush, the first offset of each queue that may not be handed out yet. Never iterated.
     hidden: HashMap<TopicName, BTreeMap<QueueId, QueueOffset>, FixedState>,
 }
@@ -28,7 +31,7 @@ struct Arrival {
 
 impl Arrivals {
     pub(crate) fn new(flush: Flush) -> Self {
-        Self { flush, queue: VecDeque::new(), hidden: HashMap::default() }
+        Self { flush, queue: VecDeque::new(), is_round_open: false, hidden: HashMap::default() }
     }
 
     /// A message was appended to a client's topic.
@@ -38,18 +41,20 @@ impl Arrivals {
             let queues = self.hidden.entry(topic.clone()).or_default();
             queues.entry(queue).or_insert(appended.queue_offset);
         }
-        match self.queue.back_mut() {
+        match self.queue.back_mut().filter(|_| self.is_round_open) {
             Some(last) if last.queue == queue && last.topic == *topic => (last.next, last.end) = (next, end),
             _ => self.queue.push_back(Arrival { topic: topic.clone(), queue, next, end }),
         }
+        self.is_round_open = true;
     }
 
-    /// The oldest arrival that may be handed out now; call until `None`.
+    /// The oldest arrival that may be handed out now; call until `None` at the end of each round.
     pub(crate) fn next(
         &mut self,
         visible_to: PhysicalOffset,
         end_of: impl Fn(&TopicName, QueueId) -> QueueOffset,
     ) -> Option<(TopicName, QueueId)> {
+        self.is_round_open = false;
         if self.queue.front()?.end > visible_to {
             return None;
         }
@@ -125,6 +130,19 @@ mod tests {
         assert_eq!(arrivals.next_visible(), Some(PhysicalOffset(20)));
         while arrivals.next(PhysicalOffset(30), end_of).is_some() {}
         assert_eq!(arrivals.visible_end(&topic, queue, QueueOffset(7)), QueueOffset(7));
+    }
+
+    #[test]
+    fn what_the_disk_has_does_not_wait_for_what_comes_after_it() {
+        let mut arrivals = Arrivals::new(Flush::Sync);
+        let (topic, queue) = (TopicName::new("t").expect("valid"), QueueId(0));
+        let end_of = |_: &TopicName, _: QueueId| QueueOffset(7);
+        arrivals.push(&topic, queue, &appended(5, 0));
+        assert_eq!(arrivals.next(PhysicalOffset(0), end_of), None);
+        arrivals.push(&topic, queue, &appended(6, 10));
+        assert_eq!(arrivals.next(PhysicalOffset(10), end_of), Some((topic.clone(), queue)));
+        assert_eq!(arrivals.visible_end(&topic, queue, QueueOffset(7)), QueueOffset(6));
+        assert_eq!(arrivals.next_visible(), Some(PhysicalOffset(20)));
     }
 
     #[test]

@@ -12,17 +12,15 @@ use crate::options::OUTCOMES_PER_ROUND;
 use crate::transaction::{Checked, HalfMessage, Overdue};
 
 impl Engine {
-    /// Asks about what is overdue, or puts it aside. While nobody listens a check is not counted.
+    /// Asks about what is overdue, or puts it aside. While nobody listens nobody is asked; those that were due are when somebody does.
     pub(super) fn check_transactions(&mut self) {
         let schedule = self.machines.schedule;
         for _ in 0..OUTCOMES_PER_ROUND {
             if self.fetches.is_full() || self.journal.is_full() {
                 return;
             }
-            let has_listener = self.shared.has_checker();
-            match self.machines.transactions.poll_overdue(&schedule, self.now) {
+            match self.machines.transactions.poll_overdue(&schedule, self.now, self.shared.has_checker()) {
                 None => return,
-                Some(Overdue::Check(_)) if !has_listener => {}
                 Some(Overdue::Check(half)) => {
                     let (offset, record_bytes) = (half.place.physical_offset, half.record_bytes);
                     let next_at = self.now.plus(schedule.check_interval);

@@ -26,12 +26,13 @@ impl Engine {
             return tell(pull.reply, Err(error));
         }
         let mut entries = Vec::new();
-        let max = usize::try_from(pull.messages_max).unwrap_or(usize::MAX);
+        // Not behind `end`, though the disk may have more by now: where this pull ends the next one must be allowed to begin.
+        let max = usize::try_from((end.0 - pull.offset.0).min(pull.messages_max.into())).unwrap_or(usize::MAX);
         let read = self.store.entries(pull.topic.as_str(), pull.queue, pull.offset, max, &mut entries);
         if let Err(error) = read {
             tracing::error!(%error, topic = %pull.topic, queue = %pull.queue, "a queue cannot be read");
         }
-        if entries.is_empty() && pull.until > self.now {
+        if entries.is_empty() && pull.until > self.moment {
             return self.let_pull_wait(pull);
         }
         self.count_out(&entries);

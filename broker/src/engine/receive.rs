@@ -27,7 +27,7 @@ impl Engine {
             }
         }
         let Self { waiting, store, machines, arrivals, .. } = self;
-        waiting.expire(self.now, |pull| nothing(range(store, &machines.catalog, arrivals, &pull.topic, pull.queue)));
+        waiting.expire(self.moment, |pull| nothing(range(store, &machines.catalog, arrivals, &pull.topic, pull.queue)));
     }
 
     /// Messages that may be handed out now, and entries that became free again.
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     fn let_wait(&mut self, pop: PopCommand) {
-        if pop.until <= self.now {
+        if pop.until <= self.moment {
             tell(pop.reply, Ok(Vec::new()));
         } else if self.waiting.is_full() {
             self.shared.counters.busy.add(1);

@@ -89,6 +89,10 @@ impl Engine {
 
     fn append_committed(&mut self, record: Result<Bytes, Unread>) -> Result<(), TransactionError> {
         let record = record.map_err(Unread::unavailable)?;
+        if self.store.is_short() {
+            let detail = "a message can be committed once there is room again".to_owned();
+            return Err(Unavailable::DiskFull { detail }.into());
+        }
         let copy = copy::committed(&record, self.now)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
         if copy.due.is_some() && self.machines.timer.is_full() {
@@ -105,18 +109,24 @@ impl Engine {
         }
     }
 
-    /// Puts a half message aside. One that cannot be read or stored is tried again at its next check.
+    /// Puts a half message aside. One that cannot be read now or stored is tried again at its next check; one whose record is damaged
+    /// ends without a copy, counted and named.
     pub(super) fn park(&mut self, half: &HalfMessage, record: Result<Bytes, Unread>) {
-        let parked = record
-            .map_err(|unread| unread.unavailable().into())
-            .and_then(|record| {
-                copy::parked(&record)
-                    .map_err(|error| TransactionError::from(Unavailable::StoreFailed { detail: error.to_string() }))
-            })
-            .and_then(|copy| self.append_or_say_why(&copy));
         let offset = half.position.physical_offset;
+        let copy = record.and_then(|record| copy::parked(&record).map_err(|error| Unread::Ever(error.to_string())));
+        let parked = match copy {
+            Ok(copy) => self.append_or_say_why(&copy).map(|()| self.shared.counters.parked.add(1)),
+            Err(Unread::Now(why)) => Err(why.into()),
+            Err(Unread::Ever(problem)) => {
+                let ended = self.append_op(op_body(half.place.queue_offset), offset);
+                ended.map_err(TransactionError::from).map(|()| {
+                    self.shared.counters.halves_lost.add(1);
+                    tracing::error!(problem, %offset, topic = %half.topic, "a half message is given up: it cannot be put aside");
+                })
+            }
+        };
         match parked {
-            Ok(()) => self.shared.counters.parked.add(1),
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, %offset, "a half message cannot be put aside and is tried again");
                 self.machines.transactions.release(offset);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use env::clock::Moment;
 use foldhash::fast::FixedState;
 use types::broker::{PopError, PullError};
-use types::{Filter, GroupName, QueueId, Timestamp, TopicName};
+use types::{Filter, GroupName, QueueId, TopicName};
 
 use crate::command::{PopCommand, PullCommand, PulledEntries};
 use crate::engine::answer::tell;
@@ -20,7 +21,7 @@ use crate::options::WAITING_MAX;
 pub(crate) struct Waiting {
     pops: HashMap<TopicName, BTreeMap<LineKey, Vec<Line>>, FixedState>,
     pulls: HashMap<TopicName, BTreeMap<u64, PullCommand>, FixedState>,
-    deadlines: BTreeSet<(Timestamp, u64)>,
+    deadlines: BTreeSet<(Moment, u64)>,
     places: BTreeMap<u64, Place>,
     next_id: u64,
 }
@@ -137,12 +138,12 @@ impl Waiting {
     }
 
     /// When the first receiver has waited long enough.
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
     /// Answers those that have waited long enough with nothing.
-    pub(crate) fn expire(&mut self, now: Timestamp, empty: impl Fn(&PullCommand) -> PulledEntries) {
+    pub(crate) fn expire(&mut self, now: Moment, empty: impl Fn(&PullCommand) -> PulledEntries) {
         while let Some(&(until, id)) = self.deadlines.first() {
             if until > now {
                 return;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use env::clock::Moment;
 use store::{QueueEntry, ReadError};
 use types::broker::{LeaseOwner, LookupError, OffsetAt, PopError, Pull, PullError, Pulled};
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
@@ -24,14 +25,14 @@ const DAMAGED_MAX: u32 = 64;
 impl LocalBroker {
     pub(super) async fn pull_messages(&self, request: Pull) -> Result<Pulled, PullError> {
         self.check_pull(&request).await?;
-        let until = self.inner.shared.clock.now().plus(request.wait.min(WAIT_MAX));
+        let until = self.inner.shared.clock.moment().plus(request.wait.min(WAIT_MAX));
         let mut offset = request.offset;
         loop {
             let PulledEntries { entries, min, end } = self.entries(&request, offset, until).await?;
             let (records, next_offset) = self.wanted_records(&request, &entries, offset).await?;
             let is_done = !records.is_empty() || entries.is_empty();
             let has_looked_enough = next_offset.0 - request.offset.0 >= SCAN_ENTRIES_MAX;
-            if is_done || has_looked_enough || self.inner.shared.clock.now() >= until {
+            if is_done || has_looked_enough || self.inner.shared.clock.moment() >= until {
                 return Ok(Pulled { records, next_offset, min_offset: min, max_offset: end });
             }
             offset = next_offset;
@@ -51,7 +52,7 @@ impl LocalBroker {
         Ok(())
     }
 
-    async fn entries(&self, request: &Pull, offset: QueueOffset, until: Timestamp) -> Result<PulledEntries, PullError> {
+    async fn entries(&self, request: &Pull, offset: QueueOffset, until: Moment) -> Result<PulledEntries, PullError> {
         let (topic, queue) = (request.topic.clone(), request.queue);
         let messages_max = request.messages_max.clamp(1, MESSAGES_MAX);
         let pull = |reply| Command::Pull(Box::new(PullCommand { topic, queue, offset, messages_max, until, reply }));

@@ -1,12 +1,13 @@
 //! Looking at stored messages: by key through the key index, by store time through the queues. Nothing is leased.
 
 use bytes::Bytes;
+use env::clock::Moment;
 use record::Record;
 use store::ReadError;
 use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
 use types::properties::has_key;
-use types::{Admin, PhysicalOffset, QueueId, QueueOffset, Timestamp};
+use types::{Admin, PhysicalOffset, QueueId, QueueOffset};
 
 use super::LocalBroker;
 use super::read::{is_damage, unavailable};
@@ -130,7 +131,7 @@ impl LocalBroker {
                 queue,
                 offset: from,
                 messages_max: AT_ONCE.into(),
-                until: Timestamp(i64::MIN),
+                until: Moment::default(),
                 reply: tokio::sync::oneshot::channel().0,
             };
             let pulled =

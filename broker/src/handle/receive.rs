@@ -3,10 +3,11 @@
 use std::mem;
 use std::sync::Arc;
 
+use env::clock::Moment;
 use store::ReadError;
 use tokio::sync::oneshot;
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage};
-use types::{MessageType, ReceiptHandle, Timestamp, TopicConfig, TopicType};
+use types::{MessageType, ReceiptHandle, TopicConfig, TopicType};
 
 use super::LocalBroker;
 use super::read::{is_damage, is_for_group, is_wanted, unavailable};
@@ -18,7 +19,7 @@ impl LocalBroker {
     pub(super) async fn pop_messages(&self, request: Pop) -> Result<Popped, PopError> {
         let (queues, is_fifo) = self.check_pop(&request).await?;
         let owner = LeaseOwner { group: request.group.clone(), topic: request.topic.clone() };
-        let until = self.inner.shared.clock.now().plus(request.wait.min(WAIT_MAX));
+        let until = self.inner.shared.clock.moment().plus(request.wait.min(WAIT_MAX));
         loop {
             let leased = self.lease(&request, &owner, queues, is_fifo, until).await?;
             if leased.is_empty() {
@@ -27,7 +28,7 @@ impl LocalBroker {
             let mut held = Held { broker: self, owner: &owner, client: &request.client, leased };
             let popped = held.read(&request).await?;
             let was_all_unwanted = popped.messages.is_empty();
-            if !was_all_unwanted || self.inner.shared.clock.now() >= until {
+            if !was_all_unwanted || self.inner.shared.clock.moment() >= until {
                 return Ok(popped);
             }
         }
@@ -53,7 +54,7 @@ impl LocalBroker {
         owner: &LeaseOwner,
         queues: PopQueues,
         is_fifo: bool,
-        until: Timestamp,
+        until: Moment,
     ) -> Result<Vec<Leased>, PopError> {
         let (reply, answer) = oneshot::channel();
         let command = PopCommand {

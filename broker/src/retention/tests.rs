@@ -83,6 +83,7 @@ fn an_unknown_disk_is_neither_full_nor_cleaned() {
 #[test]
 fn hours_are_shown_as_apache_writes_them() {
     assert_eq!(Hours::of(&[16, 4]).to_string(), "04;16");
+    assert_eq!(Hours::of(&std::array::from_fn::<u8, 24, _>(|hour| hour as u8)), Hours::EVERY);
     assert_eq!(utc_hour(Timestamp(-1)), 23);
     assert_eq!(utc_hour(Timestamp(25 * HOUR_MS)), 1);
 }

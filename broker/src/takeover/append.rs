@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use env::Env;
 use record::EncodeError;
-use store::{AppendError, Appended, Failed, Machine as _, Marks, ReadError, Store};
+use store::{AppendError, Appended, Failed, Machine as _, Marks, ReadError, STATE_TOPIC, Store};
 use types::{Message, PhysicalOffset, QueueId, Timestamp};
 
 use crate::copy;
@@ -59,6 +59,18 @@ impl Appender {
         for body in pending.take() {
             let message = copy::system_message(JOURNAL_TOPIC, body.into(), self.now);
             self.append(&message, QueueId(0)).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends the state of machines and queues where the log begins late: what led to it is not in the log.
+    pub(super) async fn state(&mut self, machines: &Machines) -> Result<(), NotAppended> {
+        if self.store.log_first() == PhysicalOffset(0) {
+            return Ok(());
+        }
+        self.write()?;
+        for body in self.store.state(machines) {
+            self.append(&copy::system_message(STATE_TOPIC, body, self.now), QueueId(0)).await?;
         }
         Ok(())
     }

@@ -52,8 +52,22 @@ pub(super) const READ: u32 = 4;
 pub(super) const WRITE: u32 = 2;
 /// Set on topics that the broker makes for itself, so that others are made after them.
 const INHERIT: u32 = 1;
+/// Topics of the broker itself, `RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC` among them, which it makes in file mode too. Source: `config/topics.json` that 5.5.0 wrote.
+const SYSTEM_TOPIC_PREFIX: &str = "RMQ_SYS_";
+/// Behind a cluster's name, the topic of its replies to requests. Source: Apache `MixAll.REPLY_TOPIC_POSTFIX`.
+const REPLY_TOPIC_SUFFIX: &str = "_REPLY_TOPIC";
 /// Groups of the broker itself. Source: Apache `MixAll.CID_RMQ_SYS_PREFIX`.
 const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
+/// Groups that each broker makes. Source: Apache `SubscriptionGroupManager.init`, `config/subscriptionGroup.json` that 5.5.0 wrote.
+const BUILT_IN_GROUPS: [&str; 7] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+];
 /// Entries of a customized policy that Apache's brokers never use. Source: Apache `CustomizedRetryPolicy.nextDelayDuration`.
 pub(super) const RETRY_SKIPPED: usize = 2;
 
@@ -162,12 +176,15 @@ impl Config {
     pub(super) fn read(disk: &dyn Disk, dir: &Path, refusals: &mut Vec<Refusal>) -> Result<Self, FileError> {
         let mut config = Self::default();
         let topics: TopicsFile = read::config(disk, dir, "topics.json", refusals)?.unwrap_or_default();
-        for (name, topic) in &topics.topic_config_table {
-            config.topics.extend(topic.convert(name, refusals));
+        let table = &topics.topic_config_table;
+        for (name, topic) in table {
+            if !is_reply_topic(name, |cluster| table.get(cluster).map(|topic| topic.perm)) {
+                config.topics.extend(topic.convert(name, refusals));
+            }
         }
         let groups: GroupsFile = read::config(disk, dir, "subscriptionGroup.json", refusals)?.unwrap_or_default();
         for (name, group) in groups.subscription_group_table {
-            if !name.starts_with(SYSTEM_GROUP_PREFIX) {
+            if !name.starts_with(SYSTEM_GROUP_PREFIX) && !BUILT_IN_GROUPS.contains(&name.as_str()) {
                 config.groups.extend(group.convert(&name, refusals));
             }
         }
@@ -232,11 +249,18 @@ fn unsigned(offset: i64) -> u64 {
     u64::try_from(offset).unwrap_or(0)
 }
 
+/// Whether a topic is that of a cluster's replies: the broker makes it beside the one with the cluster's name, whose permissions are
+/// looked up.
+pub(super) fn is_reply_topic(name: &str, perm_of: impl FnOnce(&str) -> Option<u32>) -> bool {
+    name.strip_suffix(REPLY_TOPIC_SUFFIX).and_then(perm_of).is_some_and(|perm| perm & INHERIT != 0)
+}
+
 impl ApacheTopic {
     /// The topic as we know it; `None` for the broker's own ones.
     pub(super) fn convert(&self, name: &str, refusals: &mut Vec<Refusal>) -> Option<TopicConfig> {
         let topic = match TopicName::new(name) {
-            Ok(topic) if topic.is_system() || self.perm & INHERIT != 0 => return None,
+            Ok(topic) if topic.is_system() || name.starts_with(SYSTEM_TOPIC_PREFIX) => return None,
+            Ok(_) if self.perm & INHERIT != 0 => return None,
             Ok(topic) => topic,
             Err(error) => {
                 let problem = error.to_string();

@@ -120,6 +120,7 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
     store::put_file(disk, &config, "timercheck", &timercheck(now, wheel_offset))?;
     let index_bytes = consume_queue::file_bytes(disk, dir)?;
     remove_derived(disk, dir)?;
+    store.drop_reserve()?;
     consume_queue::write_queues(disk, dir, &store, index_bytes)?;
     store::put_file(disk, dir, ABORT, b"0")?;
     store::disown(disk, dir)?;

@@ -93,6 +93,7 @@ pub async fn import(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result<
     if let Some(waits) = at_zero {
         appender.wait_on(waits, &mut machines).await?;
     }
+    appender.state(&machines).await?;
     let (store, end) = appender.durable().await?;
     store::claim(&*env.disk, dir, store.segment_bytes())?;
     if let Err(error) = store.close(&machines).await {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use store::FileError;
 use types::{GroupConfig, GroupName, QueueId, QueueOffset, RetryPolicy, Timestamp, TopicConfig, TopicName, TopicType};
 
-use super::config::{ApacheGroup, ApacheTopic, READ, RETRY_SKIPPED, WRITE};
+use super::config::{ApacheGroup, ApacheTopic, READ, RETRY_SKIPPED, WRITE, is_reply_topic};
 use super::{json, read};
 use crate::machines::Machines;
 
@@ -45,7 +45,8 @@ pub(super) fn files(
     let version = json!({"counter": 1, "stateVersion": 0, "timestamp": now.0});
     let was = existing(disk, dir, "topics.json", "topicConfigTable")?;
     let mut topics = was.clone();
-    topics.retain(|name, topic| is_apaches_own(name, topic));
+    let perm_of = |name: &str| u32::try_from(was.get(name)?.get("perm")?.as_u64()?).ok();
+    topics.retain(|name, topic| is_apaches_own(name, topic) || is_reply_topic(name, perm_of));
     for topic in machines.catalog.topics().map(|topic| &topic.config) {
         let name = topic.name.as_str();
         let same = was.get(name).filter(|was| same_topic(was, topic)).cloned();

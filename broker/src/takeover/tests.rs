@@ -83,6 +83,9 @@ const TOPICS: &[u8] = br#"{"dataVersion":{"counter":8},"topicConfigTable":{
     "orders":{"attributes":{"message.type":"FIFO"},"order":false,"perm":4,"readQueueNums":3,"topicName":"orders","writeQueueNums":2},
     "any":{"attributes":{},"perm":6,"readQueueNums":1,"topicName":"any","writeQueueNums":1},
     "TBW102":{"attributes":{},"perm":7,"readQueueNums":8,"writeQueueNums":8},
+    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC":{"attributes":{},"perm":6,"readQueueNums":1,"writeQueueNums":1},
+    "DefaultCluster_REPLY_TOPIC":{"attributes":{},"perm":6,"readQueueNums":1,"writeQueueNums":1},
+    "my_REPLY_TOPIC":{"attributes":{},"perm":6,"readQueueNums":1,"writeQueueNums":1},
     "DefaultCluster":{"attributes":{},"perm":7,"readQueueNums":16,"writeQueueNums":16}}}"#;
 
 #[test]
@@ -90,9 +93,9 @@ fn topics_keep_their_settings_and_the_brokers_own_are_left_out() {
     let (config, refusals) = config(&[("config/topics.json", TOPICS)]);
     assert_eq!(refusals, []);
     let names: Vec<&str> = config.topics.iter().map(|topic| topic.name.as_str()).collect();
-    assert_eq!(names, ["any", "orders"]);
+    assert_eq!(names, ["any", "my_REPLY_TOPIC", "orders"]);
     assert_eq!(config.topics[0].topic_type, TopicType::Mixed);
-    let orders = &config.topics[1];
+    let orders = &config.topics[2];
     assert_eq!((orders.read_queues, orders.write_queues), (3, 2));
     assert_eq!((orders.is_readable, orders.is_writable), (true, false));
     assert_eq!(orders.topic_type, TopicType::Only(types::MessageType::Fifo));
@@ -120,6 +123,7 @@ fn groups_keep_their_settings() {
         "g":{"consumeEnable":false,"consumeMessageOrderly":true,"consumeTimeoutMinute":3,"groupName":"g",
             "groupRetryPolicy":{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000,5000,10000]}},"retryMaxTimes":5},
         "h":{"groupName":"h","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryMaxTimes":16},
+        "TOOLS_CONSUMER":{"groupName":"TOOLS_CONSUMER"},"CID_ONS-HTTP-PROXY":{"groupName":"CID_ONS-HTTP-PROXY"},
         "CID_RMQ_SYS_TRANS":{"groupName":"CID_RMQ_SYS_TRANS"}}}"#;
     let (config, refusals) = config(&[("config/subscriptionGroup.json", file)]);
     assert_eq!(refusals, []);

@@ -48,7 +48,7 @@ fn a_reserved_outcome_lets_others_wait() {
     let mut transactions = with_halves([1]);
     assert!(matches!(end(&mut transactions, 1, Resolution::Commit), Ok(End::Commit(_))));
     assert_eq!(end(&mut transactions, 1, Resolution::Rollback), Ok(End::Later));
-    assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(6)), None);
+    assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(6), true), None);
     transactions.release(position(1).physical_offset);
     assert!(matches!(end(&mut transactions, 1, Resolution::Rollback), Ok(End::RollBack(_))));
 }
@@ -68,15 +68,15 @@ fn only_the_named_half_of_the_named_topic_is_found() {
 #[test]
 fn producers_are_asked_so_often_then_the_message_is_parked() {
     let mut transactions = with_halves([1]);
-    assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(5)), None);
+    assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(5), true), None);
     for (now, times) in [(6, 0), (36, 1)] {
-        let Some(Overdue::Check(half)) = transactions.poll_overdue(&SCHEDULE, Timestamp(now)) else {
+        let Some(Overdue::Check(half)) = transactions.poll_overdue(&SCHEDULE, Timestamp(now), true) else {
             panic!("not asked")
         };
         assert_eq!((half.position, half.times), (position(1), times));
         transactions.checked(Checked { offset: PhysicalOffset(100), next_at: Timestamp(now + 30) });
     }
-    assert!(matches!(transactions.poll_overdue(&SCHEDULE, Timestamp(66)), Some(Overdue::Park(_))));
+    assert!(matches!(transactions.poll_overdue(&SCHEDULE, Timestamp(66), false), Some(Overdue::Park(_))));
     transactions.ended(PhysicalOffset(100), Outcome::Parked);
     assert_eq!(transactions.next_deadline(), None);
     assert!(matches!(end(&mut transactions, 1, Resolution::Commit), Err(TransactionError::NotFound { .. })));
@@ -86,8 +86,29 @@ fn producers_are_asked_so_often_then_the_message_is_parked() {
 fn a_check_that_reached_nobody_is_not_counted() {
     let mut transactions = with_halves([1]);
     for now in [6, 36, 66, 96] {
-        let overdue = transactions.poll_overdue(&SCHEDULE, Timestamp(now));
+        let overdue = transactions.poll_overdue(&SCHEDULE, Timestamp(now), true);
         assert!(matches!(overdue, Some(Overdue::Check(HalfMessage { times: 0, .. }))));
+    }
+}
+
+#[test]
+fn what_was_due_while_nobody_could_be_asked_is_asked_when_somebody_can() {
+    let mut transactions = with_halves([1, 2, 3]);
+    for now in [6, 40] {
+        assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(now), false), None);
+    }
+    assert_eq!(transactions.next_deadline(), None);
+    let mut bytes = Vec::new();
+    transactions.snapshot(&mut bytes);
+    let mut restored = Transactions::restore(&mut Input(&bytes)).expect("own snapshot");
+    for transactions in [&mut transactions, &mut restored] {
+        transactions.ended(position(2).physical_offset, Outcome::RolledBack);
+        for number in [1, 3] {
+            let overdue = transactions.poll_overdue(&SCHEDULE, Timestamp(41), true);
+            assert!(matches!(overdue, Some(Overdue::Check(half)) if half.position == position(number)));
+        }
+        assert_eq!(transactions.poll_overdue(&SCHEDULE, Timestamp(41), true), None);
+        assert_eq!(transactions.next_deadline(), Some(Timestamp(71)));
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::retention::{Hours, Settings};
 use broker::{LocalBroker, Options};
 use bytes::Bytes;
 use env::sim::World;
@@ -19,6 +20,11 @@ pub const MS: Duration = Duration::from_millis(1);
 /// Settings for a small log.
 pub fn options() -> Options {
     Options { segment_bytes: 256 * 1024, checkpoint_bytes: 64 * 1024, ..Options::local(PathBuf::from("/data")) }
+}
+
+/// Segments that stay so long go within a second, at any hour.
+pub fn retention(reserved: Duration) -> Settings {
+    Settings { delete_when: Hours::EVERY, reserved, interval: Duration::from_secs(1), ..Settings::default() }
 }
 
 /// Starts a broker on the world's disk.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use types::Timestamp;
 
-use crate::clock::{BoxFuture, Clock};
+use crate::clock::{BoxFuture, Clock, Moment};
 
 /// What the wall clock shows when a run begins.
 const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
@@ -39,6 +39,10 @@ impl SimClock {
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.true_now().0.saturating_add(self.skew_ms.load(Ordering::Relaxed)))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(self.begin.elapsed())
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the seam that the rule points to")]

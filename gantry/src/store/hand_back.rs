@@ -8,8 +8,7 @@ use clap::Args;
 use env::Env;
 use serde::Serialize;
 
-use super::progress::Bar;
-use super::{must_exist, size};
+use super::{size, take_over};
 use crate::output::{Output, facts};
 
 #[derive(Debug, Args)]
@@ -34,12 +33,7 @@ struct HandBackView {
 
 pub(super) fn run(arguments: &Arguments, env: &Env, output: Output) -> anyhow::Result<()> {
     let dir = &arguments.dir;
-    must_exist(dir)?;
-    let bar = Bar::new();
-    let handed_back =
-        crate::block_on(async { Ok(takeover::hand_back(env, dir, &mut |progress| bar.show(progress)).await) })?;
-    drop(bar);
-    match handed_back {
+    match take_over(dir, async |watcher| takeover::hand_back(env, dir, watcher).await)? {
         Ok(handed_back) => output.show(&view(dir, handed_back), to_text),
         Err(HandBackError::NotOurs { kind: Kind::Apache }) => bail!("{} is Apache's already", dir.display()),
         Err(error) => Err(error).with_context(|| format!("cannot hand {} back", dir.display())),

@@ -9,8 +9,7 @@ use env::Env;
 use serde::Serialize;
 
 use super::check::PendingView;
-use super::progress::Bar;
-use super::{must_exist, size};
+use super::{size, take_over};
 use crate::output::{Output, facts};
 
 #[derive(Debug, Args)]
@@ -34,11 +33,7 @@ struct ImportView {
 
 pub(super) fn run(arguments: &Arguments, env: &Env, output: Output) -> anyhow::Result<()> {
     let dir = &arguments.dir;
-    must_exist(dir)?;
-    let bar = Bar::new();
-    let imported = crate::block_on(async { Ok(takeover::import(env, dir, &mut |progress| bar.show(progress)).await) })?;
-    drop(bar);
-    match imported {
+    match take_over(dir, async |watcher| takeover::import(env, dir, watcher).await)? {
         Ok(imported) => output.show(&view(dir, imported), to_text),
         Err(ImportError::Refused(refusals)) => {
             let dir = dir.display();

@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) at: PhysicalOffset,
     /// See [`super::begin_body`].
     pub(crate) body: Vec<u8>,
+    /// Where the log begins, or is about to begin.
+    pub(crate) begins: u64,
     /// All sealed parts of the queue index up to `at`; blocks become runs.
     pub(crate) parts: Vec<Part>,
     /// Gets the runs that were written; dropped when it came to nothing.
@@ -52,7 +54,7 @@ impl Publisher {
                 () = self.signal.abandoned() => return,
                 durable = self.marks.durable(job.at) => if durable.is_err() { return },
             }
-            match self.publish(job.at, job.body, &job.parts) {
+            match self.publish(job.at, job.body, job.begins, &job.parts) {
                 // Nobody listens when the store is gone.
                 Ok(runs) => drop(job.done.send(runs)),
                 // Nothing is lost: the next start replays more of the log.
@@ -62,7 +64,13 @@ impl Publisher {
     }
 
     /// Runs first, then the checkpoint that names them, then what it makes superfluous.
-    fn publish(&self, at: PhysicalOffset, mut body: Vec<u8>, parts: &[Part]) -> Result<Vec<Arc<Run>>, files::Error> {
+    fn publish(
+        &self,
+        at: PhysicalOffset,
+        mut body: Vec<u8>,
+        begins: u64,
+        parts: &[Part],
+    ) -> Result<Vec<Arc<Run>>, files::Error> {
         let mut names: Vec<RunName> = Vec::with_capacity(parts.len());
         let mut written = Vec::new();
         for part in parts {
@@ -75,7 +83,7 @@ impl Publisher {
                 }
             }
         }
-        let header = finish(&mut body, &names);
+        let header = finish(&mut body, &names, begins);
         replace(&*self.disk, &self.layout.checkpoints, &name_of(at.0), &[&header, &body])?;
         remove_old(&*self.disk, &self.layout.checkpoints)?;
         Ok(written)

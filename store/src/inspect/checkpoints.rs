@@ -38,6 +38,8 @@ pub(super) struct Saved {
     pub(super) queues: Vec<SavedQueue>,
     /// Those that a start needs: not the ones whose whole stretch of the log has expired.
     pub(super) runs: Vec<RunName>,
+    /// The log begins here or earlier.
+    pub(super) begins: u64,
 }
 
 /// A queue as a checkpoint has it.
@@ -98,7 +100,8 @@ impl Directory {
             next: saved.next,
         });
         let runs = checkpoint.runs.into_iter().filter(|run| run.to > self.first());
-        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: runs.collect() };
+        let begins = checkpoint.begins.unwrap_or(u64::MAX);
+        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: runs.collect(), begins };
         Ok(Found { at, file_bytes, state: Ok(saved) })
     }
 

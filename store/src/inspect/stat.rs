@@ -105,7 +105,8 @@ impl Directory {
     pub fn stat(&self, is_full: bool, watcher: &mut Watcher<'_>) -> Result<Stat, files::Error> {
         let found = self.checkpoints()?;
         let start = of_next_start(&found);
-        let mut counts = Counts::new(start);
+        let begins = start.and_then(|start| self.begins(start));
+        let mut counts = Counts::new(start, begins.as_deref());
         let from = start.map_or_else(|| self.log_start(), |saved| saved.end);
         let end = self.find_end(from, &mut counts)?.end;
         let replay_records = counts.records;
@@ -190,11 +191,13 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(start: Option<&Saved>) -> Self {
+    /// Those of a checkpoint; `begins` says where its queues begin now.
+    fn new(start: Option<&Saved>, begins: Option<&[u64]>) -> Self {
         let mut counts = Self { names: Names::default(), queues: Vec::new(), records: 0 };
-        for saved in start.iter().flat_map(|start| &start.queues) {
+        for (number, saved) in start.iter().flat_map(|start| &start.queues).enumerate() {
             let count = counts.of(&saved.topic, saved.queue);
-            (count.min, count.next) = (saved.min, saved.next);
+            let begin = begins.and_then(|begins| begins.get(number)).copied();
+            (count.min, count.next) = (begin.unwrap_or(saved.min), saved.next);
         }
         counts
     }

@@ -29,7 +29,7 @@ pub(crate) fn behind(segments: &Segments, from: u64, to: u64) -> Result<Behind, 
             let left = (end - position) as usize;
             let bytes = window.get(position, left.min(record::BLANK_BYTES))?;
             let bytes = &bytes[..bytes.len().min(left)];
-            let Some(written) = bytes.iter().position(|byte| *byte != 0) else {
+            let Some(written) = first_written(bytes) else {
                 if bytes.is_empty() {
                     break;
                 }
@@ -58,6 +58,15 @@ pub(crate) fn behind(segments: &Segments, from: u64, to: u64) -> Result<Behind, 
     Ok(behind)
 }
 
+/// Where the first byte is that is not zero. Most of a log's last segment are zeros, a gigabyte of them perhaps.
+fn first_written(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    // Compared as a whole, which is fast whatever the compiler makes of a loop.
+    let index = bytes.chunks(ZEROS.len()).position(|chunk| *chunk != ZEROS[..chunk.len()])?;
+    let start = index * ZEROS.len();
+    bytes[start..].iter().position(|byte| *byte != 0).map(|at| start + at)
+}
+
 fn is_record(window: &mut Window<'_>, position: u64) -> Result<bool, Error> {
     let step = window.step(position, Timestamp(i64::MIN))?;
     Ok(matches!(step, Step::Record(_)))
@@ -79,4 +88,21 @@ pub(crate) fn count(segments: &Segments, from: u64) -> Result<u64, Error> {
         from = end.at.0;
     }
     Ok(count.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_written;
+
+    #[test]
+    fn the_first_byte_that_is_not_zero_is_found() {
+        for length in [0, 1, 4095, 4096, 4097, 10_000] {
+            let mut bytes = vec![0; length];
+            assert_eq!(first_written(&bytes), None);
+            for at in (0..length).rev() {
+                bytes[at] = 1;
+                assert_eq!(first_written(&bytes), Some(at));
+            }
+        }
+    }
 }

@@ -78,7 +78,14 @@ impl Store {
     pub fn state(&self, machines: &dyn Machine) -> Vec<Bytes> {
         assert!(self.log.is_written(), "a state is taken between two rounds");
         let segment_bytes = self.segments.segment_bytes;
-        log_state::bodies(self.log.end(), self.index.saved(), segment_bytes, |out| machines.snapshot(out))
+        log_state::bodies(self.log.end(), self.begins(), self.index.saved(), segment_bytes, |out| {
+            machines.snapshot(out)
+        })
+    }
+
+    /// Where the log begins, or will once the expiry that has begun is done: what goes before that is no loss.
+    pub(super) fn begins(&self) -> u64 {
+        self.segments.first().max(self.expiry.as_ref().map_or(0, |expiry| expiry.before.0))
     }
 
     /// What [`Store::begin_expiry`] named is gone: nobody reads it from now on, and a thread of ours removes its files. The

@@ -120,6 +120,10 @@ impl Store {
         let lock: Arc<dyn Send + Sync> = lock(&*disk, &layout)?.into();
         let segments = Arc::new(open_segments(&disk, &layout, options, &writer)?);
         let is_ours = matches!(writer, Writer::Ours);
+        if matches!(writer, Writer::Ours) {
+            segments.reserve.want();
+            segments.keep_reserve();
+        }
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
         let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
         if let Writer::Apache { end: expected } = writer
@@ -177,6 +181,7 @@ impl Store {
             pending: None,
             checkpoint_at,
             checkpoint_bytes: options.checkpoint_bytes,
+            accept_loss_at: options.accept_loss_at,
             sweeps: Some(sweeps),
             expiry: None,
             threads,
@@ -217,7 +222,7 @@ impl Works {
         };
         let mut threads = vec![
             spawn("store-flush", Box::pin(self.flusher.run())),
-            spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&self.signal)))),
+            spawn("store-segment", Box::pin(self.maker.run(Arc::clone(&env.clock), Arc::clone(&self.signal)))),
             spawn("store-checkpoint", Box::pin(self.publisher.run())),
             spawn("store-sweep", Box::pin(self.sweeper.run())),
         ];

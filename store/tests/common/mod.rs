@@ -173,6 +173,8 @@ pub(crate) fn write_file(env: &Env, path: &Path, bytes: &[u8]) {
     env.disk.sync_dir(path.parent().expect("has one")).expect("syncs");
 }
 
+/// The files of a folder of the store, without the log's reserve.
 pub(crate) fn names(env: &Env, sub: &str) -> Vec<String> {
-    env.disk.list(&dir().join(sub)).expect("lists")
+    let names = env.disk.list(&dir().join(sub)).expect("lists");
+    names.into_iter().filter(|name| name != "reserve").collect()
 }

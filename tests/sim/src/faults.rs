@@ -163,7 +163,8 @@ fn commit_log(dir: &Path) -> PathBuf {
 /// Makes one of the log's segments unreadable, if there are any; returns which.
 pub fn break_segment(disk: &SimDisk, dir: &Path, rng: &mut fastrand::Rng) -> Option<PathBuf> {
     let dir = commit_log(dir);
-    let path = dir.join(rng.choice(disk.names(&dir))?);
+    let segments: Vec<String> = disk.names(&dir).into_iter().filter(|name| name.parse::<u64>().is_ok()).collect();
+    let path = dir.join(rng.choice(segments)?);
     disk.make_unreadable(&path).ok().map(|()| path)
 }
 

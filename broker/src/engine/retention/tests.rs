@@ -19,9 +19,8 @@ use crate::{LocalBroker, Options};
 
 /// Small segments that stay for two seconds.
 fn options() -> Options {
-    let delete_when = Hours::of(&std::array::from_fn::<u8, 24, _>(|hour| u8::try_from(hour).expect("small")));
     let (reserved, interval) = (Duration::from_secs(2), Duration::from_millis(100));
-    let retention = Settings { delete_when, reserved, interval, ..Settings::default() };
+    let retention = Settings { delete_when: Hours::EVERY, reserved, interval, ..Settings::default() };
     let options = Options::local(PathBuf::from("/data"));
     Options { segment_bytes: 16 * 1024, checkpoint_bytes: 24 * 1024, hot_bytes: 4 * 1024, retention, ..options }
 }

@@ -15,7 +15,11 @@ fn topic() -> TopicName {
     TopicName::new("t").expect("valid")
 }
 
-fn pop(group: &str, filter: Filter, until: i64) -> (PopCommand, Answer<Vec<Leased>, PopError>) {
+fn at(ms: u64) -> Moment {
+    Moment(Duration::from_millis(ms))
+}
+
+fn pop(group: &str, filter: Filter, until: u64) -> (PopCommand, Answer<Vec<Leased>, PopError>) {
     let (reply, answer) = oneshot::channel();
     let owner = LeaseOwner { group: GroupName::new(group).expect("valid"), topic: topic() };
     let command = PopCommand {
@@ -28,15 +32,15 @@ fn pop(group: &str, filter: Filter, until: i64) -> (PopCommand, Answer<Vec<Lease
         filter: Arc::new(filter),
         attempt_id: None,
         is_fifo: false,
-        until: Timestamp(until),
+        until: at(until),
         reply,
     };
     (command, answer)
 }
 
-fn pull(until: i64) -> (PullCommand, Answer<PulledEntries, PullError>) {
+fn pull(until: u64) -> (PullCommand, Answer<PulledEntries, PullError>) {
     let (reply, answer) = oneshot::channel();
-    let (queue, offset, until) = (QueueId(0), QueueOffset(0), Timestamp(until));
+    let (queue, offset, until) = (QueueId(0), QueueOffset(0), at(until));
     (PullCommand { topic: topic(), queue, offset, messages_max: 1, until, reply }, answer)
 }
 
@@ -44,8 +48,8 @@ fn nothing(_: &PullCommand) -> PulledEntries {
     PulledEntries { entries: Vec::new(), min: QueueOffset(0), end: QueueOffset(0) }
 }
 
-fn first_until(waiting: &mut Waiting, line: &LineName) -> Option<i64> {
-    waiting.first_of(line).map(|(_, pop)| pop.until.0)
+fn first_until(waiting: &mut Waiting, line: &LineName) -> Option<Moment> {
+    waiting.first_of(line).map(|(_, pop)| pop.until)
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn a_line_is_served_in_order_and_passes_over_who_is_gone() {
     let lines = waiting.lines("t", Some(QueueId(3)), None);
     assert_eq!(lines.len(), 1);
     let (id, first) = waiting.first_of(&lines[0]).expect("waits");
-    assert_eq!(first.until, Timestamp(100));
+    assert_eq!(first.until, at(100));
     waiting.put_pop(id, lines[0].clone(), first);
     drop(answers.into_iter().take(2).collect::<Vec<_>>());
     assert_eq!(first_until(&mut waiting, &lines[0]), None);
@@ -101,11 +105,11 @@ fn those_whose_time_is_over_get_nothing_and_the_others_wait_on() {
     waiting.push_pop(early, None);
     waiting.push_pop(late, None);
     waiting.push_pull(pulled);
-    waiting.expire(Timestamp(10), nothing);
+    waiting.expire(at(10), nothing);
     assert!(matches!(early_answer.try_recv(), Ok(Ok(leased)) if leased.is_empty()));
     assert!(matches!(pulled_answer.try_recv(), Ok(Ok(found)) if found.entries.is_empty()));
     assert!(late_answer.try_recv().is_err());
-    assert_eq!((waiting.len(), waiting.next_deadline()), (1, Some(Timestamp(20))));
+    assert_eq!((waiting.len(), waiting.next_deadline()), (1, Some(at(20))));
     waiting.dismiss(Some(&PopError::Unavailable(Unavailable::Stopping)), nothing);
     assert!(matches!(late_answer.try_recv(), Ok(Err(PopError::Unavailable(Unavailable::Stopping)))));
     assert!(waiting.is_empty());

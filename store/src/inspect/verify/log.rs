@@ -13,10 +13,11 @@ use crate::inspect::checkpoints::{Found, Saved, of_next_start};
 use crate::inspect::directory::Directory;
 use crate::inspect::finding::{Finding, Meaning, Report};
 use crate::inspect::follow::Ending;
+use crate::log_state::Begins;
 use crate::queue_index::names::Names;
 use crate::queue_index::{Entry, QueueNumber};
 use crate::recovery::search::behind;
-use crate::recovery::{NOTHING, Stop, Visitor, check_offset, proof, scan};
+use crate::recovery::{MISSING, NOT_EXPIRED, NOTHING, Stop, Visitor, check_offset, proof, scan};
 
 /// Damaged places that are remembered, so that index entries that point into them are called lost and not wrong.
 const GAPS_MAX: usize = 10_000;
@@ -29,6 +30,7 @@ pub(super) struct Pass<'a, 'w> {
     steps: Steps<'a, 'w>,
     start: Option<&'a Saved>,
     runs: Runs<'a>,
+    states: Begins,
     log: LogState,
 }
 
@@ -65,7 +67,8 @@ impl<'a, 'w> Pass<'a, 'w> {
             is_replay: false,
             may_begin_late: directory.first() > 0,
         };
-        Self { directory, report, steps, start, runs: Runs::new(directory, found), log }
+        let (runs, states) = (Runs::new(directory, found), Begins::default());
+        Self { directory, report, steps, start, runs, states, log }
     }
 
     pub(super) fn run(mut self) -> Result<(), files::Error> {
@@ -77,6 +80,7 @@ impl<'a, 'w> Pass<'a, 'w> {
         self.log.is_replay = true;
         self.log.may_begin_late &= self.start.is_none();
         self.read_replayed()?;
+        self.check_begin();
         self.runs.finish(&self.log, self.report);
         self.report.log_end = self.log.end.at.0;
         self.report.queues = self.log.next.iter().flatten().count() as u64;
@@ -165,6 +169,19 @@ impl<'a, 'w> Pass<'a, 'w> {
         }
     }
 
+    /// A log may begin late only where something says that what is missing has expired, as a start demands it.
+    fn check_begin(&mut self) {
+        let (first, states) = (self.directory.first(), self.states.begins());
+        let begins = self.start.map_or(0, |start| start.begins).max(states.unwrap_or(0));
+        if first > begins {
+            let what = match (self.start, states) {
+                (None, None) => format!("the log begins at {first}, without a checkpoint and without a whole state"),
+                _ => format!("the log begins at {first}"),
+            };
+            self.tell(begins, format!("{what}: {MISSING}, and {NOT_EXPIRED}"), Meaning::Refused);
+        }
+    }
+
     /// Reads what the next start reads, up to where it would end the log.
     fn read_replayed(&mut self) -> Result<(), files::Error> {
         let directory = self.directory;
@@ -219,6 +236,7 @@ impl<'a, 'w> Pass<'a, 'w> {
 impl Visitor for Pass<'_, '_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
         let at = record.header.physical_offset;
+        self.states.take(record);
         self.runs.reach(at.0, &self.log, self.report);
         if record.is_queued() {
             let number = self.log.number(record.topic, record.header.queue);

@@ -8,6 +8,7 @@ use crate::files::{self, position_of};
 use crate::inspect::checkpoints::{Found, of_next_start};
 use crate::inspect::directory::Directory;
 use crate::inspect::finding::{Finding, Meaning, Report};
+use crate::segments::RESERVE_NAME;
 
 impl Directory {
     /// Checks the names in all folders, the length of the segments and the format file.
@@ -24,6 +25,7 @@ impl Directory {
         for dir in [&self.layout.commit_log, &self.layout.queue_index, &self.layout.checkpoints] {
             for name in self.disk.list(dir).map_err(files::Error::at("list", dir))? {
                 match position_of(&name) {
+                    None if *dir == self.layout.commit_log && name == RESERVE_NAME => {}
                     None => tell(report, dir.join(name), "not a name that the store gives"),
                     // A running server makes runs that no checkpoint names yet.
                     Some(position) if *dir == self.layout.queue_index && !self.is_in_use && !named(position) => {

@@ -7,7 +7,7 @@ use super::recover::Recovery;
 use crate::commit_log::End;
 use crate::files::name_of;
 use crate::recovery::proof::Proof;
-use crate::recovery::{MISSING, Stop, search};
+use crate::recovery::{MISSING, NOT_EXPIRED, Stop, search};
 
 impl Recovery<'_> {
     /// What a start does not read must be there at least.
@@ -21,6 +21,26 @@ impl Recovery<'_> {
         }
         let (problem, proof) = (MISSING.to_owned(), self.layout.checkpoints.join(name_of(start.0)));
         Err(OpenError::Damaged { path, at: first, problem, durable_to: start, proof })
+    }
+
+    /// Whether the log may begin where it does: what is before `begins` has expired, what is missing behind it was removed by somebody
+    /// else. `checkpoint` is the one that was used.
+    pub(super) fn judge_begin(&self, begins: u64, checkpoint: Option<PhysicalOffset>) -> Result<(), OpenError> {
+        let first = self.segments.first();
+        // Apache's log does not say what of it has expired.
+        if first <= begins || !self.is_ours {
+            return Ok(());
+        }
+        let (path, at) = (self.segments.path(begins), PhysicalOffset(begins));
+        if self.options.accept_loss_at == Some(at) {
+            tracing::error!(first, begins, "a loss is accepted: the log's front is missing");
+            return Ok(());
+        }
+        let (durable_to, proof) = match checkpoint {
+            Some(at) => (at, self.layout.checkpoints.join(name_of(at.0))),
+            None => (PhysicalOffset(first), self.segments.path(first)),
+        };
+        Err(OpenError::Damaged { path, at, problem: format!("{MISSING}, and {NOT_EXPIRED}"), durable_to, proof })
     }
 
     /// Whether the log may end where a replay ended.

@@ -1,5 +1,6 @@
 //! From files to state: the newest checkpoint that can be used, or the state in the log, and the log behind it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use env::Disk;
@@ -12,9 +13,10 @@ use crate::files::{self, Layout, name_of};
 use crate::log_state;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::queue_index::run::Run;
-use crate::queue_index::{Miss, Part, QueueIndex};
+use crate::queue_index::run::{Run, RunName};
+use crate::queue_index::{Block, Miss, Part, QueueIndex};
 use crate::recovery::proof::{self, Proof};
+use crate::recovery::rebuild::{self, rebuild};
 use crate::recovery::{self, Base, Replay};
 use crate::segments::Segments;
 
@@ -35,25 +37,40 @@ pub(super) struct Recovered {
     pub(super) checkpoint_at: PhysicalOffset,
 }
 
+/// What a checkpoint says.
+struct Restored {
+    index: QueueIndex,
+    end: End,
+    /// The log begins here or earlier.
+    begins: u64,
+}
+
 impl Recovery<'_> {
     pub(super) fn run(&self, machines: &mut dyn Machine) -> Result<Recovered, OpenError> {
         let proof = proof::find(self.disk, self.layout)?;
         let restored = self.restore(machines)?;
         let first = self.segments.first();
         let has_checkpoint = restored.is_some();
+        let begins = restored.as_ref().map_or(0, |restored| restored.begins);
         let state = if has_checkpoint || first == 0 { None } else { log_state::find(self.segments)? };
-        let (mut index, start) = restored.unwrap_or_else(|| {
-            let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
-            (QueueIndex::new(first), start)
-        });
+        let (mut index, start) = restored.map_or_else(
+            || {
+                let start = End { at: PhysicalOffset(first), last: None, last_stored_at: Timestamp(i64::MIN) };
+                (QueueIndex::new(first), start)
+            },
+            |restored| (restored.index, restored.end),
+        );
         let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
         let may_begin_late = !has_checkpoint && first > 0;
         self.find_missing(start.at)?;
         let on_segment =
             |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
-        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, on_segment };
+        let states = log_state::Begins::default();
+        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, states, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
+        let begins = begins.max(replay.states.begins().unwrap_or(0));
         self.judge(end, stop, proof)?;
+        self.judge_begin(begins, has_checkpoint.then_some(start.at))?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
         self.remove_unused(&index, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
@@ -62,7 +79,7 @@ impl Recovery<'_> {
     }
 
     /// The state of the newest checkpoint that can be used.
-    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<(QueueIndex, End)>, OpenError> {
+    fn restore(&self, machines: &mut dyn Machine) -> Result<Option<Restored>, OpenError> {
         for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev() {
             let path = self.layout.checkpoints.join(name_of(at));
             let file = files::read(&**self.disk, &path)?;
@@ -85,22 +102,39 @@ impl Recovery<'_> {
                 tracing::warn!(at, %error, "a checkpoint cannot be used");
                 continue;
             }
-            let end = checkpoint.end;
-            return Ok(Some((self.index(checkpoint)?, end)));
+            let (end, begins) = (checkpoint.end, checkpoint.begins.unwrap_or(u64::MAX));
+            return Ok(Some(Restored { index: self.index(checkpoint)?, end, begins }));
         }
         Ok(None)
     }
 
-    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log.
+    /// The queue index of a checkpoint; runs that are missing or damaged are made again from the log. First those that can be as a
+    /// whole: they tell what the others lack.
     fn index(&self, checkpoint: Checkpoint<'_>) -> Result<QueueIndex, OpenError> {
         let first = self.segments.first();
         let mut index = QueueIndex::restore(checkpoint.end.at.0, checkpoint.queues.into_iter());
-        for name in checkpoint.runs.into_iter().filter(|name| name.to > first) {
-            let part = match Run::load(self.disk, &self.layout.queue_index, name) {
+        let mut unmade = Vec::new();
+        for RunName { from, to, crc } in checkpoint.runs.into_iter().filter(|name| name.to > first) {
+            let part = match Run::load(self.disk, &self.layout.queue_index, RunName { from, to, crc }) {
                 Ok(run) => Part::Run(Arc::new(run)),
-                Err(problem) => self.remake(&index, Miss::Damaged { from: name.from, to: name.to, problem })?,
+                Err(problem) => {
+                    tracing::warn!(from, problem, "an index run is made again from the log");
+                    unmade.push(from..to);
+                    Part::Block(Arc::new(Block { from, to, stretches: Vec::new(), keys: Vec::new() }))
+                }
             };
             index.push_part(part);
+        }
+        unmade.retain(|stretch| {
+            let made = rebuild(self.segments, &index, stretch.clone(), &[], |_| false);
+            made.map(|block| index.replace_part(Part::Block(Arc::new(block)))).is_err()
+        });
+        let mut is_accepted = false;
+        while let Some(stretch) = unmade.first().cloned() {
+            unmade.remove(0);
+            let behind: Vec<u64> = unmade.iter().map(|stretch| stretch.start).collect();
+            let part = self.remake(&index, stretch, &behind, &mut is_accepted)?;
+            index.replace_part(part);
         }
         self.expire(&mut index)?;
         Ok(index)
@@ -119,17 +153,41 @@ impl Recovery<'_> {
                     index.expire(first, &begins);
                     return Ok(());
                 }
-                Err(miss) => index.replace_part(self.remake(index, miss)?),
+                Err(Miss::Damaged { from, to, problem }) => {
+                    tracing::warn!(from, problem, "an index run is made again from the log");
+                    let part = self.remake(index, from..to, &[], &mut false)?;
+                    index.replace_part(part);
+                }
             }
         }
     }
 
-    /// Makes a run again that is missing or damaged.
-    fn remake(&self, index: &QueueIndex, Miss::Damaged { from, to, problem }: Miss) -> Result<Part, OpenError> {
-        tracing::warn!(from, problem, "an index run is made again from the log");
-        let path = self.layout.queue_index.join(name_of(from));
-        let block = recovery::rebuild(self.segments, index, from, to);
-        Ok(Part::Block(Arc::new(block.map_err(|problem| OpenError::Unusable { path, problem })?)))
+    /// Makes a run again that is missing or damaged; where the log below is damaged too only if that was accepted, at this place or at one
+    /// before.
+    fn remake(
+        &self,
+        index: &QueueIndex,
+        stretch: Range<u64>,
+        unmade: &[u64],
+        is_accepted: &mut bool,
+    ) -> Result<Part, OpenError> {
+        let path = self.layout.queue_index.join(name_of(stretch.start));
+        let accepts = |at| {
+            *is_accepted |= self.options.accept_loss_at == Some(PhysicalOffset(at));
+            *is_accepted
+        };
+        match rebuild(self.segments, index, stretch, unmade, accepts) {
+            Ok(block) => Ok(Part::Block(Arc::new(block))),
+            Err(rebuild::Error::Unreadable(problem)) => Err(OpenError::Unusable { path, problem }),
+            Err(rebuild::Error::Damaged { at, problem }) => {
+                let problem = format!("{problem}, and the index run over it is missing or damaged");
+                // The index is a checkpoint's, which ends where its runs do.
+                let durable_to = PhysicalOffset(index.young_from());
+                let proof = self.layout.checkpoints.join(name_of(durable_to.0));
+                let path = self.segments.path(self.segments.base_of(at));
+                Err(OpenError::Damaged { path, at: PhysicalOffset(at), problem, durable_to, proof })
+            }
+        }
     }
 
     /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life

@@ -86,7 +86,7 @@ impl Plan {
         options.transaction.check_interval = Duration::from_secs(2);
         options.transaction.checks_max = 20;
         options.retention = Settings {
-            delete_when: Hours::of(&std::array::from_fn::<u8, 24, _>(|hour| hour as u8)),
+            delete_when: Hours::EVERY,
             reserved: self.reserved.unwrap_or(Duration::MAX),
             disk_used_max: 100,
             disk_clean_forcibly: 100,
