@@ -78,7 +78,7 @@ impl Store {
     pub fn state(&self, machines: &dyn Machine) -> Vec<Bytes> {
         assert!(self.log.is_written(), "a state is taken between two rounds");
         let segment_bytes = self.segments.segment_bytes;
-        log_state::bodies(self.log.end(), self.index.saved(), segment_bytes, |out| machines.snapshot(out))
+        log_state::bodies(self.log.end(), self.index.saved(), segment_bytes, |out| machines.state(out))
     }
 
     /// What [`Store::begin_expiry`] named is gone: nobody reads it from now on, and a thread of ours removes its files. The
