@@ -37,6 +37,7 @@ mod receive;
 mod retention;
 mod retry;
 mod send;
+mod spilled;
 mod timer;
 mod transaction;
 mod waiting;
@@ -49,6 +50,7 @@ use carry::Carries;
 use clients::Clients;
 use dead_letter::Burials;
 use retention::Retention;
+use spilled::{Reads, Spilled};
 use transaction::EndWaiting;
 use waiting::Waiting;
 
@@ -80,6 +82,7 @@ pub(crate) struct Engine {
     waiting: Waiting,
     clients: Clients,
     fetches: Fetches,
+    spilled: Spilled,
     /// Requests for transactions whose outcome is just being stored.
     end_waiting: EndWaiting,
     /// Messages to give up whose copies could not be stored yet.
@@ -113,9 +116,10 @@ impl Engine {
         machines: Machines,
         commands: mpsc::Receiver<Command>,
         fetches: Fetches,
-    ) -> Self {
+    ) -> (Self, Reads) {
         let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
         let now = env.clock.now();
+        let (spilled, reads) = Spilled::new();
         let mut engine = Self {
             now,
             env,
@@ -133,6 +137,7 @@ impl Engine {
             waiting: Waiting::default(),
             clients: Clients::default(),
             fetches,
+            spilled,
             end_waiting: EndWaiting::default(),
             dead_letters: Vec::new(),
             burials: Burials::new(),
@@ -147,7 +152,8 @@ impl Engine {
             is_stopping: false,
         };
         engine.machines.pop.recovered(engine.now);
-        engine
+        engine.machines.timer.expire(engine.store.first());
+        (engine, reads)
     }
 
     /// Runs until it is told to stop or all handles are gone, as after a kill: then without a last checkpoint.
@@ -164,6 +170,7 @@ impl Engine {
         self.dismiss_waiting(None);
         if is_connected {
             self.drain().await;
+            self.machines.timer.seal(self.store.marks().appended_to());
             let Self { store, machines, .. } = self;
             if let Err(error) = store.close(&machines).await {
                 tracing::error!(%error, "the store was not closed cleanly: the next start reads more of the log");
@@ -180,7 +187,8 @@ impl Engine {
             self.inbox.push(command);
         }
         self.fetches.take_done();
-        if !self.inbox.is_empty() || self.fetches.has_done() || self.has_work() {
+        self.spilled.take_done();
+        if !self.inbox.is_empty() || self.fetches.has_done() || self.spilled.has_done() || self.has_work() {
             return true;
         }
         let sleep = self.env.clock.sleep(self.sleep());
@@ -190,6 +198,7 @@ impl Engine {
             biased;
             received = self.commands.recv_many(&mut self.inbox, ROUND_COMMANDS_MAX) => received > 0,
             () = self.fetches.wait() => true,
+            () = self.spilled.wait() => true,
             () = flushed => true,
             () = sleep => true,
         }
@@ -217,6 +226,7 @@ impl Engine {
             self.machines.pop.next_deadline(),
             self.waiting.next_deadline(),
             self.answers.next_deadline(),
+            self.next_load(),
         ];
         let next = deadlines.into_iter().flatten().min().filter(|_| self.failure.is_none());
         next.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX))
@@ -229,6 +239,7 @@ impl Engine {
             self.poll_machines();
         }
         self.complete_fetches();
+        self.complete_reads();
         let mut inbox = std::mem::take(&mut self.inbox);
         for command in inbox.drain(..) {
             self.handle(command);
@@ -262,6 +273,7 @@ impl Engine {
     fn poll_machines(&mut self) {
         self.expire_leases();
         if self.outcomes_paused_until <= self.now {
+            self.load_timers();
             self.deliver_due();
             self.check_transactions();
         }
@@ -309,7 +321,13 @@ impl Engine {
         }
         self.retain_written();
         if self.journal.is_empty() && self.store.is_checkpoint_due() {
-            self.store.begin_checkpoint(&self.machines);
+            self.begin_checkpoint();
+        }
+        if let Some(at) = self.store.take_published() {
+            self.machines.timer.filed(at);
+        }
+        if self.journal.is_empty() {
+            self.spill_timers();
         }
     }
 
