@@ -214,3 +214,60 @@ impl Machine for Machines {
         *self = Self::bounded(self.schedule, self.timer.bounds());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use types::{Message, QueueId, QueueOffset, Timestamp};
+
+    use super::*;
+    use crate::codec::put_u64;
+    use crate::copy;
+    use crate::timer::Waits;
+
+    fn waits(offset: u64) -> Waits {
+        Waits { due: Timestamp(9), offset: PhysicalOffset(offset), record_bytes: 100, identity: offset }
+    }
+
+    /// As the version before wrote it: all that waits is in the snapshot.
+    fn without_parts() -> Vec<u8> {
+        let (machines, mut out) = (Machines::new(Schedule::default()), vec![VERSION_WITHOUT_PARTS]);
+        machines.catalog.snapshot(&mut out);
+        machines.offsets.snapshot(&mut out);
+        put_u64(&mut out, 2);
+        [5, 700].iter().for_each(|offset| waits(*offset).encode(&mut out));
+        machines.transactions.snapshot(&mut out);
+        machines.pop.snapshot(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_snapshot_of_the_version_before_is_read() {
+        let mut machines = Machines::new(Schedule::default());
+        machines.restore(&without_parts()).expect("known");
+        assert_eq!(machines.timer.held().collect::<Vec<_>>(), [waits(5), waits(700)]);
+        assert!(check_snapshot(&without_parts()).is_ok());
+    }
+
+    #[test]
+    fn the_timers_of_a_state_are_those_of_the_records() {
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let message = Message::new(TopicName::new("t").expect("valid"), bytes::Bytes::new());
+        let copy = copy::delayed(message, QueueId(0), Timestamp(9));
+        let encoded = record::encode(&copy.message, copy.queue, host).expect("fits");
+        let stored = encoded.place(QueueOffset(0), PhysicalOffset(700), Timestamp(1));
+        let mut new = Vec::new();
+        Machines::new(Schedule::default()).state(&mut new);
+        for state in [without_parts(), new] {
+            let mut machines = Machines::new(Schedule::default());
+            machines.restore_state(&state).expect("known");
+            assert!(machines.timer.is_empty());
+            machines.apply_early(&record::decode(&stored).expect("own record"));
+            let held: Vec<Waits> = machines.timer.held().collect();
+            assert_eq!(held.iter().map(|waits| (waits.due, waits.offset.0)).collect::<Vec<_>>(), [(Timestamp(9), 700)]);
+            // The topic is said by the state.
+            assert!(machines.catalog.topics().len() == 0);
+        }
+    }
+}
