@@ -92,3 +92,27 @@ proptest! {
         prop_assert!(timer.next_deadline().is_none_or(|next| next > AT(now)));
     }
 }
+
+#[test]
+fn what_waits_in_files_costs_neither_memory_nor_a_longer_snapshot() {
+    let bounds = Bounds { young_max: 8_192, ..Bounds::default() };
+    let mut timer = Timer::new(bounds);
+    let mut costs = Vec::new();
+    for n in 1..=400_000u64 {
+        timer.change(stored((n * 7_919 % 1_000_000) as i64 + 1_000_000_000, n * 300));
+        if timer.wants_files() {
+            let at = PhysicalOffset(n * 300 + 1);
+            timer.seal(at);
+            timer.filed(at);
+        }
+        if n % 100_000 == 0 {
+            let mut snapshot = Vec::new();
+            timer.snapshot(&mut snapshot);
+            costs.push((timer.held().count(), snapshot.len()));
+        }
+    }
+    assert_eq!(timer.len(), 400_000);
+    let snapshot_bytes_max = bounds.young_max * 28 + 400_000 / bounds.young_max * 60;
+    let is_bounded = |(held, bytes): &(usize, usize)| *held < bounds.young_max && *bytes < snapshot_bytes_max;
+    assert!(costs.iter().all(is_bounded), "{costs:?}, limits are {} and {snapshot_bytes_max}", bounds.young_max);
+}
