@@ -45,8 +45,8 @@ pub struct Store {
     signal: Arc<Signal>,
     /// `None` once the store is closing.
     jobs: Option<mpsc::Sender<Job>>,
-    /// The checkpoint that is on its way.
-    pending: Option<oneshot::Receiver<Vec<Arc<Run>>>>,
+    /// The checkpoint that is on its way, and where it was taken.
+    pending: Option<(PhysicalOffset, oneshot::Receiver<Vec<Arc<Run>>>)>,
     /// Where a checkpoint was taken that was published and that nobody was told of.
     published: Option<PhysicalOffset>,
     /// Where the last checkpoint was taken, published or not.
@@ -255,18 +255,18 @@ impl Store {
         let job = Job { at: end.at, body, parts: self.index.parts().to_vec(), files: machines.files(), done };
         // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
         if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
-            self.pending = Some(pending);
+            self.pending = Some((end.at, pending));
         }
     }
 
     /// Lets go of the index entries that the checkpoint has brought to the disk.
     fn collect_checkpoint(&mut self) {
-        let Some(pending) = &mut self.pending else { return };
+        let Some((at, pending)) = &mut self.pending else { return };
         match pending.try_recv() {
             Ok(runs) => {
                 runs.into_iter().for_each(|run| self.index.replace_part(Part::Run(run)));
+                self.published = Some(*at);
                 self.pending = None;
-                self.published = Some(self.checkpoint_at);
             }
             Err(oneshot::error::TryRecvError::Closed) => self.pending = None,
             Err(oneshot::error::TryRecvError::Empty) => {}

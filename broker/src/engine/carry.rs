@@ -120,16 +120,13 @@ impl Engine {
         let (before, mut found) = (carrying.before, Vec::new());
         let timer = &self.machines.timer;
         let is_end = timer.find_before(before, &mut carrying.timers, LOOKS_PER_STEP, BATCH, &mut found);
-        if is_end {
-            carrying.busy += timer.delivering_before(before).count() as u64;
-        }
         for due in found {
             self.begin_carry(carrying, due.offset, due.record_bytes, Outcome::CarryTimer(due));
         }
         is_end
     }
 
-    /// A step through those in files; whether that were all. What is loaded meanwhile is found by the next pass.
+    /// A step through those in files; whether that were all.
     fn carry_spilled(&mut self, carrying: &mut Carrying) -> bool {
         for _ in 0..BATCH {
             let Some(waits) = carrying.spilled.found.pop_front() else { break };
@@ -150,9 +147,27 @@ impl Engine {
                 // The thread ends with the engine.
                 Err(TryRecvError::Closed) => {}
             },
-            None => return !self.begin_step(carrying),
+            None if self.begin_step(carrying) => {}
+            None => {
+                self.look_again(carrying);
+                return true;
+            }
         }
         false
+    }
+
+    /// Entries are loaded and sealed while a pass goes on, behind where it looks. All parts were gone through, so whatever it has
+    /// missed is in memory now, or is just being delivered.
+    fn look_again(&self, carrying: &mut Carrying) {
+        if carrying.busy > 0 {
+            return;
+        }
+        let (mut missed, mut impossible) = (0, 0);
+        for waits in self.machines.timer.held().filter(|waits| waits.offset < carrying.before) {
+            let is_impossible = self.carries.impossible.contains(&waits.offset);
+            *if is_impossible { &mut impossible } else { &mut missed } += 1;
+        }
+        carrying.busy = missed + u64::saturating_sub(impossible, carrying.left);
     }
 
     /// Whether there is another part to go through.
