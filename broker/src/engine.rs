@@ -38,6 +38,7 @@ mod receive;
 mod retention;
 mod retry;
 mod send;
+mod spilled;
 mod timer;
 mod transaction;
 mod waiting;
@@ -50,6 +51,7 @@ use carry::Carries;
 use clients::Clients;
 use dead_letter::Burials;
 use retention::Retention;
+use spilled::{Reads, Spilled};
 use transaction::EndWaiting;
 use waiting::Waiting;
 
@@ -83,6 +85,7 @@ pub(crate) struct Engine {
     waiting: Waiting,
     clients: Clients,
     fetches: Fetches,
+    spilled: Spilled,
     /// Requests for transactions whose outcome is just being stored.
     end_waiting: EndWaiting,
     /// Messages to give up whose copies could not be stored yet.
@@ -116,9 +119,10 @@ impl Engine {
         machines: Machines,
         commands: mpsc::Receiver<Command>,
         fetches: Fetches,
-    ) -> Self {
+    ) -> (Self, Reads) {
         let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
         let (now, moment) = (env.clock.now(), env.clock.moment());
+        let (spilled, reads) = Spilled::new();
         let mut engine = Self {
             now,
             moment,
@@ -137,6 +141,7 @@ impl Engine {
             waiting: Waiting::default(),
             clients: Clients::default(),
             fetches,
+            spilled,
             end_waiting: EndWaiting::default(),
             dead_letters: Vec::new(),
             burials: Burials::new(),
@@ -151,7 +156,8 @@ impl Engine {
             is_stopping: false,
         };
         engine.machines.pop.recovered(engine.now);
-        engine
+        engine.machines.timer.expire(engine.store.first());
+        (engine, reads)
     }
 
     /// Runs until it is told to stop or all handles are gone, as after a kill: then without a last checkpoint.
@@ -168,6 +174,7 @@ impl Engine {
         self.dismiss_waiting(None);
         if is_connected {
             self.drain().await;
+            self.machines.timer.seal(self.store.marks().appended_to());
             let Self { store, machines, .. } = self;
             if let Err(error) = store.close(&machines).await {
                 tracing::error!(%error, "the store was not closed cleanly: the next start reads more of the log");
@@ -184,7 +191,8 @@ impl Engine {
             self.inbox.push(command);
         }
         self.fetches.take_done();
-        if !self.inbox.is_empty() || self.fetches.has_done() || self.has_work() {
+        self.spilled.take_done();
+        if !self.inbox.is_empty() || self.fetches.has_done() || self.spilled.has_done() || self.has_work() {
             return true;
         }
         let sleep = self.env.clock.sleep(self.sleep());
@@ -194,6 +202,7 @@ impl Engine {
             biased;
             received = self.commands.recv_many(&mut self.inbox, ROUND_COMMANDS_MAX) => received > 0,
             () = self.fetches.wait() => true,
+            () = self.spilled.wait() => true,
             () = flushed => true,
             () = sleep => true,
         }
@@ -219,7 +228,11 @@ impl Engine {
             (!self.dead_letters.is_empty() || !self.journal.is_empty() || has_moves).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
-        let deadlines = [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline()];
+        let deadlines = [
+            next_outcome.filter(|_| !self.fetches.is_full()),
+            self.machines.pop.next_deadline(),
+            self.next_load(),
+        ];
         let moment = self.env.clock.moment();
         let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
         let next = deadlines.into_iter().flatten().map(|at| at.since(now));
@@ -234,6 +247,7 @@ impl Engine {
             self.poll_machines();
         }
         self.complete_fetches();
+        self.complete_reads();
         let mut inbox = std::mem::take(&mut self.inbox);
         for command in inbox.drain(..) {
             self.handle(command);
@@ -269,6 +283,7 @@ impl Engine {
     fn poll_machines(&mut self) {
         self.expire_leases();
         if self.outcomes_paused_until <= self.now {
+            self.load_timers();
             if !self.store.is_short() {
                 self.deliver_due();
             }
@@ -318,7 +333,13 @@ impl Engine {
         }
         self.retain_written();
         if self.journal.is_empty() && self.store.is_checkpoint_due() {
-            self.store.begin_checkpoint(&self.machines);
+            self.begin_checkpoint();
+        }
+        if let Some(at) = self.store.take_published() {
+            self.machines.timer.filed(at);
+        }
+        if self.journal.is_empty() {
+            self.spill_timers();
         }
     }
 

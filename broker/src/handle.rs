@@ -25,6 +25,7 @@ use crate::machines::Machines;
 use crate::options::{COMMANDS_MAX, Options};
 use crate::prepare::Limits;
 use crate::shared::Shared;
+use crate::timer::spill::Loader;
 
 mod admin;
 mod lease;
@@ -82,7 +83,7 @@ impl LocalBroker {
         if !(1..=QUEUES_MAX).contains(&options.default_queues) {
             return Err(StartError::DefaultQueues { queues: options.default_queues });
         }
-        let mut machines = Machines::new(options.transaction);
+        let mut machines = Machines::bounded(options.transaction, options.timers);
         let store = Store::open(&env, &options.store(), &mut machines)?;
         let limits = Limits {
             body_bytes_max: options.body_bytes_max,
@@ -95,11 +96,14 @@ impl LocalBroker {
         let shared = Arc::new(shared);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (fetches, jobs, report) = Fetches::new();
-        let engine = Engine::new(env.clone(), options, Arc::clone(&shared), store, machines, received, fetches);
-        let threads = vec![
+        let loader = Loader::new(Arc::clone(&env.disk), &options.dir, store.scanner());
+        let (engine, reads) =
+            Engine::new(env.clone(), options, Arc::clone(&shared), store, machines, received, fetches);
+        let mut threads = vec![
             env.tasks.spawn_thread("gantry-engine", Box::pin(engine.run())),
             env.tasks.spawn_thread("gantry-fetch", Box::pin(fetch_loop(reader, jobs, report))),
         ];
+        threads.extend(reads.spawn(&env, &loader));
         Ok(Self { inner: Arc::new(Inner { shared, commands, threads: Mutex::new(threads) }) })
     }
 

@@ -4,9 +4,12 @@
 //! |--------------------|-------|--------------------------------------------|
 //! | version            | 1     | [`VERSION`]                                |
 //! | five machines      | …     | catalog, offsets, timer, transactions, pop |
+//!
+//! A state in the log is a snapshot without timers: what waits was carried behind the log's front before the state was
+//! taken, so the log's records say it themselves.
 
 use record::Record;
-use store::{Machine, RestoreError};
+use store::{Machine, MachineFile, RestoreError};
 use types::broker::TransactionPosition;
 use types::{MessageType, PhysicalOffset, TopicName};
 
@@ -16,11 +19,13 @@ use crate::effect::Effect;
 use crate::journal::{self, Event};
 use crate::offset::Offsets;
 use crate::pop::PopMachine;
-use crate::timer::{Timer, Waits};
+use crate::timer::{Bounds, Timer, change};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
 /// The snapshot's form.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The form before, in which the timer machine had no parts.
+const VERSION_WITHOUT_PARTS: u8 = 2;
 
 /// The broker's state: a function of the log.
 #[derive(Debug)]
@@ -35,10 +40,14 @@ pub(crate) struct Machines {
 
 impl Machines {
     pub(crate) fn new(schedule: Schedule) -> Self {
+        Self::bounded(schedule, Bounds::default())
+    }
+
+    pub(crate) fn bounded(schedule: Schedule, timer: Bounds) -> Self {
         Self {
             catalog: Catalog::default(),
             offsets: Offsets::default(),
-            timer: Timer::default(),
+            timer: Timer::new(timer),
             transactions: Transactions::default(),
             pop: PopMachine::new(),
             schedule,
@@ -56,11 +65,10 @@ impl Machines {
             }
             Event::Offset(commit) => self.offsets.apply(commit),
             Event::Checked(checked) => self.transactions.checked(*checked),
-            Event::Recalled { due, offset } => drop(self.timer.finished(*due, *offset)),
-            Event::Imported => self.reset(),
-            Event::Waits(Waits { due, offset, record_bytes, identity }) => {
-                self.timer.stored(*due, *offset, *record_bytes, *identity);
+            Event::Recalled { .. } | Event::Waits(_) => {
+                change::of_event(event).into_iter().for_each(|change| self.timer.change(change));
             }
+            Event::Imported => self.reset(),
             Event::Undecided(half) => self.transactions.undecided(half),
             Event::HandedBack => {}
         }
@@ -96,11 +104,13 @@ impl Machines {
         }
     }
 
-    fn copy_stored(&mut self, source: PhysicalOffset, due: Option<types::Timestamp>) {
-        let was_timer = due.is_some_and(|due| self.timer.finished(due, source));
-        if !was_timer {
-            self.transactions.ended(source, Outcome::Committed);
-        }
+    fn snapshot_with(&self, timer: &Timer, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        self.catalog.snapshot(out);
+        self.offsets.snapshot(out);
+        timer.snapshot(out);
+        self.transactions.snapshot(out);
+        self.pop.snapshot(out);
     }
 
     fn used(&mut self, topic: &str, kind: MessageType) {
@@ -120,26 +130,19 @@ pub fn check_snapshot(snapshot: &[u8]) -> Result<(), RestoreError> {
 
 impl Machine for Machines {
     fn apply(&mut self, record: &Record<'_>) {
-        match Effect::of(record) {
+        let effect = Effect::of(record);
+        change::of_effect(&effect, &record.header, &mut |change| self.timer.change(change));
+        match effect {
             Effect::Message { topic, kind } => self.used(topic, kind),
-            Effect::Timer { due, identity, topic, source, before } => {
-                if let Some(before) = before {
-                    self.timer.finished(due, before);
-                } else if let Some(source) = source {
-                    self.transactions.ended(source, Outcome::Committed);
-                } else if let Some(topic) = topic {
-                    self.used(topic, MessageType::Delay);
-                }
-                // Handing back appends a waiting message again: the one before waits no longer.
-                if let Some(source) = source {
-                    self.timer.finished(due, source);
-                }
-                self.timer.stored(due, record.header.physical_offset, record.header.record_bytes, identity);
-            }
+            Effect::Timer { before: Some(_), .. } => {}
+            Effect::Timer { source: Some(source), .. } => self.transactions.ended(source, Outcome::Committed),
+            Effect::Timer { topic: Some(topic), .. } => self.used(topic, MessageType::Delay),
+            Effect::Timer { .. } => {}
             Effect::Half { topic, immunity_seconds, first } => {
                 self.half_stored(record, topic, immunity_seconds, first);
             }
-            Effect::Copy { source, due } => self.copy_stored(source, due),
+            // A delayed message's source is no half message: nothing ends there.
+            Effect::Copy { source, .. } => self.transactions.ended(source, Outcome::Committed),
             Effect::Parked { source } => self.transactions.ended(source, Outcome::Parked),
             Effect::Op => self.transactions.op_stored(record.body),
             Effect::DeadLetter { owner, queue, offset } => drop(self.pop.finish(&owner, queue, offset)),
@@ -160,29 +163,111 @@ impl Machine for Machines {
     }
 
     fn snapshot(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        self.catalog.snapshot(out);
-        self.offsets.snapshot(out);
-        self.timer.snapshot(out);
-        self.transactions.snapshot(out);
-        self.pop.snapshot(out);
+        self.snapshot_with(&self.timer, out);
+    }
+
+    fn state(&self, out: &mut Vec<u8>) {
+        self.snapshot_with(&Timer::default(), out);
+    }
+
+    /// Its timers count for nothing: the records say them, also those that an earlier version's state has.
+    fn restore_state(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        self.restore(state)?;
+        self.timer.reset();
+        Ok(())
+    }
+
+    fn apply_early(&mut self, record: &Record<'_>) {
+        change::changes(record, |change| self.timer.change(change));
+    }
+
+    fn files(&self) -> Vec<MachineFile> {
+        self.timer.files()
+    }
+
+    fn filed(&mut self, at: PhysicalOffset) {
+        self.timer.filed(at);
+    }
+
+    fn spill(&mut self, at: PhysicalOffset) {
+        self.timer.spill(at);
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let mut input = Input(snapshot);
-        if input.u8() != Ok(VERSION) {
-            return Err(RestoreError { part: "broker", problem: "version is unknown" });
-        }
+        let has_parts = match input.u8() {
+            Ok(VERSION) => true,
+            Ok(VERSION_WITHOUT_PARTS) => false,
+            _ => return Err(RestoreError { part: "broker", problem: "version is unknown" }),
+        };
+        let bounds = self.timer.bounds();
         let broken = |part: &'static str| move |error: Malformed| RestoreError { part, problem: error.what };
         self.catalog = Catalog::restore(&mut input).map_err(broken("catalog"))?;
         self.offsets = Offsets::restore(&mut input).map_err(broken("offsets"))?;
-        self.timer = Timer::restore(&mut input).map_err(broken("timer"))?;
+        self.timer = Timer::restore(&mut input, has_parts, bounds).map_err(broken("timer"))?;
         self.transactions = Transactions::restore(&mut input).map_err(broken("transactions"))?;
         self.pop = PopMachine::restore(input.0).map_err(|_| RestoreError { part: "pop", problem: "bytes" })?;
         Ok(())
     }
 
     fn reset(&mut self) {
-        *self = Self::new(self.schedule);
+        *self = Self::bounded(self.schedule, self.timer.bounds());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use types::{Message, QueueId, QueueOffset, Timestamp};
+
+    use super::*;
+    use crate::codec::put_u64;
+    use crate::copy;
+    use crate::timer::Waits;
+
+    fn waits(offset: u64) -> Waits {
+        Waits { due: Timestamp(9), offset: PhysicalOffset(offset), record_bytes: 100, identity: offset }
+    }
+
+    /// As the version before wrote it: all that waits is in the snapshot.
+    fn without_parts() -> Vec<u8> {
+        let (machines, mut out) = (Machines::new(Schedule::default()), vec![VERSION_WITHOUT_PARTS]);
+        machines.catalog.snapshot(&mut out);
+        machines.offsets.snapshot(&mut out);
+        put_u64(&mut out, 2);
+        [5, 700].iter().for_each(|offset| waits(*offset).encode(&mut out));
+        machines.transactions.snapshot(&mut out);
+        machines.pop.snapshot(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_snapshot_of_the_version_before_is_read() {
+        let mut machines = Machines::new(Schedule::default());
+        machines.restore(&without_parts()).expect("known");
+        assert_eq!(machines.timer.held().collect::<Vec<_>>(), [waits(5), waits(700)]);
+        assert!(check_snapshot(&without_parts()).is_ok());
+    }
+
+    #[test]
+    fn the_timers_of_a_state_are_those_of_the_records() {
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let message = Message::new(TopicName::new("t").expect("valid"), bytes::Bytes::new());
+        let copy = copy::delayed(message, QueueId(0), Timestamp(9));
+        let encoded = record::encode(&copy.message, copy.queue, host).expect("fits");
+        let stored = encoded.place(QueueOffset(0), PhysicalOffset(700), Timestamp(1));
+        let mut new = Vec::new();
+        Machines::new(Schedule::default()).state(&mut new);
+        for state in [without_parts(), new] {
+            let mut machines = Machines::new(Schedule::default());
+            machines.restore_state(&state).expect("known");
+            assert!(machines.timer.is_empty());
+            machines.apply_early(&record::decode(&stored).expect("own record"));
+            let held: Vec<Waits> = machines.timer.held().collect();
+            assert_eq!(held.iter().map(|waits| (waits.due, waits.offset.0)).collect::<Vec<_>>(), [(Timestamp(9), 700)]);
+            // The topic is said by the state.
+            assert!(machines.catalog.topics().len() == 0);
+        }
     }
 }

@@ -22,6 +22,10 @@ pub const WAITING_MAX: usize = 100_000;
 pub const FETCHES_MAX: usize = 256;
 /// Waiting messages that are delivered, given up or asked about in one round, each.
 pub const OUTCOMES_PER_ROUND: usize = 256;
+/// Reads of spilled timers that may wait for a thread; beyond it who recalls a message is told that the broker is busy.
+pub const TIMER_READS_MAX: usize = 256;
+/// How often it is looked whether timers are to be brought to the disk.
+pub const SPILL_INTERVAL: Duration = Duration::from_millis(250);
 /// Requests that may wait for the outcome of one transaction that is just being stored.
 pub const END_WAITING_MAX: usize = 8;
 /// Transaction checks that one receiver may have waiting.
@@ -76,6 +80,8 @@ pub struct Options {
     pub transaction: Schedule,
     /// When the log's front goes.
     pub retention: crate::retention::Settings,
+    /// How many delayed messages are kept in memory. Nobody sets it but tests.
+    pub timers: crate::timer::Bounds,
 }
 
 impl Options {
@@ -107,6 +113,7 @@ impl Options {
             delay_max: Self::DELAY_MAX_DEFAULT,
             transaction: Schedule::default(),
             retention: crate::retention::Settings::default(),
+            timers: crate::timer::Bounds::default(),
         }
     }
 

@@ -1,32 +1,90 @@
 //! The timer machine: delayed messages that wait in the log, in the order in which they are due.
 //!
 //! A plain value: the records of the wheel topic put entries in, outcomes (the delivered copy, a recall) take them out,
-//! the time is passed in. Not here: reading records and making copies (`copy`).
+//! the time is passed in. The youngest entries and those that are due soon are in memory; all others are sealed, many at a
+//! time, into *parts* (`timer/part.rs`), whose files (`timer/run.rs`) are written with the checkpoints and loaded as their time
+//! comes near (`timer/spill.rs`). See `docs/decisions/0005-timers-on-disk.md`.
+//! Not here: reading records and files, making copies (`copy`).
 //! Source of topic and properties: Apache `TimerMessageStore`, `HookUtils.transformTimerMessage`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 
+use store::MachineFile;
 use types::{PhysicalOffset, Timestamp};
 
 use crate::codec::{Input, Malformed, put_time, put_u64};
+use change::Change;
+use part::{Content, Part};
+use run::Name;
 
+pub mod change;
 pub mod due;
+mod part;
 pub mod recall;
+pub(crate) mod run;
+mod snapshot;
+pub(crate) mod spill;
+mod spilled;
+
+pub(crate) use part::Source;
 
 /// The system topic that keeps delayed messages, in its queue 0. Source: Apache `TimerMessageStore.TIMER_TOPIC`.
 pub const WHEEL_TOPIC: &str = "rmq_sys_wheel_timer";
 
-/// Messages that wait for their time; about 56 bytes an entry, the B-tree's slack included.
+/// How much of what waits is in memory. Nobody sets it but tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Entries that have come since the last part was sealed: with so many the next one is; about 56 bytes each.
+    pub young_max: usize,
+    /// Entries that are due soon and were sealed: with so many no more are loaded before they are due; about 56 bytes each.
+    pub near_max: usize,
+    /// Entries that are loaded at once.
+    pub load_max: usize,
+    /// How long before they are due entries are loaded at the earliest; at the latest it is half of it.
+    pub ahead: Duration,
+    /// Sealed entries that have ended before their time and are still in files: with so many no more are recalled until the
+    /// files are made anew; about 40 bytes each.
+    pub gone_max: usize,
+    /// Entries in memory, sealed ones that are in no file yet among them: with so many no delayed message is stored.
+    pub held_max: usize,
+}
+
+impl Default for Bounds {
+    /// 8 MB, 4 MB, and 10 MB at most; a file has 4 MB. What is refused is 56 MB.
+    fn default() -> Self {
+        Self {
+            young_max: 131_072,
+            near_max: 65_536,
+            load_max: 4_096,
+            ahead: Duration::from_secs(10),
+            gone_max: 262_144,
+            held_max: 1_000_000,
+        }
+    }
+}
+
+/// Messages that wait for their time, see [`Bounds`]. Of those in parts only what [`Part`] says is in memory: a few hundred bytes
+/// for each [`Bounds::young_max`] of them.
 ///
-/// Bounded by [`Timer::PENDING_MAX`]: beyond it the engine refuses to store another delayed message.
-///
-/// Invariant: an entry is either pending or being delivered, never both.
+/// Invariants: an entry is in one of `near`, `young`, `delivering` and the parts, in a part if [`Part::has`] it. The stretches
+/// of the parts follow each other and end at `sealed_to`; `young` has no entries of before, `near` only such.
 #[derive(Clone, Debug, Default)]
 pub struct Timer {
-    pending: BTreeMap<Key, Waiting>,
+    near: BTreeMap<Key, Waiting>,
+    young: BTreeMap<Key, Waiting>,
     /// Reserved outcomes: their copies are being made. Memory only: after a restart they are pending again.
     delivering: BTreeMap<Key, Waiting>,
+    parts: Vec<Part>,
+    sealed_to: PhysicalOffset,
+    /// What lies before is gone from the log.
+    expired_to: PhysicalOffset,
+    /// Counts what makes entries useless that were read before.
+    epoch: u64,
+    /// The latest time that was passed in.
+    now: Timestamp,
+    bounds: Bounds,
 }
 
 /// When an entry is due and where it is: equal times keep the order in which the messages were stored.
@@ -40,7 +98,7 @@ struct Waiting {
     identity: u64,
 }
 
-/// A message that waits although no record of the wheel topic says so in our way, as it is journaled.
+/// A message that waits, as it is journaled where no record of the wheel topic says so in our way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
     /// Until when.
@@ -54,6 +112,19 @@ pub struct Waits {
 }
 
 impl Waits {
+    fn key(&self) -> Key {
+        (self.due, self.offset)
+    }
+
+    fn of((due, offset): Key, waiting: Waiting) -> Self {
+        let Waiting { record_bytes, identity } = waiting;
+        Self { due, offset, record_bytes, identity }
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting { record_bytes: self.record_bytes, identity: self.identity }
+    }
+
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
         put_time(out, self.due);
         put_u64(out, self.offset.0);
@@ -82,14 +153,30 @@ pub struct Due {
     pub record_bytes: u32,
 }
 
-impl Timer {
-    /// Most messages that may wait: 56 MiB of entries.
-    pub const PENDING_MAX: usize = 1_000_000;
+impl From<Waits> for Due {
+    fn from(Waits { due, offset, record_bytes, .. }: Waits) -> Self {
+        Self { due, offset, record_bytes }
+    }
+}
 
-    /// How many messages wait.
+impl Timer {
+    /// None waits, and these are the bounds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// The bounds that were set.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// How many messages wait; about, where some of those in files have ended.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pending.len() + self.delivering.len()
+        let spilled: u64 = self.parts.iter().map(Part::len).sum();
+        self.near.len() + self.young.len() + self.delivering.len() + usize::try_from(spilled).unwrap_or(usize::MAX)
     }
 
     /// Whether none waits.
@@ -98,65 +185,91 @@ impl Timer {
         self.len() == 0
     }
 
-    /// Whether no other message may wait.
+    /// Whether no other message may wait: the number of those in memory, if it is too large because files cannot be written.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len() >= Self::PENDING_MAX
+    pub fn is_full(&self) -> Option<usize> {
+        let unfiled = |part: &Part| if let Content::Block(entries) = &part.content { entries.len() } else { 0 };
+        let held = self.near.len() + self.young.len() + self.parts.iter().map(unfiled).sum::<usize>();
+        (held >= self.bounds.held_max).then_some(self.bounds.held_max)
     }
 
-    /// A record of the wheel topic was stored.
-    pub fn stored(&mut self, due: Timestamp, offset: PhysicalOffset, record_bytes: u32, identity: u64) {
-        self.pending.insert((due, offset), Waiting { record_bytes, identity });
+    /// Takes what a record says.
+    pub fn change(&mut self, change: Change) {
+        match change {
+            Change::Stored(waits) => self.stored(waits),
+            Change::Finished(due, offset) => self.finished(due, offset),
+            Change::Reset => self.reset(),
+        }
     }
 
-    /// The message was delivered or recalled; says whether it waited.
-    pub fn finished(&mut self, due: Timestamp, offset: PhysicalOffset) -> bool {
+    /// Goes back to the state in which none waits.
+    pub fn reset(&mut self) {
+        *self = Self { epoch: self.epoch + 1, ..Self::new(self.bounds) };
+    }
+
+    fn stored(&mut self, waits: Waits) {
+        let map = if waits.offset < self.sealed_to { &mut self.near } else { &mut self.young };
+        map.insert(waits.key(), waits.waiting());
+    }
+
+    fn finished(&mut self, due: Timestamp, offset: PhysicalOffset) {
         let key = (due, offset);
-        self.delivering.remove(&key).or_else(|| self.pending.remove(&key)).is_some()
+        let held = self.delivering.remove(&key).or_else(|| self.near.remove(&key)).or_else(|| self.young.remove(&key));
+        if held.is_none()
+            && let Some(part) = self.part_of(offset)
+            && key >= part.next
+        {
+            part.gone.insert(key);
+        }
     }
 
-    /// When the next message is due.
+    /// When the next message is due that is in memory.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.pending.first_key_value().map(|((due, _), _)| *due)
+        self.first().map(|(due, _)| due)
+    }
+
+    fn first(&self) -> Option<Key> {
+        let firsts = [self.near.first_key_value(), self.young.first_key_value()];
+        firsts.into_iter().flatten().map(|(key, _)| *key).min()
     }
 
     /// Reserves the outcome of one message that is due at `now`; call until `None`.
     pub fn reserve_due(&mut self, now: Timestamp) -> Option<Due> {
-        let entry = self.pending.first_entry()?;
-        let (due, offset) = *entry.key();
-        if due > now {
-            return None;
-        }
-        let waiting = entry.remove();
-        self.delivering.insert((due, offset), waiting);
-        Some(Due { due, offset, record_bytes: waiting.record_bytes })
+        self.now = now;
+        let key = self.first().filter(|(due, _)| *due <= now)?;
+        let waiting = self.near.remove(&key).or_else(|| self.young.remove(&key))?;
+        self.delivering.insert(key, waiting);
+        Some(Waits::of(key, waiting).into())
     }
 
     /// Gives a reservation back: its copy could not be stored.
     pub fn release(&mut self, due: Timestamp, offset: PhysicalOffset) {
         if let Some(waiting) = self.delivering.remove(&(due, offset)) {
-            self.pending.insert((due, offset), waiting);
+            self.stored(Waits::of((due, offset), waiting));
         }
     }
 
-    /// The waiting message with this due time and identity. One whose delivery has begun is not found.
+    /// The waiting message in memory with this due time and identity. One whose delivery has begun is not found.
     ///
     /// Looks at all messages that are due in the same millisecond.
     #[must_use]
     pub fn find(&self, due: Timestamp, identity: u64) -> Option<PhysicalOffset> {
-        let same_time = self.pending.range((due, PhysicalOffset(0))..=(due, PhysicalOffset(u64::MAX)));
+        let same_time = (due, PhysicalOffset(0))..=(due, PhysicalOffset(u64::MAX));
+        let same_time = self.near.range(same_time.clone()).chain(self.young.range(same_time));
         same_time.filter(|(_, waiting)| waiting.identity == identity).map(|((_, offset), _)| *offset).next()
     }
 
-    /// Whether a message waits and its delivery has not begun.
+    /// Whether a message waits and its delivery has not begun. Of one that is in a file it must be known that it was there.
     #[must_use]
     pub fn is_waiting(&self, due: Timestamp, offset: PhysicalOffset) -> bool {
-        self.pending.contains_key(&(due, offset))
+        let key = (due, offset);
+        let is_held = self.near.contains_key(&key) || self.young.contains_key(&key);
+        is_held || self.parts.iter().any(|part| part.is_of(offset) && part.has(key)) && offset >= self.expired_to
     }
 
-    /// Adds waiting messages whose records lie before a position to `found`: looks at `looks_max` at most and finds `found_max`, from behind
-    /// `cursor` on, which it moves; whether that were all.
+    /// Adds waiting messages in memory whose records lie before a position to `found`: looks at `looks_max` at most and finds
+    /// `found_max`, from behind `cursor` on, which it moves; whether that were all.
     pub fn find_before(
         &self,
         before: PhysicalOffset,
@@ -165,15 +278,15 @@ impl Timer {
         found_max: usize,
         found: &mut Vec<Due>,
     ) -> bool {
-        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.pending.range((from, Bound::Unbounded));
-        for (looks, (key @ (due, offset), waiting)) in behind.enumerate() {
+        let from = (cursor.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let behind = in_order(self.near.range(from), self.young.range(from));
+        for (looks, (key, waiting)) in behind.enumerate() {
             if looks == looks_max || found.len() == found_max {
                 return false;
             }
             *cursor = Some(*key);
-            if *offset < before {
-                found.push(Due { due: *due, offset: *offset, record_bytes: waiting.record_bytes });
+            if key.1 < before {
+                found.push(Waits::of(*key, *waiting).into());
             }
         }
         true
@@ -184,136 +297,32 @@ impl Timer {
         self.delivering.keys().copied().filter(move |(_, offset)| *offset < before)
     }
 
-    /// Writes the whole state; reserved messages count as waiting.
-    pub fn snapshot(&self, out: &mut Vec<u8>) {
-        put_u64(out, self.len() as u64);
-        self.waits().for_each(|waits| waits.encode(out));
+    /// All messages in memory that wait, by time and position, reserved or not.
+    pub fn held(&self) -> impl Iterator<Item = Waits> {
+        let pending = in_order(self.near.iter(), self.young.iter());
+        in_order(pending, self.delivering.iter()).map(|(key, waiting)| Waits::of(*key, *waiting))
     }
+}
 
-    /// All messages that wait, by time and position, reserved or not.
-    pub fn waits(&self) -> impl Iterator<Item = Waits> {
-        self.in_order().map(|(&(due, offset), &Waiting { record_bytes, identity })| Waits {
-            due,
-            offset,
-            record_bytes,
-            identity,
-        })
-    }
-
-    /// All entries by time and position, reserved or not.
-    fn in_order(&self) -> impl Iterator<Item = (&Key, &Waiting)> {
-        let (mut pending, mut delivering) = (self.pending.iter().peekable(), self.delivering.iter().peekable());
-        std::iter::from_fn(move || match (pending.peek(), delivering.peek()) {
-            (Some((first, _)), Some((second, _))) if first > second => delivering.next(),
-            (None, _) => delivering.next(),
-            (Some(_), _) => pending.next(),
-        })
-    }
-
-    /// Reads what [`Timer::snapshot`] wrote.
-    pub(crate) fn restore(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        let mut timer = Self::default();
-        for _ in 0..input.count()? {
-            let Waits { due, offset, record_bytes, identity } = Waits::decode(input)?;
-            timer.stored(due, offset, record_bytes, identity);
-        }
-        Ok(timer)
-    }
+/// Entries of two ordered sequences in their order.
+fn in_order<'a>(
+    first: impl Iterator<Item = (&'a Key, &'a Waiting)>,
+    second: impl Iterator<Item = (&'a Key, &'a Waiting)>,
+) -> impl Iterator<Item = (&'a Key, &'a Waiting)> {
+    let (mut first, mut second) = (first.peekable(), second.peekable());
+    std::iter::from_fn(move || match (first.peek(), second.peek()) {
+        (Some((one, _)), Some((other, _))) if one > other => second.next(),
+        (None, _) => second.next(),
+        (Some(_), _) => first.next(),
+    })
 }
 
 impl PartialEq for Timer {
     /// Equal in what survives: reservations count as waiting.
     fn eq(&self, other: &Self) -> bool {
-        self.in_order().eq(other.in_order())
+        self.held().eq(other.held()) && self.parts == other.parts
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const AT: fn(i64) -> Timestamp = Timestamp;
-
-    fn due(due: i64, offset: u64) -> Due {
-        Due { due: AT(due), offset: PhysicalOffset(offset), record_bytes: 100 }
-    }
-
-    fn timer(entries: &[(i64, u64)]) -> Timer {
-        let mut timer = Timer::default();
-        for (due, offset) in entries {
-            timer.stored(AT(*due), PhysicalOffset(*offset), 100, *offset);
-        }
-        timer
-    }
-
-    #[test]
-    fn messages_come_when_due_and_in_stored_order() {
-        let mut timer = timer(&[(20, 1), (10, 3), (10, 2)]);
-        assert_eq!(timer.next_deadline(), Some(AT(10)));
-        assert_eq!(timer.reserve_due(AT(9)), None);
-        assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 2)));
-        assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 3)));
-        assert_eq!(timer.reserve_due(AT(10)), None);
-        assert_eq!(timer.len(), 3);
-        assert!(timer.finished(AT(10), PhysicalOffset(2)));
-        assert!(!timer.finished(AT(10), PhysicalOffset(2)));
-        assert_eq!(timer.len(), 2);
-    }
-
-    #[test]
-    fn a_released_reservation_is_due_again() {
-        let mut timer = timer(&[(10, 1)]);
-        assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 1)));
-        timer.release(AT(10), PhysicalOffset(1));
-        assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 1)));
-    }
-
-    #[test]
-    fn only_what_still_waits_is_found() {
-        let mut timer = timer(&[(10, 1), (10, 2)]);
-        assert_eq!(timer.find(AT(10), 2), Some(PhysicalOffset(2)));
-        assert_eq!(timer.find(AT(11), 2), None);
-        assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 1)));
-        assert_eq!(timer.find(AT(10), 1), None);
-    }
-
-    #[test]
-    fn what_lies_before_a_position_is_found_step_by_step() {
-        let mut timer = timer(&[(10, 5), (20, 1), (30, 9), (40, 2)]);
-        assert!(timer.reserve_due(AT(10)).is_some());
-        let (mut cursor, mut found) = (None, Vec::new());
-        assert!(!timer.find_before(PhysicalOffset(6), &mut cursor, 2, 9, &mut found));
-        assert!(timer.find_before(PhysicalOffset(6), &mut cursor, 2, 9, &mut found));
-        assert_eq!(found, [due(20, 1), due(40, 2)]);
-        assert_eq!(timer.delivering_before(PhysicalOffset(6)).collect::<Vec<_>>(), [(AT(10), PhysicalOffset(5))]);
-        assert!(timer.is_waiting(AT(20), PhysicalOffset(1)) && !timer.is_waiting(AT(10), PhysicalOffset(5)));
-    }
-
-    proptest! {
-        #[test]
-        fn a_snapshot_restores_the_same_state(
-            entries in proptest::collection::vec((0i64..50, 0u64..1000), 0..40),
-            now in 0i64..50,
-        ) {
-            let mut timer = timer(&entries);
-            timer.reserve_due(AT(now));
-            let mut bytes = Vec::new();
-            timer.snapshot(&mut bytes);
-            prop_assert_eq!(Timer::restore(&mut Input(&bytes)).expect("own snapshot"), timer);
-        }
-
-        #[test]
-        fn nothing_is_reserved_before_its_time(
-            entries in proptest::collection::vec((0i64..50, 0u64..1000), 0..40),
-            now in 0i64..50,
-        ) {
-            let mut timer = timer(&entries);
-            while let Some(message) = timer.reserve_due(AT(now)) {
-                prop_assert!(message.due <= AT(now));
-            }
-            prop_assert!(timer.next_deadline().is_none_or(|next| next > AT(now)));
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use broker::retention::Settings;
+use broker::timer::Bounds;
 use broker::{LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
@@ -44,7 +45,7 @@ fn first(world: &World) -> u64 {
 
 fn remove_derived(world: &World) {
     let disk = world.env().disk;
-    for dir in ["/data/checkpoints", "/data/queueindex"] {
+    for dir in ["/data/checkpoints", "/data/queueindex", "/data/timers"] {
         for name in disk.list(Path::new(dir)).expect("listed") {
             disk.remove(&Path::new(dir).join(name)).expect("removed");
         }
@@ -310,4 +311,52 @@ fn a_recalled_message_stays_recalled() {
         assert!(pop_bodies(&broker, "g", "t").await.is_empty());
         broker.stop().await;
     });
+}
+
+#[test]
+fn delayed_messages_in_files_are_carried_forward() {
+    for next in [Then::GoesOn, Then::IsKilled, Then::IsKilledAndLosesDerivedFiles] {
+        sim::run(3, async |world: World| {
+            let timers = Bounds { young_max: 8, near_max: 4, load_max: 4, ..Bounds::default() };
+            let tiny = || LocalBroker::start(world.env(), Options { timers, ..options() }).expect("starts");
+            let mut broker = tiny();
+            assert!(pop_bodies(&broker, "g", "t").await.is_empty());
+            let begin = world.env().clock.now();
+            let mut handles = Vec::new();
+            for n in 0..60u32 {
+                let due = begin.plus(HOUR * 8 + Duration::from_secs(u64::from(n * 37 % 60) * 60)).to_string();
+                let delayed = message("t", &format!("{n:02}"), &[(names::TIMER_DELIVER_MS, &due)]);
+                handles.push(try_send(&broker, delayed).await.expect("stored").recall_handle.expect("delayed"));
+                sleep(&world, Duration::from_millis(300)).await;
+            }
+            let before = first(&world);
+            for _ in 0..3 {
+                age(&world, &broker, 1).await;
+            }
+            assert!(first(&world) > before && broker.status().carried >= 60, "{:?}", broker.status());
+            broker.recall(topic("t"), handles[7].clone()).await.expect("recalled");
+            if next != Then::GoesOn {
+                world.kill().await;
+                drop(broker);
+                if next == Then::IsKilledAndLosesDerivedFiles {
+                    remove_derived(&world);
+                }
+                broker = tiny();
+            }
+            assert_eq!(broker.recall(topic("t"), handles[7].clone()).await, Err(RecallError::NotFound));
+            assert_eq!(broker.status().timers_pending, 59, "{next:?}");
+            let mut all = Vec::new();
+            while world.env().clock.now() < begin.plus(HOUR * 10) {
+                for message in pop(&broker, pop_of("g", "t")).await.messages {
+                    all.push(body(&message).parse::<u32>().expect("a number"));
+                    ack(&broker, "g", "t", &message).await;
+                }
+                sleep(&world, Duration::from_secs(10)).await;
+            }
+            let mut expected: Vec<u32> = (0..60).filter(|n| *n != 7).collect();
+            expected.sort_unstable_by_key(|n| n * 37 % 60);
+            assert_eq!(all, expected, "{next:?}");
+            broker.stop().await;
+        });
+    }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use env::Disk;
 use env::disk::OpenMode;
 
+use crate::machine::MachineFile;
+
 /// Files of ours are small but for the log's: a checkpoint or index run beyond this is not read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// The newest form of the directory that this version knows.
@@ -14,6 +16,8 @@ pub(crate) const FORMAT_NAME: &str = "format";
 /// Stands in the format file of a copy that is not whole.
 const INCOMPLETE: &str = "incomplete copy of a store\n";
 const TEMPORARY: &str = ".tmp";
+/// The folder of the machines' files.
+pub const TIMERS_NAME: &str = "timers";
 
 /// The system refused something.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,8 @@ pub(crate) struct Layout {
     pub(crate) commit_log: PathBuf,
     pub(crate) queue_index: PathBuf,
     pub(crate) checkpoints: PathBuf,
+    /// Machines' files; only the timers have any.
+    pub(crate) timers: PathBuf,
 }
 
 impl Layout {
@@ -70,13 +76,14 @@ impl Layout {
             commit_log: root.join("commitlog"),
             queue_index: root.join("queueindex"),
             checkpoints: root.join("checkpoints"),
+            timers: root.join(TIMERS_NAME),
         }
     }
 
     /// The layout of a root directory; makes what is missing.
     pub(crate) fn create(disk: &dyn Disk, root: &Path) -> Result<Self, Error> {
         let layout = Self::of(root);
-        for dir in [&layout.commit_log, &layout.queue_index, &layout.checkpoints] {
+        for dir in [&layout.commit_log, &layout.queue_index, &layout.checkpoints, &layout.timers] {
             disk.create_dir_all(dir).map_err(Error::at("create directory", dir))?;
         }
         Ok(layout)
@@ -178,6 +185,28 @@ pub(crate) fn remove_unless(disk: &dyn Disk, dir: &Path, is_wanted: impl Fn(u64)
             let path = dir.join(name);
             disk.remove(&path).map_err(Error::at("remove", &path))?;
         }
+    }
+    Ok(())
+}
+
+/// Makes a machine's file, if it is to be made, and puts it in place; durable on return. One that cannot be made, because what it
+/// is made of is damaged, is left to its machine to notice.
+pub(crate) fn put_machine_file(disk: &dyn Disk, dir: &Path, file: &MachineFile) -> Result<(), Error> {
+    let MachineFile { name, content: Some(content) } = file else { return Ok(()) };
+    match content(disk, dir) {
+        Ok(bytes) => replace(disk, dir, name, &[&bytes]),
+        Err(problem) => {
+            tracing::warn!(name, problem, "a file of a machine cannot be made from the one before");
+            Ok(())
+        }
+    }
+}
+
+/// Removes the machines' files that are not `wanted`; durable at the directory's next sync.
+pub(crate) fn remove_machine_files(disk: &dyn Disk, dir: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+    for name in disk.list(dir).map_err(Error::at("list", dir))?.iter().filter(|name| !is_wanted(name)) {
+        let path = dir.join(name);
+        disk.remove(&path).map_err(Error::at("remove", &path))?;
     }
     Ok(())
 }

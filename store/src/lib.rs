@@ -25,9 +25,9 @@ mod store;
 mod sweeper;
 
 pub use commit_log::{AppendError, Appended};
-pub use files::Error as FileError;
+pub use files::{Error as FileError, TIMERS_NAME};
 pub use log_state::STATE_TOPIC;
-pub use machine::{Machine, RestoreError};
+pub use machine::{FileContent, Machine, MachineFile, RestoreError};
 pub use marks::{Failed, Marks};
 pub use options::{
     CHECKPOINT_BYTES_DEFAULT, Flush, HOT_BYTES_DEFAULT, Options, SEGMENT_BYTES_LOCAL, SEGMENT_BYTES_MAX,
@@ -37,5 +37,5 @@ pub use ownership::{claim, disown, put_file};
 pub use queue_index::keys::KeySearch;
 pub use queue_index::{EntriesError, QueueEntry, QueueRange};
 pub use reader::{ReadError, Reader};
-pub use store::{OpenError, Store};
+pub use store::{OpenError, Scanner, Store};
 pub use sweeper::{OldSegment, Survey};

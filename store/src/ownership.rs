@@ -37,5 +37,6 @@ pub fn disown(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
         disk.remove(&format).map_err(Error::at("remove", &format))?;
         disk.sync_dir(dir).map_err(Error::at("sync", dir))?;
     }
+    files::remove_machine_files(disk, &layout.timers, |_| false)?;
     files::remove_unless(disk, &layout.queue_index, |_| false)
 }

@@ -210,12 +210,13 @@ pub(crate) fn is_covered(segments: &Segments, end: End) -> Result<bool, Error> {
 }
 
 /// Feeds index and machines at start-up.
-pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> {
+pub(crate) struct Replay<'a, F: FnMut(u64, End, &mut QueueIndex, &mut dyn Machine) -> Result<(), Error>> {
     pub(crate) index: &'a mut QueueIndex,
     pub(crate) machines: &'a mut dyn Machine,
     /// Whether a queue's first record may have any offset: those before it have expired.
     pub(crate) may_begin_late: bool,
-    /// The state in the log that the machines go on from; the records before it are for the index only.
+    /// The state in the log that the machines go on from; the records before it are for the index, and for what
+    /// such a state leaves to them.
     pub(crate) base: Option<Base<'a>>,
     /// What the states in the log say of its begin.
     pub(crate) states: log_state::Begins,
@@ -229,7 +230,7 @@ pub(crate) struct Base<'a> {
     pub(crate) queues: Vec<SavedQueue<'a>>,
 }
 
-impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Replay<'_, F> {
+impl<F: FnMut(u64, End, &mut QueueIndex, &mut dyn Machine) -> Result<(), Error>> Visitor for Replay<'_, F> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
         self.states.take(record);
         if let Some(base) = self.base.take_if(|base| base.at <= record.header.physical_offset) {
@@ -247,14 +248,15 @@ impl<F: FnMut(u64, End, &mut QueueIndex) -> Result<(), Error>> Visitor for Repla
             let hashes = record.hashes();
             self.index.push(number, Entry::of(record, &hashes), &hashes.keys);
         }
-        if self.base.is_none() {
-            self.machines.apply(record);
+        match self.base {
+            None => self.machines.apply(record),
+            Some(_) => self.machines.apply_early(record),
         }
         Ok(())
     }
 
     fn segment_done(&mut self, base: u64, end: End) -> Result<(), Error> {
-        (self.on_segment)(base, end, self.index)
+        (self.on_segment)(base, end, self.index, self.machines)
     }
 }
 
@@ -294,6 +296,34 @@ pub(crate) fn positions_of_key(segments: &Segments, from: u64, to: u64, hash: u6
     let mut collect = Collect { hash, found: Vec::new() };
     scan_stretch(segments, from, to, &mut collect)?;
     Ok(collect.found)
+}
+
+/// Gives `visit` the records of a stretch that have not expired until it says `false`; whether it never did.
+pub(crate) fn visit_stretch(
+    segments: &Segments,
+    from: u64,
+    to: u64,
+    visit: impl FnMut(&Record<'_>) -> bool,
+) -> Result<bool, String> {
+    struct Visit<F> {
+        visit: F,
+        is_ended: bool,
+    }
+    impl<F: FnMut(&Record<'_>) -> bool> Visitor for Visit<F> {
+        fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+            self.is_ended = !(self.visit)(record);
+            if self.is_ended { Err("nobody wants more".to_owned()) } else { Ok(()) }
+        }
+
+        fn takes_damaged_bodies(&self) -> bool {
+            true
+        }
+    }
+    let mut visit = Visit { visit, is_ended: false };
+    match scan_stretch(segments, from, to, &mut visit) {
+        Err(_) if visit.is_ended => Ok(false),
+        scanned => scanned.map(|()| true),
+    }
 }
 
 /// Visits all records of a stretch of the log that have not expired. The text says why it cannot be read to its end.

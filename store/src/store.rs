@@ -45,8 +45,10 @@ pub struct Store {
     signal: Arc<Signal>,
     /// `None` once the store is closing.
     jobs: Option<mpsc::Sender<Job>>,
-    /// The checkpoint that is on its way.
-    pending: Option<oneshot::Receiver<Vec<Arc<Run>>>>,
+    /// The checkpoint that is on its way, and where it was taken.
+    pending: Option<(PhysicalOffset, oneshot::Receiver<Vec<Arc<Run>>>)>,
+    /// Where a checkpoint was taken that was published and that nobody was told of.
+    published: Option<PhysicalOffset>,
     /// Where the last checkpoint was taken, published or not.
     checkpoint_at: PhysicalOffset,
     checkpoint_bytes: u64,
@@ -252,6 +254,29 @@ impl Store {
             && self.log.end().at.0 - self.checkpoint_at.0 >= self.checkpoint_bytes
     }
 
+    /// Whether none is on its way, so that one may begin although it is not due.
+    #[must_use]
+    pub fn may_begin_checkpoint(&self) -> bool {
+        self.pending.is_none() && self.marks.failure().is_none()
+    }
+
+    /// Where the newest checkpoint was taken, once after it was published: for [`Machine::filed`].
+    pub fn take_published(&mut self) -> Option<PhysicalOffset> {
+        self.published.take()
+    }
+
+    /// Where the log begins.
+    #[must_use]
+    pub fn first(&self) -> PhysicalOffset {
+        PhysicalOffset(self.segments.first())
+    }
+
+    /// Reads the log's records in order.
+    #[must_use]
+    pub fn scanner(&self) -> Scanner {
+        Scanner { segments: Arc::clone(&self.segments) }
+    }
+
     /// Takes a snapshot of `machines` and the queue index between two rounds. It is published in the background
     /// once the log is durable up to here; if that fails, the next start replays more of the log. A store that has
     /// failed takes none.
@@ -269,19 +294,21 @@ impl Store {
         self.checkpoint_at = end.at;
         let body = begin_body(end, self.index.saved(), |out| machines.snapshot(out));
         let (done, pending) = oneshot::channel();
-        let job = Job { at: end.at, body, begins: self.begins(), parts: self.index.parts().to_vec(), done };
+        let (parts, files) = (self.index.parts().to_vec(), machines.files());
+        let job = Job { at: end.at, body, begins: self.begins(), parts, files, done };
         // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
         if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
-            self.pending = Some(pending);
+            self.pending = Some((end.at, pending));
         }
     }
 
     /// Lets go of the index entries that the checkpoint has brought to the disk.
     fn collect_checkpoint(&mut self) {
-        let Some(pending) = &mut self.pending else { return };
+        let Some((at, pending)) = &mut self.pending else { return };
         match pending.try_recv() {
             Ok(runs) => {
                 runs.into_iter().for_each(|run| self.index.replace_part(Part::Run(run)));
+                self.published = Some(*at);
                 self.pending = None;
             }
             Err(oneshot::error::TryRecvError::Closed) => self.pending = None,
@@ -325,6 +352,28 @@ impl Store {
         for thread in std::mem::take(&mut self.threads) {
             thread.await;
         }
+    }
+}
+
+/// Reads stretches of the log from its files, for those who make again what was derived from it. Blocks.
+#[derive(Clone)]
+pub struct Scanner {
+    segments: Arc<Segments>,
+}
+
+impl Scanner {
+    /// Gives `visit` the records of a stretch that have not expired, until it says `false`; whether it never did. A damaged body
+    /// is no reason to end.
+    ///
+    /// # Errors
+    /// Text that says why the stretch cannot be read to its end.
+    pub fn scan(
+        &self,
+        from: PhysicalOffset,
+        to: PhysicalOffset,
+        visit: impl FnMut(&Record<'_>) -> bool,
+    ) -> Result<bool, String> {
+        recovery::visit_stretch(&self.segments, from.0, to.0, visit)
     }
 }
 

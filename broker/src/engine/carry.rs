@@ -1,9 +1,10 @@
 //! Carrying forward: delayed and half messages whose records are about to expire are appended again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use types::broker::SendError;
 use types::{PhysicalOffset, Timestamp};
 
@@ -14,13 +15,16 @@ use crate::copy::{self, Copy};
 use crate::journal::Event;
 use crate::options::OUTCOME_RETRY_AFTER;
 use crate::pop::{Cursor, Look};
-use crate::timer::Due;
+use crate::timer::spill::{Read, Step, Stepped};
+use crate::timer::{Due, Waits};
 use crate::transaction::{HalfMessage, op_body};
 
 /// Waiting messages that one step looks at.
 const LOOKS_PER_STEP: usize = 4_096;
 /// Messages that are read together: half of the reads that may be under way, so that deliveries go on.
 const BATCH: usize = crate::options::FETCHES_MAX / 2;
+/// Entries of a part that are read in one step.
+const STEP_ENTRIES: usize = 4_096;
 /// How long it goes on without carrying anything: what is just being delivered or committed may end by itself, and what
 /// cannot be read now may be readable later.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,12 +35,28 @@ pub(super) struct Carrying {
     before: PhysicalOffset,
     since: Timestamp,
     timers: Option<(Timestamp, PhysicalOffset)>,
+    spilled: Spilled,
     halves: Option<PhysicalOffset>,
     is_at_halves: bool,
     /// What this pass has met that cannot be carried.
     left: u64,
     /// What this pass has begun to carry, or has met that may end by itself.
     busy: u64,
+}
+
+/// The way through the delayed messages that are in files, part by part.
+#[derive(Debug, Default)]
+struct Spilled {
+    is_begun: bool,
+    /// The part that was gone through last begins there.
+    behind: Option<PhysicalOffset>,
+    /// The part that is gone through now, and where the last step ended in it.
+    at: Option<(PhysicalOffset, Option<(Timestamp, PhysicalOffset)>)>,
+    step: Option<oneshot::Receiver<Read<Stepped>>>,
+    /// What was found and not looked at, at most [`STEP_ENTRIES`].
+    found: VecDeque<Waits>,
+    /// What this pass has found, to be named if it is lost; at most [`UNMOVABLE_MAX`].
+    seen: Vec<(Timestamp, PhysicalOffset)>,
 }
 
 /// Records that are being carried, and those that cannot be.
@@ -54,7 +74,16 @@ pub(super) struct Carries {
 impl Carrying {
     /// The work of appending again all waiting messages whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset, since: Timestamp) -> Self {
-        Self { before, since, timers: None, halves: None, is_at_halves: false, left: 0, busy: 0 }
+        Self {
+            before,
+            since,
+            timers: None,
+            spilled: Spilled::default(),
+            halves: None,
+            is_at_halves: false,
+            left: 0,
+            busy: 0,
+        }
     }
 }
 
@@ -66,28 +95,110 @@ impl Engine {
         if is_paused || !self.carries.under_way.is_empty() || self.journal.is_full() {
             return None;
         }
+        if !carrying.spilled.is_begun {
+            carrying.spilled.is_begun = self.carry_timers(carrying);
+            return None;
+        }
         if !carrying.is_at_halves {
-            self.carry_timers(carrying);
+            carrying.is_at_halves = self.carry_spilled(carrying);
             return None;
         }
         if !self.carry_halves(carrying) {
             return None;
         }
-        let next = Carrying::new(carrying.before, carrying.since);
-        let Carrying { since, left, busy, .. } = std::mem::replace(carrying, next);
-        let since = self.carries.succeeded_at.map_or(since, |at| at.max(since));
-        (busy == 0 || self.now.since(since) >= PATIENCE).then_some(left + busy)
+        let since = self.carries.succeeded_at.map_or(carrying.since, |at| at.max(carrying.since));
+        let remaining = carrying.left + carrying.busy;
+        if carrying.busy == 0 || self.now.since(since) >= PATIENCE {
+            return Some(remaining);
+        }
+        *carrying = Carrying::new(carrying.before, carrying.since);
+        None
     }
 
-    fn carry_timers(&mut self, carrying: &mut Carrying) {
+    /// A step through those in memory; whether that were all.
+    fn carry_timers(&mut self, carrying: &mut Carrying) -> bool {
         let (before, mut found) = (carrying.before, Vec::new());
         let timer = &self.machines.timer;
-        carrying.is_at_halves = timer.find_before(before, &mut carrying.timers, LOOKS_PER_STEP, BATCH, &mut found);
-        if carrying.is_at_halves {
-            carrying.busy += timer.delivering_before(before).count() as u64;
-        }
+        let is_end = timer.find_before(before, &mut carrying.timers, LOOKS_PER_STEP, BATCH, &mut found);
         for due in found {
             self.begin_carry(carrying, due.offset, due.record_bytes, Outcome::CarryTimer(due));
+        }
+        is_end
+    }
+
+    /// A step through those in files; whether that were all.
+    fn carry_spilled(&mut self, carrying: &mut Carrying) -> bool {
+        for _ in 0..BATCH {
+            let Some(waits) = carrying.spilled.found.pop_front() else { break };
+            if self.machines.timer.is_waiting(waits.due, waits.offset) {
+                if carrying.spilled.seen.len() < UNMOVABLE_MAX {
+                    carrying.spilled.seen.push((waits.due, waits.offset));
+                }
+                self.begin_carry(carrying, waits.offset, waits.record_bytes, Outcome::CarryTimer(waits.into()));
+            }
+        }
+        if !carrying.spilled.found.is_empty() {
+            return false;
+        }
+        match carrying.spilled.step.take() {
+            Some(mut step) => match step.try_recv() {
+                Ok(read) => self.stepped(carrying, read),
+                Err(TryRecvError::Empty) => carrying.spilled.step = Some(step),
+                // The thread ends with the engine.
+                Err(TryRecvError::Closed) => {}
+            },
+            None if self.begin_step(carrying) => {}
+            None => {
+                self.look_again(carrying);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Entries are loaded and sealed while a pass goes on, behind where it looks. All parts were gone through, so whatever it has
+    /// missed is in memory now, or is just being delivered.
+    fn look_again(&self, carrying: &mut Carrying) {
+        if carrying.busy > 0 {
+            return;
+        }
+        let (mut missed, mut impossible) = (0, 0);
+        for waits in self.machines.timer.held().filter(|waits| waits.offset < carrying.before) {
+            let is_impossible = self.carries.impossible.contains(&waits.offset);
+            *if is_impossible { &mut impossible } else { &mut missed } += 1;
+        }
+        carrying.busy = missed + u64::saturating_sub(impossible, carrying.left);
+    }
+
+    /// Whether there is another part to go through.
+    fn begin_step(&mut self, carrying: &mut Carrying) -> bool {
+        let Spilled { behind, at, .. } = carrying.spilled;
+        let timer = &self.machines.timer;
+        let after = at.and_then(|(_, after)| after);
+        let Some(step) = timer.step(behind, after, carrying.before, STEP_ENTRIES) else { return false };
+        let from = step.source.name.from;
+        // The part that the last step was in may be gone.
+        let step = match at {
+            Some((of, _)) if of == from => step,
+            _ => Step { after: None, ..step },
+        };
+        carrying.spilled.at = Some((from, step.after));
+        carrying.spilled.step = self.spilled.step(step);
+        true
+    }
+
+    fn stepped(&mut self, carrying: &mut Carrying, read: Read<Stepped>) {
+        self.machines.timer.read(read.remade);
+        let Some((from, _)) = carrying.spilled.at else { return };
+        if let Some(problem) = read.problem {
+            tracing::error!(problem, "delayed messages cannot be read and are carried forward later");
+            self.carries.paused_until = Some(self.now.plus(OUTCOME_RETRY_AFTER));
+            carrying.busy += 1;
+        }
+        carrying.spilled.found = read.value.found.into();
+        match read.value.after {
+            Some(after) => carrying.spilled.at = Some((from, Some(after))),
+            None => (carrying.spilled.behind, carrying.spilled.at) = (Some(from), None),
         }
     }
 
@@ -157,7 +268,7 @@ impl Engine {
     }
 
     /// Lets go of everything alive before a position that could not be carried, and says what it was; returns how much.
-    pub(super) fn lose_before(&mut self, before: PhysicalOffset) -> u64 {
+    pub(super) fn lose_before(&mut self, before: PhysicalOffset, carrying: &Carrying) -> u64 {
         let mut lost = 0;
         let mut cursor = Cursor::default();
         loop {
@@ -177,7 +288,10 @@ impl Engine {
         let (mut timers, mut halves) = (Vec::new(), Vec::new());
         self.machines.timer.find_before(before, &mut None, usize::MAX, usize::MAX, &mut timers);
         let waiting = timers.into_iter().map(|Due { due, offset, .. }| (due, offset));
-        let timers: Vec<_> = waiting.chain(self.machines.timer.delivering_before(before)).collect();
+        let delivering = self.machines.timer.delivering_before(before);
+        let spilled = carrying.spilled.seen.iter().copied();
+        let spilled = spilled.filter(|(due, offset)| self.machines.timer.is_waiting(*due, *offset));
+        let timers: BTreeSet<_> = waiting.chain(delivering).chain(spilled).collect();
         for (due, offset) in timers {
             tracing::error!(%due, %offset, "a delayed message expires");
             self.commit_event(&Event::Recalled { due, offset });

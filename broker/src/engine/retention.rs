@@ -148,7 +148,7 @@ impl Engine {
                 }
                 Some(_) => {
                     if cut.is_last_call {
-                        let lost = self.lose_before(cut.before);
+                        let lost = self.lose_before(cut.before, &carrying);
                         self.shared.counters.expired_lost.add(lost);
                     }
                     Step::Carried { cut }
@@ -255,8 +255,13 @@ impl Engine {
         match self.store.expire() {
             Some(removed) => {
                 self.machines.pop.expiry_ended();
+                let lost = self.machines.timer.expire(cut.before);
+                if cut.is_last_call && lost > 0 {
+                    tracing::error!(lost, before = %cut.before, "delayed messages that could not be read expire");
+                    self.shared.counters.expired_lost.add(lost);
+                }
                 // So that the next start needs no state from the log.
-                self.store.begin_checkpoint(&self.machines);
+                self.begin_checkpoint();
                 Step::Removing { cut, removed }
             }
             None => Step::Syncing { cut, end },

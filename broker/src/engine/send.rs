@@ -10,7 +10,6 @@ use super::answer::{Answer, tell};
 use super::append::append_error;
 use crate::command::{Placed, Reply};
 use crate::prepare::{Kind, Prepared};
-use crate::timer::Timer;
 use crate::transaction::Transactions;
 
 impl Engine {
@@ -54,9 +53,9 @@ impl Engine {
     fn check_room(&self, kind: Kind) -> Result<(), SendError> {
         let busy = |waiting_max| Err(Unavailable::Busy { waiting_max }.into());
         match kind {
-            Kind::Delayed if self.machines.timer.is_full() => busy(Timer::PENDING_MAX),
+            Kind::Delayed => self.machines.timer.is_full().map_or(Ok(()), busy),
             Kind::Half if self.machines.transactions.is_full() => busy(Transactions::HALVES_MAX),
-            Kind::Message(_) | Kind::Delayed | Kind::Half => Ok(()),
+            Kind::Message(_) | Kind::Half => Ok(()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Delayed messages: delivered when due, taken back when asked.
 
 use bytes::Bytes;
-use types::Timestamp;
 use types::broker::{RecallError, SendError, Unavailable};
+use types::{PhysicalOffset, Timestamp};
 
 use super::Engine;
 use super::answer::{Answer, tell};
@@ -50,9 +50,13 @@ impl Engine {
         if let Some(why) = self.refusal() {
             return tell(reply, Err(why.into()));
         }
-        let Some(offset) = self.machines.timer.find(due, identity) else {
-            return tell(reply, Err(RecallError::NotFound));
-        };
+        match self.machines.timer.find(due, identity) {
+            Some(offset) => self.recall_at(due, offset, reply),
+            None => self.recall_spilled(due, identity, reply),
+        }
+    }
+
+    pub(super) fn recall_at(&mut self, due: Timestamp, offset: PhysicalOffset, reply: Reply<Result<(), RecallError>>) {
         self.commit_event(&Event::Recalled { due, offset });
         self.answers.push(Answer::Recalled { reply });
     }

@@ -12,7 +12,6 @@ use super::fetch::Unread;
 use crate::command::{EndCommand, Outcome};
 use crate::copy::{self, Copy};
 use crate::options::END_WAITING_MAX;
-use crate::timer::Timer;
 use crate::transaction::{End, HalfMessage, op_body};
 
 /// Requests for transactions whose outcome is just being stored, at most [`END_WAITING_MAX`] each.
@@ -95,8 +94,10 @@ impl Engine {
         }
         let copy = copy::committed(&record, self.now)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
-        if copy.due.is_some() && self.machines.timer.is_full() {
-            return Err(Unavailable::Busy { waiting_max: Timer::PENDING_MAX }.into());
+        if copy.due.is_some()
+            && let Some(waiting_max) = self.machines.timer.is_full()
+        {
+            return Err(Unavailable::Busy { waiting_max }.into());
         }
         self.append_or_say_why(&copy)
     }

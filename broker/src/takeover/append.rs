@@ -80,18 +80,21 @@ impl Appender {
         self.append(&copy::op(body, self.now), QueueId(0)).await.map(drop)
     }
 
-    /// Appends a waiting message again, in no slot of Apache's wheel before that of [`Appender::now`]; applying the copy ends
-    /// the waiting of the one before.
-    pub(super) async fn wait_on(&mut self, waits: Waits, machines: &mut Machines) -> Result<(), NotAppended> {
+    /// Appends a waiting message again, in no slot of Apache's wheel before that of [`Appender::now`]. The copy, once it is
+    /// applied, ends the waiting of the one before.
+    pub(super) async fn wait_on(&mut self, waits: Waits) -> Result<Appended, NotAppended> {
         self.write()?;
         let source = self.store.reader().read(waits.offset, waits.record_bytes).await?;
         let copy = copy::waiting_on(&source, waits.due, due::slot_of(self.now))
             .map_err(|error| NotAppended::Copy(error.to_string()))?;
-        let appended = self.append(&copy.message, copy.queue).await?;
+        self.append(&copy.message, copy.queue).await
+    }
+
+    /// Applies what was appended last.
+    pub(super) fn apply(&self, appended: &Appended, machines: &mut Machines) {
         for record in self.store.staged_from(appended.physical_offset) {
             machines.apply(&record);
         }
-        Ok(())
     }
 
     /// Everything that was appended is durable on return; gives the store back, with the log's end.

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use env::{Disk, Env};
 use store::inspect::{Progress, Watcher};
@@ -22,6 +23,7 @@ use crate::effect::REVIVE_TOPIC_PREFIX;
 use crate::journal::{self, Event};
 use crate::machines::Machines;
 use crate::options::Options;
+use crate::timer::spill::{Loader, Read};
 use crate::timer::{WHEEL_TOPIC, Waits, due};
 use crate::transaction::{HALF_TOPIC, OP_BODY_BYTES_MAX, OP_TOPIC, op_body};
 
@@ -105,7 +107,8 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
     let mut journal = journal::Pending::new(appender.store.segment_bytes());
     journal.push(&Event::HandedBack);
     appender.journal(&mut journal).await?;
-    let timers = append_timers(&mut appender, &mut machines, watcher).await?;
+    let loader = Loader::new(Arc::clone(&env.disk), dir, appender.store.scanner());
+    let timers = append_timers(&mut appender, &machines, &loader, watcher).await?;
     let transactions = append_ops(&mut appender, &machines).await?;
     let now = appender.now;
     let (store, end) = appender.durable().await?;
@@ -144,18 +147,31 @@ fn next_offset(store: &Store, topic: &str) -> QueueOffset {
 /// What waits for a time is appended again: Apache's wheel begins to read its topic there.
 async fn append_timers(
     appender: &mut Appender,
-    machines: &mut Machines,
+    machines: &Machines,
+    loader: &Loader,
     watcher: &mut Watcher<'_>,
 ) -> Result<usize, NotAppended> {
-    let waiting: Vec<Waits> = machines.timer.waits().collect();
-    let total_bytes = waiting.iter().map(|waits| u64::from(waits.record_bytes)).sum();
-    let mut done_bytes = 0;
-    for waits in &waiting {
-        watcher(Progress { work: "appending delayed messages", done_bytes, total_bytes });
-        appender.wait_on(*waits, machines).await?;
-        done_bytes += u64::from(waits.record_bytes);
+    let timer = &machines.timer;
+    let (mut appended, mut done_bytes, mut total_bytes) = (0, 0, 0);
+    let mut waiting: Vec<Waits> = timer.held().collect();
+    let mut parts = timer.all_parts().into_iter();
+    loop {
+        // Known part by part, so that memory follows the longest.
+        total_bytes += waiting.iter().map(|waits| u64::from(waits.record_bytes)).sum::<u64>();
+        for waits in waiting.drain(..) {
+            watcher(Progress { work: "appending delayed messages", done_bytes, total_bytes });
+            appender.wait_on(waits).await?;
+            appended += 1;
+            done_bytes += u64::from(waits.record_bytes);
+        }
+        let Some(part) = parts.next() else { return Ok(appended) };
+        let Read { value, problem, .. } = loader.read(part, &|| true);
+        if let Some(problem) = problem {
+            return Err(NotAppended::Copy(problem));
+        }
+        let entries = value.iter().flat_map(|(_, entries)| entries.iter().copied());
+        waiting.extend(entries.filter(|waits| timer.is_waiting(waits.due, waits.offset)));
     }
-    Ok(waiting.len())
 }
 
 /// Apache looks at half messages from the first that waits on, and at op records from here on: they name all that have ended

@@ -91,7 +91,8 @@ pub async fn import(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result<
     let mut appender = Appender::new(env, &options, store);
     appender.journal(&mut journal).await?;
     if let Some(waits) = at_zero {
-        appender.wait_on(waits, &mut machines).await?;
+        let appended = appender.wait_on(waits).await?;
+        appender.apply(&appended, &mut machines);
     }
     appender.state(&machines).await?;
     let (store, end) = appender.durable().await?;

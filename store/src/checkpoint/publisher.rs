@@ -1,5 +1,6 @@
 //! Writes checkpoints beside the engine, once the log is durable up to them.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use types::PhysicalOffset;
 
 use super::{GENERATIONS, finish};
 use crate::files::{self, Layout, name_of, positions, replace};
+use crate::machine::MachineFile;
 use crate::marks::Marks;
 use crate::queue_index::Part;
 use crate::queue_index::run::{Run, RunName};
@@ -26,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) begins: u64,
     /// All sealed parts of the queue index up to `at`; blocks become runs.
     pub(crate) parts: Vec<Part>,
+    /// What the machines' snapshot refers to.
+    pub(crate) files: Vec<MachineFile>,
     /// Gets the runs that were written; dropped when it came to nothing.
     pub(crate) done: oneshot::Sender<Vec<Arc<Run>>>,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Publisher {
     pub(crate) marks: Marks,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) signal: Arc<Signal>,
+    /// Machines' files that the checkpoints refer to that are kept, the oldest first.
+    pub(crate) referred: VecDeque<BTreeSet<String>>,
 }
 
 impl Publisher {
@@ -54,7 +60,7 @@ impl Publisher {
                 () = self.signal.abandoned() => return,
                 durable = self.marks.durable(job.at) => if durable.is_err() { return },
             }
-            match self.publish(job.at, job.body, job.begins, &job.parts) {
+            match self.publish(job.at, job.body, job.begins, &job.parts, &job.files) {
                 // Nobody listens when the store is gone.
                 Ok(runs) => drop(job.done.send(runs)),
                 // Nothing is lost: the next start replays more of the log.
@@ -63,14 +69,18 @@ impl Publisher {
         }
     }
 
-    /// Runs first, then the checkpoint that names them, then what it makes superfluous.
+    /// Runs and machines' files first, then the checkpoint that names them, then what it makes superfluous goes.
     fn publish(
-        &self,
+        &mut self,
         at: PhysicalOffset,
         mut body: Vec<u8>,
         begins: u64,
         parts: &[Part],
+        machine_files: &[MachineFile],
     ) -> Result<Vec<Arc<Run>>, files::Error> {
+        for file in machine_files {
+            files::put_machine_file(&*self.disk, &self.layout.timers, file)?;
+        }
         let mut names: Vec<RunName> = Vec::with_capacity(parts.len());
         let mut written = Vec::new();
         for part in parts {
@@ -85,8 +95,21 @@ impl Publisher {
         }
         let header = finish(&mut body, &names, begins);
         replace(&*self.disk, &self.layout.checkpoints, &name_of(at.0), &[&header, &body])?;
-        remove_old(&*self.disk, &self.layout.checkpoints)?;
+        self.referred.push_back(machine_files.iter().map(|file| file.name.clone()).collect());
+        if let Err(error) = self.remove_old() {
+            tracing::warn!(%error, "what no checkpoint needs any more is removed later");
+        }
         Ok(written)
+    }
+
+    /// Removes all checkpoints but the newest generations, then the machines' files that only they referred to.
+    fn remove_old(&mut self) -> Result<(), files::Error> {
+        remove_old(&*self.disk, &self.layout.checkpoints)?;
+        let first_kept = self.referred.len().saturating_sub(GENERATIONS);
+        self.referred.drain(..first_kept);
+        files::remove_machine_files(&*self.disk, &self.layout.timers, |name| {
+            self.referred.iter().any(|names| names.contains(name))
+        })
     }
 }
 

@@ -77,7 +77,7 @@ impl Directory {
     /// [`CopyError`].
     pub fn copy(&self, to: &Path, watcher: &mut Watcher<'_>) -> Result<Copied, CopyError> {
         let target = Layout::of(to);
-        for dir in [&target.root, &target.commit_log, &target.queue_index, &target.checkpoints] {
+        for dir in [&target.root, &target.commit_log, &target.queue_index, &target.checkpoints, &target.timers] {
             if !self.disk.list(dir).map_err(files::Error::at("list", dir))?.is_empty() {
                 return Err(CopyError::NotEmpty { dir: to.to_owned() });
             }
@@ -143,12 +143,18 @@ impl Copy<'_> {
         Ok(Some(Copied { files, bytes, log_first: first, log_end: end, checkpoints, restarts }))
     }
 
-    /// Copies index runs and the checkpoints that name them. A run that is missing is made again by the start.
+    /// Copies index runs, machines' files and the checkpoints that name them. A run that is missing is made again by the start.
     fn derived(&mut self, runs: &BTreeSet<u64>, checkpoints: &[u64]) -> Result<Result<(), Gone>, files::Error> {
         let mut missing = 0;
         for &run in runs {
             let to = self.target.queue_index.join(name_of(run));
             missing += usize::from(self.file(&self.from.run_path(run), &to, u64::MAX, None, &mut |_| ())?.is_err());
+        }
+        // One that a server has removed is of no checkpoint any more, or is made again by the start.
+        let timers = &self.from.layout.timers;
+        for name in self.from.disk.list(timers).map_err(files::Error::at("list", timers))? {
+            let to = self.target.timers.join(&name);
+            let _ = self.file(&timers.join(&name), &to, u64::MAX, None, &mut |_| ())?;
         }
         for &at in checkpoints {
             let to = self.target.checkpoints.join(name_of(at));
@@ -225,7 +231,7 @@ impl Copy<'_> {
         files::remove_unless(disk, &target.commit_log, |base| bases.contains(&base))?;
         files::remove_unless(disk, &target.queue_index, |run| runs.contains(&run))?;
         files::remove_unless(disk, &target.checkpoints, |at| checkpoints.contains(&at))?;
-        for dir in [&target.commit_log, &target.queue_index, &target.checkpoints] {
+        for dir in [&target.commit_log, &target.queue_index, &target.checkpoints, &target.timers] {
             disk.sync_dir(dir).map_err(files::Error::at("sync", dir))?;
         }
         files::write_format(disk, target, self.from.segment_bytes())

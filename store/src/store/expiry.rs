@@ -78,9 +78,7 @@ impl Store {
     pub fn state(&self, machines: &dyn Machine) -> Vec<Bytes> {
         assert!(self.log.is_written(), "a state is taken between two rounds");
         let segment_bytes = self.segments.segment_bytes;
-        log_state::bodies(self.log.end(), self.begins(), self.index.saved(), segment_bytes, |out| {
-            machines.snapshot(out)
-        })
+        log_state::bodies(self.log.end(), self.begins(), self.index.saved(), segment_bytes, |out| machines.state(out))
     }
 
     /// Where the log begins, or will once the expiry that has begun is done: what goes before that is no loss.

@@ -159,7 +159,9 @@ impl Store {
             signal: Arc::clone(&signal),
             oldest: BTreeMap::new(),
         };
-        let publisher = Publisher { disk, layout, marks: marks.clone(), jobs: waiting, signal: Arc::clone(&signal) };
+        let referred = [machines.files().into_iter().map(|file| file.name).collect()].into();
+        let (marks_seen, signal_seen) = (marks.clone(), Arc::clone(&signal));
+        let publisher = Publisher { disk, layout, marks: marks_seen, jobs: waiting, signal: signal_seen, referred };
         let works = Works { flusher, maker: Arc::clone(&maker), publisher, sweeper, pool, signal: Arc::clone(&signal) };
         let threads = works.spawn(env, &lock);
         let shared = commit_log::Shared {
@@ -179,6 +181,7 @@ impl Store {
             signal,
             jobs: Some(jobs),
             pending: None,
+            published: None,
             checkpoint_at,
             checkpoint_bytes: options.checkpoint_bytes,
             accept_loss_at: options.accept_loss_at,

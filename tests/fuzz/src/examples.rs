@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::timer::Bounds;
 use broker::{LocalBroker, Options};
 use bytes::Bytes;
 use env::disk::OpenMode;
@@ -32,6 +33,7 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
         "checkpoint" => files("checkpoints").into_iter().flat_map(|file| [file[20..].to_vec(), file]).collect(),
         "state" => files("checkpoints").iter().filter_map(|file| store::fuzz::state_of(file)).collect(),
         "index_run" => files("queueindex"),
+        "timer_run" => files(store::TIMERS_NAME),
         "journal" => {
             let of_journal = records().into_iter().filter(|(topic, _)| topic == JOURNAL_TOPIC);
             of_journal.map(|(_, record)| record::decode(&record).expect("own record").body.to_vec()).collect()
@@ -89,7 +91,10 @@ fn read(world: &World, path: &Path) -> Vec<u8> {
 }
 
 async fn use_a_broker(world: &World) {
-    let options = Options { segment_bytes: SEGMENT_BYTES, default_queues: 2, ..Options::local(PathBuf::from(DIR)) };
+    // So that delayed messages go to a file.
+    let timers = Bounds { young_max: 2, ..Bounds::default() };
+    let local = Options::local(PathBuf::from(DIR));
+    let options = Options { segment_bytes: SEGMENT_BYTES, default_queues: 2, timers, ..local };
     let broker = LocalBroker::start(world.env(), options).expect("starts");
     let due = (world.clock().true_now().0 + 60_000).to_string();
     for (topic, name, value) in [

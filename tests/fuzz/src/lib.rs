@@ -25,7 +25,7 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 14] = [
+pub const ALL: [Target; 15] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
@@ -33,6 +33,7 @@ pub const ALL: [Target; 14] = [
     Target { name: "state", run: state, allocated_per_byte: 24 },
     // The simulated disk keeps each file in pages, twice.
     Target { name: "index_run", run: index_run, allocated_per_byte: 32 },
+    Target { name: "timer_run", run: timer_run, allocated_per_byte: 32 },
     Target { name: "journal", run: journal, allocated_per_byte: 256 },
     // A B-tree's entry for a few bytes.
     Target { name: "snapshot", run: snapshot, allocated_per_byte: 512 },
@@ -78,6 +79,11 @@ pub fn state(bytes: &[u8]) {
 /// A run of the queue index.
 pub fn index_run(bytes: &[u8]) {
     let _ = store::fuzz::index_run(bytes);
+}
+
+/// A run of the timers.
+pub fn timer_run(bytes: &[u8]) {
+    let _ = broker::fuzz::timer_run(bytes);
 }
 
 /// The body of a journal record.

@@ -29,7 +29,7 @@ pub enum Fault {
     FullDisk,
     /// The wall clock jumps, by seconds to hours, forward or back.
     ClockJump,
-    /// Bits flip in derived files (checkpoints, index runs) while no process runs.
+    /// Bits flip in derived files (checkpoints, index runs, timer runs) while no process runs.
     Rot,
     /// Derived files are cut off or vanish while no process runs.
     LostFile,
@@ -182,7 +182,7 @@ pub fn damage(faults: &Faults, world: &World, dir: &Path, rng: &mut fastrand::Rn
             continue;
         }
         for _ in 0..rng.u32(1..=DAMAGED_MAX) {
-            let dir = dir.join(*rng.choice(&["checkpoints", "queueindex"]).expect("not empty"));
+            let dir = dir.join(*rng.choice(&["checkpoints", "queueindex", "timers"]).expect("not empty"));
             let Some(name) = rng.choice(disk.names(&dir)) else { continue };
             let path = dir.join(name);
             match fault {
@@ -201,7 +201,7 @@ pub fn damage(faults: &Faults, world: &World, dir: &Path, rng: &mut fastrand::Rn
 pub fn lose_all(world: &World, dir: &Path) -> u64 {
     let disk = world.disk();
     let mut count = 0;
-    for dir in ["checkpoints", "queueindex"].map(|sub| dir.join(sub)) {
+    for dir in ["checkpoints", "queueindex", "timers"].map(|sub| dir.join(sub)) {
         for name in disk.names(&dir) {
             disk.remove(&dir.join(name)).expect("no fault is due between two lives");
             count += 1;

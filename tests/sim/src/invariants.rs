@@ -12,6 +12,7 @@ pub mod offsets_stay;
 pub mod one_outcome;
 pub mod order;
 pub mod reads_agree;
+pub mod recall;
 pub mod suffix_only;
 pub mod timers;
 pub mod transactions;

@@ -151,6 +151,7 @@ impl Run {
         if !is_last {
             clients.spawn(producer::send_plain(client(), Topic::Normal));
             clients.spawn(producer::send_plain(client(), Topic::Delay));
+            clients.spawn(producer::recall(client()));
             (0..groups).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
             (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
         }

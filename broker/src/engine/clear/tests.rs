@@ -44,7 +44,7 @@ fn engine(world: &World) -> (Engine, mpsc::Sender<Command>) {
     let (handle, commands) = mpsc::channel(1);
     let (fetches, jobs, report) = Fetches::new();
     drop(env.tasks.spawn_thread("fetch", Box::pin(fetch_loop(reader, jobs, report))));
-    (Engine::new(env, options, Arc::new(shared), store, machines, commands, fetches), handle)
+    (Engine::new(env, options, Arc::new(shared), store, machines, commands, fetches).0, handle)
 }
 
 /// Clears as retention does, a step a round, until it is told what is left.

@@ -1,5 +1,6 @@
 //! From files to state: the newest checkpoint that can be used, or the state in the log, and the log behind it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -63,16 +64,18 @@ impl Recovery<'_> {
         let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
         let may_begin_late = !has_checkpoint && first > 0;
         self.find_missing(start.at)?;
-        let on_segment =
-            |base, end, index: &mut QueueIndex| self.segment_done(base, start.at, end, index, proof.as_ref());
+        let on_segment = |base, end, index: &mut QueueIndex, machines: &mut dyn Machine| {
+            self.segment_done(base, start.at, end, index, machines, proof.as_ref())
+        };
         let states = log_state::Begins::default();
-        let mut replay = Replay { index: &mut index, machines, may_begin_late, base, states, on_segment };
+        let machines_now = &mut *machines;
+        let mut replay = Replay { index: &mut index, machines: machines_now, may_begin_late, base, states, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
         let begins = begins.max(replay.states.begins().unwrap_or(0));
         self.judge(end, stop, proof)?;
         self.judge_begin(begins, has_checkpoint.then_some(start.at))?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
-        self.remove_unused(&index, start.at)?;
+        self.remove_unused(&index, machines, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
         tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
         Ok(Recovered { index, end, checkpoint_at: start.at })
@@ -192,24 +195,32 @@ impl Recovery<'_> {
 
     /// Removes checkpoints that were refused and runs that the index does not use, so that nothing of another life
     /// of the log is ever taken for this one's.
-    fn remove_unused(&self, index: &QueueIndex, checkpoint_at: PhysicalOffset) -> Result<(), files::Error> {
+    fn remove_unused(
+        &self,
+        index: &QueueIndex,
+        machines: &dyn Machine,
+        checkpoint_at: PhysicalOffset,
+    ) -> Result<(), files::Error> {
+        let used: BTreeSet<String> = machines.files().into_iter().map(|file| file.name).collect();
+        files::remove_machine_files(&**self.disk, &self.layout.timers, |name| used.contains(name))?;
         let is_used = |from| index.parts().iter().any(|part| matches!(part, Part::Run(run) if run.from == from));
         files::remove_unless(&**self.disk, &self.layout.queue_index, is_used)?;
         files::remove_unless(&**self.disk, &self.layout.checkpoints, |at| at <= checkpoint_at.0)?;
-        for dir in [&self.layout.queue_index, &self.layout.checkpoints] {
+        for dir in [&self.layout.timers, &self.layout.queue_index, &self.layout.checkpoints] {
             self.disk.sync_dir(dir).map_err(files::Error::at("sync", dir))?;
         }
         Ok(())
     }
 
     /// At a segment's end: what was read of it, and the blank behind, may not be durable yet. Long replays also write
-    /// their index out, so that memory stays bounded.
+    /// their index and the machines' files out, so that memory stays bounded.
     fn segment_done(
         &self,
         base: u64,
         start: PhysicalOffset,
         end: End,
         index: &mut QueueIndex,
+        machines: &mut dyn Machine,
         proof: Option<&Proof>,
     ) -> Result<(), files::Error> {
         let segment = self.segments.open(base)?;
@@ -222,6 +233,11 @@ impl Recovery<'_> {
         }
         // A run proves that the log was durable: so must the names of its segments be.
         self.segments.sync_dir()?;
+        machines.spill(end.at);
+        for file in machines.files() {
+            files::put_machine_file(&**self.disk, &self.layout.timers, &file)?;
+        }
+        machines.filed(end.at);
         index.seal(end.at.0);
         for part in index.parts().to_vec() {
             if let Part::Block(block) = part
@@ -239,7 +255,7 @@ impl Recovery<'_> {
 fn base<'a>(state: Option<&'a [u8]>, machines: &mut dyn Machine) -> Option<Base<'a>> {
     machines.reset();
     let Checkpoint { end, queues, snapshot, .. } = state.and_then(checkpoint::parse_body)?;
-    match machines.restore(snapshot) {
+    match machines.restore_state(snapshot) {
         Ok(()) => Some(Base { at: end.at, queues }),
         Err(error) => {
             tracing::error!(at = %end.at, %error, "the state in the log cannot be used: what led to it has expired");

@@ -39,5 +39,5 @@ fn is_unfinished(sent: &Sent) -> bool {
 fn is_awaited(sent: &Sent) -> bool {
     let is_wanted = !matches!(sent.kind, Kind::Transaction { wanted: Wanted::RollBack | Wanted::Nothing });
     let is_there = sent.stored.is_some_and(|stored| stored.fate != Fate::Uncertain);
-    is_wanted && is_there && !sent.is_lost && sent.deliveries == 0
+    is_wanted && !sent.recall_asked && is_there && !sent.is_lost && sent.deliveries == 0
 }

@@ -97,5 +97,5 @@ pub fn check_delivery(sent: &Sent) -> Result<(), Violation> {
 pub fn is_owed(sent: &Sent) -> bool {
     let is_wanted = !matches!(sent.kind, Kind::Transaction { wanted: Wanted::RollBack | Wanted::Nothing });
     let is_there = sent.stored.is_some_and(|stored| stored.fate != Fate::Uncertain);
-    is_wanted && is_there && !sent.is_lost
+    is_wanted && !sent.recall_asked && is_there && !sent.is_lost
 }

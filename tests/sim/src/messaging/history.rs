@@ -11,7 +11,7 @@ use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
     ASYNC_WINDOW, LEASE_WINDOW, acked_stays_acked, attempts, failure_is_final, nothing_lost, offsets_stay, one_outcome,
-    order, suffix_only, timers, transactions, visibility,
+    order, recall, suffix_only, timers, transactions, visibility,
 };
 use crate::report::Violation;
 
@@ -157,6 +157,12 @@ pub struct Sent {
     pub place_known_at: Timestamp,
     /// Whether its producer has told the broker what it wants.
     pub end_asked: bool,
+    /// What its producer may take it back with, if it is delayed.
+    pub recall_handle: Option<String>,
+    /// Whether its producer has asked to take it back, and was not told that it does not wait.
+    pub recall_asked: bool,
+    /// When its producer was told that it is taken back.
+    pub recalled: Option<Timestamp>,
     /// How often it was delivered.
     pub deliveries: u32,
     /// Of the last delivery, unless a death may have undone it.
@@ -311,6 +317,9 @@ impl History {
             place: None,
             place_known_at: Timestamp::default(),
             end_asked: false,
+            recall_handle: None,
+            recall_asked: false,
+            recalled: None,
             deliveries: 0,
             lease: None,
             ack_asked: false,
@@ -366,6 +375,30 @@ impl History {
         self.sent(id).end_asked = true;
     }
 
+    pub(super) fn may_recall(&mut self, id: u64, handle: Option<String>) {
+        self.sent(id).recall_handle = handle;
+    }
+
+    /// Picks a message that its producer takes back now, with the handle.
+    pub(super) fn begin_recall(&mut self, rng: &mut fastrand::Rng) -> Option<(u64, String)> {
+        let is_open = |sent: &&Sent| !sent.recall_asked && sent.deliveries == 0 && sent.recall_handle.is_some();
+        let open: Vec<u64> = self.messages.values().filter(is_open).map(|sent| sent.id).collect();
+        let sent = self.sent(*rng.choice(&open)?);
+        sent.recall_asked = true;
+        Some((sent.id, sent.recall_handle.clone()?))
+    }
+
+    pub(super) fn recalled(&mut self, id: u64, at: Timestamp) {
+        self.sent(id).recalled = Some(at);
+    }
+
+    /// Its producer was told that it does not wait.
+    pub(super) fn not_recalled(&mut self, id: u64, wall: Timestamp) -> Result<(), Violation> {
+        self.saw_clock(wall);
+        self.sent(id).recall_asked = false;
+        recall::refused(self, &self.messages[&id])
+    }
+
     pub(super) fn begin_ack(&mut self, id: u64) {
         self.sent(id).ack_asked = true;
     }
@@ -390,6 +423,7 @@ impl History {
         };
         transactions::check_delivery(sent)?;
         timers::check_delivery(self, sent)?;
+        recall::check_delivery(self, sent)?;
         nothing_lost::check_delivery(sent)?;
         let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
         delivery.place.map_or(Ok(()), |place| offsets_stay::check_place(sent, place))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::retention::{Hours, Settings};
+use broker::timer::Bounds;
 use broker::{Flush, Options};
 
 use crate::faults::{Fault, Faults};
@@ -16,6 +17,27 @@ const RETENTION_ONE_IN: u8 = 3;
 const RETENTION: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Queues of each topic.
 pub(super) const QUEUES: u32 = 2;
+
+/// Spreads seeds for the bounds of the timers.
+const TIMERS: u64 = 0xd1b5_4a32_d192_ed03;
+/// One seed in so many keeps all delayed messages in memory.
+const TIMERS_HELD_ONE_IN: u8 = 4;
+
+/// Drawn by themselves, too.
+fn draw_timers(seed: u64) -> Bounds {
+    let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(TIMERS));
+    if own.u8(..TIMERS_HELD_ONE_IN) == 0 {
+        return Bounds::default();
+    }
+    Bounds {
+        young_max: own.usize(1..16),
+        near_max: own.usize(1..16),
+        load_max: own.usize(1..8),
+        ahead: Duration::from_millis(own.u64(10..3_000)),
+        gone_max: own.usize(4..64),
+        ..Bounds::default()
+    }
+}
 
 /// A seed's settings for all lives.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +52,8 @@ pub(super) struct Plan {
     pub(super) has_groups: bool,
     /// How long messages stay, if any go in this seed.
     reserved: Option<Duration>,
+    /// So small in most seeds that delayed messages go to files and come back.
+    timers: Bounds,
 }
 
 impl Plan {
@@ -39,6 +63,7 @@ impl Plan {
         let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(RETENTION));
         let is_retaining = own.u8(..RETENTION_ONE_IN) == 0 && !faults.has(Fault::ClockJump);
         let mut plan = Self::draw_sizes(rng);
+        plan.timers = draw_timers(seed);
         if is_retaining {
             plan.segment_bytes = own.u64(8..24) * 1024;
             plan.lives = plan.lives.max(3);
@@ -58,6 +83,7 @@ impl Plan {
             checkpoint_bytes: rng.u64(8..256) * 1024,
             has_groups: true,
             reserved: None,
+            timers: Bounds::default(),
         }
     }
 
@@ -80,6 +106,7 @@ impl Plan {
         options.segment_bytes = self.segment_bytes;
         options.hot_bytes = self.hot_bytes;
         options.checkpoint_bytes = self.checkpoint_bytes;
+        options.timers = self.timers;
         options.default_queues = QUEUES;
         // Often enough that lives of a few seconds see checks, and more checks than lives can lose.
         options.transaction.check_after = Duration::from_secs(1);

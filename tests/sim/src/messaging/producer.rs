@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use types::broker::{
-    Durability, EndTransaction, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
+    Durability, EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
 };
 use types::properties::names;
 use types::{Message, QueueId};
@@ -12,9 +12,12 @@ use super::clients::Client;
 use super::history::{Kind, Place, Topic, Wanted};
 use super::plan::QUEUES;
 use crate::invariants::transactions;
+use crate::report::Violation;
 
 /// Message groups, each with a producer of its own.
 pub(super) const GROUPS: u8 = 3;
+/// Longest pause between two recalls.
+const RECALL_PAUSE_MS: u64 = 600;
 /// Most messages of one send.
 const BATCH_MAX: usize = 4;
 
@@ -44,6 +47,28 @@ fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
         message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
     }
     (id, message)
+}
+
+/// Takes delayed messages back, of this life or an earlier one.
+pub(super) async fn recall(mut client: Client) {
+    loop {
+        client.pause(RECALL_PAUSE_MS).await;
+        let Some((id, handle)) = client.history.lock().begin_recall(&mut client.rng) else { continue };
+        let begun_at = client.true_now();
+        match client.broker.recall(Topic::Delay.name(), handle).await {
+            Ok(_) => {
+                client.history.lock().succeeded(begun_at, "a recall");
+                client.history.lock().recalled(id, client.true_now());
+            }
+            Err(RecallError::NotFound) => {
+                let judged = client.history.lock().not_recalled(id, client.env.clock.now());
+                client.judge(judged);
+            }
+            // It may have been taken back or not.
+            Err(RecallError::Unavailable(_)) => {}
+            Err(error) => client.judge(Err(Violation::new("a recall handle is understood", error.to_string()))),
+        }
+    }
 }
 
 /// Sends one message; whether it was taken.
@@ -120,6 +145,7 @@ async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) ->
         if receipt.durability != Durability::FlushTimedOut {
             let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
             client.history.lock().stored(id, place, receipt.physical_offset, now);
+            client.history.lock().may_recall(id, receipt.recall_handle.clone());
         }
         receipts.push(receipt);
     }
