@@ -228,11 +228,8 @@ impl Engine {
             (!self.dead_letters.is_empty() || !self.journal.is_empty() || has_moves).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
-        let deadlines = [
-            next_outcome.filter(|_| !self.fetches.is_full()),
-            self.machines.pop.next_deadline(),
-            self.next_load(),
-        ];
+        let deadlines =
+            [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline(), self.next_load()];
         let moment = self.env.clock.moment();
         let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
         let next = deadlines.into_iter().flatten().map(|at| at.since(now));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use env::Env;
-use env::clock::{BoxFuture, Clock};
+use env::clock::{BoxFuture, Clock, Moment};
 use nameserver::server::Options;
 use nameserver::{NameServer, Settings};
 use parking_lot::Mutex;
@@ -42,6 +42,10 @@ struct ClockHandle(Arc<SetClock>);
 impl Clock for ClockHandle {
     fn now(&self) -> Timestamp {
         *self.0.now.lock()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(self.now().since(Timestamp(0)))
     }
 
     fn sleep(&self, duration: std::time::Duration) -> BoxFuture<()> {

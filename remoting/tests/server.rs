@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use env::Clock;
-use env::clock::{BoxFuture, SystemClock};
+use env::clock::{BoxFuture, Moment, SystemClock};
 use remoting::tls::Identity;
 use remoting::{Connection, ConnectionId, Options, Role, Server};
 use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode, SerializeType};
@@ -272,6 +272,10 @@ struct Quarters(Arc<Semaphore>);
 impl Clock for Quarters {
     fn now(&self) -> types::Timestamp {
         types::Timestamp(0)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<()> {

@@ -22,6 +22,7 @@ use crate::queue_index::keys::KeySearch;
 use crate::queue_index::run::Run;
 use crate::queue_index::{EntriesError, Entry, Miss, Part, QueueEntry, QueueIndex, QueueNumber, QueueRange};
 use crate::reader::Reader;
+use crate::recovery;
 use crate::recovery::rebuild::rebuild;
 use crate::segments::{Maker, Segments};
 use crate::signal::Signal;
