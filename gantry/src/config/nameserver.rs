@@ -31,6 +31,7 @@ pub(crate) struct NameServer {
 #[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
 pub(crate) enum Key {
     Listen,
+    BindAddress,
     Data,
     KvConfigPath,
     OrderMessageEnable,
@@ -79,6 +80,7 @@ impl Keys for Key {
     const COMMAND: &'static str = "nameserver";
     const ALL: &'static [Self] = &[
         Self::Listen,
+        Self::BindAddress,
         Self::Data,
         Self::KvConfigPath,
         Self::OrderMessageEnable,
@@ -101,6 +103,7 @@ impl Keys for Key {
     fn setting(self) -> &'static Setting {
         match self {
             Self::Listen => &LISTEN,
+            Self::BindAddress => &BIND_ADDRESS,
             Self::Data => &DATA,
             Self::KvConfigPath => &KV_CONFIG_PATH,
             Self::OrderMessageEnable => &ORDER_MESSAGE_ENABLE,
@@ -162,6 +165,7 @@ pub(crate) fn load(
 /// Reads every setting, so that every problem is found, and only then gives up.
 fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
     let listen = reader.read(Key::Listen, value::address);
+    let bind_address = reader.read_optional(Key::BindAddress, value::ip);
     let data = reader.read(Key::Data, value::path);
     let kv_file = reader.read_optional(Key::KvConfigPath, value::path);
     let order_message_enable = reader.read(Key::OrderMessageEnable, value::boolean);
@@ -184,8 +188,9 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
     let filter = reader.read(Key::LogLevel, log_filter);
     let is_json = reader.read(Key::LogFormat, log_format);
     let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    let (listen, bind_address) = (listen?, bind_address?);
     Some(NameServer {
-        listen: listen?,
+        listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
         data: data?,
         kv_file: kv_file?,
         settings: Settings {
@@ -217,6 +222,15 @@ static LISTEN: Setting = Setting {
     bound: "IP:PORT, port 0 lets the system choose",
     effect: "Where brokers register and clients ask, plaintext and TLS on the same port, without a password",
     aliases: &[Alias { key: "listenPort", convert: all_addresses }],
+};
+
+static BIND_ADDRESS: Setting = Setting {
+    flag: "bind-address",
+    value: "IP",
+    default: None,
+    bound: "an IP address of this machine",
+    effect: "The IP address to listen on instead, on the port of `--listen`",
+    aliases: &[],
 };
 
 static DATA: Setting = Setting {
@@ -378,6 +392,8 @@ mod tests {
         assert!(loaded.config.settings.order_message_enable);
         assert_eq!(loaded.config.settings.wait_for_service, Duration::from_secs(30));
         assert_eq!(loaded.config.settings.scan_interval, Duration::from_secs(1));
+        let bound = load_file("bindAddress=127.0.0.1\nlistenPort=9877\n", true).expect("valid").config.listen;
+        assert_eq!(bound.to_string(), "127.0.0.1:9877");
         assert_eq!(loaded.warnings, ["accepted without effect by gantry nameserver: serverWorkerThreads"]);
     }
 

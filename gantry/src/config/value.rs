@@ -1,6 +1,6 @@
 //! Text of a setting to its value. Each parser answers what it expected when the text is something else.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,11 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, Expected> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| EXPECTED)
+}
+
+/// An IP address to listen on.
+pub(crate) fn ip(text: &str) -> Result<IpAddr, Expected> {
+    text.parse().map_err(|_| "an IP address, such as 127.0.0.1")
 }
 
 /// A host and a port that clients are told.
