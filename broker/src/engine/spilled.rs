@@ -3,8 +3,8 @@
 use env::Env;
 use env::clock::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
-use types::Timestamp;
 use types::broker::{RecallError, Unavailable};
+use types::{PhysicalOffset, Timestamp};
 
 use super::Engine;
 use super::answer::tell;
@@ -22,9 +22,19 @@ enum Job {
     /// A whole part, which is to be written anew without what has ended.
     Read(Source),
     /// Where the entries of a due time and identity are; somebody wants to recall one.
-    Find { sources: Vec<Source>, due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
+    Find { sources: Vec<Source>, wanted: Wanted },
     /// What of a part lies in the log's front.
     Step { step: Step, answer: oneshot::Sender<Read<Stepped>> },
+}
+
+/// A message that somebody wants to recall.
+#[derive(Debug)]
+struct Wanted {
+    due: Timestamp,
+    identity: u64,
+    /// Where the last of the parts begins that are looked into, or were: those that are made meanwhile lie behind it.
+    looked_to: PhysicalOffset,
+    reply: Reply<Result<(), RecallError>>,
 }
 
 type Parts = Vec<(Name, std::sync::Arc<[crate::timer::Waits]>)>;
@@ -34,7 +44,7 @@ type Parts = Vec<(Name, std::sync::Arc<[crate::timer::Waits]>)>;
 enum Done {
     Loaded(Read<Loaded>),
     Read(Read<Parts>),
-    Found { read: Read<Vec<types::PhysicalOffset>>, due: Timestamp, reply: Reply<Result<(), RecallError>> },
+    Found { read: Read<Vec<PhysicalOffset>>, wanted: Wanted },
 }
 
 /// Reads of spilled timers that are under way: one to load, and at most [`TIMER_READS_MAX`] others, which may take long.
@@ -124,8 +134,8 @@ async fn work(loader: Loader, mut jobs: mpsc::Receiver<Job>, results: mpsc::Send
         let done = match job {
             Job::Load(load) => Done::Loaded(loader.load(load, &is_wanted)),
             Job::Read(source) => Done::Read(loader.read(source, &is_wanted)),
-            Job::Find { sources, due, identity, reply } => {
-                Done::Found { read: loader.find(sources, due, identity, &is_wanted), due, reply }
+            Job::Find { sources, wanted } => {
+                Done::Found { read: loader.find(sources, wanted.due, wanted.identity, &is_wanted), wanted }
             }
             Job::Step { step, answer } => {
                 // An engine that has given the expiry up needs no answer.
@@ -171,7 +181,7 @@ impl Engine {
                         self.machines.timer.read(parts);
                     }
                 }
-                Done::Found { read, due, reply } => self.recall_found(read, due, reply),
+                Done::Found { read, wanted } => self.recall_found(read, wanted),
             }
         }
     }
@@ -189,35 +199,39 @@ impl Engine {
     /// Looks for a message in the files that somebody wants to recall.
     pub(super) fn recall_spilled(&mut self, due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>>) {
         let sources = self.machines.timer.parts_at(due);
-        if sources.is_empty() {
-            return tell(reply, Err(RecallError::NotFound));
-        }
+        self.look_for(sources, Wanted { due, identity, looked_to: PhysicalOffset(0), reply });
+    }
+
+    fn look_for(&mut self, sources: Vec<Source>, mut wanted: Wanted) {
+        let Some(last) = sources.last() else { return tell(wanted.reply, Err(RecallError::NotFound)) };
+        wanted.looked_to = last.name.from;
         if let Some(waiting_max) = self.machines.timer.is_gone_full() {
-            return tell(reply, Err(Unavailable::Busy { waiting_max }.into()));
+            return tell(wanted.reply, Err(Unavailable::Busy { waiting_max }.into()));
         }
-        if let Err(error) = self.spilled.looks.try_send(Job::Find { sources, due, identity, reply })
-            && let Job::Find { reply, .. } = error.into_inner()
+        if let Err(error) = self.spilled.looks.try_send(Job::Find { sources, wanted })
+            && let Job::Find { wanted, .. } = error.into_inner()
         {
-            tell(reply, Err(Unavailable::Busy { waiting_max: TIMER_READS_MAX }.into()));
+            tell(wanted.reply, Err(Unavailable::Busy { waiting_max: TIMER_READS_MAX }.into()));
         }
     }
 
-    fn recall_found(
-        &mut self,
-        read: Read<Vec<types::PhysicalOffset>>,
-        due: Timestamp,
-        reply: Reply<Result<(), RecallError>>,
-    ) {
+    fn recall_found(&mut self, read: Read<Vec<PhysicalOffset>>, wanted: Wanted) {
+        let Wanted { due, identity, looked_to, .. } = wanted;
         self.machines.timer.read(read.remade);
         let found = read.value.into_iter().find(|offset| self.machines.timer.is_waiting(due, *offset));
+        // Meanwhile retention may have carried it forward, out of the parts that were looked into.
+        let found = found.or_else(|| self.machines.timer.find(due, identity));
         let refusal = self.refusal().or_else(|| {
             let detail = read.problem.filter(|_| found.is_none())?;
             Some(Unavailable::StoreFailed { detail })
         });
         match (refusal, found) {
-            (Some(why), _) => tell(reply, Err(why.into())),
-            (None, None) => tell(reply, Err(RecallError::NotFound)),
-            (None, Some(offset)) => self.recall_at(due, offset, reply),
+            (Some(why), _) => tell(wanted.reply, Err(why.into())),
+            (None, Some(offset)) => self.recall_at(due, offset, wanted.reply),
+            (None, None) => {
+                let parts = self.machines.timer.parts_at(due).into_iter();
+                self.look_for(parts.filter(|part| part.name.from > looked_to).collect(), wanted);
+            }
         }
     }
 
