@@ -71,6 +71,13 @@ pub(super) struct Carries {
     paused_until: Option<Timestamp>,
 }
 
+impl Carries {
+    /// Whether a record is being carried.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+}
+
 impl Carrying {
     /// The work of appending again all waiting messages whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset, since: Timestamp) -> Self {

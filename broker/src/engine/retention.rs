@@ -101,6 +101,11 @@ impl Retention {
         Some(Unavailable::DiskFull { detail: format!("{used} % of the disk are in use, messages are refused") })
     }
 
+    /// Whether waiting messages are being carried forward.
+    pub(super) fn is_carrying(&self) -> bool {
+        matches!(self.step, Step::Carrying { .. })
+    }
+
     /// Length of what the next round appends for it.
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {

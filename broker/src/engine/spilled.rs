@@ -55,6 +55,8 @@ pub(super) struct Spilled {
     done: Vec<Done>,
     is_loading: bool,
     is_reading: bool,
+    /// Looks for messages to recall that are under way, at most [`TIMER_READS_MAX`].
+    finds: usize,
     /// Until when nothing is loaded, because a part could not be read.
     paused_until: Timestamp,
     /// When it was last looked whether a checkpoint is needed for the sake of memory.
@@ -82,6 +84,7 @@ impl Spilled {
             done: Vec::new(),
             is_loading: false,
             is_reading: false,
+            finds: 0,
             paused_until: never,
             looked_at: never,
         };
@@ -181,7 +184,10 @@ impl Engine {
                         self.machines.timer.read(parts);
                     }
                 }
-                Done::Found { read, wanted } => self.recall_found(read, wanted),
+                Done::Found { read, wanted } => {
+                    self.spilled.finds -= 1;
+                    self.recall_found(read, wanted);
+                }
             }
         }
     }
@@ -208,10 +214,13 @@ impl Engine {
         if let Some(waiting_max) = self.machines.timer.is_gone_full() {
             return tell(wanted.reply, Err(Unavailable::Busy { waiting_max }.into()));
         }
-        if let Err(error) = self.spilled.looks.try_send(Job::Find { sources, wanted })
-            && let Job::Find { wanted, .. } = error.into_inner()
-        {
-            tell(wanted.reply, Err(Unavailable::Busy { waiting_max: TIMER_READS_MAX }.into()));
+        match self.spilled.looks.try_send(Job::Find { sources, wanted }) {
+            Ok(()) => self.spilled.finds += 1,
+            Err(error) => {
+                if let Job::Find { wanted, .. } = error.into_inner() {
+                    tell(wanted.reply, Err(Unavailable::Busy { waiting_max: TIMER_READS_MAX }.into()));
+                }
+            }
         }
     }
 
@@ -247,15 +256,26 @@ impl Engine {
                 self.begin_checkpoint();
             }
         } else if !self.spilled.is_reading
+            && !self.is_asking_timers()
             && let Some(source) = self.machines.timer.part_to_shrink()
         {
             self.spilled.is_reading = self.spilled.looks.try_send(Job::Read(source)).is_ok();
         }
     }
 
+    /// Whether somebody has read of waiting messages, or is about to, and will ask whether they wait: to recall them or to carry them
+    /// forward. See [`crate::timer::Timer::let_go`].
+    fn is_asking_timers(&self) -> bool {
+        self.spilled.finds > 0 || self.carries.is_under_way() || self.retention.is_carrying()
+    }
+
     /// Takes a checkpoint between two rounds; timers that have become many leave memory with it.
     pub(super) fn begin_checkpoint(&mut self) {
-        self.machines.timer.seal(self.store.marks().appended_to());
+        let at = self.store.marks().appended_to();
+        if !self.is_asking_timers() {
+            self.machines.timer.let_go(at);
+        }
+        self.machines.timer.seal(at);
         self.store.begin_checkpoint(&self.machines);
     }
 }

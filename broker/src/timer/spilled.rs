@@ -25,14 +25,18 @@ impl Timer {
         self.young.len() >= self.bounds.young_max || self.parts.iter().any(is_unfiled)
     }
 
-    /// Makes a part of the youngest entries, if there are enough of them, when the log ends at `at`; and lets go of what has ended
-    /// in parts that are in memory. What is due soon stays in memory.
-    pub(crate) fn seal(&mut self, at: PhysicalOffset) {
+    /// Lets go of what has ended in parts that are in memory, when the log ends at `at`. From then on [`Timer::is_waiting`] cannot tell of
+    /// what has been let go of that it waits no longer: nobody may have read of it before and ask later.
+    pub(crate) fn let_go(&mut self, at: PhysicalOffset) {
         for index in 0..self.parts.len() {
             if matches!(self.parts[index].content, Content::Block(_)) && !self.parts[index].gone.is_empty() {
                 self.shrink(index, at);
             }
         }
+    }
+
+    /// Makes a part of the youngest entries, if there are enough of them, when the log ends at `at`. What is due soon stays in memory.
+    pub(crate) fn seal(&mut self, at: PhysicalOffset) {
         if self.young.len() < self.bounds.young_max {
             return;
         }
@@ -59,6 +63,7 @@ impl Timer {
 
     /// As [`Timer::seal`] in a replay, where parts' files can be made anew at once.
     pub(crate) fn spill(&mut self, at: PhysicalOffset) {
+        self.let_go(at);
         self.seal(at);
         for index in 0..self.parts.len() {
             let part = &self.parts[index];

@@ -102,6 +102,7 @@ fn what_waits_in_files_costs_neither_memory_nor_a_longer_snapshot() {
         timer.change(stored((n * 7_919 % 1_000_000) as i64 + 1_000_000_000, n * 300));
         if timer.wants_files() {
             let at = PhysicalOffset(n * 300 + 1);
+            timer.let_go(at);
             timer.seal(at);
             timer.filed(at);
         }

@@ -232,6 +232,7 @@ impl<'w> Rig<'w> {
     }
 
     fn checkpoint(&mut self) {
+        self.machines.timer.let_go(self.store.marks().appended_to());
         self.machines.timer.seal(self.store.marks().appended_to());
         self.store.begin_checkpoint(&self.machines);
     }
