@@ -9,6 +9,7 @@
 
 mod bench;
 mod plan;
+mod process;
 mod progress;
 #[allow(unreachable_pub, reason = "written as the library that it would be beside a second user")]
 mod reference;

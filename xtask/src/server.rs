@@ -2,27 +2,23 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::plan::Context;
+use crate::process::Process;
 use crate::shell::{self, To};
-use crate::workspace::cargo;
+use crate::workspace::{cargo, clear};
 
 /// How long a server may take until its port answers.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may take to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(40);
-const POLL_EVERY: Duration = Duration::from_millis(20);
-/// Lines of its log that are shown when it does not start.
-const LOG_LINES_SHOWN: usize = 20;
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     grpc: SocketAddr,
     folder: PathBuf,
 }
@@ -46,39 +42,14 @@ impl Server {
     pub(crate) fn start_on(context: &Context, name: &str, data: &Path) -> Result<Self> {
         let program = build(context)?;
         let folder = context.workspace.own(&format!("servers/{name}"))?;
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                bail!("removing {}: {error}", folder.display())
-            }
-            Ok(()) | Err(_) => std::fs::create_dir_all(&folder)?,
-        }
+        clear(&folder)?;
         let (grpc, http) = (free_address()?, free_address()?);
-        let log = std::fs::File::create(folder.join("log"))?;
-        let child = Command::new(program)
-            .args(["local", "--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"])
-            .arg(data)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting gantry local")?;
-        let mut server = Self { child, grpc, folder };
-        server.wait_until_it_answers()?;
-        Ok(server)
-    }
-
-    /// A port answers only when the server can serve.
-    fn wait_until_it_answers(&mut self) -> Result<()> {
-        let began = Instant::now();
-        while TcpStream::connect(self.grpc).is_err() {
-            let has_ended = self.child.try_wait()?.is_some();
-            if has_ended || began.elapsed() > START_WITHIN {
-                let lines = shell::tail(&self.folder.join("log"), LOG_LINES_SHOWN).join("\n");
-                bail!("gantry local did not start: {lines}");
-            }
-            std::thread::sleep(POLL_EVERY);
-        }
-        Ok(())
+        let mut local = Command::new(program);
+        local.args(["local", "--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"]).arg(data);
+        let mut process = Process::start("gantry local", local, folder.join("log"))?;
+        // A port answers only when the server can serve.
+        process.wait_until("answers", START_WITHIN, || TcpStream::connect(grpc).is_ok())?;
+        Ok(Self { process, grpc, folder })
     }
 
     /// Where clients connect.
@@ -90,32 +61,14 @@ impl Server {
     ///
     /// # Errors
     /// It did not stop in time, or not with exit code 0.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        shell::run(Command::new("kill").args(["-TERM", &pid]), To::Terminal)?;
-        let began = Instant::now();
-        let status = loop {
-            match self.child.try_wait()? {
-                Some(status) => break status,
-                None if began.elapsed() > STOP_WITHIN => bail!("gantry local did not stop within {STOP_WITHIN:?}"),
-                None => std::thread::sleep(POLL_EVERY),
-            }
-        };
-        ensure!(status.success(), "gantry local stopped with {status}, its log: {}", self.folder.join("log").display());
+    pub(crate) fn stop(self) -> Result<()> {
+        self.process.stop()?;
         std::fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
 
     /// Ends it and leaves its data and log for a look.
     pub(crate) fn keep(self) -> PathBuf {
-        Path::to_path_buf(&self.folder)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone after this.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.folder
     }
 }
 

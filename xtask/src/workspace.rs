@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The checkout.
@@ -40,6 +40,14 @@ impl Workspace {
     /// A binary of ours.
     pub(crate) fn binary(&self, profile: &str, name: &str) -> PathBuf {
         self.target.join(profile).join(name)
+    }
+}
+
+/// Makes a folder that is empty, whatever was there.
+pub(crate) fn clear(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("removing {}: {error}", folder.display()),
+        Ok(()) | Err(_) => Ok(std::fs::create_dir_all(folder)?),
     }
 }
 

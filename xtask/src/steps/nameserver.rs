@@ -5,20 +5,20 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::plan::{Context, Done};
+use crate::process::Process;
 use crate::shell::{self, To};
+use crate::workspace::clear;
 use crate::{reference, remoting, server};
 
 /// Longest wait for a process to do its work, or for a name server to know something.
 const WITHIN: Duration = Duration::from_secs(120);
-const POLL_EVERY: Duration = Duration::from_millis(100);
-const LOG_LINES_SHOWN: usize = 20;
 
 const BROKER: &str = "broker-a";
 /// A client of before 4.9.4: it is answered in fastjson's dialect.
@@ -86,35 +86,28 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     Ok(Done::Passed)
 }
 
-fn clear(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("removing {}: {error}", folder.display()),
-        Ok(()) | Err(_) => Ok(fs::create_dir_all(folder)?),
-    }
-}
-
 fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
     let (ours, apaches) = (server::free_address()?, server::free_address()?);
     let mut nameserver = Command::new(gantry);
     nameserver.args(["nameserver", "--listen", &ours.to_string(), "--data"]).arg(folder.join("data"));
-    let nameserver = Process::start("gantry", nameserver, folder)?;
-    nameserver.wait_until("answers", || remoting::brokers(ours).is_ok())?;
+    let mut nameserver = Process::start("gantry", nameserver, folder.join("gantry.log"))?;
+    nameserver.wait_until("answers", WITHIN, || remoting::brokers(ours).is_ok())?;
 
     let conf = folder.join("namesrv.conf");
     let kv_file = folder.join("kvConfig.json");
     fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", apaches.port(), kv_file.display()))?;
     let mut namesrv = reference::java("nameserver/namesrv", &[])?;
     namesrv.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
-    let namesrv = Process::start("namesrv", namesrv, folder)?;
-    namesrv.wait_until("answers", || remoting::brokers(apaches).is_ok())?;
+    let mut namesrv = Process::start("namesrv", namesrv, folder.join("namesrv.log"))?;
+    namesrv.wait_until("answers", WITHIN, || remoting::brokers(apaches).is_ok())?;
 
     let conf = folder.join("broker.conf");
     fs::write(&conf, broker_conf(folder, &format!("{apaches};{ours}"))?)?;
     let mut broker = reference::java("nameserver/broker", &[])?;
     broker.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
-    let broker = Process::start("broker", broker, folder)?;
+    let mut broker = Process::start("broker", broker, folder.join("broker.log"))?;
     for name_server in [ours, apaches] {
-        broker.wait_until("is registered", || knows_broker(name_server).unwrap_or(false))?;
+        broker.wait_until("is registered", WITHIN, || knows_broker(name_server).unwrap_or(false))?;
     }
 
     let mut ask = reference::java("nameserver/ask", &[classes])?;
@@ -132,7 +125,7 @@ fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Res
 
     drop(broker);
     for name_server in [ours, apaches] {
-        nameserver.wait_until("forgets a killed broker", || !knows_broker(name_server).unwrap_or(true))?;
+        nameserver.wait_until("forgets a killed broker", WITHIN, || !knows_broker(name_server).unwrap_or(true))?;
     }
     nameserver.stop()
 }
@@ -169,54 +162,6 @@ fn broker_port() -> Result<u16> {
         }
     }
     bail!("no two free ports beside each other");
-}
-
-/// A process that is killed when dropped.
-struct Process {
-    name: &'static str,
-    child: std::cell::RefCell<Child>,
-    log: PathBuf,
-}
-
-impl Process {
-    fn start(name: &'static str, mut command: Command, folder: &Path) -> Result<Self> {
-        let log = folder.join(format!("{name}.log"));
-        let file = fs::File::create(&log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().with_context(|| format!("starting {name}"))?;
-        Ok(Self { name, child: child.into(), log })
-    }
-
-    fn wait_until(&self, what: &str, is: impl Fn() -> bool) -> Result<()> {
-        let began = Instant::now();
-        while !is() {
-            let has_ended = self.child.borrow_mut().try_wait()?.is_some();
-            if has_ended || began.elapsed() > WITHIN {
-                let lines = shell::tail(&self.log, LOG_LINES_SHOWN).join("\n");
-                let how = if has_ended { "it ended" } else { "not in time" };
-                bail!("{} {what}: {how}: {lines}", self.name);
-            }
-            std::thread::sleep(POLL_EVERY);
-        }
-        Ok(())
-    }
-
-    /// Stops it as an operator would.
-    fn stop(self) -> Result<()> {
-        let pid = self.child.borrow().id().to_string();
-        shell::run(Command::new("kill").args(["-TERM", &pid]), To::Terminal)?;
-        let status = self.child.borrow_mut().wait()?;
-        ensure!(status.success(), "{} stopped with {status}: {}", self.name, self.log.display());
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone after this.
-        drop(self.child.get_mut().kill());
-        drop(self.child.get_mut().wait());
-    }
 }
 
 /// Each step's output must be there for both name servers and be the same.

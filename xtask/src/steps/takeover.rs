@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::plan::{Context, Done};
 use crate::reference;
 use crate::server::{self, Server};
 use crate::shell::{self, To};
+use crate::workspace::clear;
 
 /// Segments as `Fill` makes them.
 const SEGMENT_BYTES: &str = "65536";
@@ -63,13 +64,6 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     round.apaches().and_then(|()| round.ours()).with_context(|| format!("data kept: {}", round.folder.display()))?;
     clear(&round.folder)?;
     Ok(Done::Passed)
-}
-
-fn clear(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("removing {}: {error}", folder.display()),
-        Ok(()) | Err(_) => Ok(fs::create_dir_all(folder)?),
-    }
 }
 
 struct Round<'a> {
