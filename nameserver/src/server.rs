@@ -1,13 +1,9 @@
 //! The shell: connections come and go, time passes, the key-value configuration is kept in a file.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use env::Env;
 use env::disk::OpenMode;
@@ -194,12 +190,9 @@ fn read_kv(env: &Env, file: &Path) -> Result<KvConfig, KvFileError> {
         return Err(unusable(format!("it has {bytes} bytes, limit is {KV_FILE_BYTES_MAX}")));
     }
     let mut text = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
-    let mut read = 0;
-    while read < text.len() {
-        match opened.read_at(&mut text[read..], read as u64).map_err(unreadable)? {
-            0 => return Err(unreadable(io::ErrorKind::UnexpectedEof.into())),
-            more => read += more,
-        }
+    // Fewer only if somebody has cut the file meanwhile.
+    if opened.read_at(&mut text, 0).map_err(unreadable)? < text.len() {
+        return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
     }
     KvConfig::from_file(&text).map_err(|error| unusable(error.to_string()))
 }
@@ -217,38 +210,17 @@ fn write_kv(env: &Env, file: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 impl Role for Serving {
-    type Service = Requests;
-
-    fn connect(&self, connection: Arc<Connection>) -> Requests {
+    fn connect(&self, connection: &Arc<Connection>) {
         self.0.connections.lock().insert(connection.id(), connection.clone());
-        Requests { core: self.0.clone(), connection }
+    }
+
+    async fn serve(&self, connection: &Connection, request: Command) -> Command {
+        requests::serve(&self.0, connection, &request).await
     }
 
     fn disconnect(&self, connection: &Connection) {
         self.0.connections.lock().remove(&connection.id());
         self.0.change(|registry| registry.disconnect(connection.id()));
-    }
-}
-
-/// The requests of one connection.
-#[derive(Clone)]
-struct Requests {
-    core: Arc<Core>,
-    connection: Arc<Connection>,
-}
-
-impl tower::Service<Command> for Requests {
-    type Response = Command;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Command, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Command) -> Self::Future {
-        let Self { core, connection } = self.clone();
-        Box::pin(async move { Ok(requests::serve(&core, &connection, &request).await) })
     }
 }
 

@@ -1,12 +1,12 @@
-//! The accept loop: one port for plaintext and TLS, told apart by the first byte.
+//! Connections from their begin on: what the client speaks, and who serves it.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use remoting::accept::{accept, begins_with_tls, no_certificate};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +14,6 @@ use crate::clock;
 use crate::grpc::Service;
 use crate::http2::{self, Dispatch, InboundBytes, OtherServices};
 use crate::server::{Connection, Shared};
-
-/// First byte of a TLS record that begins a handshake. Source: RFC 8446 §5.1.
-const TLS_HANDSHAKE: u8 = 0x16;
-/// How long to wait when the system has no more sockets or memory.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What every connection is served with.
 pub(crate) struct Front {
@@ -31,31 +26,13 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Accepts connections until `shutdown`. At the bound a further connection is closed at once, so that its client
-    /// learns it.
+    /// Accepts connections until `shutdown`.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, shutdown: &CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.shared.options.connections.connections_max));
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = shutdown.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, _)) => match places.clone().try_acquire_owned() {
-                    Ok(place) => {
-                        let connection = self.clone().serve(stream, place);
-                        self.shared.tasks.spawn(connection);
-                    }
-                    Err(_) => {
-                        let connections_max = self.shared.options.connections.connections_max;
-                        tracing::debug!(connections_max, "connection refused: too many are open");
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
-                    clock::sleep(ACCEPT_RETRY).await;
-                }
-            }
+        let connections_max = self.shared.options.connections.connections_max;
+        let serve = |stream, place| drop(self.shared.tasks.spawn(self.clone().serve(stream, place)));
+        tokio::select! {
+            () = accept(&listener, connections_max, clock::sleep, serve) => {}
+            () = shutdown.cancelled() => {}
         }
     }
 
@@ -84,15 +61,10 @@ impl Front {
 
     /// Finds out what the client speaks.
     async fn greet(&self, stream: TcpStream) -> io::Result<Greeted> {
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first != [TLS_HANDSHAKE] {
+        if !begins_with_tls(&stream).await? {
             return Ok(Greeted::Plain(http2::read_preface(stream).await?));
         }
-        let unwanted = || io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS, there is no certificate");
-        let tls = self.tls.as_ref().ok_or_else(unwanted)?;
+        let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
         Ok(Greeted::Tls(Box::new(http2::read_preface(tls.accept(stream).await?).await?)))
     }
 

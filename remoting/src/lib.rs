@@ -1,8 +1,8 @@
-//! Sockets for Remoting: server and client, and the certificates that all front doors show.
+//! Sockets for Remoting: server and client, and how all front doors accept connections and show certificates.
 //!
-//! The protocol itself is `remoting_proto`, without I/O. What a role answers is its own matter: it gives each connection a
-//! tower service of requests ([`Role`]).
+//! The protocol itself is `remoting_proto`, without I/O. What a role answers is its own matter ([`Role`]).
 
+pub mod accept;
 mod back_off;
 pub mod client;
 mod connection;

@@ -16,24 +16,21 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
+use crate::accept::{accept, begins_with_tls, no_certificate};
 use crate::connection::{self, Connection, ConnectionId, Reader, Traffic};
 
-/// First byte of a TLS record that begins a handshake; a frame begins with 0. Source: RFC 8446 §5.1.
-const TLS_HANDSHAKE: u8 = 0x16;
-/// How long to wait when the system has no more sockets or memory.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long what was answered may take to reach its client when the server ends.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// What a server serves.
 pub trait Role: Send + Sync + 'static {
-    /// Answers the requests of one connection. The answer of a oneway request goes nowhere.
-    type Service: Service<Command, Response = Command, Error = Infallible, Future: Send> + Clone + Send + 'static;
-
     /// A connection begins.
-    fn connect(&self, connection: Arc<Connection>) -> Self::Service;
+    fn connect(&self, connection: &Arc<Connection>);
+
+    /// Answers a request. The answer of a oneway request goes nowhere.
+    fn serve(&self, connection: &Connection, request: Command) -> impl Future<Output = Command> + Send;
 
     /// It has ended, for whatever reason; called once, after all its requests were taken.
     fn disconnect(&self, connection: &Connection);
@@ -80,7 +77,6 @@ pub struct Server<R> {
     options: Options,
     tls: Option<TlsAcceptor>,
     clock: Arc<dyn Clock>,
-    places: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
     ids: AtomicU64,
@@ -98,7 +94,6 @@ impl<R: Role> Server<R> {
             role,
             tls: tls.map(TlsAcceptor::from),
             clock,
-            places: Arc::new(Semaphore::new(options.connections_max)),
             requests: Arc::new(Semaphore::new(options.requests_max)),
             inbound: Arc::new(Semaphore::new(connection::permits(inbound_bytes))),
             ids: AtomicU64::new(0),
@@ -133,24 +128,8 @@ impl<R: Role> Server<R> {
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => match self.places.clone().try_acquire_owned() {
-                    Ok(place) => {
-                        let connection = self.clone().serve_connection(stream, place);
-                        self.tasks.spawn(connection);
-                    }
-                    Err(_) => {
-                        let connections_max = self.options.connections_max;
-                        tracing::debug!(connections_max, "connection refused: too many are open");
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
-                    self.clock.sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
+        let serve = |stream, place| drop(self.tasks.spawn(self.clone().serve_connection(stream, place)));
+        accept(listener, self.options.connections_max, |time| self.clock.sleep(time), serve).await;
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
@@ -172,15 +151,10 @@ impl<R: Role> Server<R> {
         stream.set_nodelay(true)?;
         let id = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
         let connection = Connection::new(id, stream.peer_addr()?);
-        let mut first = [0];
-        if self.within(self.options.idle, stream.peek(&mut first)).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first != [TLS_HANDSHAKE] {
+        if !self.within(self.options.idle, begins_with_tls(&stream)).await? {
             return Ok((Greeted::Plain(stream), connection));
         }
-        let unwanted = || io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS, there is no certificate");
-        let tls = self.tls.as_ref().ok_or_else(unwanted)?;
+        let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
         let accepted = self.within(self.options.handshake, tls.accept(stream)).await?;
         Ok((Greeted::Tls(Box::new(accepted)), connection))
     }
@@ -197,14 +171,15 @@ impl<R: Role> Server<R> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let connection = Arc::new(connection);
-        let service = self.role.connect(connection.clone());
+        self.role.connect(&connection);
         let (socket, sink) = tokio::io::split(stream);
         let (answers, frames) = mpsc::channel(self.options.in_flight_max);
         let traffic = Arc::<Traffic>::default();
         let reader =
             Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound: self.inbound.clone() };
         let both = async {
-            tokio::try_join!(self.read(reader, service, answers), connection::write(sink, frames, &traffic)).map(drop)
+            tokio::try_join!(self.read(reader, &connection, answers), connection::write(sink, frames, &traffic))
+                .map(drop)
         };
         let ended = tokio::select! {
             ended = both => ended,
@@ -222,18 +197,23 @@ impl<R: Role> Server<R> {
     async fn read<S>(
         &self,
         mut reader: Reader<S>,
-        service: R::Service,
+        connection: &Arc<Connection>,
         answers: mpsc::Sender<Bytes>,
     ) -> Result<(), connection::Error>
     where
         S: AsyncRead + Unpin,
     {
+        let (role, connection) = (self.role.clone(), connection.clone());
+        let serve = service_fn(move |request| {
+            let (role, connection) = (role.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(role.serve(&connection, request).await) }
+        });
         let stack = ServiceBuilder::new()
             // A request beyond the bound is refused at once, so that its client can ask somebody else.
             .load_shed()
             // Counts the requests of all connections.
             .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.requests.clone()))
-            .service(service);
+            .service(serve);
         let in_flight = Arc::new(Semaphore::new(self.options.in_flight_max));
         loop {
             let Ok(turn) = in_flight.clone().acquire_owned().await else { return Ok(()) };

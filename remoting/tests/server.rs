@@ -1,10 +1,7 @@
 //! A server on a real port, driven by frames.
 
-use std::convert::Infallible;
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -33,42 +30,20 @@ enum Told {
     Disconnected(ConnectionId),
 }
 
-#[derive(Clone)]
-struct EchoService {
-    gate: Arc<Semaphore>,
-    told: mpsc::UnboundedSender<Told>,
-}
-
 impl Role for Echo {
-    type Service = EchoService;
+    fn connect(&self, connection: &Arc<Connection>) {
+        self.told.send(Told::Connected(connection.clone())).expect("the test listens");
+    }
 
-    fn connect(&self, connection: Arc<Connection>) -> EchoService {
-        self.told.send(Told::Connected(connection)).expect("the test listens");
-        EchoService { gate: self.gate.clone(), told: self.told.clone() }
+    async fn serve(&self, _: &Connection, request: Command) -> Command {
+        self.told.send(Told::Asked(request.clone())).expect("the test listens");
+        self.gate.acquire().await.expect("open").forget();
+        Command { body: request.body.clone(), ..request.answer(ResponseCode::Success) }
     }
 
     fn disconnect(&self, connection: &Connection) {
         // At the end of a test nobody may listen any more.
         let _ = self.told.send(Told::Disconnected(connection.id()));
-    }
-}
-
-impl tower::Service<Command> for EchoService {
-    type Response = Command;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Command, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Command) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            service.told.send(Told::Asked(request.clone())).expect("the test listens");
-            service.gate.acquire().await.expect("open").forget();
-            Ok(Command { body: request.body.clone(), ..request.answer(ResponseCode::Success) })
-        })
     }
 }
 
