@@ -24,8 +24,16 @@ use crate::transaction::HalfMessage;
 /// Where an answer goes. Dropped by the engine without an answer only when it stops.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
-/// What became of the records of one send, in order.
-pub(crate) type Placed = SmallVec<[Result<Appended, SendError>; 1]>;
+/// What became of each of a send's [`Prepared`], in order.
+pub(crate) type Placed = SmallVec<[Result<Appended, Unplaced>; 1]>;
+
+/// Why records were not placed.
+#[derive(Debug)]
+pub(crate) struct Unplaced {
+    /// How many.
+    pub(crate) count: usize,
+    pub(crate) why: SendError,
+}
 
 /// A request to the engine.
 #[derive(Debug)]

@@ -8,45 +8,44 @@ use types::broker::{Durability, SendError, Unavailable};
 use super::Engine;
 use super::answer::{Answer, tell};
 use super::append::append_error;
-use crate::command::{Placed, Reply};
+use crate::command::{Placed, Reply, Unplaced};
 use crate::prepare::{Kind, Prepared};
 use crate::transaction::Transactions;
 
 impl Engine {
-    /// Appends the records one after the other; `topic` is the one that they are for.
+    /// Appends the records in order; `topic` is the one that they are for.
     pub(super) fn send(
         &mut self,
         records: SmallVec<[Prepared; 1]>,
         topic: &TopicName,
         reply: Reply<(Placed, Durability)>,
     ) {
-        let bytes = records.iter().map(|prepared| prepared.record.record_bytes() as usize).sum();
+        let bytes = records.iter().map(|prepared| prepared.records.total_bytes()).sum();
         self.shared.release_bytes(bytes);
         if let Some(why) = self.refusal().or_else(|| self.retention.refusal()) {
-            let placed = records.iter().map(|_| Err(why.clone().into())).collect();
-            return tell(reply, (placed, Durability::Written));
+            let refused =
+                |prepared: &Prepared| Err(Unplaced { count: prepared.records.count(), why: why.clone().into() });
+            return tell(reply, (records.iter().map(refused).collect(), Durability::Written));
         }
         let placed: Placed = records.into_iter().map(|prepared| self.place(prepared, topic)).collect();
-        let stored = placed.iter().flatten();
-        let (count, bytes) = stored.fold((0, 0), |(count, bytes), at| (count + 1, bytes + u64::from(at.record_bytes)));
-        self.shared.counters.messages_in.add(count);
-        self.shared.counters.bytes_in.add(bytes);
         self.answers.push(Answer::Sent { reply, placed });
     }
 
-    fn place(&mut self, prepared: Prepared, topic: &TopicName) -> Result<Appended, SendError> {
-        let Prepared { record, kind } = prepared;
-        self.check_room(kind)?;
-        let queue = record.queue();
-        let appended = self.store.append(record, self.now).map_err(append_error)?;
+    fn place(&mut self, prepared: Prepared, topic: &TopicName) -> Result<Appended, Unplaced> {
+        let Prepared { records, kind } = prepared;
+        let (count, queue, bytes) = (records.count(), records.queue(), records.total_bytes());
+        let appended = self.check_room(kind).and_then(|()| self.store.append(records, self.now).map_err(append_error));
+        let appended = appended.map_err(|why| Unplaced { count, why })?;
         match kind {
             Kind::Message(kind) => {
-                // The same as applying the record, which would have to be decoded for it.
+                // The same as applying the records, which would have to be decoded for it.
                 self.machines.catalog.used(topic, kind);
                 self.arrivals.push(topic, queue, &appended);
             }
-            Kind::Delayed | Kind::Half => self.apply_from(appended.physical_offset),
+            Kind::Delayed | Kind::Half => self.apply_from(appended.physical_offset()),
         }
+        self.shared.counters.messages_in.add(count as u64);
+        self.shared.counters.bytes_in.add(bytes);
         Ok(appended)
     }
 

@@ -1,13 +1,12 @@
 //! Sending: records are made here, in the caller's task, so that the engine only places them.
 
-use bytes::BytesMut;
 use smallvec::SmallVec;
 use store::Appended;
 use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
-use types::{Message, QueueId, TopicName};
+use types::{Message, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
-use crate::command::Command;
+use crate::command::{Command, Placed, Unplaced};
 use crate::options::COMMANDS_MAX;
 use crate::prepare::{self, Prepared, Preparer, Receipt};
 
@@ -28,8 +27,8 @@ impl LocalBroker {
             Ok(appended) => appended,
             Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
         };
-        let mut placed = placed.into_iter();
-        let mut next = || placed.next().unwrap_or(Err(Unavailable::Stopping.into()));
+        let mut places = placed.into_iter().flat_map(places);
+        let mut next = || places.next().unwrap_or(Err(Unavailable::Stopping.into()));
         receipts.into_iter().map(|receipt| Ok(answer(queue, receipt?, next()?, durability))).collect()
     }
 
@@ -50,36 +49,24 @@ impl LocalBroker {
     ) -> (Vec<Result<Receipt, SendError>>, SmallVec<[Prepared; 1]>) {
         let shared = &self.inner.shared;
         let unique_key = || prepare::unique_key(&*shared.random);
-        let mut preparer = Preparer {
-            now: shared.clock.now(),
-            limits: &shared.limits,
-            broker: &shared.name,
-            unique_key: &unique_key,
-            buffer: BytesMut::new(),
-        };
-        preparer.reserve(&messages);
-        let mut records = SmallVec::with_capacity(messages.len());
-        let receipts = messages.into_iter().map(|message| {
-            if message.topic != *topic {
-                return Err(SendError::Unsupported { what: "a send to several topics at once" });
-            }
-            let (prepared, receipt) = preparer.prepare(message, queue)?;
-            records.push(prepared);
-            Ok(receipt)
+        let mut preparer = Preparer::new(shared.clock.now(), &shared.limits, &shared.name, &unique_key, &messages);
+        let receipts = messages.into_iter().map(|message| match message.topic == *topic {
+            true => preparer.prepare(message, queue),
+            false => Err(SendError::Unsupported { what: "a send to several topics at once" }),
         });
-        (receipts.collect(), records)
+        (receipts.collect(), preparer.records())
     }
 
     async fn append(
         &self,
         records: SmallVec<[Prepared; 1]>,
         topic: TopicName,
-    ) -> Result<(crate::command::Placed, Durability), Unavailable> {
+    ) -> Result<(Placed, Durability), Unavailable> {
         if records.is_empty() {
             return Ok((SmallVec::new(), Durability::Written));
         }
         let shared = &self.inner.shared;
-        let bytes = records.iter().map(|prepared| prepared.record.record_bytes() as usize).sum();
+        let bytes = records.iter().map(|prepared| prepared.records.total_bytes()).sum();
         if !shared.reserve_bytes(bytes) {
             shared.counters.busy.add(1);
             return Err(Unavailable::Busy { waiting_max: COMMANDS_MAX });
@@ -93,8 +80,27 @@ impl LocalBroker {
     }
 }
 
-fn answer(queue: QueueId, receipt: Receipt, appended: Appended, durability: Durability) -> SendReceipt {
-    let Appended { queue_offset, physical_offset, .. } = appended;
+/// The place of each record, or why it has none.
+fn places(
+    placed: Result<Appended, Unplaced>,
+) -> impl Iterator<Item = Result<(QueueOffset, PhysicalOffset), SendError>> {
+    let (appended, refused) = match placed {
+        Ok(appended) => (Some(appended), None),
+        Err(unplaced) => (None, Some(unplaced)),
+    };
+    let appended = appended.into_iter().flat_map(|Appended { queue_offset, physical_offsets, .. }| {
+        physical_offsets.into_iter().zip(0..).map(move |(at, number)| Ok((queue_offset.plus(number), at)))
+    });
+    let refused = refused.into_iter().flat_map(|Unplaced { count, why }| std::iter::repeat_n(Err(why), count));
+    appended.chain(refused)
+}
+
+fn answer(
+    queue: QueueId,
+    receipt: Receipt,
+    (queue_offset, physical_offset): (QueueOffset, PhysicalOffset),
+    durability: Durability,
+) -> SendReceipt {
     let (transaction, recall_handle) = match receipt {
         Receipt::Plain => (None, None),
         Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),
