@@ -209,7 +209,7 @@ proptest! {
         if Limits::default().message(&message, NOW).is_ok() {
             let sender = crate::convert::Sender { address: ([127, 0, 0, 1], 1).into(), now: NOW };
             let topic = TopicName::new("orders").expect("valid");
-            prop_assert!(crate::convert::stored(message, topic, sender).is_ok());
+            prop_assert!(crate::convert::stored(&mut message, topic, sender).is_ok());
         }
     }
 }
