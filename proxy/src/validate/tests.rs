@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn what_is_valid_can_be_stored(name in ".{0,8}", value in ".{0,8}", tag in ".{0,8}", key in ".{0,8}") {
-        let message = message(|message, system| {
+        let mut message = message(|message, system| {
             message.user_properties.insert(name, value);
             system.tag = Some(tag);
             system.keys = vec![key];
