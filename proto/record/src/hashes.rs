@@ -50,7 +50,7 @@ impl Hashes {
 /// Two keys may share one: who looks a key up compares the record's own.
 #[must_use]
 pub fn key_hash(topic: &str, key: &str) -> u64 {
-    const TOGETHER_BYTES_MAX: usize = 240;
+    const TOGETHER_BYTES_MAX: usize = 256;
     // In one piece it is several times faster, and nearly all are short enough.
     if topic.len() + 1 + key.len() <= TOGETHER_BYTES_MAX {
         let mut together = SmallVec::<[u8; TOGETHER_BYTES_MAX]>::new();
