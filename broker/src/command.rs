@@ -15,6 +15,7 @@ use types::broker::{
 };
 use types::{Filter, GroupConfig, GroupName, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig, TopicName};
 
+use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
@@ -25,7 +26,16 @@ use crate::transaction::HalfMessage;
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
 /// What became of the records of one send, in order.
-pub(crate) type Placed = SmallVec<[Result<Appended, SendError>; 1]>;
+pub(crate) type Placed = SmallVec<[Result<Place, SendError>; 1]>;
+
+/// Where a message is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// It was stored.
+    Stored(Appended),
+    /// It repeats another one and was not stored.
+    Repeat(Box<First>),
+}
 
 /// A request to the engine.
 #[derive(Debug)]

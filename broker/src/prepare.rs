@@ -14,7 +14,8 @@ use types::properties::names;
 use types::{Message, QueueId, Timestamp, TopicName};
 
 use crate::copy::{delayed, redirect};
-use crate::effect::ENTRY_SOURCE;
+use crate::effect::{ENTRY_SOURCE, kind_and_key};
+use crate::idempotency::{Claim, check_length, counts_in};
 use crate::timer::{due, recall};
 use crate::transaction::HALF_TOPIC;
 
@@ -31,6 +32,8 @@ pub(crate) struct Limits {
 pub(crate) struct Prepared {
     pub(crate) record: Encoded,
     pub(crate) kind: Kind,
+    /// What it claims, if it has an idempotency key.
+    pub(crate) claim: Option<Box<Claim>>,
 }
 
 /// What the engine does with it besides appending.
@@ -87,7 +90,20 @@ impl Preparer<'_> {
         if message.topic.is_dead_letter() || message.topic.is_retry() {
             message.properties.remove(ENTRY_SOURCE);
         }
-        let kind = MessageType::of(&message.properties);
+        let (kind, claim) = claim(&message)?;
+        if claim.is_some() {
+            check_length("message id", &self.name(&mut message))?;
+        }
+        let (prepared, receipt) = self.prepare_kind(message, queue, kind)?;
+        Ok((Prepared { claim, ..prepared }, receipt))
+    }
+
+    fn prepare_kind(
+        &mut self,
+        message: Message,
+        queue: QueueId,
+        kind: MessageType,
+    ) -> Result<(Prepared, Receipt), SendError> {
         match kind {
             MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
             MessageType::Transaction => self.half(message, queue),
@@ -139,8 +155,18 @@ impl Preparer<'_> {
 
     fn encode(&mut self, message: &Message, queue: QueueId, kind: Kind) -> Result<Prepared, SendError> {
         let record = record::encode_in(&mut self.buffer, message, queue, self.limits.store_host).map_err(send_error)?;
-        Ok(Prepared { record, kind })
+        Ok(Prepared { record, kind, claim: None })
     }
+}
+
+/// A message's type, and what it claims if it has an idempotency key that counts.
+fn claim(message: &Message) -> Result<(MessageType, Option<Box<Claim>>), SendError> {
+    let (kind, key) = kind_and_key(message.properties.iter());
+    // The search for the type ends at the mark of a half message.
+    let key =
+        key.or_else(|| message.properties.get(names::IDEMPOTENCY_KEY).filter(|_| kind == MessageType::Transaction));
+    let Some(key) = key.filter(|_| counts_in(&message.topic)) else { return Ok((kind, None)) };
+    Ok((kind, Some(Box::new(Claim::new(&message.topic, key, kind, &message.body)?))))
 }
 
 const BAD_KEY: SendError = SendError::Unsupported { what: "a unique key with a separator byte" };

@@ -7,9 +7,11 @@ use types::broker::{Durability, LookupError, SendError, SendReceipt, Transaction
 use types::{Message, QueueId, TopicName};
 
 use super::LocalBroker;
-use crate::command::Command;
+use crate::command::{Command, Place};
+use crate::idempotency::{First, Form};
 use crate::options::COMMANDS_MAX;
 use crate::prepare::{self, Prepared, Preparer, Receipt};
+use crate::timer::recall;
 
 impl LocalBroker {
     pub(super) async fn send_messages(
@@ -24,13 +26,18 @@ impl LocalBroker {
         }
         // What cannot be stored is answered here; the records of the rest go on together.
         let (receipts, records) = self.prepare(messages, queue, &topic);
+        let name = topic.clone();
         let (placed, durability) = match self.append(records, topic).await {
             Ok(appended) => appended,
             Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
         };
         let mut placed = placed.into_iter();
         let mut next = || placed.next().unwrap_or(Err(Unavailable::Stopping.into()));
-        receipts.into_iter().map(|receipt| Ok(answer(queue, receipt?, next()?, durability))).collect()
+        let answer = |receipt, place| match place {
+            Place::Stored(appended) => stored(queue, receipt, appended, durability),
+            Place::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
+        };
+        receipts.into_iter().map(|receipt| Ok(answer(receipt?, next()?))).collect()
     }
 
     async fn check_target(&self, topic: &TopicName, queue: QueueId) -> Result<(), SendError> {
@@ -93,12 +100,24 @@ impl LocalBroker {
     }
 }
 
-fn answer(queue: QueueId, receipt: Receipt, appended: Appended, durability: Durability) -> SendReceipt {
+fn stored(queue: QueueId, receipt: Receipt, appended: Appended, durability: Durability) -> SendReceipt {
     let Appended { queue_offset, physical_offset, .. } = appended;
     let (transaction, recall_handle) = match receipt {
         Receipt::Plain => (None, None),
         Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),
         Receipt::Recall(handle) => (None, Some(handle)),
     };
-    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability }
+    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of: None }
+}
+
+/// What the first message's producer was told, of a message that repeats it.
+fn repeated(first: First, topic: &TopicName, broker: &str, durability: Durability) -> SendReceipt {
+    let First { queue, queue_offset, physical_offset, form, message_id } = first;
+    let (transaction, recall_handle) = match form {
+        Form::Message => (None, None),
+        Form::Delayed { due } => (None, Some(recall::Handle::encode(topic, broker, due, &message_id))),
+        Form::Half => (Some(TransactionPosition { queue_offset, physical_offset }), None),
+    };
+    let repeat_of = Some(message_id);
+    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of }
 }
