@@ -8,25 +8,18 @@ use crate::report::Violation;
 
 const PROMISE: &str = "a repeated send is answered as its first";
 
-/// Checks what a producer was told, before it is noted.
+/// Checks what a producer was told, before it is noted. `is_again`: it was known before this send that the message is stored.
 ///
 /// # Errors
 /// When it is another message than before, or a repeat of a message that was sent without a key.
-pub fn check_answer(sent: &Sent, receipt: &SendReceipt) -> Result<(), Violation> {
-    let is_repeat = receipt.repeat_of.is_some();
-    let is_as_it_must_be = match sent.stored {
-        Some(stored) => {
-            let is_same_place = !sent.kind.is_direct()
-                || sent
-                    .place
-                    .is_none_or(|place| (place.queue, place.queue_offset) == (receipt.queue, receipt.queue_offset));
-            is_repeat && stored.physical_offset == receipt.physical_offset && is_same_place
-        }
+pub fn check_answer(sent: &Sent, receipt: &SendReceipt, is_again: bool) -> Result<(), Violation> {
+    let is_same_place = sent.stored.is_none_or(|stored| stored.physical_offset == receipt.physical_offset);
+    let answered_as_first = match receipt.repeat_of.as_deref() {
         // The first send may have stored it, though its producer was told nothing.
-        None => sent.keyed_at.is_some() || !is_repeat,
+        Some(id) => sent.keyed_at.is_some() && id == sent.message_id(),
+        None => !is_again,
     };
-    let names_it = receipt.repeat_of.as_deref().is_none_or(|id| id == sent.message_id());
-    match is_as_it_must_be && names_it {
+    match is_same_place && answered_as_first {
         true => Ok(()),
         false => Err(Violation::new(PROMISE, format!("{sent:?}: {receipt:?}"))),
     }

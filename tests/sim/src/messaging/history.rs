@@ -378,10 +378,21 @@ impl History {
         }
     }
 
-    /// The producer of a message was told that it is stored.
-    pub(super) fn answered(&mut self, id: u64, receipt: &SendReceipt, at: Timestamp) -> Result<(), Violation> {
+    /// Whether it is known that the message is stored.
+    pub(super) fn is_stored(&self, id: u64) -> bool {
+        self.messages.get(&id).is_some_and(|sent| sent.stored.is_some())
+    }
+
+    /// The producer of a message was told that it is stored, by a send before which that was known or not.
+    pub(super) fn answered(
+        &mut self,
+        id: u64,
+        receipt: &SendReceipt,
+        is_again: bool,
+        at: Timestamp,
+    ) -> Result<(), Violation> {
         let sent = self.sent(id);
-        stored_once::check_answer(sent, receipt)?;
+        stored_once::check_answer(sent, receipt, is_again)?;
         if receipt.durability == Durability::FlushTimedOut {
             return Ok(());
         }

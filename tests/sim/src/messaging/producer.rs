@@ -1,5 +1,6 @@
 //! Producers: each message has a number, and the history knows it before it is sent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use types::broker::{
@@ -182,6 +183,7 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: Tran
 async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) -> Vec<SendReceipt> {
     let (ids, messages): (Vec<u64>, Vec<Message>) = messages.into_iter().unzip();
     let begun_at = client.true_now();
+    let mut known: BTreeSet<u64> = ids.iter().copied().filter(|id| client.history.lock().is_stored(*id)).collect();
     let results = client.broker.send(queue, messages).await;
     let now = client.true_now();
     let mut receipts = Vec::new();
@@ -189,7 +191,7 @@ async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) ->
         // Whether a message that was refused or timed out is stored is not known: that is promised to nobody.
         let Ok(receipt) = result else { continue };
         client.history.lock().succeeded(begun_at, "a send");
-        let judged = client.history.lock().answered(id, &receipt, now);
+        let judged = client.history.lock().answered(id, &receipt, !known.insert(id), now);
         client.judge(judged);
         receipts.push(receipt);
     }
