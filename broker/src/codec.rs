@@ -62,6 +62,13 @@ impl<'a> Input<'a> {
         Ok(first)
     }
 
+    /// So many bytes as they are.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(Malformed { what: "bytes" })?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
     pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),

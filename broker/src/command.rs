@@ -15,6 +15,7 @@ use types::broker::{
 };
 use types::{Filter, GroupConfig, GroupName, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig, TopicName};
 
+use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
@@ -24,21 +25,21 @@ use crate::transaction::HalfMessage;
 /// Where an answer goes. Dropped by the engine without an answer only when it stops.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
-/// What became of each of a send's [`Prepared`], in order.
-pub(crate) type Placed = SmallVec<[Result<Appended, Unplaced>; 1]>;
-
-/// Why records were not placed.
+/// What became of a [`Prepared`].
 #[derive(Debug)]
-pub(crate) struct Unplaced {
-    /// How many.
-    pub(crate) count: usize,
-    pub(crate) why: SendError,
+pub(crate) enum Placed {
+    /// All its records were placed.
+    Stored(Appended),
+    /// Its one message repeats another one and was not stored.
+    Repeat(Box<First>),
+    /// None of its records was placed.
+    Refused { count: usize, why: SendError },
 }
 
 /// A request to the engine.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Send { records: SmallVec<[Prepared; 1]>, topic: TopicName, reply: Reply<(Placed, Durability)> },
+    Send { records: SmallVec<[Prepared; 1]>, topic: TopicName, reply: Reply<(SmallVec<[Placed; 1]>, Durability)> },
     Pop(Box<PopCommand>),
     Report(DeliveryReport),
     Ack { lease: LeaseOwner, handles: Vec<ReceiptHandle>, reply: Reply<Vec<Result<(), LeaseError>>> },

@@ -23,10 +23,12 @@ pub(crate) struct Counters {
     pub(crate) rolled_back: Count,
     pub(crate) parked: Count,
     pub(crate) halves_lost: Count,
+    pub(crate) repeated: Count,
     pub(crate) busy: Count,
     pub(crate) waiting: Count,
     pub(crate) timers: Count,
     pub(crate) halves: Count,
+    pub(crate) keys: Count,
     pub(crate) in_flight: Count,
     pub(crate) topics: Count,
     pub(crate) groups: Count,
@@ -90,6 +92,8 @@ pub struct Status {
     pub parked: u64,
     /// Half messages that nobody decided and that were given up, because their records are damaged.
     pub halves_lost: u64,
+    /// Messages that were not stored, because they repeat others with the same idempotency key.
+    pub repeated: u64,
     /// Requests refused because too much was waiting.
     pub busy: u64,
     /// Receivers that wait for messages now.
@@ -100,6 +104,8 @@ pub struct Status {
     pub timers_pending: u64,
     /// Half messages that wait for their outcome now.
     pub halves_pending: u64,
+    /// Idempotency keys that are known now.
+    pub keys_known: u64,
     /// Messages that are leased or wait for their retry time, of all groups, at most a second ago.
     pub in_flight: u64,
     /// Topics now.

@@ -34,8 +34,8 @@ const CARRIED: &str = "carried";
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect<'a> {
-    /// An ordinary message: its topic saw this kind.
-    Message { topic: &'a str, kind: MessageType },
+    /// An ordinary message: its topic saw this kind. It may have an idempotency key.
+    Message { topic: &'a str, kind: MessageType, has_key: bool },
     /// A delayed message: it waits. Retention appends one again that was at `before`.
     Timer {
         due: Timestamp,
@@ -73,7 +73,10 @@ impl<'a> Effect<'a> {
             topic => match (source(record), dead_letter(record).or_else(|| retry(record))) {
                 (Some(source), _) => Self::Copy { source, due: time(record, names::TIMER_DELIVER_MS) },
                 (None, Some(copy)) => copy,
-                (None, None) => Self::Message { topic, kind: kind(record) },
+                (None, None) => {
+                    let (kind, key) = kind_and_key(record.properties());
+                    Self::Message { topic, kind, has_key: key.is_some() }
+                }
             },
         }
     }
@@ -178,8 +181,15 @@ pub(crate) fn carried_from(record: &Record<'_>) -> Option<TransactionPosition> {
     Some(TransactionPosition { physical_offset, queue_offset: QueueOffset(queue.parse().ok()?) })
 }
 
-fn kind(record: &Record<'_>) -> MessageType {
-    MessageType::of_pairs(record.properties())
+/// A message's type and its idempotency key, at the cost of the type alone: each message is asked for them.
+pub(crate) fn kind_and_key<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> (MessageType, Option<&'a str>) {
+    let mut key = None;
+    let kind = MessageType::of_pairs(pairs.inspect(|(name, value)| {
+        if *name == names::IDEMPOTENCY_KEY {
+            key = Some(*value);
+        }
+    }));
+    (kind, key)
 }
 
 #[cfg(test)]

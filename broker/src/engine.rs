@@ -277,6 +277,7 @@ impl Engine {
     /// What time has made due.
     fn poll_machines(&mut self) {
         self.expire_leases();
+        self.forget_keys();
         if self.outcomes_paused_until <= self.now {
             self.load_timers();
             if !self.store.is_short() {
@@ -440,6 +441,7 @@ impl Engine {
         counters.waiting.set(self.waiting.len());
         counters.timers.set(self.machines.timer.len());
         counters.halves.set(self.machines.transactions.len());
+        counters.keys.set(self.machines.keys.len());
         counters.topics.set(self.machines.catalog.topics().len());
         counters.groups.set(self.machines.catalog.groups().len());
         if self.now.since(self.counted_at) >= SLEEP_MAX {

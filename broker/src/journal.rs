@@ -47,6 +47,11 @@ pub enum Event {
         /// Its record in the wheel topic.
         offset: PhysicalOffset,
     },
+    /// The idempotency keys of messages stored up to here are forgotten.
+    KeysForgotten {
+        /// The last such message's record.
+        to: PhysicalOffset,
+    },
     /// The log up to here is Apache's: nothing that its records said counts. What does is said by the events that follow.
     Imported,
     /// A message that Apache stored waits for its time.
@@ -62,6 +67,7 @@ const POP: u8 = 2;
 const OFFSET: u8 = 3;
 const CHECKED: u8 = 4;
 const RECALLED: u8 = 5;
+const KEYS_FORGOTTEN: u8 = 6;
 // Those of a takeover.
 const IMPORTED: u8 = 16;
 const WAITS: u8 = 17;
@@ -92,6 +98,10 @@ impl Event {
                 put_time(out, *due);
                 put_u64(out, offset.0);
             }
+            Self::KeysForgotten { to } => {
+                out.push(KEYS_FORGOTTEN);
+                put_u64(out, to.0);
+            }
             Self::Imported => out.push(IMPORTED),
             Self::Waits(waits) => {
                 out.push(WAITS);
@@ -112,6 +122,7 @@ impl Event {
             OFFSET => Self::Offset(offset::Committed::decode(input)?),
             CHECKED => Self::Checked(transaction::Checked::decode(input)?),
             RECALLED => Self::Recalled { due: input.time()?, offset: input.physical_offset()? },
+            KEYS_FORGOTTEN => Self::KeysForgotten { to: input.physical_offset()? },
             IMPORTED => Self::Imported,
             WAITS => Self::Waits(Waits::decode(input)?),
             UNDECIDED => Self::Undecided(transaction::Undecided::decode(input)?),

@@ -1,7 +1,8 @@
 //! The broker in process: `trait Broker` and `trait Admin` over the store.
 //!
 //! [`LocalBroker`] is the handle; behind it one engine thread owns the store and the machines (`engine`). The machines
-//! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`]. See `docs/architecture.md`.
+//! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`],
+//! [`idempotency`]. See `docs/architecture.md`.
 
 pub mod catalog;
 mod codec;
@@ -14,6 +15,7 @@ mod engine;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod handle;
+pub mod idempotency;
 pub mod journal;
 mod machines;
 pub mod offset;

@@ -3,7 +3,7 @@
 //! | part of a snapshot | bytes | notes                                      |
 //! |--------------------|-------|--------------------------------------------|
 //! | version            | 1     | [`VERSION`]                                |
-//! | five machines      | …     | catalog, offsets, timer, transactions, pop |
+//! | six machines       | …     | catalog, offsets, timer, transactions, idempotency, pop |
 //!
 //! A state in the log is a snapshot without timers: what waits was carried behind the log's front before the state was
 //! taken, so the log's records say it themselves.
@@ -16,6 +16,7 @@ use types::{MessageType, PhysicalOffset, TopicName};
 use crate::catalog::{self, Catalog};
 use crate::codec::{Input, Malformed};
 use crate::effect::Effect;
+use crate::idempotency::{Form, Keys};
 use crate::journal::{self, Event};
 use crate::offset::Offsets;
 use crate::pop::PopMachine;
@@ -23,8 +24,10 @@ use crate::timer::{Bounds, Timer, change};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
 /// The snapshot's form.
-const VERSION: u8 = 3;
-/// The form before, in which the timer machine had no parts.
+const VERSION: u8 = 4;
+/// The form before, without idempotency keys.
+const VERSION_WITHOUT_KEYS: u8 = 3;
+/// The form before that, in which the timer machine had no parts.
 const VERSION_WITHOUT_PARTS: u8 = 2;
 
 /// The broker's state: a function of the log.
@@ -34,6 +37,7 @@ pub(crate) struct Machines {
     pub(crate) offsets: Offsets,
     pub(crate) timer: Timer,
     pub(crate) transactions: Transactions,
+    pub(crate) keys: Keys,
     pub(crate) pop: PopMachine,
     pub(crate) schedule: Schedule,
 }
@@ -49,6 +53,7 @@ impl Machines {
             offsets: Offsets::default(),
             timer: Timer::new(timer),
             transactions: Transactions::default(),
+            keys: Keys::default(),
             pop: PopMachine::new(),
             schedule,
         }
@@ -68,6 +73,7 @@ impl Machines {
             Event::Recalled { .. } | Event::Waits(_) => {
                 change::of_event(event).into_iter().for_each(|change| self.timer.change(change));
             }
+            Event::KeysForgotten { to } => self.keys.forget(*to),
             Event::Imported => self.reset(),
             Event::Undecided(half) => self.transactions.undecided(half),
             Event::HandedBack => {}
@@ -78,7 +84,10 @@ impl Machines {
     fn apply_catalog(&mut self, event: &catalog::Event) {
         self.catalog.apply(event);
         match event {
-            catalog::Event::DeleteTopic { name, .. } => self.offsets.forget_topic(name),
+            catalog::Event::DeleteTopic { name, .. } => {
+                self.offsets.forget_topic(name);
+                self.keys.forget_topic(name);
+            }
             catalog::Event::DeleteGroup { name } => self.offsets.forget_group(name),
             catalog::Event::PutTopic(_) | catalog::Event::PutGroup(_) => {}
         }
@@ -100,7 +109,10 @@ impl Machines {
         let (bytes, check_at) = (header.record_bytes, header.stored_at.plus(wait));
         match first {
             Some(first) => self.transactions.stored_again(first, position, bytes, topic, check_at),
-            None => self.transactions.stored(position, bytes, topic, check_at),
+            None => {
+                self.keys.stored(record, topic.as_str(), MessageType::Transaction, Form::Half);
+                self.transactions.stored(position, bytes, topic, check_at);
+            }
         }
     }
 
@@ -110,6 +122,7 @@ impl Machines {
         self.offsets.snapshot(out);
         timer.snapshot(out);
         self.transactions.snapshot(out);
+        self.keys.snapshot(out);
         self.pop.snapshot(out);
     }
 
@@ -133,10 +146,18 @@ impl Machine for Machines {
         let effect = Effect::of(record);
         change::of_effect(&effect, &record.header, &mut |change| self.timer.change(change));
         match effect {
-            Effect::Message { topic, kind } => self.used(topic, kind),
+            Effect::Message { topic, kind, has_key } => {
+                self.used(topic, kind);
+                if has_key {
+                    self.keys.stored(record, topic, kind, Form::Message);
+                }
+            }
             Effect::Timer { before: Some(_), .. } => {}
             Effect::Timer { source: Some(source), .. } => self.transactions.ended(source, Outcome::Committed),
-            Effect::Timer { topic: Some(topic), .. } => self.used(topic, MessageType::Delay),
+            Effect::Timer { topic: Some(topic), due, .. } => {
+                self.used(topic, MessageType::Delay);
+                self.keys.stored(record, topic, MessageType::Delay, Form::Delayed { due });
+            }
             Effect::Timer { .. } => {}
             Effect::Half { topic, immunity_seconds, first } => {
                 self.half_stored(record, topic, immunity_seconds, first);
@@ -195,9 +216,10 @@ impl Machine for Machines {
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let mut input = Input(snapshot);
-        let has_parts = match input.u8() {
-            Ok(VERSION) => true,
-            Ok(VERSION_WITHOUT_PARTS) => false,
+        let (has_parts, has_keys) = match input.u8() {
+            Ok(VERSION) => (true, true),
+            Ok(VERSION_WITHOUT_KEYS) => (true, false),
+            Ok(VERSION_WITHOUT_PARTS) => (false, false),
             _ => return Err(RestoreError { part: "broker", problem: "version is unknown" }),
         };
         let bounds = self.timer.bounds();
@@ -206,6 +228,10 @@ impl Machine for Machines {
         self.offsets = Offsets::restore(&mut input).map_err(broken("offsets"))?;
         self.timer = Timer::restore(&mut input, has_parts, bounds).map_err(broken("timer"))?;
         self.transactions = Transactions::restore(&mut input).map_err(broken("transactions"))?;
+        self.keys = match has_keys {
+            true => Keys::restore(&mut input).map_err(broken("idempotency"))?,
+            false => Keys::default(),
+        };
         self.pop = PopMachine::restore(input.0).map_err(|_| RestoreError { part: "pop", problem: "bytes" })?;
         Ok(())
     }
@@ -248,6 +274,23 @@ mod tests {
         machines.restore(&without_parts()).expect("known");
         assert_eq!(machines.timer.held().collect::<Vec<_>>(), [waits(5), waits(700)]);
         assert!(check_snapshot(&without_parts()).is_ok());
+    }
+
+    #[test]
+    fn a_snapshot_without_keys_is_read() {
+        let (before, mut out) = (Machines::new(Schedule::default()), vec![VERSION_WITHOUT_KEYS]);
+        before.catalog.snapshot(&mut out);
+        before.offsets.snapshot(&mut out);
+        before.timer.snapshot(&mut out);
+        before.transactions.snapshot(&mut out);
+        before.pop.snapshot(&mut out);
+        let mut machines = Machines::new(Schedule::default());
+        machines.restore(&out).expect("known");
+        assert!(machines.keys.is_empty());
+        let mut now = Vec::new();
+        machines.snapshot(&mut now);
+        assert_eq!(now[0], VERSION);
+        machines.restore(&now).expect("known");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Options {
     pub delay_max: Duration,
     /// When producers are asked about half messages.
     pub transaction: Schedule,
+    /// How long and how many idempotency keys are known.
+    pub idempotency: crate::idempotency::Settings,
     /// When the log's front goes.
     pub retention: crate::retention::Settings,
     /// How many delayed messages are kept in memory. Nobody sets it but tests.
@@ -112,6 +114,7 @@ impl Options {
             body_bytes_max: BODY_BYTES_MAX,
             delay_max: Self::DELAY_MAX_DEFAULT,
             transaction: Schedule::default(),
+            idempotency: crate::idempotency::Settings::default(),
             retention: crate::retention::Settings::default(),
             timers: crate::timer::Bounds::default(),
         }

@@ -13,8 +13,9 @@ use types::message::MessageType;
 use types::properties::names;
 use types::{Message, QueueId, Timestamp, TopicName};
 
-use crate::copy::{delayed, redirect};
-use crate::effect::ENTRY_SOURCE;
+use crate::copy::{Copy, delayed, redirect};
+use crate::effect::{ENTRY_SOURCE, kind_and_key};
+use crate::idempotency::{Claim, check_length, counts_in};
 use crate::options::Options;
 use crate::timer::{due, recall};
 use crate::transaction::HALF_TOPIC;
@@ -44,11 +45,14 @@ impl Limits {
     }
 }
 
-/// Records on their way to the engine, placed together or not at all. Several only of messages that wait for nothing.
+/// Records on their way to the engine, placed together or not at all. Several only of messages that wait for
+/// nothing and claim nothing.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) records: Encoded,
     pub(crate) kind: Kind,
+    /// What it claims, if it has an idempotency key.
+    pub(crate) claim: Option<Box<Claim>>,
 }
 
 /// What the engine does with them besides appending.
@@ -68,6 +72,14 @@ pub(crate) enum Receipt {
     Plain,
     Transaction,
     Recall(String),
+}
+
+/// A message as it is stored first.
+struct Stored {
+    message: Message,
+    queue: QueueId,
+    kind: Kind,
+    receipt: Receipt,
 }
 
 /// Makes the records of one send.
@@ -114,39 +126,40 @@ impl<'a> Preparer<'a> {
         if message.topic.is_dead_letter() || message.topic.is_retry() {
             message.properties.remove(ENTRY_SOURCE);
         }
-        let kind = MessageType::of(&message.properties);
-        match kind {
-            MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
-            MessageType::Transaction => self.half(message, queue),
-            MessageType::Delay => self.delay(message, queue),
-            MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
-                self.encode(&message, queue, Kind::Message(kind))?;
-                Ok(Receipt::Plain)
-            }
+        let (kind, claim) = claim(&message)?;
+        if claim.is_some() {
+            check_length("message id", &self.name(&mut message))?;
         }
+        let Stored { message, queue, kind, receipt } = match kind {
+            MessageType::Lite => return Err(SendError::Unsupported { what: "a lite message" }),
+            MessageType::Transaction => self.half(message, queue)?,
+            MessageType::Delay => self.delay(message, queue)?,
+            MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
+                Stored { message, queue, kind: Kind::Message(kind), receipt: Receipt::Plain }
+            }
+        };
+        self.encode(&message, queue, kind, claim)?;
+        Ok(receipt)
     }
 
-    fn half(&mut self, mut message: Message, queue: QueueId) -> Result<Receipt, SendError> {
+    fn half(&mut self, mut message: Message, queue: QueueId) -> Result<Stored, SendError> {
         self.check_delay(due::due(&message.properties, self.now))?;
         let id = self.name(&mut message);
         message.properties.set(names::TRANSACTION_ID, &id).map_err(|_| BAD_KEY)?;
         redirect(&mut message, queue, HALF_TOPIC);
-        self.encode(&message, QueueId(0), Kind::Half)?;
-        Ok(Receipt::Transaction)
+        Ok(Stored { message, queue: QueueId(0), kind: Kind::Half, receipt: Receipt::Transaction })
     }
 
-    fn delay(&mut self, mut message: Message, queue: QueueId) -> Result<Receipt, SendError> {
+    fn delay(&mut self, mut message: Message, queue: QueueId) -> Result<Stored, SendError> {
         let due = due::due(&message.properties, self.now);
         self.check_delay(due)?;
         let Some(due) = due.filter(|due| *due > self.now) else {
-            self.encode(&message, queue, Kind::Message(MessageType::Delay))?;
-            return Ok(Receipt::Plain);
+            return Ok(Stored { message, queue, kind: Kind::Message(MessageType::Delay), receipt: Receipt::Plain });
         };
         let id = self.name(&mut message);
-        let handle = recall::Handle::encode(&message.topic, self.broker, due, &id);
-        let waiting = delayed(message, queue, due);
-        self.encode(&waiting.message, waiting.queue, Kind::Delayed)?;
-        Ok(Receipt::Recall(handle))
+        let receipt = Receipt::Recall(recall::Handle::encode(&message.topic, self.broker, due, &id));
+        let Copy { message, queue, .. } = delayed(message, queue, due);
+        Ok(Stored { message, queue, kind: Kind::Delayed, receipt })
     }
 
     /// The message's unique key; it gets one if it has none.
@@ -168,24 +181,41 @@ impl<'a> Preparer<'a> {
         Err(SendError::DelayTooLong { delay_ms: ms(delay), delay_ms_max: ms(self.limits.delay_max) })
     }
 
-    fn encode(&mut self, message: &Message, queue: QueueId, kind: Kind) -> Result<(), SendError> {
+    fn encode(
+        &mut self,
+        message: &Message,
+        queue: QueueId,
+        kind: Kind,
+        claim: Option<Box<Claim>>,
+    ) -> Result<(), SendError> {
         let Limits { store_host, together_bytes_max, .. } = *self.limits;
         let bytes = record::encoded_bytes(message, store_host);
         let is_together = |last: &&mut Prepared| {
             let all_bytes = last.records.total_bytes() as usize + bytes;
-            last.kind == kind && matches!(kind, Kind::Message(_)) && all_bytes <= together_bytes_max
+            let is_plain = last.claim.is_none() && claim.is_none() && matches!(kind, Kind::Message(_));
+            is_plain && last.kind == kind && all_bytes <= together_bytes_max
         };
         match self.records.last_mut().filter(is_together) {
             Some(last) => last.records.push(message).map_err(send_error)?,
             None => {
                 let room = self.expected_bytes.min(together_bytes_max);
                 let records = record::encode_first(message, queue, store_host, room).map_err(send_error)?;
-                self.records.push(Prepared { records, kind });
+                self.records.push(Prepared { records, kind, claim });
             }
         }
         self.expected_bytes = self.expected_bytes.saturating_sub(bytes);
         Ok(())
     }
+}
+
+/// A message's type, and what it claims if it has an idempotency key that counts.
+fn claim(message: &Message) -> Result<(MessageType, Option<Box<Claim>>), SendError> {
+    let (kind, key) = kind_and_key(message.properties.iter());
+    // The search for the type ends at the mark of a half message.
+    let key =
+        key.or_else(|| message.properties.get(names::IDEMPOTENCY_KEY).filter(|_| kind == MessageType::Transaction));
+    let Some(key) = key.filter(|_| counts_in(&message.topic)) else { return Ok((kind, None)) };
+    Ok((kind, Some(Box::new(Claim::new(&message.topic, key, kind, &message.body)?))))
 }
 
 const BAD_KEY: SendError = SendError::Unsupported { what: "a unique key with a separator byte" };

@@ -34,7 +34,13 @@ async fn live(world: &World, broker: &LocalBroker) {
     for n in 0..150 {
         let body = n.to_string();
         match rng.u32(..12) {
-            0..4 => drop(send(broker, "t", &body).await),
+            0 => {
+                // Some are repeats, of a key that is known or forgotten.
+                let mut keyed = message("t", &(n % 5).to_string(), &[]);
+                keyed.properties.set_own(names::IDEMPOTENCY_KEY, &(n % 5).to_string());
+                try_send(broker, keyed).await.expect("taken");
+            }
+            1..4 => drop(send(broker, "t", &body).await),
             4 => {
                 let fifo = message("t", &body, &[(names::MESSAGE_GROUP, "a")]);
                 try_send(broker, fifo).await.expect("stored");

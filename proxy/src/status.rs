@@ -7,7 +7,7 @@ use std::fmt::Display;
 use grpc::v2;
 use grpc::v2::Code;
 use types::broker::{
-    LeaseError, LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable,
+    KeyError, LeaseError, LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable,
 };
 
 use crate::messaging;
@@ -82,7 +82,18 @@ impl HasCode for SendError {
             Self::PropertiesTooLarge { .. } => Code::MessagePropertiesTooLarge,
             Self::DelayTooLong { .. } => Code::IllegalDeliveryTime,
             Self::Unsupported { .. } => Code::NotImplemented,
+            Self::Key(key) => key.code(),
             Self::Unavailable(unavailable) => unavailable.code(),
+        }
+    }
+}
+
+impl HasCode for KeyError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Taken { .. } => Code::PreconditionFailed,
+            Self::TooMany { .. } => Code::TooManyRequests,
+            Self::TooLong { .. } => Code::BadRequest,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::properties::names;
 use crate::{
     Filter, GroupConfig, GroupName, Message, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp,
     TopicConfig, TopicName,
@@ -39,6 +40,9 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// On return each stored message is at least in the operating system's hands and survives the death of the
     /// process; with sync flush it is on the disk.
+    ///
+    /// A message with an idempotency key (`GANTRY_IDEMPOTENCY_KEY`) that a message of its topic was stored under within the window is not
+    /// stored: the receipt is that of the first, see [`SendReceipt::repeat_of`].
     async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>>;
 
     /// Leases messages to one client, waiting for them up to [`Pop::wait`]. The reply is empty when none came.
@@ -152,6 +156,9 @@ pub struct SendReceipt {
     pub recall_handle: Option<String>,
     /// What is true of it on return.
     pub durability: Durability,
+    /// Set when this send has stored nothing, because it repeats one with the same idempotency key: the id of the message that was
+    /// stored then, of which all else here speaks.
+    pub repeat_of: Option<Box<str>>,
 }
 
 /// How far a stored message has got.
@@ -220,9 +227,47 @@ pub enum SendError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Its idempotency key cannot be taken.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The broker cannot take it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Why a message with an idempotency key was not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Another message has it.
+    #[error(
+        "property {name} is {key:?}, which another message of the topic has: within {window_ms} ms only a message with the same body \
+         that is normal, delayed or transactional as the first may repeat it",
+        name = names::IDEMPOTENCY_KEY
+    )]
+    Taken {
+        /// The key.
+        key: String,
+        /// How long a key is known.
+        window_ms: u64,
+    },
+    /// The broker knows as many as it may.
+    #[error("property {name}: {keys_max} keys are known, which is the limit; each is known for {window_ms} ms", name = names::IDEMPOTENCY_KEY)]
+    TooMany {
+        /// The bound.
+        keys_max: usize,
+        /// How long a key is known.
+        window_ms: u64,
+    },
+    /// The key, or the message's id, is too long.
+    #[error("property {name}: {what} is {bytes} bytes, limit is {bytes_max}", name = names::IDEMPOTENCY_KEY)]
+    TooLong {
+        /// Which of the two.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
 }
 
 /// The broker cannot do anything of this kind now; trying again later may help.

@@ -19,6 +19,8 @@ pub mod names {
     pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
     pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
     pub const FIRST_POP_TIME: &str = "1ST_POP_TIME";
+    /// Our own, and a user property to everybody else: the message is stored at most once under it, see `docs/idempotency.md`.
+    pub const IDEMPOTENCY_KEY: &str = "GANTRY_IDEMPOTENCY_KEY";
     pub const KEYS: &str = "KEYS";
     pub const LITE_TOPIC: &str = "__LITE_TOPIC";
     pub const MESSAGE_GROUP: &str = "__SHARDINGKEY";

@@ -106,6 +106,7 @@ impl Engine {
 
     /// Makes a change; what belonged to what is deleted goes with it, retry topics included.
     fn change_catalog(&mut self, event: catalog::Event) {
+        let is_topic_deleted = matches!(event, catalog::Event::DeleteTopic { .. });
         let pop = &mut self.machines.pop;
         let mut retries = match &event {
             catalog::Event::DeleteTopic { name, .. } => pop.retries_of_topic(name),
@@ -126,6 +127,11 @@ impl Engine {
             if let Ok(event) = self.machines.catalog.decide_delete_topic(&name, ends) {
                 self.publish_catalog(event);
             }
+        }
+        if is_topic_deleted {
+            // Replay must not forget the keys of messages that come to a new topic of this name, even in this round. If the log takes
+            // no events now, it takes no messages either.
+            drop(self.flush_journal());
         }
     }
 

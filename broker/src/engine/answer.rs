@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use env::clock::Moment;
+use smallvec::SmallVec;
 use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
 use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
-use crate::command::{Placed, Reply, Unplaced};
+use crate::command::{Placed, Reply};
 use crate::options::FLUSH_TIMEOUT;
 
 /// Answers that may wait for the disk; beyond it the engine refuses more requests that change something.
@@ -17,7 +18,7 @@ pub(crate) const ANSWERS_MAX: usize = 65_536;
 /// An answer that is true once what it speaks of is written, or on the disk.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Sent { reply: Reply<(Placed, Durability)>, placed: Placed },
+    Sent { reply: Reply<(SmallVec<[Placed; 1]>, Durability)>, placed: SmallVec<[Placed; 1]> },
     Acked { reply: Reply<Vec<Result<(), LeaseError>>>, results: Vec<Result<(), LeaseError>> },
     Changed { reply: Reply<Result<ReceiptHandle, LeaseError>>, handle: ReceiptHandle },
     DeadLettered { reply: Reply<Result<(), LeaseError>> },
@@ -152,11 +153,13 @@ impl Answer {
         let lookup = || LookupError::Unavailable(why.clone());
         match self {
             Self::Sent { reply, mut placed } => {
-                for result in &mut placed {
-                    if let Ok(appended) = result {
-                        let count = appended.physical_offsets.len();
-                        *result = Err(Unplaced { count, why: SendError::Unavailable(why.clone()) });
-                    }
+                for placed in &mut placed {
+                    let count = match placed {
+                        Placed::Stored(appended) => appended.physical_offsets.len(),
+                        Placed::Repeat(_) => 1,
+                        Placed::Refused { .. } => continue,
+                    };
+                    *placed = Placed::Refused { count, why: SendError::Unavailable(why.clone()) };
                 }
                 tell(reply, (placed, Durability::Written));
             }
@@ -219,7 +222,7 @@ mod tests {
         let mut answers = Answers::default();
         let mut other = ended(&mut answers);
         let (reply, mut sent) = oneshot::channel();
-        answers.push(Answer::Sent { reply, placed: Placed::new() });
+        answers.push(Answer::Sent { reply, placed: SmallVec::new() });
         answers.await_flush(AT(10), Moment::default());
         answers.flushed(AT(0), ms(4_999));
         assert!(sent.try_recv().is_err());

@@ -1,14 +1,16 @@
 //! Sending: records are made here, in the caller's task, so that the engine only places them.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use store::Appended;
 use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
-use crate::command::{Command, Placed, Unplaced};
+use crate::command::{Command, Placed};
+use crate::idempotency::{First, Form};
 use crate::options::COMMANDS_MAX;
 use crate::prepare::{self, Prepared, Preparer, Receipt};
+use crate::timer::recall;
 
 impl LocalBroker {
     pub(super) async fn send_messages(
@@ -23,13 +25,18 @@ impl LocalBroker {
         }
         // What cannot be stored is answered here; the records of the rest go on together.
         let (receipts, records) = self.prepare(messages, queue, &topic);
+        let name = topic.clone();
         let (placed, durability) = match self.append(records, topic).await {
             Ok(appended) => appended,
             Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
         };
         let mut places = placed.into_iter().flat_map(places);
         let mut next = || places.next().unwrap_or(Err(Unavailable::Stopping.into()));
-        receipts.into_iter().map(|receipt| Ok(answer(queue, receipt?, next()?, durability))).collect()
+        let answer = |receipt, place| match place {
+            Place::Stored(queue_offset, at) => stored(queue, receipt, queue_offset, at, durability),
+            Place::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
+        };
+        receipts.into_iter().map(|receipt| Ok(answer(receipt?, next()?))).collect()
     }
 
     async fn check_target(&self, topic: &TopicName, queue: QueueId) -> Result<(), SendError> {
@@ -61,7 +68,7 @@ impl LocalBroker {
         &self,
         records: SmallVec<[Prepared; 1]>,
         topic: TopicName,
-    ) -> Result<(Placed, Durability), Unavailable> {
+    ) -> Result<(SmallVec<[Placed; 1]>, Durability), Unavailable> {
         if records.is_empty() {
             return Ok((SmallVec::new(), Durability::Written));
         }
@@ -80,25 +87,31 @@ impl LocalBroker {
     }
 }
 
-/// The place of each record, or why it has none.
-fn places(
-    placed: Result<Appended, Unplaced>,
-) -> impl Iterator<Item = Result<(QueueOffset, PhysicalOffset), SendError>> {
-    let (appended, refused) = match placed {
-        Ok(appended) => (Some(appended), None),
-        Err(unplaced) => (None, Some(unplaced)),
-    };
-    let appended = appended.into_iter().flat_map(|Appended { queue_offset, physical_offsets, .. }| {
-        physical_offsets.into_iter().zip(0..).map(move |(at, number)| Ok((queue_offset.plus(number), at)))
-    });
-    let refused = refused.into_iter().flat_map(|Unplaced { count, why }| std::iter::repeat_n(Err(why), count));
-    appended.chain(refused)
+/// Where a message is.
+enum Place {
+    /// It was stored.
+    Stored(QueueOffset, PhysicalOffset),
+    /// It repeats this one.
+    Repeat(Box<First>),
 }
 
-fn answer(
+/// The place of each message, or why it has none.
+fn places(placed: Placed) -> SmallVec<[Result<Place, SendError>; 1]> {
+    match placed {
+        Placed::Stored(Appended { queue_offset, physical_offsets, .. }) => {
+            let places = physical_offsets.into_iter().zip(0..);
+            places.map(|(at, number)| Ok(Place::Stored(queue_offset.plus(number), at))).collect()
+        }
+        Placed::Repeat(first) => smallvec![Ok(Place::Repeat(first))],
+        Placed::Refused { count, why } => std::iter::repeat_n(why, count).map(Err).collect(),
+    }
+}
+
+fn stored(
     queue: QueueId,
     receipt: Receipt,
-    (queue_offset, physical_offset): (QueueOffset, PhysicalOffset),
+    queue_offset: QueueOffset,
+    physical_offset: PhysicalOffset,
     durability: Durability,
 ) -> SendReceipt {
     let (transaction, recall_handle) = match receipt {
@@ -106,5 +119,17 @@ fn answer(
         Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),
         Receipt::Recall(handle) => (None, Some(handle)),
     };
-    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability }
+    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of: None }
+}
+
+/// What the first message's producer was told, of a message that repeats it.
+fn repeated(first: First, topic: &TopicName, broker: &str, durability: Durability) -> SendReceipt {
+    let First { queue, queue_offset, physical_offset, form, message_id } = first;
+    let (transaction, recall_handle) = match form {
+        Form::Message => (None, None),
+        Form::Delayed { due } => (None, Some(recall::Handle::encode(topic, broker, due, &message_id))),
+        Form::Half => (Some(TransactionPosition { queue_offset, physical_offset }), None),
+    };
+    let repeat_of = Some(message_id);
+    SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of }
 }

@@ -30,6 +30,7 @@ impl Display for Event {
                 write!(f, "transaction checked: half message at {}, next at {} ms", checked.offset, checked.next_at)
             }
             Self::Recalled { due, offset } => write!(f, "delayed message recalled: at {offset}, was due at {due} ms"),
+            Self::KeysForgotten { to } => write!(f, "idempotency keys forgotten: those of messages up to {to}"),
             Self::Imported => f.write_str("imported: the log up to here is Apache's"),
             Self::Waits(waits) => {
                 write!(f, "delayed message of Apache's: at {}, due at {} ms", waits.offset, waits.due)

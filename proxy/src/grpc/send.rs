@@ -65,6 +65,9 @@ fn note_transaction(
     Ok(())
 }
 
+/// What an entry says of a message that was not stored, because one with its idempotency key is.
+const REPEAT: &str = "OK: repeats a message that is stored already, which the answer names";
+
 fn entry(service: &Service, message_id: String, result: Result<SendReceipt, SendError>) -> v2::SendResultEntry {
     let receipt = match result {
         Ok(receipt) => receipt,
@@ -73,7 +76,13 @@ fn entry(service: &Service, message_id: String, result: Result<SendReceipt, Send
             return v2::SendResultEntry { status: Some(status), message_id, ..v2::SendResultEntry::default() };
         }
     };
+    // A repeat is answered as its first was, id included.
+    let (message_id, is_repeat) = match receipt.repeat_of {
+        Some(first) => (String::from(first), true),
+        None => (message_id, false),
+    };
     let status = match receipt.durability {
+        Durability::Written | Durability::Flushed if is_repeat => status::of(Code::Ok, REPEAT),
         Durability::Written | Durability::Flushed => status::ok(),
         Durability::FlushTimedOut => {
             status::of(Code::MasterPersistenceTimeout, "stored, but the disk did not confirm in time")

@@ -54,6 +54,68 @@ async fn pitfall_40_a_repeated_send_keeps_its_message_id() {
     }
 }
 
+fn keyed(mut message: v2::Message, key: &str, body: &'static str) -> v2::Message {
+    message.user_properties.insert("GANTRY_IDEMPOTENCY_KEY".to_owned(), key.to_owned());
+    message.body = body.into();
+    message
+}
+
+#[tokio::test]
+async fn a_repeat_under_an_idempotency_key_is_answered_as_its_first() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    let first = client.send_ok(vec![keyed(message("first"), "k", "body")]).await.remove(0);
+    // Each send goes to the next queue.
+    for id in ["second", "third"] {
+        let again = client.send_ok(vec![keyed(message(id), "k", "body")]).await.remove(0);
+        assert_eq!((&again.message_id, again.offset), (&first.message_id, first.offset));
+        let text = again.status.expect("set").message;
+        assert!(text.starts_with("OK: repeats"), "{text}");
+    }
+    let refused = client.send(vec![keyed(message("fourth"), "k", "other body")]).await;
+    assert_eq!(code(&refused.status), Code::PreconditionFailed);
+    let text = refused.status.expect("set").message;
+    assert!(text.starts_with(r#"property GANTRY_IDEMPOTENCY_KEY is "k""#), "{text}");
+    let mixed = client.send(vec![keyed(message("fifth"), "k", "body"), keyed(message("sixth"), "l", "body")]).await;
+    assert_eq!(code(&mixed.status), Code::Ok);
+    let ids: Vec<_> = mixed.entries.iter().map(|entry| entry.message_id.as_str()).collect();
+    assert_eq!(ids, ["first", "sixth"]);
+    let mut received = Vec::new();
+    for _ in 0..2 {
+        let got = client.receive(receive(1, Duration::from_secs(5))).await;
+        let message = got.messages()[0];
+        assert!(message.user_properties.contains_key("GANTRY_IDEMPOTENCY_KEY"));
+        received.push(message_id(message).to_owned());
+    }
+    received.sort();
+    assert_eq!(received, ["first", "sixth"]);
+    assert_eq!(client.receive(receive(1, Duration::from_millis(50))).await.code(), Code::MessageNotFound);
+}
+
+#[tokio::test]
+async fn a_repeated_half_message_has_the_first_transaction_id() {
+    let world = World::start().await;
+    let client = world.client("p").await;
+    let half = |id| {
+        let half = message_with(id, |system| system.message_type = v2::MessageType::Transaction.into());
+        keyed(half, "k", "half")
+    };
+    let first = client.send_ok(vec![half("first")]).await.remove(0);
+    let again = client.send_ok(vec![half("second")]).await.remove(0);
+    assert!(!first.transaction_id.is_empty());
+    assert_eq!((again.message_id, again.transaction_id), (first.message_id, first.transaction_id));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_is_too_long_is_refused() {
+    let world = World::start().await;
+    let client = world.client("p").await;
+    let refused = client.send(vec![keyed(message("a"), &"k".repeat(256), "body")]).await;
+    assert_eq!(code(&refused.status), Code::BadRequest);
+    let text = refused.status.expect("set").message;
+    assert_eq!(text, "property GANTRY_IDEMPOTENCY_KEY: idempotency key is 256 bytes, limit is 255");
+}
+
 #[tokio::test]
 async fn a_topic_of_one_type_refuses_others_and_names_the_remedy() {
     let world = World::start().await;

@@ -13,6 +13,7 @@ pub mod one_outcome;
 pub mod order;
 pub mod reads_agree;
 pub mod recall;
+pub mod stored_once;
 pub mod suffix_only;
 pub mod timers;
 pub mod transactions;

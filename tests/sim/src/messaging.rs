@@ -141,6 +141,7 @@ impl Run {
 
     fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
         let groups = if self.plan.has_groups { producer::GROUPS } else { 0 };
+        let key_window = self.plan.key_window;
         let mut client = || self.client(broker);
         for topic in Topic::ALL {
             for _ in 0..2 {
@@ -152,6 +153,9 @@ impl Run {
             clients.spawn(producer::send_plain(client(), Topic::Normal));
             clients.spawn(producer::send_plain(client(), Topic::Delay));
             clients.spawn(producer::recall(client()));
+            if let Some(window) = key_window {
+                clients.spawn(producer::send_keyed(client(), window));
+            }
             (0..groups).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
             (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
         }

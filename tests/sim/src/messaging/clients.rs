@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use types::properties::names;
 use types::{Broker, Message, Timestamp};
 
-use super::history::{History, Topic};
+use super::history::{History, Topic, message_id};
 use crate::report::Violation;
 
 /// Bytes of the number that a body begins with.
@@ -48,10 +48,23 @@ impl Client {
 
     /// A new message, not yet sent.
     pub(super) fn message(&mut self, topic: Topic, id: u64) -> Message {
+        let filling_bytes = self.rng.usize(..FILLING_BYTES_MAX);
+        self.message_of(topic, id, filling_bytes)
+    }
+
+    /// A message with an idempotency key: the same each time that it is sent.
+    pub(super) fn keyed_message(&self, topic: Topic, id: u64) -> Message {
+        let filling_bytes = usize::try_from(id).unwrap_or(0) % FILLING_BYTES_MAX;
+        let mut message = self.message_of(topic, id, filling_bytes);
+        message.properties.set_own(names::IDEMPOTENCY_KEY, &format!("key-{id}"));
+        message
+    }
+
+    fn message_of(&self, topic: Topic, id: u64, filling_bytes: usize) -> Message {
         let mut body = id.to_be_bytes().to_vec();
-        body.resize(ID_BYTES + self.rng.usize(..FILLING_BYTES_MAX), b'.');
+        body.resize(ID_BYTES + filling_bytes, b'.');
         let mut message = Message::new(topic.name(), Bytes::from(body));
-        message.properties.set_own(names::UNIQUE_KEY, &format!("{id:016X}"));
+        message.properties.set_own(names::UNIQUE_KEY, &message_id(id));
         message.born_at = self.env.clock.now();
         message
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker::Flush;
+use types::broker::{Durability, SendReceipt};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::survey::{Found, Survey};
@@ -11,7 +12,7 @@ use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
     ASYNC_WINDOW, LEASE_WINDOW, acked_stays_acked, attempts, failure_is_final, nothing_lost, offsets_stay, one_outcome,
-    order, recall, suffix_only, timers, transactions, visibility,
+    order, recall, stored_once, suffix_only, timers, transactions, visibility,
 };
 use crate::report::Violation;
 
@@ -149,6 +150,8 @@ pub struct Sent {
     pub id: u64,
     /// What it is.
     pub kind: Kind,
+    /// When it was first sent, by the true clock, if it has an idempotency key.
+    pub keyed_at: Option<Timestamp>,
     /// What its producer was told; `None` while it was told nothing.
     pub stored: Option<Stored>,
     /// Where consumers find it; known of direct messages when they are stored, of copies when they are seen.
@@ -176,11 +179,22 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Its id, the same in every send.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        message_id(self.id)
+    }
+
     fn found_at(&mut self, place: Place, now: Timestamp) {
         if self.place.replace(place).is_none() {
             self.place_known_at = now;
         }
     }
+}
+
+/// The id of the message of this number.
+pub(super) fn message_id(id: u64) -> String {
+    format!("{id:016X}")
 }
 
 /// A message that came to a consumer.
@@ -313,6 +327,7 @@ impl History {
         let sent = Sent {
             id,
             kind,
+            keyed_at: None,
             stored: None,
             place: None,
             place_known_at: Timestamp::default(),
@@ -363,20 +378,63 @@ impl History {
         }
     }
 
-    pub(super) fn stored(&mut self, id: u64, place: Place, physical_offset: PhysicalOffset, at: Timestamp) {
+    /// Whether it is known that the message is stored.
+    pub(super) fn is_stored(&self, id: u64) -> bool {
+        self.messages.get(&id).is_some_and(|sent| sent.stored.is_some())
+    }
+
+    /// The producer of a message was told that it is stored, by a send before which that was known or not.
+    pub(super) fn answered(
+        &mut self,
+        id: u64,
+        receipt: &SendReceipt,
+        is_again: bool,
+        at: Timestamp,
+    ) -> Result<(), Violation> {
         let sent = self.sent(id);
-        sent.stored = Some(Stored { physical_offset, at, fate: Fate::Open });
+        stored_once::check_answer(sent, receipt, is_again)?;
+        if receipt.durability == Durability::FlushTimedOut {
+            return Ok(());
+        }
+        let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
+        if sent.stored.is_none() {
+            sent.stored = Some(Stored { physical_offset: receipt.physical_offset, at, fate: Fate::Open });
+        }
         if sent.kind.is_direct() {
             sent.found_at(place, at);
         }
+        sent.recall_handle.clone_from(&receipt.recall_handle);
+        Ok(())
+    }
+
+    /// As [`History::begin_send`], of a message with an idempotency key.
+    pub(super) fn begin_keyed(&mut self, kind: Kind, now: Timestamp) -> u64 {
+        let id = self.begin_send(kind);
+        self.sent(id).keyed_at = Some(now);
+        id
+    }
+
+    /// Picks a message with an idempotency key that its producer sends again now, though it may have been told that it is stored: one
+    /// that was first sent at most so long ago. What a power loss took or may have taken is another matter.
+    pub(super) fn begin_repeat(
+        &self,
+        rng: &mut fastrand::Rng,
+        now: Timestamp,
+        age_max: Duration,
+    ) -> Option<(u64, Kind)> {
+        let is_young = |sent: &Sent| sent.keyed_at.is_some_and(|at| now.since(at) < age_max);
+        let is_uncertain = |sent: &Sent| sent.stored.is_some_and(|stored| stored.fate == Fate::Uncertain);
+        let may_come_again =
+            |sent: &&Sent| is_young(sent) && !sent.is_lost && !is_uncertain(sent) && !sent.recall_asked;
+        let open: Vec<&Sent> = self.messages.values().filter(may_come_again).collect();
+        // Those whose fate is unknown are what keys are for.
+        let unknown: Vec<&Sent> = open.iter().copied().filter(|sent| sent.stored.is_none()).collect();
+        let from = if unknown.is_empty() || rng.u8(..4) == 0 { &open } else { &unknown };
+        rng.choice(from).map(|sent| (sent.id, sent.kind))
     }
 
     pub(super) fn begin_end(&mut self, id: u64) {
         self.sent(id).end_asked = true;
-    }
-
-    pub(super) fn may_recall(&mut self, id: u64, handle: Option<String>) {
-        self.sent(id).recall_handle = handle;
     }
 
     /// Picks a message that its producer takes back now, with the handle.

@@ -23,6 +23,17 @@ const TIMERS: u64 = 0xd1b5_4a32_d192_ed03;
 /// One seed in so many keeps all delayed messages in memory.
 const TIMERS_HELD_ONE_IN: u8 = 4;
 
+/// Spreads seeds for idempotency keys.
+const KEYS: u64 = 0xa24b_aed4_963e_e407;
+/// One seed in so many has idempotency keys.
+const KEYS_ONE_IN: u8 = 3;
+
+/// Drawn by themselves, too.
+fn draw_key_window(seed: u64) -> Option<Duration> {
+    let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(KEYS));
+    (own.u8(..KEYS_ONE_IN) == 0).then(|| Duration::from_millis(own.u64(2_000..30_000)))
+}
+
 /// Drawn by themselves, too.
 fn draw_timers(seed: u64) -> Bounds {
     let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(TIMERS));
@@ -54,6 +65,8 @@ pub(super) struct Plan {
     reserved: Option<Duration>,
     /// So small in most seeds that delayed messages go to files and come back.
     timers: Bounds,
+    /// How long idempotency keys are known, if any are sent in this seed.
+    pub(super) key_window: Option<Duration>,
 }
 
 impl Plan {
@@ -64,6 +77,7 @@ impl Plan {
         let is_retaining = own.u8(..RETENTION_ONE_IN) == 0 && !faults.has(Fault::ClockJump);
         let mut plan = Self::draw_sizes(rng);
         plan.timers = draw_timers(seed);
+        plan.key_window = draw_key_window(seed);
         if is_retaining {
             plan.segment_bytes = own.u64(8..24) * 1024;
             plan.lives = plan.lives.max(3);
@@ -84,6 +98,7 @@ impl Plan {
             has_groups: true,
             reserved: None,
             timers: Bounds::default(),
+            key_window: None,
         }
     }
 
@@ -107,6 +122,7 @@ impl Plan {
         options.hot_bytes = self.hot_bytes;
         options.checkpoint_bytes = self.checkpoint_bytes;
         options.timers = self.timers;
+        options.idempotency.window = self.key_window.unwrap_or(options.idempotency.window);
         options.default_queues = QUEUES;
         // Often enough that lives of a few seconds see checks, and more checks than lives can lose.
         options.transaction.check_after = Duration::from_secs(1);

@@ -1,15 +1,16 @@
 //! Producers: each message has a number, and the history knows it before it is sent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use types::broker::{
-    Durability, EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
+    EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
 };
 use types::properties::names;
 use types::{Message, QueueId};
 
 use super::clients::Client;
-use super::history::{Kind, Place, Topic, Wanted};
+use super::history::{Kind, Topic, Wanted};
 use super::plan::QUEUES;
 use crate::invariants::transactions;
 use crate::report::Violation;
@@ -112,6 +113,53 @@ pub(super) async fn send_transactions(mut client: Client) {
     }
 }
 
+/// Sends messages with idempotency keys, and sends them again: at once and in one batch, or later, in this life or another, but
+/// within the window.
+pub(super) async fn send_keyed(mut client: Client, window: Duration) {
+    loop {
+        let now = client.true_now();
+        // What is sent near its end may come behind it.
+        let again = client.history.lock().begin_repeat(&mut client.rng, now, window / 2).filter(|_| client.rng.bool());
+        let (id, kind) = again.unwrap_or_else(|| {
+            let kind = keyed_kind(&mut client);
+            (client.history.lock().begin_keyed(kind, now), kind)
+        });
+        let message = keyed(&client, id, kind);
+        let times = if client.rng.u8(..5) == 0 { 2 } else { 1 };
+        let messages = std::iter::repeat_n((id, message), times).collect();
+        let queue = QueueId(client.rng.u32(..QUEUES));
+        let receipts = send(&client, queue, messages).await;
+        if let Kind::Transaction { wanted } = kind
+            && let Some(position) = receipts.into_iter().find_map(|receipt| receipt.transaction)
+            && client.rng.bool()
+        {
+            end(&client, id, wanted, position).await;
+        }
+        client.pause(60).await;
+    }
+}
+
+fn keyed_kind(client: &mut Client) -> Kind {
+    match client.rng.u8(..4) {
+        0 => Kind::Delay { due: client.env.clock.now().plus(Duration::from_millis(client.rng.u64(..6_000))) },
+        1 => Kind::Transaction { wanted: *client.rng.choice(&Wanted::ALL).expect("not empty") },
+        _ => Kind::Normal,
+    }
+}
+
+fn keyed(client: &Client, id: u64, kind: Kind) -> Message {
+    let mut message = client.keyed_message(kind.topic(), id);
+    match kind {
+        Kind::Delay { due } => message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string()),
+        Kind::Transaction { .. } => {
+            message.properties.set_own(names::TRANSACTION_PREPARED, "true");
+            message.properties.set_own(names::PRODUCER_GROUP, "producers");
+        }
+        Kind::Normal | Kind::Fifo { .. } => {}
+    }
+    message
+}
+
 /// Tells the broker what a half message's producer wants.
 pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: TransactionPosition) {
     let resolution = match wanted {
@@ -135,6 +183,7 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: Tran
 async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) -> Vec<SendReceipt> {
     let (ids, messages): (Vec<u64>, Vec<Message>) = messages.into_iter().unzip();
     let begun_at = client.true_now();
+    let mut known: BTreeSet<u64> = ids.iter().copied().filter(|id| client.history.lock().is_stored(*id)).collect();
     let results = client.broker.send(queue, messages).await;
     let now = client.true_now();
     let mut receipts = Vec::new();
@@ -142,11 +191,8 @@ async fn send(client: &Client, queue: QueueId, messages: Vec<(u64, Message)>) ->
         // Whether a message that was refused or timed out is stored is not known: that is promised to nobody.
         let Ok(receipt) = result else { continue };
         client.history.lock().succeeded(begun_at, "a send");
-        if receipt.durability != Durability::FlushTimedOut {
-            let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
-            client.history.lock().stored(id, place, receipt.physical_offset, now);
-            client.history.lock().may_recall(id, receipt.recall_handle.clone());
-        }
+        let judged = client.history.lock().answered(id, &receipt, !known.insert(id), now);
+        client.judge(judged);
         receipts.push(receipt);
     }
     receipts
