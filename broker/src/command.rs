@@ -25,16 +25,34 @@ use crate::transaction::HalfMessage;
 /// Where an answer goes. Dropped by the engine without an answer only when it stops.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
-/// What became of the records of one send, in order.
-pub(crate) type Placed = SmallVec<[Result<Place, SendError>; 1]>;
+/// What became of each of a send's [`Prepared`], in order.
+pub(crate) type Placed = SmallVec<[Result<Place, Unplaced>; 1]>;
 
-/// Where a message is.
+/// Where messages are.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// It was stored.
+    /// They were stored.
     Stored(Appended),
     /// It repeats another one and was not stored.
     Repeat(Box<First>),
+}
+
+impl Place {
+    /// Of how many messages.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Stored(appended) => appended.physical_offsets.len(),
+            Self::Repeat(_) => 1,
+        }
+    }
+}
+
+/// Why records were not placed.
+#[derive(Debug)]
+pub(crate) struct Unplaced {
+    /// How many.
+    pub(crate) count: usize,
+    pub(crate) why: SendError,
 }
 
 /// A request to the engine.

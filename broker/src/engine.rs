@@ -268,9 +268,7 @@ impl Engine {
     /// What the round will append, roughly.
     fn round_bytes(&self) -> u64 {
         let sends = self.inbox.iter().map(|command| match command {
-            Command::Send { records, .. } => {
-                records.iter().map(|prepared| u64::from(prepared.record.record_bytes())).sum()
-            }
+            Command::Send { records, .. } => records.iter().map(|prepared| prepared.records.total_bytes()).sum(),
             _ => 0,
         });
         sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES

@@ -85,11 +85,7 @@ impl LocalBroker {
         }
         let mut machines = Machines::bounded(options.transaction, options.timers);
         let store = Store::open(&env, &options.store(), &mut machines)?;
-        let limits = Limits {
-            body_bytes_max: options.body_bytes_max,
-            delay_max: options.delay_max,
-            store_host: options.store_host,
-        };
+        let limits = Limits::of(&options);
         let directory = Directory::new(&machines.catalog);
         let (reader, marks) = (store.reader(), store.marks().clone());
         let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);

@@ -13,7 +13,7 @@ use crate::transaction::Schedule;
 /// Commands that may wait for the engine; beyond it callers are told that the broker is busy.
 pub const COMMANDS_MAX: usize = 8192;
 /// Bytes of records that may wait for the engine; beyond it senders are told that the broker is busy.
-pub const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const QUEUED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Commands that the engine takes in one round.
 pub const ROUND_COMMANDS_MAX: usize = 512;
 /// Receivers (pops and pulls) that may wait for messages. Source: Apache `maxPopPollingSize`.

@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use record::{EncodeError, Encoded};
+use smallvec::SmallVec;
 use types::broker::SendError;
 use types::message::MessageType;
 use types::properties::names;
@@ -16,6 +16,7 @@ use types::{Message, QueueId, Timestamp, TopicName};
 use crate::copy::{delayed, redirect};
 use crate::effect::{ENTRY_SOURCE, kind_and_key};
 use crate::idempotency::{Claim, check_length, counts_in};
+use crate::options::Options;
 use crate::timer::{due, recall};
 use crate::transaction::HALF_TOPIC;
 
@@ -25,21 +26,38 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: usize,
     pub(crate) delay_max: Duration,
     pub(crate) store_host: SocketAddr,
+    /// Bytes of records that are placed together.
+    pub(crate) together_bytes_max: usize,
 }
 
-/// A record on its way to the engine.
+/// Most bytes that records share: a reader that holds on to one of them holds all.
+pub const SHARED_BYTES_MAX: usize = 64 * 1024;
+
+impl Limits {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            body_bytes_max: options.body_bytes_max,
+            delay_max: options.delay_max,
+            store_host: options.store_host,
+            // Far less than a segment, so that they meet the end of at most one.
+            together_bytes_max: SHARED_BYTES_MAX.min(usize::try_from(options.segment_bytes / 8).unwrap_or(usize::MAX)),
+        }
+    }
+}
+
+/// Records on their way to the engine, placed together or not at all. Several only of messages that wait for nothing.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) record: Encoded,
+    pub(crate) records: Encoded,
     pub(crate) kind: Kind,
     /// What it claims, if it has an idempotency key.
     pub(crate) claim: Option<Box<Claim>>,
 }
 
-/// What the engine does with it besides appending.
+/// What the engine does with them besides appending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nothing; the topic saw a message of this type.
+    /// Nothing; the topic saw messages of this type.
     Message(MessageType),
     /// It waits for its time.
     Delayed,
@@ -55,9 +73,6 @@ pub(crate) enum Receipt {
     Recall(String),
 }
 
-/// Most bytes that records share: a reader that holds on to one of them holds all.
-pub const SHARED_BYTES_MAX: usize = 64 * 1024;
-
 /// Makes the records of one send.
 pub(crate) struct Preparer<'a> {
     /// When the send came.
@@ -67,19 +82,33 @@ pub(crate) struct Preparer<'a> {
     pub(crate) broker: &'a str,
     /// Makes a name for a message that has none.
     pub(crate) unique_key: &'a dyn Fn() -> String,
-    /// Memory of the records to come.
-    pub(crate) buffer: BytesMut,
+    /// Of the message that is being made.
+    claim: Option<Box<Claim>>,
+    /// What was made so far.
+    records: SmallVec<[Prepared; 1]>,
+    /// What the records of messages to come will need, roughly.
+    expected_bytes: usize,
 }
 
-impl Preparer<'_> {
-    /// Makes room for these messages' records, as far as they share memory.
-    pub(crate) fn reserve(&mut self, messages: &[Message]) {
-        let bytes = messages.iter().map(|message| record::encoded_bytes(message, self.limits.store_host)).sum();
-        self.buffer.reserve(SHARED_BYTES_MAX.min(bytes));
+impl<'a> Preparer<'a> {
+    pub(crate) fn new(
+        now: Timestamp,
+        limits: &'a Limits,
+        broker: &'a str,
+        unique_key: &'a dyn Fn() -> String,
+        messages: &[Message],
+    ) -> Self {
+        let expected_bytes = messages.iter().map(|message| record::encoded_bytes(message, limits.store_host)).sum();
+        Self { now, limits, broker, unique_key, claim: None, records: SmallVec::new(), expected_bytes }
+    }
+
+    /// All records, in order.
+    pub(crate) fn records(self) -> SmallVec<[Prepared; 1]> {
+        self.records
     }
 
     /// Makes the record of a client's message.
-    pub(crate) fn prepare(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+    pub(crate) fn prepare(&mut self, mut message: Message, queue: QueueId) -> Result<Receipt, SendError> {
         let bytes = message.body.len();
         if bytes > self.limits.body_bytes_max {
             return Err(SendError::BodyTooLarge { bytes, bytes_max: self.limits.body_bytes_max });
@@ -94,44 +123,39 @@ impl Preparer<'_> {
         if claim.is_some() {
             check_length("message id", &self.name(&mut message))?;
         }
-        let (prepared, receipt) = self.prepare_kind(message, queue, kind)?;
-        Ok((Prepared { claim, ..prepared }, receipt))
-    }
-
-    fn prepare_kind(
-        &mut self,
-        message: Message,
-        queue: QueueId,
-        kind: MessageType,
-    ) -> Result<(Prepared, Receipt), SendError> {
+        self.claim = claim;
         match kind {
             MessageType::Lite => Err(SendError::Unsupported { what: "a lite message" }),
             MessageType::Transaction => self.half(message, queue),
             MessageType::Delay => self.delay(message, queue),
             MessageType::Normal | MessageType::Fifo | MessageType::Priority => {
-                Ok((self.encode(&message, queue, Kind::Message(kind))?, Receipt::Plain))
+                self.encode(&message, queue, Kind::Message(kind))?;
+                Ok(Receipt::Plain)
             }
         }
     }
 
-    fn half(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+    fn half(&mut self, mut message: Message, queue: QueueId) -> Result<Receipt, SendError> {
         self.check_delay(due::due(&message.properties, self.now))?;
         let id = self.name(&mut message);
         message.properties.set(names::TRANSACTION_ID, &id).map_err(|_| BAD_KEY)?;
         redirect(&mut message, queue, HALF_TOPIC);
-        Ok((self.encode(&message, QueueId(0), Kind::Half)?, Receipt::Transaction))
+        self.encode(&message, QueueId(0), Kind::Half)?;
+        Ok(Receipt::Transaction)
     }
 
-    fn delay(&mut self, mut message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+    fn delay(&mut self, mut message: Message, queue: QueueId) -> Result<Receipt, SendError> {
         let due = due::due(&message.properties, self.now);
         self.check_delay(due)?;
         let Some(due) = due.filter(|due| *due > self.now) else {
-            return Ok((self.encode(&message, queue, Kind::Message(MessageType::Delay))?, Receipt::Plain));
+            self.encode(&message, queue, Kind::Message(MessageType::Delay))?;
+            return Ok(Receipt::Plain);
         };
         let id = self.name(&mut message);
         let handle = recall::Handle::encode(&message.topic, self.broker, due, &id);
         let waiting = delayed(message, queue, due);
-        Ok((self.encode(&waiting.message, waiting.queue, Kind::Delayed)?, Receipt::Recall(handle)))
+        self.encode(&waiting.message, waiting.queue, Kind::Delayed)?;
+        Ok(Receipt::Recall(handle))
     }
 
     /// The message's unique key; it gets one if it has none.
@@ -153,9 +177,26 @@ impl Preparer<'_> {
         Err(SendError::DelayTooLong { delay_ms: ms(delay), delay_ms_max: ms(self.limits.delay_max) })
     }
 
-    fn encode(&mut self, message: &Message, queue: QueueId, kind: Kind) -> Result<Prepared, SendError> {
-        let record = record::encode_in(&mut self.buffer, message, queue, self.limits.store_host).map_err(send_error)?;
-        Ok(Prepared { record, kind, claim: None })
+    fn encode(&mut self, message: &Message, queue: QueueId, kind: Kind) -> Result<(), SendError> {
+        let Limits { store_host, together_bytes_max, .. } = *self.limits;
+        let bytes = record::encoded_bytes(message, store_host);
+        let claim = self.claim.take();
+        let is_together = |last: &&mut Prepared| {
+            let all_bytes = last.records.total_bytes() as usize + bytes;
+            let is_kind = last.kind == kind && matches!(kind, Kind::Message(_));
+            // What claims a key is placed or not by itself.
+            is_kind && last.claim.is_none() && claim.is_none() && all_bytes <= together_bytes_max
+        };
+        match self.records.last_mut().filter(is_together) {
+            Some(last) => last.records.push(message).map_err(send_error)?,
+            None => {
+                let room = self.expected_bytes.min(together_bytes_max);
+                let records = record::encode_first(message, queue, store_host, room).map_err(send_error)?;
+                self.records.push(Prepared { records, kind, claim });
+            }
+        }
+        self.expected_bytes = self.expected_bytes.saturating_sub(bytes);
+        Ok(())
     }
 }
 
@@ -215,6 +256,7 @@ mod tests {
             body_bytes_max: 10,
             delay_max: Duration::from_secs(60),
             store_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            together_bytes_max: 1024,
         }
     }
 
@@ -227,16 +269,26 @@ mod tests {
     }
 
     fn prepare(message: Message, queue: QueueId) -> Result<(Prepared, Receipt), SendError> {
+        let (mut results, mut records) = prepare_all(vec![message], queue);
+        let receipt = results.remove(0)?;
+        Ok((records.pop().expect("its record"), receipt))
+    }
+
+    fn prepare_all(
+        messages: Vec<Message>,
+        queue: QueueId,
+    ) -> (Vec<Result<Receipt, SendError>>, SmallVec<[Prepared; 1]>) {
         let (limits, unique_key) = (limits(), || "KEY".to_owned());
-        let buffer = BytesMut::new();
-        Preparer { now: NOW, limits: &limits, broker: "b", unique_key: &unique_key, buffer }.prepare(message, queue)
+        let mut preparer = Preparer::new(NOW, &limits, "b", &unique_key, &messages);
+        let results = messages.into_iter().map(|message| preparer.prepare(message, queue)).collect();
+        (results, preparer.records())
     }
 
     #[test]
     fn the_kind_decides_the_first_topic() {
         let topic_and_kind = |pairs: &[(&'static str, &str)]| {
             let (prepared, _) = prepared(pairs).expect("accepted");
-            (prepared.record.topic().to_string(), prepared.record.queue().0, prepared.kind)
+            (prepared.records.topic().to_string(), prepared.records.queue().0, prepared.kind)
         };
         let kind = Kind::Message(MessageType::Normal);
         assert_eq!(topic_and_kind(&[]), ("t".to_owned(), 1, kind));
@@ -247,9 +299,27 @@ mod tests {
     }
 
     #[test]
+    fn ordinary_messages_go_together_as_far_as_they_fit() {
+        let message = |bytes: usize, pairs: &[(&'static str, &str)]| {
+            let mut message = Message::new(TopicName::new("t").expect("valid"), Bytes::from(vec![1; bytes]));
+            pairs.iter().for_each(|(name, value)| message.properties.set_own(name, value));
+            message
+        };
+        let later = [(names::TIMER_DELIVER_MS, "1000001")];
+        // A body that is too long has no record; the group's message is of another type; two that wait each go alone.
+        let mut messages = vec![message(1, &[]), message(11, &[]), message(2, &[])];
+        messages.extend([message(3, &[(names::MESSAGE_GROUP, "g")]), message(4, &later), message(5, &later)]);
+        messages.extend((0..12).map(|_| message(10, &[])));
+        let (results, records) = prepare_all(messages, QueueId(1));
+        assert!(results.iter().enumerate().all(|(index, result)| result.is_err() == (index == 1)));
+        assert_eq!(records.iter().map(|prepared| prepared.records.count()).collect::<Vec<_>>(), [2, 1, 1, 1, 10, 2]);
+        assert!(records.iter().all(|prepared| prepared.records.total_bytes() <= 1024));
+    }
+
+    #[test]
     fn a_past_delivery_time_is_now() {
         let (prepared, receipt) = prepared(&[(names::TIMER_DELIVER_MS, "1000000")]).expect("accepted");
-        assert_eq!((prepared.record.topic(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
+        assert_eq!((prepared.records.topic(), prepared.kind), ("t", Kind::Message(MessageType::Delay)));
         assert!(matches!(receipt, Receipt::Plain));
     }
 
@@ -279,7 +349,7 @@ mod tests {
         forged.source_offset = 77;
         forged.sys_flag = types::SysFlag::TRANSACTION_COMMIT;
         let (prepared, _) = prepare(forged, QueueId(0)).expect("accepted");
-        let bytes = prepared.record.place(types::QueueOffset(0), types::PhysicalOffset(0), NOW);
+        let bytes = prepared.records.place(types::QueueOffset(0), types::PhysicalOffset(0), NOW);
         let header = record::header(&bytes).expect("own record");
         assert_eq!((header.source_offset, header.sys_flag), (0, types::SysFlag(0)));
     }

@@ -1,7 +1,7 @@
 //! What the engine and the callers share, all of it without waiting for each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::{Clock, Random};
 use parking_lot::Mutex;
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     /// Who is asked about half messages, at most [`CHECK_RECEIVERS_MAX`]. Held for a few sends without waiting.
     pub(crate) checkers: Mutex<Vec<mpsc::Sender<TransactionCheck>>>,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
-    queued_bytes: AtomicUsize,
+    queued_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -49,12 +49,12 @@ impl Shared {
             reader,
             marks,
             checkers: Mutex::new(Vec::new()),
-            queued_bytes: AtomicUsize::new(0),
+            queued_bytes: AtomicU64::new(0),
         }
     }
 
     /// Reserves room for records on their way to the engine; false when too much is on the way.
-    pub(crate) fn reserve_bytes(&self, bytes: usize) -> bool {
+    pub(crate) fn reserve_bytes(&self, bytes: u64) -> bool {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A single message always gets through, whatever its size.
         let has_room = before == 0 || before + bytes <= QUEUED_BYTES_MAX;
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// Gives that room back.
-    pub(crate) fn release_bytes(&self, bytes: usize) {
+    pub(crate) fn release_bytes(&self, bytes: u64) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 

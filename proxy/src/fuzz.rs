@@ -22,9 +22,9 @@ pub fn send(request: v2::SendMessageRequest) -> Vec<Message> {
     let (limits, now) = (Limits::default(), Timestamp(1_767_225_600_000));
     let sender = Sender { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), now };
     let Ok(topic) = limits.messages(&request.messages) else { return Vec::new() };
-    let stored = request.messages.into_iter().map(|message| {
+    let stored = request.messages.into_iter().map(|mut message| {
         limits.message(&message, now)?;
-        convert::stored(message, topic.clone(), sender).map(|stored| stored.message)
+        convert::stored(&mut message, topic.clone(), sender).map(|stored| stored.message)
     });
     stored.collect::<Result<_, _>>().unwrap_or_default()
 }

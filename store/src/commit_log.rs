@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use record::{BLANK_BYTES, Encoded};
+use smallvec::SmallVec;
 use types::{PhysicalOffset, QueueOffset, Timestamp};
 
 use crate::flush::Dirty;
@@ -18,24 +19,33 @@ const SLICES_MAX: usize = 1024;
 /// Why messages are not taken though there is a segment.
 const RESERVED: &str = "the one that is left is kept for what ends messages";
 
-/// Where a record was placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where records of one queue were placed, one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Its place in its queue.
+    /// Place of the first in its queue; the others have the places behind it.
     pub queue_offset: QueueOffset,
-    /// Its place in the log.
-    pub physical_offset: PhysicalOffset,
-    /// When it was appended; never less than for the record before.
+    /// Where each one is in the log.
+    pub physical_offsets: SmallVec<[PhysicalOffset; 1]>,
+    /// When they were appended; never less than for the record before.
     pub stored_at: Timestamp,
-    /// Its length.
-    pub record_bytes: u32,
+    /// The position behind the last: they are written, durable or visible once the mark has reached this.
+    pub end: PhysicalOffset,
 }
 
 impl Appended {
-    /// The position behind the record: it is written, durable or visible once the mark has reached this.
+    /// Where the first is in the log.
+    ///
+    /// # Panics
+    /// Never: there is no append of nothing.
     #[must_use]
-    pub fn end(&self) -> PhysicalOffset {
-        self.physical_offset.plus(u64::from(self.record_bytes))
+    pub fn physical_offset(&self) -> PhysicalOffset {
+        self.physical_offsets[0]
+    }
+
+    /// The queue's offset behind the last.
+    #[must_use]
+    pub fn next(&self) -> QueueOffset {
+        self.queue_offset.plus(self.physical_offsets.len() as u64)
     }
 }
 
@@ -84,16 +94,7 @@ pub(crate) struct CommitLog {
 struct Staged {
     at: PhysicalOffset,
     bytes: BytesMut,
-    /// See [`Encoded::is_followed`].
-    is_followed: bool,
     is_blank: bool,
-}
-
-impl Staged {
-    /// Whether these bytes are the next ones of the same memory.
-    fn is_followed_by(&self, bytes: &[u8]) -> bool {
-        self.is_followed && self.bytes.as_ptr_range().end == bytes.as_ptr()
-    }
 }
 
 /// Where recovery found the log's end.
@@ -153,24 +154,28 @@ impl CommitLog {
         self.end > self.segments.reserve.limit()
     }
 
-    /// Whether records of these lengths can be placed, one after the other; messages only before [`Reserve::limit`].
+    /// Whether records can be placed, one behind the other; messages only before [`Reserve::limit`].
     ///
     /// [`Reserve::limit`]: crate::segments::Reserve::limit
-    pub(crate) fn check(&self, lengths: impl Iterator<Item = u32>, are_messages: bool) -> Result<(), AppendError> {
+    pub(crate) fn check(&self, records: &Encoded, are_messages: bool) -> Result<(), AppendError> {
         if let Some(failed) = self.marks.failure() {
             return Err(failed.into());
         }
-        let (mut end, mut total, mut rolls) = (self.end, 0, 0);
-        for length in lengths.map(u64::from) {
-            total += length;
-            if !fits(length, self.left(end)) {
-                end += self.left(end);
-                rolls += 1;
-                if rolls > 1 || !fits(length, self.segments.segment_bytes) {
-                    return Err(AppendError::TooLarge { bytes: total });
+        let bytes = records.total_bytes();
+        let (mut end, mut rolls) = (self.end, 0);
+        if self.fits(bytes) {
+            end += bytes;
+        } else {
+            for length in records.marks().iter().map(|mark| u64::from(mark.record_bytes)) {
+                if !fits(length, self.left(end)) {
+                    end += self.left(end);
+                    rolls += 1;
+                    if rolls > 1 || !fits(length, self.segments.segment_bytes) {
+                        return Err(AppendError::TooLarge { bytes });
+                    }
                 }
+                end += length;
             }
-            end += length;
         }
         if are_messages && end > self.segments.reserve.limit() {
             return Err(AppendError::DiskFull { detail: RESERVED.to_owned() });
@@ -184,29 +189,30 @@ impl CommitLog {
         })
     }
 
-    /// Places a record that [`CommitLog::check`] has let pass, and takes its bytes.
-    pub(crate) fn place(&mut self, record: &mut Encoded, queue_offset: QueueOffset, now: Timestamp) -> Appended {
-        let record_bytes = record.record_bytes();
-        if !self.fits(u64::from(record_bytes)) {
-            self.roll();
-        }
-        let physical_offset = PhysicalOffset(self.end);
+    /// Places records that [`CommitLog::check`] has let pass, and takes their bytes.
+    pub(crate) fn place(&mut self, records: &mut Encoded, queue_offset: QueueOffset, now: Timestamp) -> Appended {
         let stored_at = now.max(self.last_stored_at);
-        let is_followed = record.is_followed();
-        let bytes = record.take_placed(queue_offset, physical_offset, stored_at);
-        match self.staged.last_mut() {
-            // Records that were made together are written, kept and let go as one.
-            Some(last) if last.is_followed_by(&bytes) => {
-                last.bytes.unsplit(bytes);
-                last.is_followed = is_followed;
+        let mut physical_offsets = SmallVec::with_capacity(records.count());
+        while physical_offsets.len() < records.count() {
+            if !self.fits(records.marks()[physical_offsets.len()].record_bytes.into()) {
+                self.roll();
             }
-            _ => self.staged.push(Staged { at: physical_offset, bytes, is_followed, is_blank: false }),
+            let (at, placed) = (PhysicalOffset(self.end), physical_offsets.len());
+            for mark in &records.marks()[placed..] {
+                if !self.fits(mark.record_bytes.into()) {
+                    break;
+                }
+                physical_offsets.push(PhysicalOffset(self.end));
+                self.starts.push(self.end);
+                self.end += u64::from(mark.record_bytes);
+            }
+            let count = physical_offsets.len() - placed;
+            let bytes = records.take_placed(count, queue_offset.plus(placed as u64), at, stored_at);
+            self.staged.push(Staged { at, bytes, is_blank: false });
         }
-        self.starts.push(physical_offset.0);
-        self.end += u64::from(record_bytes);
-        self.last = Some(physical_offset);
+        self.last = physical_offsets.last().copied();
         self.last_stored_at = stored_at;
-        Appended { queue_offset, physical_offset, stored_at, record_bytes }
+        Appended { queue_offset, physical_offsets, stored_at, end: PhysicalOffset(self.end) }
     }
 
     /// The placed records from the one at `offset` on that are not written yet, in pieces of whole records.
@@ -254,7 +260,7 @@ impl CommitLog {
         assert!(left >= BLANK_BYTES as u64, "every record leaves room for a blank behind it");
         let blank = record::blank(u32::try_from(left).expect("a segment is less than 4 GiB"));
         let (at, bytes) = (PhysicalOffset(self.end), BytesMut::from(&*blank));
-        self.staged.push(Staged { at, bytes, is_followed: false, is_blank: true });
+        self.staged.push(Staged { at, bytes, is_blank: true });
         self.end += left;
         assert_eq!(self.end, next.base, "segments follow each other");
         self.dirty.push(next.clone());

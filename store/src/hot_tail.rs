@@ -43,8 +43,9 @@ impl HotTail {
             leaving.push(bytes);
         }
         let first = records.pieces.front().map_or(u64::MAX, |(at, _)| *at);
-        let left = records.starts.partition_point(|start| *start < first);
-        records.starts.drain(..left);
+        while records.starts.front().is_some_and(|start| *start < first) {
+            records.starts.pop_front();
+        }
         // Their memory is freed after the lock: readers do not wait for the allocator.
         drop(records);
         drop(leaving);

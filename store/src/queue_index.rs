@@ -249,14 +249,25 @@ impl QueueIndex {
 
     /// Adds the queue's next entry, and the keys of its record.
     pub(crate) fn push(&mut self, number: QueueNumber, entry: Entry, keys: &[u64]) {
-        self.keys.push(keys, entry.physical_offset);
+        self.extend(number, std::iter::once((entry, keys)));
+    }
+
+    /// Adds the queue's next entries, each with the keys of its record.
+    pub(crate) fn extend<'a>(
+        &mut self,
+        number: QueueNumber,
+        entries: impl ExactSizeIterator<Item = (Entry, &'a [u64])>,
+    ) {
         let queue = &mut self.queues[number.index()];
         if queue.young.is_empty() {
             self.active.push(number);
             queue.young.reserve(queue.room as usize);
         }
-        queue.young.push(entry);
-        queue.next += 1;
+        queue.next += entries.len() as u64;
+        for (entry, keys) in entries {
+            self.keys.push(keys, entry.physical_offset);
+            queue.young.push(entry);
+        }
     }
 
     /// Says that the queue begins at `offset`: the log's first record of it is the one there.

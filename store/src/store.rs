@@ -75,23 +75,24 @@ impl Store {
         }
     }
 
-    /// Places a message's record at the end of its queue and of the log, in memory: it is written by the next [`Store::write`].
+    /// Places messages' records at the end of their queue and of the log, all or none, in memory: they are written by the next
+    /// [`Store::write`].
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
-        self.log.check(iter::once(record.record_bytes()), true)?;
-        Ok(self.place(&mut record, now))
+    pub fn append(&mut self, records: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+        self.log.check(&records, true)?;
+        Ok(self.place(records, now))
     }
 
-    /// The same for a record that ends messages, carries them forward or says what became of them: on a full disk it may go where
+    /// The same for what ends messages, carries them forward or says what became of them: on a full disk it may go where
     /// messages may not, see [`Store::is_short`].
     ///
     /// # Errors
     /// [`AppendError`]; then nothing was changed.
-    pub fn append_reserved(&mut self, mut record: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
-        self.log.check(iter::once(record.record_bytes()), false)?;
-        Ok(self.place(&mut record, now))
+    pub fn append_reserved(&mut self, records: Encoded, now: Timestamp) -> Result<Appended, AppendError> {
+        self.log.check(&records, false)?;
+        Ok(self.place(records, now))
     }
 
     /// Whether the disk is full and the log goes on in its reserve: then it takes no messages, and nothing should be appended that
@@ -101,20 +102,12 @@ impl Store {
         self.log.is_short()
     }
 
-    /// Places all records, in order, or none. Those of one queue get consecutive offsets.
-    ///
-    /// # Errors
-    /// [`AppendError`]; then nothing was changed.
-    pub fn append_all(&mut self, records: Vec<Encoded>, now: Timestamp) -> Result<Vec<Appended>, AppendError> {
-        self.log.check(records.iter().map(Encoded::record_bytes), true)?;
-        Ok(records.into_iter().map(|mut record| self.place(&mut record, now)).collect())
-    }
-
-    fn place(&mut self, record: &mut Encoded, now: Timestamp) -> Appended {
-        let number = self.index.intern(record.topic(), record.queue());
-        let placed = self.log.place(record, self.index.range(number).next, now);
-        let entry = Entry::new(placed.physical_offset, placed.record_bytes, record.hashes());
-        self.index.push(number, entry, &record.hashes().keys);
+    fn place(&mut self, mut records: Encoded, now: Timestamp) -> Appended {
+        let number = self.index.intern(records.topic(), records.queue());
+        let placed = self.log.place(&mut records, self.index.range(number).next, now);
+        let marks = records.marks().iter().zip(&placed.physical_offsets);
+        let entries = marks.map(|(mark, at)| (Entry::new(*at, mark.record_bytes, &mark.hashes), &*mark.hashes.keys));
+        self.index.extend(number, entries);
         placed
     }
 

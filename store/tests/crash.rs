@@ -134,7 +134,7 @@ fn stale_records_do_not_come_back() {
         assert_eq!(found.lines, lines);
         // A new record of the same length ends where the first stale one begins.
         let appended = send(&mut store, &mut found, "orders", 0, &[9; 20]).await;
-        assert_eq!(appended.end().0 as usize, end_of(torn));
+        assert_eq!(appended.end.0 as usize, end_of(torn));
         world.kill().await;
         drop(store);
         let (mut store, restored) = open(&world.env(), Flush::Async);
@@ -159,9 +159,9 @@ fn live_and_die(seed: u64, flush: Flush, is_power_loss: bool) -> u64 {
                 for _ in 0..draw.usize(1..80) {
                     let body = vec![draw.u8(..); draw.usize(0..900)];
                     let record = common::encoded("orders", draw.u32(0..3), &body);
-                    store.ready(u64::from(record.record_bytes())).await;
+                    store.ready(record.total_bytes()).await;
                     let Ok(appended) = store.append(record, types::Timestamp(1)) else { break };
-                    common::apply(&store, &mut ledger, appended.physical_offset);
+                    common::apply(&store, &mut ledger, appended.physical_offset());
                     if store.write().is_err() {
                         ledger.lines.pop();
                         break;
@@ -169,7 +169,7 @@ fn live_and_die(seed: u64, flush: Flush, is_power_loss: bool) -> u64 {
                     if draw.u32(0..20) == 0 {
                         store.begin_checkpoint(&ledger);
                     }
-                    if draw.u32(0..4) == 0 && store.marks().durable(appended.end()).await.is_err() {
+                    if draw.u32(0..4) == 0 && store.marks().durable(appended.end).await.is_err() {
                         break;
                     }
                 }

@@ -65,7 +65,7 @@ async fn expire(store: &mut Store, book: &Book, before: u64) -> Option<bool> {
     store.begin_expiry(PhysicalOffset(before)).ok()?;
     for body in store.state(book) {
         let record = encoded(STATE_TOPIC, 0, &body);
-        store.ready(u64::from(record.record_bytes())).await;
+        store.ready(record.total_bytes()).await;
         store.append(record, Timestamp(1_000)).ok()?;
         store.write().ok()?;
     }

@@ -14,9 +14,9 @@ use types::{PhysicalOffset, Timestamp};
 async fn send_until_refused(store: &mut Store, ledger: &mut Ledger) -> AppendError {
     loop {
         let record = encoded("orders", 0, &[1; 500]);
-        store.ready(u64::from(record.record_bytes())).await;
+        store.ready(record.total_bytes()).await;
         match store.append(record, Timestamp(1)) {
-            Ok(appended) => common::apply(store, ledger, appended.physical_offset),
+            Ok(appended) => common::apply(store, ledger, appended.physical_offset()),
             Err(refused) => return refused,
         }
         store.write().expect("writes");
@@ -71,7 +71,7 @@ fn what_ends_messages_fits_on_a_full_disk() {
         assert!(!has_reserve(&world) && !store.is_short(), "the reserve is the next segment, and not in use yet");
         let more = |store: &mut Store, ledger: &mut Ledger| {
             let appended = store.append_reserved(encoded("acks", 0, &[1; 500]), Timestamp(1)).expect("taken");
-            common::apply(store, ledger, appended.physical_offset);
+            common::apply(store, ledger, appended.physical_offset());
             store.write().expect("writes");
         };
         for _ in 0..5 {
@@ -123,12 +123,12 @@ fn a_failed_sync_is_final_and_wakes_who_waits() {
         sim::run(3, async |world: World| {
             let (mut store, mut ledger) = open(&world.env(), flush);
             let kept = send(&mut store, &mut ledger, "orders", 0, b"kept").await;
-            store.marks().durable(kept.end()).await.expect("durable");
+            store.marks().durable(kept.end).await.expect("durable");
             world.disk().fail(Operation::Sync, 0, ErrorKind::Other);
             let lost = send(&mut store, &mut ledger, "orders", 0, b"lost").await;
-            let failed = store.marks().durable(lost.end()).await.expect_err("fails");
+            let failed = store.marks().durable(lost.end).await.expect_err("fails");
             assert!(failed.detail.starts_with("sync of the log"), "{failed}");
-            assert_eq!(store.marks().durable_to(), kept.end());
+            assert_eq!(store.marks().durable_to(), kept.end);
             assert_eq!(store.write(), Err(failed.clone()));
             assert_eq!(store.close(&ledger).await, Err(failed));
             world.lose_power().await;
@@ -147,7 +147,7 @@ fn a_checkpoint_that_fails_costs_nothing() {
         for (nth, operation) in [(0, Operation::Rename), (1, Operation::Rename), (0, Operation::SyncDir)] {
             for _ in 0..20 {
                 let appended = send(&mut store, &mut ledger, "orders", 0, &[1; 300]).await;
-                store.marks().durable(appended.end()).await.expect("durable");
+                store.marks().durable(appended.end).await.expect("durable");
             }
             store.ready(u64::MAX).await;
             world.disk().fail(operation, nth, ErrorKind::Other);

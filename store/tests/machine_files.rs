@@ -90,8 +90,8 @@ fn open(world: &World) -> (Store, Count) {
 async fn append(store: &mut Store, count: &mut Count, records: u64) {
     for _ in 0..records {
         let record = encoded("orders", 0, &[7; 200]);
-        store.ready(u64::from(record.record_bytes())).await;
-        let at = store.append(record, types::Timestamp(5)).expect("appended").physical_offset;
+        store.ready(record.total_bytes()).await;
+        let at = store.append(record, types::Timestamp(5)).expect("appended").physical_offset();
         store.staged_from(at).for_each(|record| count.apply(&record));
         store.write().expect("written");
     }
@@ -180,7 +180,7 @@ fn what_a_state_leaves_out_is_said_by_the_records_before_it() {
         store.begin_expiry(before).expect("begun");
         for body in store.state(&count) {
             let record = encoded(STATE_TOPIC, 0, &body);
-            store.ready(u64::from(record.record_bytes())).await;
+            store.ready(record.total_bytes()).await;
             store.append(record, types::Timestamp(5)).expect("appended");
         }
         append(&mut store, &mut count, 10).await;

@@ -22,7 +22,7 @@ async fn a_real_disk_keeps_everything() {
         for n in 0..200 {
             let appended = send(&mut store, &mut ledger, "orders", n % 3, &vec![n as u8; n as usize * 3]).await;
             if n % 50 == 0 {
-                store.marks().durable(appended.end()).await.expect("durable");
+                store.marks().durable(appended.end).await.expect("durable");
                 store.begin_checkpoint(&ledger);
             }
         }

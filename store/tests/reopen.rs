@@ -2,10 +2,10 @@
 
 mod common;
 
-use bytes::BytesMut;
 use common::{Ledger, apply, check, dir, encoded, entries, message, names, open, options, read_file, send, write_file};
 use env::Env;
 use env::sim::{self, World};
+use record::Encoded;
 use store::{AppendError, Flush, Marks, OpenError, ReadError, Store};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
@@ -33,8 +33,8 @@ fn a_new_store_is_empty_and_takes_records() {
         assert_eq!(store.queues().count(), 0);
         let first = send(&mut store, &mut ledger, "orders", 0, b"a").await;
         let second = send(&mut store, &mut ledger, "orders", 0, b"b").await;
-        assert_eq!((first.queue_offset, first.physical_offset), (QueueOffset(0), PhysicalOffset(0)));
-        assert_eq!((second.queue_offset, second.physical_offset), (QueueOffset(1), first.end()));
+        assert_eq!((first.queue_offset, first.physical_offset()), (QueueOffset(0), PhysicalOffset(0)));
+        assert_eq!((second.queue_offset, second.physical_offset()), (QueueOffset(1), first.end));
         check(&mut store, &ledger).await;
         store.close(&ledger).await.expect("closes");
     });
@@ -215,14 +215,15 @@ fn records_of_one_call_are_placed_together_or_not_at_all() {
     sim::run(13, async |world: World| {
         let (mut store, mut ledger) = open(&world.env(), Flush::Async);
         store.ready(8000).await;
-        let batch = (0..8).map(|n| encoded("orders", 0, &[n; 700])).collect();
-        let placed = store.append_all(batch, Timestamp(5)).expect("appends");
-        let offsets: Vec<u64> = placed.iter().map(|appended| appended.queue_offset.0).collect();
-        assert_eq!(offsets, [0, 1, 2, 3, 4, 5, 6, 7]);
+        let batch = || together((0..8).map(|n| vec![n; 700]));
+        let placed = store.append(batch(), Timestamp(5)).expect("appends");
+        assert_eq!(
+            (placed.queue_offset, placed.next(), placed.physical_offsets.len()),
+            (QueueOffset(0), QueueOffset(8), 8)
+        );
         apply(&store, &mut ledger, PhysicalOffset(0));
         let end = store.write().expect("writes");
-        let too_many = (0..8).map(|n| encoded("orders", 0, &[n; 700])).collect();
-        let refused = store.append_all(too_many, Timestamp(5)).expect_err("does not fit");
+        let refused = store.append(batch(), Timestamp(5)).expect_err("does not fit");
         assert!(matches!(refused, AppendError::TooLarge { .. } | AppendError::NotReady), "{refused}");
         let refused = store.append(encoded("orders", 0, &[0; 5000]), Timestamp(5)).expect_err("does not fit");
         assert!(matches!(refused, AppendError::TooLarge { .. }), "{refused}");
@@ -255,7 +256,7 @@ fn with_sync_flush_only_what_is_durable_is_handed_out() {
         let appended = send(&mut store, &mut ledger, "orders", 0, b"a").await;
         assert_eq!(entries(&mut store, "orders", 0, 0, 10), []);
         assert_eq!(store.marks().durable_to(), PhysicalOffset(0));
-        store.marks().visible(appended.end()).await.expect("durable");
+        store.marks().visible(appended.end).await.expect("durable");
         assert_eq!(entries(&mut store, "orders", 0, 0, 10).len(), 1);
         store.abandon().await;
     });
@@ -269,7 +270,7 @@ fn with_async_flush_everything_is_durable_within_the_interval() {
         assert_eq!(entries(&mut store, "orders", 0, 0, 10).len(), 1);
         let before = world.clock().true_now();
         let marks: Marks = store.marks().clone();
-        marks.durable(appended.end()).await.expect("durable");
+        marks.durable(appended.end).await.expect("durable");
         assert!(world.clock().true_now().since(before).as_millis() < 600);
         store.abandon().await;
     });
@@ -311,34 +312,33 @@ fn reads_beside_the_log_are_errors() {
     });
 }
 
+/// Records of one queue that are appended together.
+fn together(mut bodies: impl Iterator<Item = Vec<u8>>) -> Encoded {
+    let first = bodies.next().expect("at least one");
+    let mut records = encoded("together", 0, &first);
+    bodies.for_each(|body| records.push(&message("together", &body)).expect("encodes"));
+    records
+}
+
 /// They are one piece in memory, of which each record is found by its own place, also where a segment ends between them.
 #[test]
 fn records_made_together_are_applied_read_and_kept_one_by_one() {
     sim::run(19, async |world: World| {
         let (mut store, mut ledger) = open(&world.env(), Flush::Async);
-        let mut buffer = BytesMut::with_capacity(8192);
-        let host = "127.0.0.1:8081".parse().expect("an address");
-        for round in 0..4_u8 {
-            let mut encode = |n: u8| {
-                let message = message("together", &vec![round; 20 + usize::from(n) * 10]);
-                record::encode_in(&mut buffer, &message, QueueId(0), host).expect("encodes")
-            };
-            let mut records: Vec<_> = (0..12).map(&mut encode).collect();
-            // One that is not the next in memory.
-            records.swap(3, 4);
+        for round in 0..12_u8 {
             store.ready(4096).await;
-            let placed = store.append_all(records, Timestamp(1)).expect("appends");
-            for from in &placed {
-                let staged: Vec<_> =
-                    store.staged_from(from.physical_offset).map(|r| r.header.physical_offset).collect();
-                let later = placed.iter().map(|placed| placed.physical_offset);
-                assert_eq!(staged, later.filter(|offset| *offset >= from.physical_offset).collect::<Vec<_>>());
+            let records = together((0..6).map(|n| vec![round; 20 + n * 20]));
+            let placed = store.append(records, Timestamp(1)).expect("appends");
+            for from in &placed.physical_offsets {
+                let staged: Vec<_> = store.staged_from(*from).map(|r| r.header.physical_offset).collect();
+                let later = placed.physical_offsets.iter().copied().filter(|offset| offset >= from);
+                assert_eq!(staged, later.collect::<Vec<_>>());
             }
-            apply(&store, &mut ledger, placed[0].physical_offset);
+            apply(&store, &mut ledger, placed.physical_offset());
             store.write().expect("writes");
-            let last = placed.last().expect("some");
+            let last = ledger.lines.last().expect("some");
             let hot = store.reader().hot(last.physical_offset).expect("new");
-            assert_eq!(hot.len(), last.record_bytes as usize);
+            assert_eq!((hot.len(), last.physical_offset), (last.record_bytes as usize, placed.physical_offsets[5]));
             assert_eq!(store.reader().hot(last.physical_offset.plus(1)), None);
         }
         assert!(store.marks().appended_to() > PhysicalOffset(8192), "it went over the end of a segment");

@@ -424,9 +424,9 @@ fn findings_are_bounded_and_all_counted() {
         for _ in 0..20 {
             let batch = (0..60).map(|n| encoded("t", n, b"")).collect::<Vec<_>>();
             for record in batch {
-                store.ready(u64::from(record.record_bytes())).await;
+                store.ready(record.total_bytes()).await;
                 let appended = store.append(record, Timestamp(1)).expect("appends");
-                common::apply(&store, &mut ledger, appended.physical_offset);
+                common::apply(&store, &mut ledger, appended.physical_offset());
                 store.write().expect("writes");
             }
         }

@@ -28,7 +28,13 @@ impl QueueOffset {
     /// The offset of the next message of the queue.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        self.plus(1)
+    }
+
+    /// The offset `messages` further on.
+    #[must_use]
+    pub fn plus(self, messages: u64) -> Self {
+        Self(self.0 + messages)
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 use env::Env;
+use record::Encoded;
 use store::Store;
 use types::Message;
 
 use super::Run;
 use super::raw::Files;
-use super::world::{IN_FLIGHT, Nothing, QUEUES, encoded_together, message, open, record_bytes};
+use super::world::{IN_FLIGHT, Nothing, QUEUES, TOGETHER, encoded_together, message, open, record_bytes};
 use crate::ballast::Ballast;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::MIB;
@@ -22,7 +23,7 @@ const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The store's part of the engine's round: records encoded as by sends of 16 messages, placed one by one, written together.
+/// The store's part of the engine's round: records encoded and placed as those of sends of 16 messages, written together.
 pub(super) async fn ours(run: &Run) -> Result<Measurement> {
     let env = Env::real();
     let (mut store, message) = (open(&env, &run.directory)?, message()?);
@@ -38,9 +39,8 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
 
 /// One round of [`IN_FLIGHT`] records to so many queues in turn; returns its bytes.
 pub(super) async fn append_batch(store: &mut Store, env: &Env, message: &Message, queues: u32) -> Result<u64> {
-    let queues: Vec<u32> = (0..queues).cycle().take(IN_FLIGHT).collect();
-    let records = encoded_together(message, &queues)?;
-    let bytes = records.iter().map(|record| u64::from(record.record_bytes())).sum();
+    let records = encoded_together(message, (0..queues).cycle().take(IN_FLIGHT / TOGETHER))?;
+    let bytes = records.iter().map(Encoded::total_bytes).sum();
     store.ready(bytes).await;
     let now = env.clock.now();
     for record in records {

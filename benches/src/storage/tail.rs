@@ -40,7 +40,7 @@ pub(super) async fn ours(run: &Run) -> Result<Measurement> {
 
 async fn append(store: &mut Store, env: &Env, message: &Message) -> Result<()> {
     let record = encoded(message, 0)?;
-    store.ready(record.record_bytes().into()).await;
+    store.ready(record.total_bytes()).await;
     store.append(record, env.clock.now())?;
     store.write()?;
     if store.is_checkpoint_due() {

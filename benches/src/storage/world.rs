@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use broker::LocalBroker;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use env::Env;
 use record::{Encoded, Record};
 use store::{Flush, Machine, RestoreError, Store};
@@ -18,7 +18,7 @@ use crate::load;
 /// Records of a round, or sends that are on their way together. Source: issue 4, 4 connections × 32.
 pub(super) const IN_FLIGHT: usize = 128;
 /// Messages of a send, where sends have several. Source: issue 3.
-const TOGETHER: usize = 16;
+pub(super) const TOGETHER: usize = 16;
 /// The topic of runs that have one.
 pub(super) const TOPIC: &str = "bench";
 /// The queues that messages go to in turn.
@@ -83,17 +83,17 @@ pub(super) fn encoded(message: &Message, queue: u32) -> Result<Encoded> {
     Ok(record::encode(message, QueueId(queue), HOST)?)
 }
 
-/// The message as a record of each queue, made as sends of [`TOGETHER`] messages make them: those of a send share memory.
-pub(super) fn encoded_together(message: &Message, queues: &[u32]) -> Result<Vec<Encoded>> {
-    let mut records = Vec::with_capacity(queues.len());
-    for queues in queues.chunks(TOGETHER) {
-        let bytes = queues.len() * record::encoded_bytes(message, HOST);
-        let mut buffer = BytesMut::with_capacity(bytes.min(broker::SHARED_BYTES_MAX));
-        for queue in queues {
-            records.push(record::encode_in(&mut buffer, message, QueueId(*queue), HOST)?);
+/// As many records of the message for each queue as a send of [`TOGETHER`] messages makes.
+pub(super) fn encoded_together(message: &Message, queues: impl Iterator<Item = u32>) -> Result<Vec<Encoded>> {
+    let bytes = TOGETHER * record::encoded_bytes(message, HOST);
+    let together = |queue| {
+        let mut records = record::encode_first(message, QueueId(queue), HOST, bytes.min(broker::SHARED_BYTES_MAX))?;
+        for _ in 1..TOGETHER {
+            records.push(message)?;
         }
-    }
-    Ok(records)
+        Ok(records)
+    };
+    queues.map(together).collect()
 }
 
 /// Sends messages to one queue; all are stored on return.

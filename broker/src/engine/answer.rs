@@ -8,7 +8,7 @@ use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
 use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
-use crate::command::{Placed, Reply};
+use crate::command::{Placed, Reply, Unplaced};
 use crate::options::FLUSH_TIMEOUT;
 
 /// Answers that may wait for the disk; beyond it the engine refuses more requests that change something.
@@ -152,8 +152,11 @@ impl Answer {
         let lookup = || LookupError::Unavailable(why.clone());
         match self {
             Self::Sent { reply, mut placed } => {
-                for result in placed.iter_mut().filter(|result| result.is_ok()) {
-                    *result = Err(SendError::Unavailable(why.clone()));
+                for result in &mut placed {
+                    if let Ok(place) = result {
+                        let count = place.count();
+                        *result = Err(Unplaced { count, why: SendError::Unavailable(why.clone()) });
+                    }
                 }
                 tell(reply, (placed, Durability::Written));
             }

@@ -54,7 +54,7 @@ impl Engine {
         self.flush_journal()?;
         let record = record::encode(&copy.message, copy.queue, self.options.store_host).map_err(send_error)?;
         let appended = self.store.append_reserved(record, self.now).map_err(append_error)?;
-        self.apply_from(appended.physical_offset);
+        self.apply_from(appended.physical_offset());
         if copy.due.is_none() && !copy.message.topic.is_system() {
             self.arrivals.push(&copy.message.topic, copy.queue, &appended);
         }

@@ -34,9 +34,9 @@ impl Arrivals {
         Self { flush, queue: VecDeque::new(), is_round_open: false, hidden: HashMap::default() }
     }
 
-    /// A message was appended to a client's topic.
+    /// Messages were appended to a client's topic.
     pub(crate) fn push(&mut self, topic: &TopicName, queue: QueueId, appended: &Appended) {
-        let (next, end) = (appended.queue_offset.next(), appended.end());
+        let (next, end) = (appended.next(), appended.end);
         if self.flush == Flush::Sync {
             let queues = self.hidden.entry(topic.clone()).or_default();
             queues.entry(queue).or_insert(appended.queue_offset);
@@ -107,9 +107,9 @@ mod tests {
     fn appended(offset: u64, at: u64) -> Appended {
         Appended {
             queue_offset: QueueOffset(offset),
-            physical_offset: PhysicalOffset(at),
+            physical_offsets: [PhysicalOffset(at)].into(),
             stored_at: Timestamp(0),
-            record_bytes: 10,
+            end: PhysicalOffset(at + 10),
         }
     }
 

@@ -1,13 +1,12 @@
 //! Sending: records are made here, in the caller's task, so that the engine only places them.
 
-use bytes::BytesMut;
 use smallvec::SmallVec;
 use store::Appended;
 use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
-use types::{Message, QueueId, TopicName};
+use types::{Message, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
-use crate::command::{Command, Place};
+use crate::command::{Command, Place, Placed, Unplaced};
 use crate::idempotency::{First, Form};
 use crate::options::COMMANDS_MAX;
 use crate::prepare::{self, Prepared, Preparer, Receipt};
@@ -31,11 +30,11 @@ impl LocalBroker {
             Ok(appended) => appended,
             Err(why) => return receipts.into_iter().map(|receipt| receipt.and(Err(why.clone().into()))).collect(),
         };
-        let mut placed = placed.into_iter();
-        let mut next = || placed.next().unwrap_or(Err(Unavailable::Stopping.into()));
-        let answer = |receipt, place| match place {
-            Place::Stored(appended) => stored(queue, receipt, appended, durability),
-            Place::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
+        let mut places = placed.into_iter().flat_map(places);
+        let mut next = || places.next().unwrap_or(Err(Unavailable::Stopping.into()));
+        let answer = |receipt, told| match told {
+            Told::Stored(queue_offset, at) => answer(queue, receipt, (queue_offset, at), durability),
+            Told::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
         };
         receipts.into_iter().map(|receipt| Ok(answer(receipt?, next()?))).collect()
     }
@@ -57,36 +56,24 @@ impl LocalBroker {
     ) -> (Vec<Result<Receipt, SendError>>, SmallVec<[Prepared; 1]>) {
         let shared = &self.inner.shared;
         let unique_key = || prepare::unique_key(&*shared.random);
-        let mut preparer = Preparer {
-            now: shared.clock.now(),
-            limits: &shared.limits,
-            broker: &shared.name,
-            unique_key: &unique_key,
-            buffer: BytesMut::new(),
-        };
-        preparer.reserve(&messages);
-        let mut records = SmallVec::with_capacity(messages.len());
-        let receipts = messages.into_iter().map(|message| {
-            if message.topic != *topic {
-                return Err(SendError::Unsupported { what: "a send to several topics at once" });
-            }
-            let (prepared, receipt) = preparer.prepare(message, queue)?;
-            records.push(prepared);
-            Ok(receipt)
+        let mut preparer = Preparer::new(shared.clock.now(), &shared.limits, &shared.name, &unique_key, &messages);
+        let receipts = messages.into_iter().map(|message| match message.topic == *topic {
+            true => preparer.prepare(message, queue),
+            false => Err(SendError::Unsupported { what: "a send to several topics at once" }),
         });
-        (receipts.collect(), records)
+        (receipts.collect(), preparer.records())
     }
 
     async fn append(
         &self,
         records: SmallVec<[Prepared; 1]>,
         topic: TopicName,
-    ) -> Result<(crate::command::Placed, Durability), Unavailable> {
+    ) -> Result<(Placed, Durability), Unavailable> {
         if records.is_empty() {
             return Ok((SmallVec::new(), Durability::Written));
         }
         let shared = &self.inner.shared;
-        let bytes = records.iter().map(|prepared| prepared.record.record_bytes() as usize).sum();
+        let bytes = records.iter().map(|prepared| prepared.records.total_bytes()).sum();
         if !shared.reserve_bytes(bytes) {
             shared.counters.busy.add(1);
             return Err(Unavailable::Busy { waiting_max: COMMANDS_MAX });
@@ -100,8 +87,34 @@ impl LocalBroker {
     }
 }
 
-fn stored(queue: QueueId, receipt: Receipt, appended: Appended, durability: Durability) -> SendReceipt {
-    let Appended { queue_offset, physical_offset, .. } = appended;
+/// What is told of one message.
+#[derive(Clone)]
+enum Told {
+    Stored(QueueOffset, PhysicalOffset),
+    Repeat(Box<First>),
+}
+
+/// The place of each record, or why it has none.
+fn places(placed: Result<Place, Unplaced>) -> impl Iterator<Item = Result<Told, SendError>> {
+    let (appended, repeat, refused) = match placed {
+        Ok(Place::Stored(appended)) => (Some(appended), None, None),
+        Ok(Place::Repeat(first)) => (None, Some(first), None),
+        Err(unplaced) => (None, None, Some(unplaced)),
+    };
+    let appended = appended.into_iter().flat_map(|Appended { queue_offset, physical_offsets, .. }| {
+        physical_offsets.into_iter().zip(0..).map(move |(at, number)| Ok(Told::Stored(queue_offset.plus(number), at)))
+    });
+    let repeat = repeat.into_iter().map(|first| Ok(Told::Repeat(first)));
+    let refused = refused.into_iter().flat_map(|Unplaced { count, why }| std::iter::repeat_n(Err(why), count));
+    appended.chain(repeat).chain(refused)
+}
+
+fn answer(
+    queue: QueueId,
+    receipt: Receipt,
+    (queue_offset, physical_offset): (QueueOffset, PhysicalOffset),
+    durability: Durability,
+) -> SendReceipt {
     let (transaction, recall_handle) = match receipt {
         Receipt::Plain => (None, None),
         Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),

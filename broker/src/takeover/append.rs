@@ -92,7 +92,7 @@ impl Appender {
 
     /// Applies what was appended last.
     pub(super) fn apply(&self, appended: &Appended, machines: &mut Machines) {
-        for record in self.store.staged_from(appended.physical_offset) {
+        for record in self.store.staged_from(appended.physical_offset()) {
             machines.apply(&record);
         }
     }
@@ -106,14 +106,14 @@ impl Appender {
 
     async fn append(&mut self, message: &Message, queue: QueueId) -> Result<Appended, NotAppended> {
         let record = record::encode(message, queue, self.store_host)?;
-        let bytes = u64::from(record.record_bytes());
+        let bytes = record.total_bytes();
         if self.unwritten_bytes + bytes > ROUND_BYTES {
             self.write()?;
         }
         self.store.ready(bytes).await;
         let appended = self.store.append(record, self.now)?;
         self.unwritten_bytes += bytes;
-        self.end = appended.end();
+        self.end = appended.end;
         Ok(appended)
     }
 

@@ -227,7 +227,7 @@ impl Record<'_> {
         types::properties::pairs(self.properties)
     }
 
-    /// What the message can be found and filtered by, as [`crate::Encoded::hashes`] has it.
+    /// What the message can be found and filtered by, as [`crate::Mark::hashes`] has it.
     #[must_use]
     pub fn hashes(&self) -> Hashes {
         Hashes::of(self.topic, self.properties())

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 use types::message::{BODY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, Timestamp};
 
@@ -12,17 +13,29 @@ use crate::layout::{
     TOPIC_BYTES_MAX, Version, crc31, first_zero, host_bytes, is_queued,
 };
 
-/// A record that is complete but for its place: queue offset, physical offset and store time are zeros until
-/// [`Encoded::place`]. Made by the caller's thread, so that the log's owner only patches 24 bytes.
+/// Records of one queue, one behind the other, complete but for their places: queue offset, physical offset and store time are
+/// zeros until [`Encoded::take_placed`]. Made by the caller's thread, so that the log's owner only patches 24 bytes each.
 #[derive(Debug)]
 pub struct Encoded {
     bytes: BytesMut,
-    is_followed: bool,
-    /// Where the topic's name is: read from there, it costs no count of its users, which each record would change twice.
+    /// Where the first one's topic is: read from there, it costs no count of its users.
     topic_at: usize,
     topic_bytes: usize,
     queue: QueueId,
-    hashes: Hashes,
+    store_host: SocketAddr,
+    /// One each.
+    marks: SmallVec<[Mark; 1]>,
+    /// How many of them were placed; `bytes` begins behind those.
+    placed: usize,
+}
+
+/// What is known of one of the records beside its bytes.
+#[derive(Debug)]
+pub struct Mark {
+    /// Length of the record.
+    pub record_bytes: u32,
+    /// What the message can be found and filtered by.
+    pub hashes: Hashes,
     stored_at_position: usize,
 }
 
@@ -73,62 +86,34 @@ pub enum EncodeError {
 /// # Errors
 /// [`EncodeError`], before anything is allocated.
 pub fn encode(message: &Message, queue: QueueId, store_host: SocketAddr) -> Result<Encoded, EncodeError> {
-    encode_in(&mut BytesMut::new(), message, queue, store_host)
+    encode_first(message, queue, store_host, 0)
 }
 
-/// As [`encode`], in memory of an empty buffer, which is empty again on return and gets more when it has no room:
-/// records made one after the other share it. It is free when all of them are.
+/// As [`encode`], with room for more messages of the topic, see [`Encoded::push`]: all records together, this one as well, take
+/// `bytes`, or more when they need it.
 ///
 /// # Errors
 /// [`EncodeError`], before anything is allocated.
-pub fn encode_in(
-    buffer: &mut BytesMut,
+pub fn encode_first(
     message: &Message,
     queue: QueueId,
     store_host: SocketAddr,
+    bytes: usize,
 ) -> Result<Encoded, EncodeError> {
-    let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
-    check(topic, &message.body, properties)?;
-    if !is_queued(message.sys_flag) {
-        return Err(EncodeError::TransactionPart { flag: message.sys_flag.0 });
-    }
-    let version = Version::for_topic_bytes(topic.len());
-    let born_host_bytes = host_bytes(message.born_host);
-    let total_bytes = encoded_bytes(message, store_host);
-
-    buffer.reserve(total_bytes);
-    buffer.put_u32(total_bytes as u32);
-    buffer.put_u32(version.magic());
-    buffer.put_u32(0); // bodyCRC
-    buffer.put_u32(queue.0);
-    buffer.put_u32(message.flag);
-    buffer.put_bytes(0, 16); // queueOffset and physicalOffset
-    buffer.put_u32(with_host_bits(message.sys_flag, message.born_host, store_host).0);
-    buffer.put_i64(message.born_at.0);
-    put_host(buffer, message.born_host);
-    buffer.put_i64(0); // storeTimestamp
-    put_host(buffer, store_host);
-    buffer.put_u32(message.reconsume_times);
-    buffer.put_u64(message.source_offset);
-    buffer.put_u32(message.body.len() as u32);
-    buffer.put_slice(&message.body);
-    // Computed here, it overlaps with the copy's way to memory that is not in the processor's cache.
-    buffer[BODY_CRC_AT..][..4].copy_from_slice(&crc31(&message.body).to_be_bytes());
-    match version {
-        Version::V1 => buffer.put_u8(topic.len() as u8),
-        Version::V2 => buffer.put_u16(topic.len() as u16),
-    }
-    let (topic_at, topic_bytes) = (buffer.len(), topic.len());
-    buffer.put_slice(topic.as_bytes());
-    buffer.put_u16(properties.len() as u16);
-    buffer.put_slice(properties.as_bytes());
-    debug_assert_eq!(buffer.len(), total_bytes, "the length is computed as it is written");
-
-    let hashes = Hashes::of(topic, message.properties.iter());
-    let stored_at_position = BORN_HOST_AT + born_host_bytes;
-    let bytes = buffer.split();
-    let is_followed = buffer.capacity() > 0;
-    Ok(Encoded { bytes, is_followed, topic_at, topic_bytes, queue, hashes, stored_at_position })
+    let mut records = Encoded {
+        bytes: BytesMut::new(),
+        topic_at: 0,
+        topic_bytes: 0,
+        queue,
+        store_host,
+        marks: SmallVec::new(),
+        placed: 0,
+    };
+    check(message)?;
+    records.bytes.reserve(bytes.max(encoded_bytes(message, store_host)));
+    records.topic_at = records.put(message);
+    records.topic_bytes = message.topic.as_str().len();
+    Ok(records)
 }
 
 /// Length of the record that `message` becomes.
@@ -156,67 +141,136 @@ pub fn blank(bytes: u32) -> Bytes {
 }
 
 impl Encoded {
-    /// The name of the record's topic.
+    /// Adds the record of another message of the same topic, behind the others.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; then nothing was added.
     ///
     /// # Panics
-    /// When its bytes were taken.
+    /// In debug builds, when it is of another topic.
+    pub fn push(&mut self, message: &Message) -> Result<(), EncodeError> {
+        debug_assert_eq!(message.topic.as_str(), self.topic(), "records of one queue");
+        check(message)?;
+        self.put(message);
+        Ok(())
+    }
+
+    /// Writes a record behind the others and returns where in it the topic is.
+    fn put(&mut self, message: &Message) -> usize {
+        let (topic, properties) = (message.topic.as_str(), message.properties.as_text());
+        let version = Version::for_topic_bytes(topic.len());
+        let total_bytes = encoded_bytes(message, self.store_host);
+        let start = self.bytes.len();
+        let buffer = &mut self.bytes;
+        buffer.reserve(total_bytes);
+        buffer.put_u32(total_bytes as u32);
+        buffer.put_u32(version.magic());
+        buffer.put_u32(0); // bodyCRC
+        buffer.put_u32(self.queue.0);
+        buffer.put_u32(message.flag);
+        buffer.put_bytes(0, 16); // queueOffset and physicalOffset
+        buffer.put_u32(with_host_bits(message.sys_flag, message.born_host, self.store_host).0);
+        buffer.put_i64(message.born_at.0);
+        put_host(buffer, message.born_host);
+        buffer.put_i64(0); // storeTimestamp
+        put_host(buffer, self.store_host);
+        buffer.put_u32(message.reconsume_times);
+        buffer.put_u64(message.source_offset);
+        buffer.put_u32(message.body.len() as u32);
+        buffer.put_slice(&message.body);
+        // Computed here, it overlaps with the copy's way to memory that is not in the processor's cache.
+        buffer[start + BODY_CRC_AT..][..4].copy_from_slice(&crc31(&message.body).to_be_bytes());
+        match version {
+            Version::V1 => buffer.put_u8(topic.len() as u8),
+            Version::V2 => buffer.put_u16(topic.len() as u16),
+        }
+        let topic_at = buffer.len() - start;
+        buffer.put_slice(topic.as_bytes());
+        buffer.put_u16(properties.len() as u16);
+        buffer.put_slice(properties.as_bytes());
+        debug_assert_eq!(buffer.len() - start, total_bytes, "the length is computed as it is written");
+        self.marks.push(Mark {
+            record_bytes: total_bytes as u32,
+            hashes: Hashes::of(topic, message.properties.iter()),
+            stored_at_position: BORN_HOST_AT + host_bytes(message.born_host),
+        });
+        topic_at
+    }
+
+    /// The name of the records' topic.
+    ///
+    /// # Panics
+    /// When records were placed.
     #[must_use]
     pub fn topic(&self) -> &str {
+        assert_eq!(self.placed, 0, "the topic is read from the first record");
         let name = &self.bytes[self.topic_at..self.topic_at + self.topic_bytes];
         str::from_utf8(name).expect("it was written as text")
     }
 
-    /// The record's queue.
+    /// The records' queue.
     #[must_use]
     pub fn queue(&self) -> QueueId {
         self.queue
     }
 
-    /// Length of the whole record in bytes.
+    /// How many records there are, never none.
     #[must_use]
-    pub fn record_bytes(&self) -> u32 {
-        self.bytes.len() as u32
+    pub fn count(&self) -> usize {
+        self.marks.len()
     }
 
-    /// Whether the memory right behind the record is of the same buffer, for records made in it later: when one begins there,
-    /// joining their bytes copies nothing.
+    /// Length in bytes of the records that were not placed yet.
     #[must_use]
-    pub fn is_followed(&self) -> bool {
-        self.is_followed
+    pub fn total_bytes(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
-    /// What the message can be found and filtered by.
+    /// What is known of each record, in order.
     #[must_use]
-    pub fn hashes(&self) -> &Hashes {
-        &self.hashes
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
-    /// Writes the record's place into it and gives up its bytes, which are shared from here on and not copied.
-    #[must_use]
-    pub fn place(mut self, queue_offset: QueueOffset, physical_offset: PhysicalOffset, stored_at: Timestamp) -> Bytes {
-        self.take_placed(queue_offset, physical_offset, stored_at).freeze()
-    }
-
-    /// As [`Encoded::place`], as they lie in memory that records share; queue and hashes stay known.
+    /// Writes their places into the next `count` records, which follow each other in the queue and in the log, and gives up their
+    /// bytes; nothing is copied.
+    ///
+    /// # Panics
+    /// When so many are not left.
     #[must_use]
     pub fn take_placed(
         &mut self,
+        count: usize,
         queue_offset: QueueOffset,
         physical_offset: PhysicalOffset,
         stored_at: Timestamp,
     ) -> BytesMut {
-        self.patch(QUEUE_OFFSET_AT, queue_offset.0.to_be_bytes());
-        self.patch(PHYSICAL_OFFSET_AT, physical_offset.0.to_be_bytes());
-        self.patch(self.stored_at_position, stored_at.0.to_be_bytes());
-        std::mem::take(&mut self.bytes)
+        let mut at = 0;
+        for (mark, queue_offset) in self.marks[self.placed..][..count].iter().zip(queue_offset.0..) {
+            let record = &mut self.bytes[at..at + mark.record_bytes as usize];
+            patch(record, QUEUE_OFFSET_AT, queue_offset.to_be_bytes());
+            patch(record, PHYSICAL_OFFSET_AT, physical_offset.plus(at as u64).0.to_be_bytes());
+            patch(record, mark.stored_at_position, stored_at.0.to_be_bytes());
+            at += record.len();
+        }
+        self.placed += count;
+        if at == self.bytes.len() { std::mem::take(&mut self.bytes) } else { self.bytes.split_to(at) }
     }
 
-    fn patch(&mut self, at: usize, field: [u8; 8]) {
-        self.bytes[at..at + 8].copy_from_slice(&field);
+    /// All records placed, see [`Encoded::take_placed`], as bytes that are shared from here on and not copied.
+    #[must_use]
+    pub fn place(mut self, queue_offset: QueueOffset, physical_offset: PhysicalOffset, stored_at: Timestamp) -> Bytes {
+        self.take_placed(self.count(), queue_offset, physical_offset, stored_at).freeze()
     }
 }
 
-fn check(topic: &str, body: &[u8], properties: &str) -> Result<(), EncodeError> {
+fn patch(record: &mut [u8], at: usize, field: [u8; 8]) {
+    record[at..at + 8].copy_from_slice(&field);
+}
+
+/// Whether the message can be a record.
+fn check(message: &Message) -> Result<(), EncodeError> {
+    let (topic, body, properties) = (message.topic.as_str(), &message.body, message.properties.as_text());
     if topic.len() > TOPIC_BYTES_MAX {
         return Err(EncodeError::TopicTooLong { bytes: topic.len(), bytes_max: TOPIC_BYTES_MAX });
     }
@@ -226,10 +280,10 @@ fn check(topic: &str, body: &[u8], properties: &str) -> Result<(), EncodeError> 
     if properties.len() > PROPERTIES_BYTES_MAX {
         return Err(EncodeError::PropertiesTooLarge { bytes: properties.len(), bytes_max: PROPERTIES_BYTES_MAX });
     }
-    match first_zero(properties) {
-        Some(position) => Err(EncodeError::PropertiesZeroByte { position }),
-        None => Ok(()),
+    if let Some(position) = first_zero(properties) {
+        return Err(EncodeError::PropertiesZeroByte { position });
     }
+    if is_queued(message.sys_flag) { Ok(()) } else { Err(EncodeError::TransactionPart { flag: message.sys_flag.0 }) }
 }
 
 fn with_host_bits(flag: SysFlag, born_host: SocketAddr, store_host: SocketAddr) -> SysFlag {

@@ -10,7 +10,7 @@ mod layout;
 mod message_id;
 
 pub use decode::{Error, Header, Peek, Record, decode, header, peek};
-pub use encode::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes};
+pub use encode::{EncodeError, Encoded, Mark, blank, encode, encode_first, encoded_bytes};
 pub use hashes::{Hashes, KEYS_MAX, key_hash};
 pub use layout::{BLANK_BYTES, RECORD_BYTES_MAX, RECORD_BYTES_MIN, Version};
 pub use message_id::{offset_message_id, parse_offset_message_id};

@@ -1,5 +1,6 @@
 //! A client's message as it is stored. It was validated before.
 
+use std::mem;
 use std::net::SocketAddr;
 
 use grpc::v2;
@@ -31,22 +32,22 @@ pub(crate) struct Stored {
     pub(crate) message_id: String,
 }
 
-/// Maps a client's message. `RECONSUME_TIME` and `BORN_TIMESTAMP`, which Apache's proxy writes as properties too, stand
-/// in the record's header.
+/// Maps a client's message and takes its body and id. `RECONSUME_TIME` and `BORN_TIMESTAMP`, which Apache's proxy writes as
+/// properties too, stand in the record's header.
 ///
 /// # Errors
 /// [`Invalid::PropertyControl`], for text that validation should have refused.
-pub(crate) fn stored(message: v2::Message, topic: TopicName, sender: Sender) -> Result<Stored, Invalid> {
+pub(crate) fn stored(message: &mut v2::Message, topic: TopicName, sender: Sender) -> Result<Stored, Invalid> {
     let v2::Message { user_properties, system_properties, body, .. } = message;
-    let system = system_properties.unwrap_or_default();
-    let message_type = message_type(&system);
+    let system = system_properties.get_or_insert_default();
+    let message_type = message_type(system);
 
     let text_bytes: usize = user_properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut properties = Properties::with_capacity(text_bytes + system.encoded_texts() + OWN_PROPERTY_BYTES);
     let mut add = |name: &str, value: &str| {
         properties.append(name, value).map_err(|_| Invalid::PropertyControl { name: name.to_owned() })
     };
-    for (name, value) in &user_properties {
+    for (name, value) in &*user_properties {
         add(name, value)?;
     }
     add(names::UNIQUE_KEY, &system.message_id)?;
@@ -81,9 +82,9 @@ pub(crate) fn stored(message: v2::Message, topic: TopicName, sender: Sender) -> 
         sys_flag: if is_gzip { SysFlag::COMPRESSED } else { SysFlag::default() },
         born_at: born_at.unwrap_or(sender.now),
         born_host: sender.address,
-        ..Message::new(topic, body)
+        ..Message::new(topic, mem::take(body))
     };
-    Ok(Stored { message, message_type, message_id: system.message_id })
+    Ok(Stored { message, message_type, message_id: mem::take(&mut system.message_id) })
 }
 
 /// What the stored properties will say, in their order of precedence ([`MessageType::of`]). Like Apache's proxy this goes by
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn store(system: v2::SystemProperties) -> Stored {
-        stored(message(system), TopicName::new("orders").expect("valid"), sender()).expect("valid")
+        stored(&mut message(system), TopicName::new("orders").expect("valid"), sender()).expect("valid")
     }
 
     #[test]

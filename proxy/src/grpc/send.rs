@@ -4,7 +4,7 @@ use grpc::v2;
 use grpc::v2::Code;
 use tonic::Request;
 use types::broker::{Durability, SendError, SendReceipt};
-use types::{MessageType, TopicName};
+use types::{Message, MessageType, TopicName};
 
 use super::Service;
 use crate::convert::{self, Sender, Stored};
@@ -17,28 +17,41 @@ pub(super) async fn call(
 ) -> Result<v2::SendMessageResponse, Refusal> {
     validate::client_id(request.metadata())?;
     let (headers, _, request) = request.into_parts();
-    let limits = &service.shared.options.limits;
-    let topic = limits.messages(&request.messages)?;
-    let sender = Sender { address: service.connection.remote, now: crate::clock::now() };
-
-    let mut ids = Vec::with_capacity(request.messages.len());
-    let mut messages = Vec::with_capacity(request.messages.len());
-    let mut is_transactional = false;
-    for message in request.messages {
-        limits.message(&message, sender.now)?;
-        let Stored { message, message_type, message_id } = convert::stored(message, topic.clone(), sender)?;
-        is_transactional |= message_type == MessageType::Transaction;
-        ids.push(message_id);
-        messages.push((message, message_type));
-    }
-    if is_transactional {
+    let Outgoing { topic, ids, messages, types } = outgoing(service, request.messages)?;
+    if types.contains(&MessageType::Transaction) {
         note_transaction(service, &headers, &topic)?;
     }
 
-    let results = service.shared.messaging.send(&topic, messages).await?;
+    let results = service.shared.messaging.send(&topic, messages, &types).await?;
     let entries: Vec<_> = ids.into_iter().zip(results).map(|(id, result)| entry(service, id, result)).collect();
     let overall = status::overall(entries.iter().filter_map(|entry| entry.status.as_ref()));
     Ok(v2::SendMessageResponse { status: Some(overall), entries })
+}
+
+/// What a request asks to store, and what its answer repeats.
+struct Outgoing {
+    topic: TopicName,
+    ids: Vec<String>,
+    messages: Vec<Message>,
+    types: Vec<MessageType>,
+}
+
+/// Checks and maps a request's messages. They are read where they lie: each is several hundred bytes to move.
+fn outgoing(service: &Service, mut requested: Vec<v2::Message>) -> Result<Outgoing, Refusal> {
+    let limits = &service.shared.options.limits;
+    let topic = limits.messages(&requested)?;
+    let sender = Sender { address: service.connection.remote, now: crate::clock::now() };
+    let room = requested.len();
+    let (mut ids, mut types) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    let mut messages = Vec::with_capacity(room);
+    for message in &mut requested {
+        limits.message(message, sender.now)?;
+        let Stored { message, message_type, message_id } = convert::stored(message, topic.clone(), sender)?;
+        ids.push(message_id);
+        messages.push(message);
+        types.push(message_type);
+    }
+    Ok(Outgoing { topic, ids, messages, types })
 }
 
 /// Who sends transactional messages can be asked for their outcome.

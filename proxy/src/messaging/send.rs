@@ -36,7 +36,7 @@ pub enum Error {
 }
 
 impl Messaging {
-    /// Stores messages of one topic, each with its type, and returns one result each, in order.
+    /// Stores messages of one topic, whose types are beside them, and returns one result each, in order.
     ///
     /// Messages with a message group go to the group's queue, whatever happens there: another queue would break their
     /// order. The others of one call go to one queue together.
@@ -46,34 +46,37 @@ impl Messaging {
     pub async fn send(
         &self,
         topic: &TopicName,
-        messages: Vec<(Message, MessageType)>,
+        messages: Vec<Message>,
+        types: &[MessageType],
     ) -> Result<Vec<Result<SendReceipt, SendError>>, Error> {
         let config = self.shared.broker.topic(topic).await?;
-        check(&config, &messages)?;
-        let queues = self.queues(&config, &messages);
-        let messages = messages.into_iter().map(|(message, _)| message);
+        check(&config, types)?;
+        let queues = self.queues(&config, &messages, types);
         match queues.as_slice() {
             [first, rest @ ..] if rest.iter().all(|queue| queue == first) => {
-                Ok(self.shared.broker.send(*first, messages.collect()).await)
+                Ok(self.shared.broker.send(*first, messages).await)
             }
-            _ => Ok(self.send_apart(&queues, messages.collect()).await),
+            _ => Ok(self.send_apart(&queues, messages).await),
         }
     }
 
-    fn queues(&self, config: &TopicConfig, messages: &[(Message, MessageType)]) -> Vec<QueueId> {
+    fn queues(&self, config: &TopicConfig, messages: &[Message], types: &[MessageType]) -> Vec<QueueId> {
         let mut round = None;
         let is_ranked = config.topic_type == TopicType::Only(MessageType::Priority);
-        let mut queue = |message: &Message| {
-            if let Some(group) = message.properties.get(names::MESSAGE_GROUP) {
+        let mut queue = |(message, message_type): (&Message, &MessageType)| {
+            // A normal message has neither group nor priority.
+            let properties = Some(&message.properties).filter(|_| *message_type != MessageType::Normal);
+            if let Some(group) = properties.and_then(|properties| properties.get(names::MESSAGE_GROUP)) {
                 return queue_choice::of_group(group, config.write_queues);
             }
-            if is_ranked && let Some(priority) = message.properties.get_i64(names::PRIORITY) {
+            let priority = properties.filter(|_| is_ranked).and_then(|properties| properties.get_i64(names::PRIORITY));
+            if let Some(priority) = priority {
                 return queue_choice::of_priority(priority, config.write_queues);
             }
             let round = *round.get_or_insert_with(|| self.next_round(&config.name));
             queue_choice::of_round(round, config.write_queues)
         };
-        messages.iter().map(|(message, _)| queue(message)).collect()
+        messages.iter().zip(types).map(&mut queue).collect()
     }
 
     /// Sends to several queues, one after the other, keeping the order within each.
@@ -98,7 +101,7 @@ impl Messaging {
     }
 }
 
-fn check(config: &Arc<TopicConfig>, messages: &[(Message, MessageType)]) -> Result<(), Error> {
+fn check(config: &Arc<TopicConfig>, types: &[MessageType]) -> Result<(), Error> {
     let topic = || config.name.clone();
     if !config.is_writable || config.write_queues == 0 {
         return Err(Error::NotWritable { topic: topic() });
@@ -107,8 +110,8 @@ fn check(config: &Arc<TopicConfig>, messages: &[(Message, MessageType)]) -> Resu
     if config.name.is_retry() || config.name.is_dead_letter() {
         return Ok(());
     }
-    match messages.iter().find(|(_, message_type)| !config.topic_type.accepts(*message_type)) {
-        Some((_, message_type)) => {
+    match types.iter().find(|message_type| !config.topic_type.accepts(**message_type)) {
+        Some(message_type) => {
             Err(Error::TypeMismatch { topic: topic(), topic_type: config.topic_type, message_type: *message_type })
         }
         None => Ok(()),

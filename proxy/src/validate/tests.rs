@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn what_is_valid_can_be_stored(name in ".{0,8}", value in ".{0,8}", tag in ".{0,8}", key in ".{0,8}") {
-        let message = message(|message, system| {
+        let mut message = message(|message, system| {
             message.user_properties.insert(name, value);
             system.tag = Some(tag);
             system.keys = vec![key];
@@ -209,7 +209,7 @@ proptest! {
         if Limits::default().message(&message, NOW).is_ok() {
             let sender = crate::convert::Sender { address: ([127, 0, 0, 1], 1).into(), now: NOW };
             let topic = TopicName::new("orders").expect("valid");
-            prop_assert!(crate::convert::stored(message, topic, sender).is_ok());
+            prop_assert!(crate::convert::stored(&mut message, topic, sender).is_ok());
         }
     }
 }

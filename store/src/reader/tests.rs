@@ -99,11 +99,11 @@ fn records(bodies: impl IntoIterator<Item = usize>, fill: u8) -> Vec<(u64, Bytes
         let message = Message::new(TopicName::new("t").expect("a name"), Bytes::from(vec![fill; body]));
         let record = encode(&message, QueueId(0), host).expect("encodes");
         let left = SEGMENT_BYTES - end % SEGMENT_BYTES;
-        if u64::from(record.record_bytes()) + BLANK_BYTES as u64 > left {
+        if record.total_bytes() + BLANK_BYTES as u64 > left {
             end += left;
         }
         let at = end;
-        end += u64::from(record.record_bytes());
+        end += record.total_bytes();
         (at, record.place(QueueOffset(n as u64), PhysicalOffset(at), Timestamp(1)))
     };
     bodies.into_iter().enumerate().map(place).collect()

@@ -108,9 +108,9 @@ pub(crate) fn encoded(topic: &str, queue: u32, body: &[u8]) -> Encoded {
 /// One round of the engine with one record.
 pub(crate) async fn send(store: &mut Store, ledger: &mut Ledger, topic: &str, queue: u32, body: &[u8]) -> Appended {
     let record = encoded(topic, queue, body);
-    store.ready(u64::from(record.record_bytes())).await;
+    store.ready(record.total_bytes()).await;
     let appended = store.append(record, Timestamp(1_000)).expect("appends");
-    apply(store, ledger, appended.physical_offset);
+    apply(store, ledger, appended.physical_offset());
     store.write().expect("writes");
     appended
 }

@@ -162,8 +162,8 @@ impl<'w> Rig<'w> {
 
     async fn append(&mut self, copy: &Copy) -> PhysicalOffset {
         let record = record::encode(&copy.message, copy.queue, HOST).expect("fits");
-        self.store.ready(u64::from(record.record_bytes())).await;
-        let offset = self.store.append(record, self.now).expect("appended").physical_offset;
+        self.store.ready(record.total_bytes()).await;
+        let offset = self.store.append(record, self.now).expect("appended").physical_offset();
         for record in self.store.staged_from(offset) {
             self.machines.apply(&record);
         }

@@ -1,9 +1,9 @@
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proptest::prelude::*;
 use types::{Message, Properties, TopicName};
 
 use super::*;
-use crate::{EncodeError, Encoded, blank, encode, encode_in, encoded_bytes, key_hash};
+use crate::{EncodeError, Encoded, blank, encode, encode_first, key_hash};
 
 /// Written by Apache's 5.3.3 store: topic T, queue 1, body hello, tag TagA, key k1.
 const APACHE: &str = "
@@ -45,22 +45,34 @@ fn placed(encoded: Encoded) -> Bytes {
 #[test]
 fn encodes_what_apache_encodes() {
     let encoded = encode(&apaches_message(), QueueId(1), address("10.0.0.2:10911")).expect("encodes");
-    assert_eq!(encoded.record_bytes(), 133);
-    let hashes = encoded.hashes().clone();
+    assert_eq!(encoded.total_bytes(), 133);
+    let hashes = encoded.marks()[0].hashes.clone();
     assert_eq!((hashes.tag, hashes.group), (2_598_919, None));
     assert_eq!(hashes.keys.as_slice(), [key_hash("T", "k1"), key_hash("T", "0A000001")]);
     assert_eq!(encoded.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
 }
 
 #[test]
-fn records_that_share_memory_are_placed_apart() {
+fn records_of_a_queue_lie_together_and_are_placed_one_by_one() {
     let (message, host) = (apaches_message(), address("10.0.0.2:10911"));
-    let mut buffer = BytesMut::with_capacity(2 * encoded_bytes(&message, host));
-    let mut next = || encode_in(&mut buffer, &message, QueueId(1), host).expect("encodes");
-    let (first, second, third) = (next(), next(), next());
-    assert_eq!(second.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
-    assert_ne!(placed(first), hex(APACHE));
-    assert_eq!(third.place(QueueOffset(0), PhysicalOffset(0), STORED_AT), hex(APACHE));
+    let mut records = encode_first(&message, QueueId(1), host, 300).expect("encodes");
+    for _ in 0..3 {
+        records.push(&message).expect("encodes");
+    }
+    let too_much = self::message("T", b"", &[("a", &"x".repeat(40_000))]);
+    assert!(records.push(&too_much).is_err());
+    assert_eq!((records.count(), records.total_bytes(), records.topic()), (4, 4 * 133, "T"));
+    // A segment may end between two of them.
+    let first = records.take_placed(1, QueueOffset(0), PhysicalOffset(0), STORED_AT);
+    assert_eq!(first, hex(APACHE));
+    let rest = records.take_placed(3, QueueOffset(1), PhysicalOffset(1000), STORED_AT);
+    for (number, record) in (0..).zip(rest.chunks(133)) {
+        let header = header(record).expect("a record");
+        assert_eq!(header.queue_offset, QueueOffset(1 + number));
+        assert_eq!(header.physical_offset, PhysicalOffset(1000 + number * 133));
+        assert_eq!(header.stored_at, STORED_AT);
+    }
+    assert_eq!(records.total_bytes(), 0);
 }
 
 #[test]
@@ -200,7 +212,7 @@ proptest! {
             ..Message::new(TopicName::new(&topic).expect("a name"), Bytes::new())
         };
         let encoded = encode(&message, QueueId(queue), hosts.1).expect("encodes");
-        let hashes = encoded.hashes().clone();
+        let hashes = encoded.marks()[0].hashes.clone();
         let bytes = encoded.place(QueueOffset(offset), PhysicalOffset(position), Timestamp(stored));
         let record = decode(&bytes).expect("decodes");
         record.check().expect("whole");

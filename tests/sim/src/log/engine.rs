@@ -115,7 +115,7 @@ impl Engine {
     /// Appends a batch, writes it, waits for it as a client would, looks at something old.
     async fn round(&mut self, rng: &mut fastrand::Rng) -> Result<(), Stop> {
         let records: Vec<_> = (0..rng.usize(..=self.plan.round_max)).map(|_| self.encode(rng)).collect();
-        let bytes = records.iter().map(|(_, _, record)| u64::from(record.record_bytes())).sum();
+        let bytes = records.iter().map(|(_, _, record)| record.total_bytes()).sum();
         self.store.ready(bytes).await;
         let begin = self.ledger.lock().entries().len();
         self.append(records)?;
@@ -148,7 +148,7 @@ impl Engine {
         let before = self.ledger.lock().entries().last().map(|entry| entry.physical_offset);
         let from = before.map_or_else(Default::default, |offset| offset.plus(1));
         for (topic, id, record) in records {
-            let (queue, record_bytes) = (record.queue(), record.record_bytes());
+            let (queue, record_bytes) = (record.queue(), record.total_bytes() as u32);
             let appended = match self.store.append(record, now) {
                 Ok(appended) => appended,
                 // A client would be told to try again; here the rest of the batch is left out.
@@ -162,7 +162,7 @@ impl Engine {
                 topic,
                 queue,
                 queue_offset: appended.queue_offset,
-                physical_offset: appended.physical_offset,
+                physical_offset: appended.physical_offset(),
                 record_bytes,
                 id,
                 written_at: None,
