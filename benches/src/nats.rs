@@ -126,7 +126,10 @@ async fn read_replies(
             Line::Nothing => {}
             Line::Ping => writer.lock().await.write_all(b"PONG\r\n").await?,
             Line::Message { requester, payload_bytes } => {
-                ensure!(payload_bytes <= REPLY_BYTES_MAX, "a reply has {payload_bytes} bytes, limit is {REPLY_BYTES_MAX}");
+                ensure!(
+                    payload_bytes <= REPLY_BYTES_MAX,
+                    "a reply has {payload_bytes} bytes, limit is {REPLY_BYTES_MAX}"
+                );
                 let mut payload = vec![0; payload_bytes + b"\r\n".len()];
                 reader.read_exact(&mut payload).await?;
                 payload.truncate(payload_bytes);
@@ -213,9 +216,8 @@ mod tests {
         let count = replies.len();
         let server = tokio::spawn(serve(listener, replies));
         let requesters = connect(address, count).await.expect("connected");
-        let publishing = requesters.into_iter().map(|mut requester| {
-            tokio::spawn(async move { requester.publish(b"body").await })
-        });
+        let publishing =
+            requesters.into_iter().map(|mut requester| tokio::spawn(async move { requester.publish(b"body").await }));
         let publishing: Vec<_> = publishing.collect();
         let mut results = Vec::new();
         for task in publishing {

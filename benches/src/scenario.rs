@@ -13,7 +13,7 @@ use crate::bench::Bench;
 use crate::load::{self, Backlog, Window};
 use crate::measurement::{Measurement, Metric};
 use crate::process;
-use crate::rivals::{Apache, Drain};
+use crate::rivals::Apache;
 use crate::server::{Contender, Server};
 use crate::{recovery, storage};
 
@@ -25,7 +25,7 @@ const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
 const BATCH: usize = 16;
 /// Messages stored before receives begin.
 const BACKLOG: u64 = 400_000;
-const QUICK_BACKLOG: u64 = 10_000;
+const QUICK_BACKLOG: u64 = 50_000;
 /// Memory held ready for what a second of sends may store, see [`Ballast`]: more than we ever reached.
 const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
@@ -155,12 +155,11 @@ impl Scenario {
             Self::StorePop => match side {
                 Side::Gantry => self.serve(&Contender::Gantry(bench.gantry()?), bench).await,
                 Side::Baseline => {
-                    let drain = Drain { backlog: backlog(bench), window: receive_window(bench) };
                     if bench.apache.is_none() {
-                        bench.apache = Some(Apache::start(bench.xtask(), drain).await?);
+                        bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
                     }
                     let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
-                    apache.run(drain.window).await
+                    apache.run().await
                 }
             },
             Self::StoreRecovery => recovery::run(bench).await,
@@ -225,7 +224,8 @@ fn backlog(bench: &Bench) -> u64 {
 }
 
 fn receive_window(bench: &Bench) -> Window {
-    Window { warm_up: if bench.is_quick() { bench.window() } else { RECEIVE_WARM_UP }, length: bench.window() }
+    // A quick run's backlog is gone in less than a warm-up.
+    Window { warm_up: if bench.is_quick() { Duration::ZERO } else { RECEIVE_WARM_UP }, length: bench.window() }
 }
 
 /// Adds the memory that a process holds now.

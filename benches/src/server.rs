@@ -18,6 +18,9 @@ use crate::rivals::{self, Xtask};
 const START_UP_MAX: Duration = Duration::from_secs(20);
 /// The same of Apache's, which takes twenty seconds on two idle cores.
 const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
+/// How long a topic of Apache's may take until it has a route.
+const ROUTE_WITHIN: Duration = Duration::from_secs(60);
+const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// How much of a failed server's log is shown.
@@ -52,8 +55,15 @@ pub(crate) enum Contender {
     Noop,
     /// The program of NATS's server; each message is synced.
     Nats(PathBuf),
+    /// Apache's name server.
+    ApacheNameServer(Xtask),
     /// Apache's proxy in local mode.
-    Apache(Xtask),
+    Apache {
+        /// What starts it.
+        xtask: Xtask,
+        /// Where its name server listens.
+        name_server: SocketAddr,
+    },
 }
 
 impl Contender {
@@ -79,10 +89,15 @@ impl Contender {
                 command.arg("-c").arg(configuration);
                 command
             }
-            Self::Apache(xtask) => {
+            Self::ApacheNameServer(xtask) => {
+                let mut command = xtask.rival("apache-name-server");
+                command.args(["--listen", &address.to_string(), "--directory"]).arg(directory.data());
+                command
+            }
+            Self::Apache { xtask, name_server } => {
                 let mut command = xtask.rival("apache");
-                command.args(["--grpc", &address.to_string(), "--broker", &broker.to_string(), "--directory"]);
-                command.arg(directory.data());
+                command.args(["--name-server", &name_server.to_string(), "--broker", &broker.to_string()]);
+                command.args(["--grpc", &address.to_string(), "--directory"]).arg(directory.data());
                 command
             }
         })
@@ -91,7 +106,7 @@ impl Contender {
     fn start_up_max(&self) -> Duration {
         match self {
             Self::Gantry(_) | Self::Noop | Self::Nats(_) => START_UP_MAX,
-            Self::Apache(_) => APACHE_START_UP_MAX,
+            Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
         }
     }
 
@@ -103,7 +118,11 @@ impl Contender {
                 let requester = nats::connect(address, 1).await?.pop();
                 return requester.context("no requester")?.make_stream().await;
             }
-            Self::Apache(xtask) => xtask.make_queues(broker).await?,
+            Self::ApacheNameServer(_) => return Ok(()),
+            Self::Apache { xtask, .. } => {
+                xtask.make_queues(broker).await?;
+                return wait_for_route(address).await;
+            }
         }
         Caller::connect(address).await?.query_route().await.map(drop)
     }
@@ -185,6 +204,20 @@ impl Drop for Server {
         // Both fail only when it has ended already, which the run's own error tells.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Apache's broker tells the name server of a new topic after it has said that it is made.
+async fn wait_for_route(address: SocketAddr) -> Result<()> {
+    let (mut caller, started) = (Caller::connect(address).await?, Instant::now());
+    loop {
+        match caller.query_route().await {
+            Ok(_) => return Ok(()),
+            Err(error) if started.elapsed() > ROUTE_WITHIN => {
+                return Err(error.context(format!("no route after {ROUTE_WITHIN:?}")));
+            }
+            Err(_) => tokio::time::sleep(ROUTE_TRY_EVERY).await,
+        }
     }
 }
 

@@ -32,18 +32,34 @@ pub(crate) enum Rival {
     NatsServer,
     /// Fetch Apache's jars if need be and print their folder
     ApacheJars,
+    /// Become Apache's name server
+    ApacheNameServer(ApacheNameServer),
     /// Become Apache's proxy in local mode, its broker in the same process
     Apache(Apache),
     /// Make a topic and a consumer group in Apache's broker
     ApacheQueues(ApacheQueues),
 }
 
-/// Where the server listens and keeps its files.
+/// Where the name server listens and keeps its files.
+#[derive(Debug, Args)]
+pub(crate) struct ApacheNameServer {
+    /// For its configuration and data
+    #[arg(long)]
+    directory: PathBuf,
+    /// Its address
+    #[arg(long)]
+    listen: SocketAddr,
+}
+
+/// Where the proxy and its broker listen and keep their files.
 #[derive(Debug, Args)]
 pub(crate) struct Apache {
     /// For its configuration, logs and data
     #[arg(long)]
     directory: PathBuf,
+    /// Of the name server
+    #[arg(long)]
+    name_server: SocketAddr,
     /// Of the proxy
     #[arg(long)]
     grpc: SocketAddr,
@@ -77,6 +93,7 @@ pub(crate) fn run(rival: &Rival) -> Result<ExitCode> {
     match rival {
         Rival::NatsServer => Ok(tell(nats_server())),
         Rival::ApacheJars => Ok(tell(apache_jars())),
+        Rival::ApacheNameServer(name_server) => become_name_server(name_server),
         Rival::Apache(apache) => become_apache(apache),
         Rival::ApacheQueues(queues) => make_queues(queues),
     }
@@ -103,7 +120,10 @@ fn nats_server() -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    ensure!(succeeds(Command::new("go").arg("version")), "go is missing: https://go.dev/dl or apt-get install golang-go");
+    ensure!(
+        succeeds(Command::new("go").arg("version")),
+        "go is missing: https://go.dev/dl or apt-get install golang-go"
+    );
     eprintln!("rival: building NATS's server {NATS_VERSION} from its Go module, about a minute");
     let mut install = Command::new("go");
     install.arg("install").arg(format!("{NATS_MODULE}@{NATS_VERSION}")).env("GOBIN", &folder);
@@ -123,12 +143,26 @@ fn apache_jars() -> Result<PathBuf> {
 }
 
 /// Replaces this process, so that whoever started it has the server itself as its child.
+fn become_name_server(name_server: &ApacheNameServer) -> Result<ExitCode> {
+    let ApacheNameServer { directory, listen } = name_server;
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let conf = directory.join("namesrv.properties");
+    let kv_file = directory.join("kvConfig.json");
+    fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", listen.port(), kv_file.display()))?;
+    let mut java = reference::java("rival/namesrv", &[])?;
+    java.arg("-Xmx256m").arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
+    bail!("cannot become java: {}", java.exec())
+}
+
+/// The same for the proxy.
 fn become_apache(apache: &Apache) -> Result<ExitCode> {
     fs::create_dir_all(&apache.directory).with_context(|| format!("making {}", apache.directory.display()))?;
     let proxy = json!({
         "rocketMQClusterName": "DefaultCluster",
         "proxyMode": "LOCAL",
         "localServeAddr": "127.0.0.1",
+        // Even in this mode it asks one for routes.
+        "namesrvAddr": apache.name_server.to_string(),
         "grpcServerPort": apache.grpc.port(),
         "remotingListenPort": free_address()?.port(),
     });

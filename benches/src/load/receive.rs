@@ -50,7 +50,9 @@ impl Backlog {
 pub(crate) async fn receive(server: &Server, backlog: Option<&mut Backlog>, window: Window) -> Result<Measurement> {
     let mut caller = Caller::connect(server.address()).await?;
     let queue = caller.query_assignment().await?;
-    let Some(backlog) = backlog else { return drain(server, &queue, window, u64::MAX).await.map(|(drained, _)| drained) };
+    let Some(backlog) = backlog else {
+        return drain(server, &queue, window, u64::MAX).await.map(|(drained, _)| drained);
+    };
     let _telemetry = caller.introduce().await.context("introducing the consumer")?;
     backlog.fill(server, &mut caller, &queue).await?;
     let messages_max = backlog.left * DRAINED_PERCENT / 100;
