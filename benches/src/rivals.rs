@@ -10,16 +10,20 @@ use tokio::process::Command;
 
 use crate::bench::Bench;
 use crate::load::{self, Backlog, GROUP, TOPIC, Window};
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, Metric, median};
 use crate::report;
 use crate::scenario::{Scenario, set_memory};
 use crate::server::{Contender, Server};
 
 /// Queues of the topic, as many as of ours.
 const QUEUES: &str = "8";
-/// Runs of Apache's before the first that counts. Measured: over 15 runs of 4 s its throughput trebles while its code is
-/// compiled, and stays there.
-const WARM_UPS: usize = 15;
+/// Runs of Apache's that are compared with as many before them to see whether it still becomes faster. Measured: over 15
+/// runs of 4 s its throughput trebles while its code is compiled.
+const WARM_RUNS: usize = 4;
+/// Its throughput rises no more when the median of the last runs is at most so many times that of those before.
+const WARM_RISE_MAX: f64 = 1.05;
+/// Most runs before the first that counts, should it go on rising.
+const WARM_UPS_MAX: usize = 30;
 /// The measured part of a quick run: a JVM that has just started gives nothing in the first tenth of a second.
 const QUICK_WINDOW: Window = Window { warm_up: Duration::ZERO, length: Duration::from_secs(3) };
 
@@ -75,8 +79,9 @@ pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Opt
     })
 }
 
-/// Apache's proxy and broker in one process. One serves all runs, as its start takes twenty seconds; it is idle while
-/// ours is measured.
+/// Apache's proxy and broker in one process. One serves all runs, as its start takes twenty seconds. Between its runs it is
+/// stopped (SIGSTOP), as it goes on working for about 3 s after a run and would take processor time from ours; ours
+/// needs no stop, as its process ends with its run.
 pub(crate) struct Apache {
     server: Server,
     backlog: Backlog,
@@ -94,23 +99,64 @@ impl Apache {
         let server = Server::start(&proxy).await?;
         let window = if is_quick { QUICK_WINDOW } else { window };
         let mut apache = Self { server, backlog: Backlog::of(backlog), window, _name_server: name_server };
-        let warm_ups = if is_quick { 0 } else { WARM_UPS };
-        for number in 1..=warm_ups {
-            let measurement = apache.run().await?;
-            eprintln!("pop: Apache's warm-up {number} of {warm_ups}: {}", report::line(&measurement));
+        if !is_quick {
+            apache.warm_up().await?;
         }
         Ok(apache)
     }
 
-    /// One run.
+    /// Runs until its throughput stops rising, and says how that ended.
+    async fn warm_up(&mut self) -> Result<()> {
+        let mut throughputs = Vec::new();
+        while !is_warm(&throughputs) {
+            let number = throughputs.len() + 1;
+            if number > WARM_UPS_MAX {
+                eprintln!(
+                    "pop: Apache's throughput still rises after {WARM_UPS_MAX} warm-up runs, measured all the same"
+                );
+                return Ok(());
+            }
+            let measurement = self.run().await?;
+            eprintln!("pop: Apache's warm-up {number}: {}", report::line(&measurement));
+            throughputs.push(measurement.0.get(&Metric::Throughput).copied().context("a run without throughput")?);
+        }
+        eprintln!("pop: Apache's throughput has stopped rising after {} warm-up runs", throughputs.len());
+        Ok(())
+    }
+
+    /// One run; the server is stopped before and after.
     pub(crate) async fn run(&mut self) -> Result<Measurement> {
+        self.server.signal("CONT")?;
         let mut measurement = load::receive(&self.server, Some(&mut self.backlog), self.window).await?;
         set_memory(&mut measurement, self.server.process())?;
+        self.server.signal("STOP")?;
         Ok(measurement)
     }
+}
+
+/// Whether the last runs are hardly faster than those before, by the median of each.
+fn is_warm(throughputs: &[f64]) -> bool {
+    let Some((earlier, last)) = throughputs.split_last_chunk::<WARM_RUNS>() else { return false };
+    let Some((_, before)) = earlier.split_last_chunk::<WARM_RUNS>() else { return false };
+    median(last) <= median(before) * WARM_RISE_MAX
 }
 
 /// What NATS's server is told: streams in files, each message synced before its ack.
 pub(crate) fn nats_configuration(address: SocketAddr, data: &Path) -> String {
     format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: always\n}}\n", data.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apache_is_warm_once_it_rises_no_more() {
+        let rising: Vec<f64> = (0..15).map(|run| 19_000.0 * 1.08_f64.powi(run)).collect();
+        assert!((0..=rising.len()).all(|runs| !is_warm(&rising[..runs])), "it rises by 8 % a run");
+        let flat = [60_000.0; 2 * WARM_RUNS];
+        assert!(!is_warm(&flat[1..]), "too few runs to tell");
+        assert!(is_warm(&flat));
+        assert!(is_warm(&[rising, flat.to_vec()].concat()));
+    }
 }

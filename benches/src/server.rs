@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::directory::Directory;
 use crate::load::Caller;
@@ -191,6 +191,14 @@ impl Server {
     /// Its process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends its process a signal of this name: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status =
+            Command::new("kill").args(["-s", name, &self.process().to_string()]).status().context("starting kill")?;
+        ensure!(status.success(), "kill -s {name} {} ended with {status}", self.process());
+        Ok(())
     }
 
     /// From its start to its first reply.

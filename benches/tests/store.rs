@@ -1,6 +1,7 @@
 //! `benches store --quick`: each scenario runs, and its figures are there. Their size says nothing here.
 //!
 //! Not here: recovery, which needs the server's binary, nor what is compared with the servers of others, which needs them too.
+#![allow(clippy::disallowed_methods, reason = "gives a real process a program, above every seam of env")]
 
 use std::process::Command;
 
