@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::recovery::KilledLog;
+use crate::rivals::{Apache, Xtask};
 use crate::server::Gantry;
 
 /// The window of a quick run.
@@ -15,6 +16,8 @@ const QUICK_WINDOW: Duration = Duration::from_millis(100);
 pub(crate) struct Bench {
     /// Our release binary, which not every scenario needs.
     gantry: PathBuf,
+    /// What gets and starts the servers of others.
+    xtask: Xtask,
     window: Duration,
     /// Whether runs only show that they work, in a fraction of a second.
     is_quick: bool,
@@ -22,18 +25,27 @@ pub(crate) struct Bench {
     log_bytes: u64,
     /// That log, once it is made: all runs start on the same one.
     pub(crate) killed_log: Option<KilledLog>,
+    /// The program of NATS's server, once it is there.
+    pub(crate) nats_server: Option<PathBuf>,
+    /// Apache's server, once it runs and until its scenario has ended.
+    pub(crate) apache: Option<Apache>,
 }
 
 impl Bench {
     /// Runs of this length; quick ones ignore it.
-    pub(crate) fn new(gantry: PathBuf, window: Duration, is_quick: bool, log_bytes: u64) -> Self {
+    pub(crate) fn new(gantry: PathBuf, xtask: Xtask, window: Duration, is_quick: bool, log_bytes: u64) -> Self {
         let window = if is_quick { QUICK_WINDOW } else { window };
-        Self { gantry, window, is_quick, log_bytes, killed_log: None }
+        Self { gantry, xtask, window, is_quick, log_bytes, killed_log: None, nats_server: None, apache: None }
     }
 
     /// Our release binary, if it is there.
     pub(crate) fn gantry(&self) -> Result<Gantry> {
         Gantry::at(&self.gantry)
+    }
+
+    /// What gets and starts the servers of others.
+    pub(crate) fn xtask(&self) -> &Xtask {
+        &self.xtask
     }
 
     /// Length of the measured part of a run.

@@ -4,6 +4,7 @@ mod caller;
 mod fill;
 mod gauge;
 mod paced;
+mod publish;
 mod receive;
 mod send;
 
@@ -11,7 +12,8 @@ pub(crate) use caller::{Caller, resource};
 pub(crate) use fill::{fill, fill_and_kill};
 pub(crate) use gauge::Window;
 pub(crate) use paced::paced;
-pub(crate) use receive::receive;
+pub(crate) use publish::publish;
+pub(crate) use receive::{Backlog, receive};
 pub(crate) use send::{body, send};
 
 /// Connections. Source: issue 3.
@@ -20,9 +22,9 @@ const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 32;
 /// Bytes of a body. Source: issue 3.
 const BODY_BYTES: usize = 1024;
-/// The topic of all messages.
+/// The topic of all messages, made before where a server makes none.
 pub(crate) const TOPIC: &str = "bench";
 /// The group that receives them.
-const GROUP: &str = "bench-group";
+pub(crate) const GROUP: &str = "bench-group";
 /// Most messages of one receive. Source: issue 3.
 pub(crate) const RECEIVE_BATCH: i32 = 32;

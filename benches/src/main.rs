@@ -11,10 +11,12 @@ mod bench;
 mod directory;
 mod load;
 mod measurement;
+mod nats;
 mod noop;
 mod process;
 mod recovery;
 mod report;
+mod rivals;
 mod scenario;
 mod server;
 mod storage;
@@ -31,6 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::Bench;
 use crate::measurement::Measurement;
+use crate::rivals::Xtask;
 use crate::scenario::{Scenario, Side};
 use crate::verdict::{Outcome, Pair, Verdict};
 
@@ -41,7 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_MISSED: u8 = 1;
 /// The bench itself failed.
 const EXIT_FAILED: u8 = 2;
-/// No target is missed, but some could not be judged: the machine was too busy with other things.
+/// No target is missed, but some could not be judged: the machine was too busy with other things, or lacks a program.
 const EXIT_NOT_JUDGED: u8 = 3;
 
 /// Measures Gantry beside a no-op tonic server, and its store beside what the disk allows.
@@ -97,6 +100,9 @@ struct Options {
     /// The release binary to measure.
     #[arg(long, default_value = "target/release/gantry")]
     gantry: PathBuf,
+    /// The xtask that gets and starts the servers of others.
+    #[arg(long, default_value = "target/debug/xtask")]
+    xtask: PathBuf,
     /// Pairs of runs that are judged, each ours and then the baseline's; more run until so many agree.
     #[arg(long, default_value_t = targets::PAIRS_MIN)]
     pairs: usize,
@@ -160,10 +166,16 @@ async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64, is_qui
     let pairs_min = if is_quick { 1 } else { targets::PAIRS_MIN };
     let pairs = if is_quick { 1 } else { options.pairs };
     ensure!(pairs >= pairs_min, "--pairs is {pairs}, at least {pairs_min}");
-    let mut bench = Bench::new(options.gantry.clone(), Duration::from_secs(options.seconds), is_quick, log_bytes);
+    let (gantry, xtask) = (options.gantry.clone(), Xtask::at(options.xtask.clone()));
+    let mut bench = Bench::new(gantry, xtask, Duration::from_secs(options.seconds), is_quick, log_bytes);
     let mut outcomes = Vec::new();
     for scenario in scenarios {
-        let outcome = outcome(*scenario, &mut bench, pairs).await?;
+        let outcome = match rivals::missing(*scenario, &mut bench).await? {
+            None => outcome(*scenario, &mut bench, pairs).await?,
+            Some(reason) => Outcome::skipped(*scenario, reason),
+        };
+        // It would take memory and processor time from the scenarios that follow.
+        bench.apache = None;
         if !options.json {
             println!("{}", report::table(&outcome));
         }
@@ -174,8 +186,11 @@ async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64, is_qui
     }
     let count = |verdict| outcomes.iter().map(|outcome| outcome.count(verdict)).sum::<usize>();
     let (missed, not_judged) = (count(Verdict::Missed), count(Verdict::NotJudged));
-    eprintln!("{} targets met, {missed} missed, {not_judged} not judged", count(Verdict::Met));
-    Ok(match (missed, not_judged) {
+    let skipped = outcomes.iter().filter_map(|outcome| Some((outcome.scenario, outcome.skipped.as_ref()?)));
+    let skipped = skipped.map(|(scenario, reason)| eprintln!("{scenario}: skipped, {reason}")).count();
+    let met = count(Verdict::Met);
+    eprintln!("{met} targets met, {missed} missed, {not_judged} not judged, {skipped} scenarios skipped");
+    Ok(match (missed, not_judged + skipped) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(EXIT_NOT_JUDGED),
         _ => ExitCode::from(EXIT_MISSED),

@@ -16,6 +16,9 @@ pub(crate) fn line(measurement: &Measurement) -> String {
 
 /// A scenario as a table.
 pub(crate) fn table(outcome: &Outcome) -> String {
+    if let Some(reason) = &outcome.skipped {
+        return format!("{}: SKIPPED, {reason}\n", outcome.scenario);
+    }
     let mut text = format!(
         "{}: medians of the last {} of {} runs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
         outcome.scenario,
@@ -92,6 +95,12 @@ mod tests {
         for part in ["receive + ack", "last 1 of 2 runs", "no-op", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn what_was_skipped_says_why() {
+        let table = table(&Outcome::skipped(Scenario::StoreNats, "go is missing".into()));
+        assert!(table.contains("SKIPPED, go is missing"), "{table}");
     }
 
     #[test]

@@ -4,15 +4,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::ballast::Ballast;
 use crate::bench::Bench;
-use crate::load::{self, Window};
+use crate::load::{self, Backlog, Window};
 use crate::measurement::{Measurement, Metric};
 use crate::process;
+use crate::rivals::Apache;
 use crate::server::{Contender, Server};
 use crate::{recovery, storage};
 
@@ -24,6 +25,7 @@ const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
 const BATCH: usize = 16;
 /// Messages stored before receives begin.
 const BACKLOG: u64 = 400_000;
+const QUICK_BACKLOG: u64 = 50_000;
 /// Memory held ready for what a second of sends may store, see [`Ballast`]: more than we ever reached.
 const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
@@ -36,7 +38,7 @@ pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// A kind of run.
 ///
-/// As a value of the command line, only those of `store`.
+/// As a value of the command line, only those that `store` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scenario {
@@ -46,8 +48,7 @@ pub(crate) enum Scenario {
     /// Sends with 16 messages a request.
     #[value(skip)]
     SendBatch,
-    /// Receives of 32 messages, acknowledged together.
-    #[value(skip)]
+    /// Receives of 32 messages, acknowledged together, beside the no-op server.
     Receive,
     /// 2,000 sends a second.
     #[value(skip)]
@@ -61,6 +62,12 @@ pub(crate) enum Scenario {
     /// Sync flush with 128 sends in flight, beside `pwrite` and `fdatasync` for as many.
     #[value(name = "sync")]
     StoreSync,
+    /// Sends with sync flush, beside NATS JetStream.
+    #[value(name = "nats")]
+    StoreNats,
+    /// Receives of 32 messages, acknowledged together, beside Apache's local mode.
+    #[value(name = "pop")]
+    StorePop,
     /// A queue read from the disk, beside plain reads of the same files.
     #[value(name = "scan")]
     StoreScan,
@@ -98,9 +105,12 @@ impl Scenario {
     pub(crate) const SERVED: [Self; 5] =
         [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
     /// Those of `store`, in its order.
-    pub(crate) const STORE: [Self; 9] = [
+    pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
         Self::StoreSync,
+        Self::StoreNats,
+        Self::StorePop,
+        Self::Receive,
         Self::StoreScan,
         Self::StoreTail,
         Self::StoreRecovery,
@@ -116,6 +126,8 @@ impl Scenario {
             Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
+            Self::StoreNats => Some("NATS"),
+            Self::StorePop => Some("Apache"),
             Self::StoreScan => Some("pread"),
             Self::StoreTail => Some("pwrite"),
             Self::StoreQueues => Some("8 queues"),
@@ -131,8 +143,25 @@ impl Scenario {
                     Side::Gantry => Contender::Gantry(bench.gantry()?),
                     Side::Baseline => Contender::Noop,
                 };
-                self.serve(&contender, bench.window()).await
+                self.serve(&contender, bench).await
             }
+            Self::StoreNats => {
+                let contender = match side {
+                    Side::Gantry => Contender::Gantry(bench.gantry()?.synced()),
+                    Side::Baseline => Contender::Nats(bench.nats_server.clone().context("no NATS server")?),
+                };
+                self.serve(&contender, bench).await
+            }
+            Self::StorePop => match side {
+                Side::Gantry => self.serve(&Contender::Gantry(bench.gantry()?), bench).await,
+                Side::Baseline => {
+                    if bench.apache.is_none() {
+                        bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
+                    }
+                    let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
+                    apache.run().await
+                }
+            },
             Self::StoreRecovery => recovery::run(bench).await,
             Self::StoreAppend
             | Self::StoreSync
@@ -146,8 +175,8 @@ impl Scenario {
     }
 
     /// One run against a fresh server on a fresh data directory.
-    async fn serve(self, contender: &Contender, window: Duration) -> Result<Measurement> {
-        let sends = Window { warm_up: WARM_UP, length: window };
+    async fn serve(self, contender: &Contender, bench: &Bench) -> Result<Measurement> {
+        let sends = Window { warm_up: WARM_UP, length: bench.window() };
         let bytes_a_second = self.bytes_a_second();
         let ballast = Ballast::fill(bytes_a_second * (sends.warm_up + sends.length).as_secs())?;
         let server = Server::start(contender).await?;
@@ -155,12 +184,16 @@ impl Scenario {
         let mut measurement = match self {
             Self::SendSingle => load::send(&server, 1, sends).await?,
             Self::SendBatch => load::send(&server, BATCH, sends).await?,
-            Self::Receive => {
-                let backlog = match contender {
-                    Contender::Gantry(_) => Some(BACKLOG),
+            Self::StoreNats => match contender {
+                Contender::Nats(_) => load::publish(&server, sends).await?,
+                _ => load::send(&server, 1, sends).await?,
+            },
+            Self::Receive | Self::StorePop => {
+                let mut backlog = match contender {
                     Contender::Noop => None,
+                    _ => Some(Backlog::of(backlog(bench))),
                 };
-                load::receive(&server, backlog, Window { warm_up: RECEIVE_WARM_UP, length: window }).await?
+                load::receive(&server, backlog.as_mut(), receive_window(bench)).await?
             }
             Self::Latency => load::paced(&server, sends).await?,
             Self::StartUp => {
@@ -179,11 +212,20 @@ impl Scenario {
     /// What both servers' runs have ready in memory a second, in bytes: only ours uses it.
     fn bytes_a_second(self) -> u64 {
         match self {
-            Self::SendSingle => SINGLE_BYTES_A_SECOND,
+            Self::SendSingle | Self::StoreNats => SINGLE_BYTES_A_SECOND,
             Self::SendBatch => BATCH_BYTES_A_SECOND,
             _ => 0,
         }
     }
+}
+
+fn backlog(bench: &Bench) -> u64 {
+    if bench.is_quick() { QUICK_BACKLOG } else { BACKLOG }
+}
+
+fn receive_window(bench: &Bench) -> Window {
+    // A quick run's backlog is gone in less than a warm-up.
+    Window { warm_up: if bench.is_quick() { Duration::ZERO } else { RECEIVE_WARM_UP }, length: bench.window() }
 }
 
 /// Adds the memory that a process holds now.
@@ -205,6 +247,8 @@ impl fmt::Display for Scenario {
             Self::StartUp => "start-up, idle",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
+            Self::StoreNats => "store nats, sync flush over gRPC",
+            Self::StorePop => "store pop, receive + ack of 32",
             Self::StoreScan => "store scan, cold",
             Self::StoreTail => "store tail, append at half our most",
             Self::StoreRecovery => "store recovery after SIGKILL",

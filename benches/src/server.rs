@@ -7,13 +7,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::directory::Directory;
 use crate::load::Caller;
+use crate::nats;
+use crate::rivals::{self, Xtask};
 
 /// How long a server may take until it answers.
 const START_UP_MAX: Duration = Duration::from_secs(20);
+/// The same of Apache's, which takes twenty seconds on two idle cores.
+const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
+/// How long a topic of Apache's may take until it has a route.
+const ROUTE_WITHIN: Duration = Duration::from_secs(60);
+const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// How much of a failed server's log is shown.
@@ -22,6 +29,7 @@ const LOG_BYTES_SHOWN: usize = 2000;
 /// Our release binary.
 pub(crate) struct Gantry {
     program: PathBuf,
+    is_sync: bool,
 }
 
 impl Gantry {
@@ -30,7 +38,12 @@ impl Gantry {
         let program = program
             .canonicalize()
             .with_context(|| format!("no binary at {}; build it: cargo build --release", program.display()))?;
-        Ok(Self { program })
+        Ok(Self { program, is_sync: false })
+    }
+
+    /// The same with sync flush.
+    pub(crate) fn synced(self) -> Self {
+        Self { is_sync: true, ..self }
     }
 }
 
@@ -40,6 +53,79 @@ pub(crate) enum Contender {
     Gantry(Gantry),
     /// This program's `noop` command.
     Noop,
+    /// The program of NATS's server; each message is synced.
+    Nats(PathBuf),
+    /// Apache's name server.
+    ApacheNameServer(Xtask),
+    /// Apache's proxy in local mode.
+    Apache {
+        /// What starts it.
+        xtask: Xtask,
+        /// Where its name server listens.
+        name_server: SocketAddr,
+    },
+}
+
+impl Contender {
+    /// What starts it on a directory.
+    fn command(&self, address: SocketAddr, broker: SocketAddr, directory: &Directory) -> Result<Command> {
+        Ok(match self {
+            Self::Gantry(gantry) => {
+                let mut command = Command::new(&gantry.program);
+                command.arg("local").arg("--data").arg(directory.data());
+                command.args(["--grpc", &address.to_string(), "--http", &free_address()?.to_string()]);
+                command.args(["--flush", if gantry.is_sync { "sync" } else { "async" }]);
+                command
+            }
+            Self::Noop => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["noop", "--grpc", &address.to_string()]);
+                command
+            }
+            Self::Nats(program) => {
+                let configuration = directory.path().join("nats.conf");
+                std::fs::write(&configuration, rivals::nats_configuration(address, &directory.data()))?;
+                let mut command = Command::new(program);
+                command.arg("-c").arg(configuration);
+                command
+            }
+            Self::ApacheNameServer(xtask) => {
+                let mut command = xtask.rival("apache-name-server");
+                command.args(["--listen", &address.to_string(), "--directory"]).arg(directory.data());
+                command
+            }
+            Self::Apache { xtask, name_server } => {
+                let mut command = xtask.rival("apache");
+                command.args(["--name-server", &name_server.to_string(), "--broker", &broker.to_string()]);
+                command.args(["--grpc", &address.to_string(), "--directory"]).arg(directory.data());
+                command
+            }
+        })
+    }
+
+    fn start_up_max(&self) -> Duration {
+        match self {
+            Self::Gantry(_) | Self::Noop | Self::Nats(_) => START_UP_MAX,
+            Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
+        }
+    }
+
+    /// The first request and its reply, with what a run needs on the server.
+    async fn greet(&self, address: SocketAddr, broker: SocketAddr) -> Result<()> {
+        match self {
+            Self::Gantry(_) | Self::Noop => {}
+            Self::Nats(_) => {
+                let requester = nats::connect(address, 1).await?.pop();
+                return requester.context("no requester")?.make_stream().await;
+            }
+            Self::ApacheNameServer(_) => return Ok(()),
+            Self::Apache { xtask, .. } => {
+                xtask.make_queues(broker).await?;
+                return wait_for_route(address).await;
+            }
+        }
+        Caller::connect(address).await?.query_route().await.map(drop)
+    }
 }
 
 /// A running server that has answered.
@@ -59,40 +145,33 @@ impl Server {
     /// The same on what an earlier server left.
     pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
         let address = free_address()?;
-        let mut command = match contender {
-            Contender::Gantry(gantry) => {
-                let mut command = Command::new(&gantry.program);
-                command.arg("local").arg("--data").arg(directory.data());
-                command.args(["--grpc", &address.to_string(), "--http", &free_address()?.to_string()]);
-                command
-            }
-            Contender::Noop => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["noop", "--grpc", &address.to_string()]);
-                command
-            }
-        };
+        let broker = free_address()?;
+        let mut command = contender.command(address, broker, &directory)?;
         let log = File::create(directory.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let mut server = Self { child, address, start_up: Duration::ZERO, directory };
-        server.wait_for_reply(started).await.with_context(|| server.log_end())?;
+        let answered = async {
+            server.wait_for_port(started, contender.start_up_max()).await?;
+            contender.greet(address, broker).await
+        };
+        answered.await.with_context(|| server.log_end())?;
         server.start_up = started.elapsed();
         Ok(server)
     }
 
-    async fn wait_for_reply(&mut self, started: Instant) -> Result<()> {
+    /// A port answers only when the server can serve, so the first connection's request must succeed.
+    async fn wait_for_port(&mut self, started: Instant, start_up_max: Duration) -> Result<()> {
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}");
             }
-            // A port answers only when the server can serve, so the first connection's request must succeed.
             if tokio::net::TcpStream::connect(self.address).await.is_ok() {
-                return Caller::connect(self.address).await?.query_route().await.map(drop);
+                return Ok(());
             }
-            if started.elapsed() > START_UP_MAX {
-                bail!("the server does not listen on {} after {START_UP_MAX:?}", self.address);
+            if started.elapsed() > start_up_max {
+                bail!("the server does not listen on {} after {start_up_max:?}", self.address);
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
@@ -104,7 +183,7 @@ impl Server {
         format!("the server's log ends with:\n{}", &log[from..])
     }
 
-    /// Where it serves gRPC.
+    /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -112,6 +191,14 @@ impl Server {
     /// Its process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends its process a signal of this name: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status =
+            Command::new("kill").args(["-s", name, &self.process().to_string()]).status().context("starting kill")?;
+        ensure!(status.success(), "kill -s {name} {} ended with {status}", self.process());
+        Ok(())
     }
 
     /// From its start to its first reply.
@@ -125,6 +212,20 @@ impl Drop for Server {
         // Both fail only when it has ended already, which the run's own error tells.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Apache's broker tells the name server of a new topic after it has said that it is made.
+async fn wait_for_route(address: SocketAddr) -> Result<()> {
+    let (mut caller, started) = (Caller::connect(address).await?, Instant::now());
+    loop {
+        match caller.query_route().await {
+            Ok(_) => return Ok(()),
+            Err(error) if started.elapsed() > ROUTE_WITHIN => {
+                return Err(error.context(format!("no route after {ROUTE_WITHIN:?}")));
+            }
+            Err(_) => tokio::time::sleep(ROUTE_TRY_EVERY).await,
+        }
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::StartUp, Metric::AnonymousMemory, Bound::ValueAtMost(30.0)),
     target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
     target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
+    target(Scenario::StoreNats, Metric::Throughput, Bound::RatioAtLeast(5.0)),
+    target(Scenario::StorePop, Metric::Throughput, Bound::RatioAtLeast(3.0)),
     target(Scenario::StoreScan, Metric::Bandwidth, Bound::RatioAtLeast(0.7)),
     target(Scenario::StoreTail, Metric::P999, Bound::RatioAtMost(3.0)),
     target(Scenario::StoreRecovery, Metric::StartUp, Bound::ValueAtMost(2000.0)),

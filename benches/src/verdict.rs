@@ -61,6 +61,9 @@ pub(crate) struct Outcome {
     pub(crate) rows: Vec<Row>,
     /// The pairs that are judged.
     pub(crate) pairs: Vec<Pair>,
+    /// Why nothing was run, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<String>,
 }
 
 impl Outcome {
@@ -68,7 +71,12 @@ impl Outcome {
     pub(crate) fn of(scenario: Scenario, pairs_run: usize, pairs: Vec<Pair>) -> Self {
         let metrics = pairs.first().map(|pair| pair.gantry.0.keys().copied().collect::<Vec<_>>()).unwrap_or_default();
         let rows = metrics.into_iter().map(|metric| row(scenario, metric, &pairs)).collect();
-        Self { scenario, pairs_run, rows, pairs }
+        Self { scenario, pairs_run, rows, pairs, skipped: None }
+    }
+
+    /// That of a scenario whose baseline cannot be had here.
+    pub(crate) fn skipped(scenario: Scenario, reason: String) -> Self {
+        Self { scenario, pairs_run: 0, rows: Vec::new(), pairs: Vec::new(), skipped: Some(reason) }
     }
 
     /// The same figures of runs that are too short to say anything about a target.

@@ -1,6 +1,7 @@
 //! `benches store --quick`: each scenario runs, and its figures are there. Their size says nothing here.
 //!
-//! Not here: recovery, which needs the server's binary.
+//! Not here: recovery, which needs the server's binary, nor what is compared with the servers of others, which needs them too.
+#![allow(clippy::disallowed_methods, reason = "gives a real process a program, above every seam of env")]
 
 use std::process::Command;
 
@@ -64,4 +65,32 @@ fn timers_due_at_once_are_drained() {
 #[test]
 fn replay_feeds_the_machines() {
     check("replay", &["records_per_cpu_second", "record_bytes"], false);
+}
+
+/// An xtask that gets nothing.
+fn xtask_without(directory: &std::path::Path, reason: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = directory.join(format!("gantry-bench-xtask-{}", std::process::id()));
+    std::fs::write(&program, format!("#!/bin/sh\necho '{reason}'\nexit 1\n")).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("made a program");
+    program
+}
+
+#[test]
+fn what_others_made_is_skipped_where_it_cannot_be_had() {
+    let xtask = xtask_without(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")), "go is missing");
+    let output = Command::new(env!("CARGO_BIN_EXE_benches"))
+        .args(["store", "nats", "pop", "--json", "--xtask"])
+        .arg(&xtask)
+        .output()
+        .expect("the bench starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    std::fs::remove_file(xtask).expect("removed");
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    let outcomes: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for (outcome, scenario) in [(&outcomes[0], "store_nats"), (&outcomes[1], "store_pop")] {
+        assert_eq!((&outcome["scenario"], &outcome["skipped"]), (&scenario.into(), &"go is missing".into()));
+        assert_eq!(outcome["pairs"], serde_json::json!([]));
+    }
+    assert!(errors.contains("skipped, go is missing") && errors.contains("2 scenarios skipped"), "{errors}");
 }

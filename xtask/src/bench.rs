@@ -17,6 +17,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         .args(arguments)
         .arg("--gantry")
         .arg(workspace.binary("release", "gantry"))
+        .arg("--xtask")
+        .arg(std::env::current_exe()?)
         .current_dir(&workspace.root)
         .status()
         .context("starting the bench")?;

@@ -14,6 +14,7 @@ mod progress;
 #[allow(unreachable_pub, reason = "written as the library that it would be beside a second user")]
 mod reference;
 mod remoting;
+mod rival;
 mod server;
 mod shell;
 mod steps;
@@ -45,6 +46,9 @@ enum Command {
     /// Run Apache RocketMQ from its Maven Central jars, to compare with
     #[command(subcommand)]
     Reference(Reference),
+    /// For the bench: servers of others that ours is compared with
+    #[command(subcommand, hide = true)]
+    Rival(rival::Rival),
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +81,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test(options) => plan::run(&options),
         Command::Bench { arguments } => bench::run(&arguments),
+        Command::Rival(rival) => rival::run(&rival),
         Command::Reference(reference) => {
             match reference {
                 Reference::Up => reference::up(),

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use grpc::v2;
 use grpc::v2::messaging_service_client::MessagingServiceClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
@@ -14,8 +16,12 @@ use super::{GROUP, RECEIVE_BATCH, TOPIC};
 
 /// Deadline of sends and acks. Source: the official clients' request timeout.
 const REQUEST_TIMEOUT: &str = "3000m";
-/// Deadline of a receive: a server with nothing to give answers before it.
-const RECEIVE_TIMEOUT: &str = "1500m";
+/// Deadline of a receive: Apache's proxy refuses one that leaves it less than five seconds.
+const RECEIVE_TIMEOUT: &str = "8000m";
+/// How long a server with nothing to give may wait for more; Apache's makes it five seconds.
+const POLLING: Duration = Duration::from_secs(1);
+/// The client's version, as it says it.
+const VERSION: &str = "5.2.1";
 /// How long received messages stay invisible: longer than a run.
 const INVISIBLE: Duration = Duration::from_secs(60);
 
@@ -56,13 +62,31 @@ impl Caller {
         assignment.message_queue.context("assignment without queue")
     }
 
+    /// Says who receives and what, as an official client does at first: Apache's proxy serves no other consumer. It is
+    /// known as such for as long as the returned stream lives.
+    pub(crate) async fn introduce(&mut self) -> Result<Introduced> {
+        let (commands, waiting) = mpsc::channel(1);
+        let introduced = v2::telemetry_command::Command::Settings(settings()?);
+        commands.send(v2::TelemetryCommand { command: Some(introduced), ..Default::default() }).await?;
+        let mut request = tonic::Request::new(ReceiverStream::new(waiting));
+        // Without the others' deadline: the stream stays.
+        *request.metadata_mut() = self.metadata.clone();
+        request.metadata_mut().remove("grpc-timeout");
+        let mut replies = self.client.telemetry(request).await?.into_inner();
+        let reply = replies.message().await?.context("telemetry ended without a reply")?;
+        ensure_ok(reply.status.as_ref())?;
+        Ok(Introduced { _commands: commands, _replies: replies })
+    }
+
     /// Sends messages in one request; all of them are stored on return.
     pub(crate) async fn send(&mut self, messages: Vec<v2::Message>) -> Result<()> {
         let count = messages.len();
         let request = with(&self.metadata, v2::SendMessageRequest { messages });
         let response = self.client.send_message(request).await?.into_inner();
         ensure_ok(response.status.as_ref())?;
-        ensure!(response.entries.len() == count, "{} results for {count} messages", response.entries.len());
+        // Apache answers a batch with one entry for all.
+        let results = response.entries.len();
+        ensure!(results == count || results == 1, "{results} results for {count} messages");
         response.entries.iter().try_for_each(|entry| ensure_ok(entry.status.as_ref()))
     }
 
@@ -71,12 +95,10 @@ impl Caller {
         let request = v2::ReceiveMessageRequest {
             group: Some(resource(GROUP)),
             message_queue: Some(queue),
-            filter_expression: Some(v2::FilterExpression {
-                r#type: v2::FilterType::Tag.into(),
-                expression: "*".into(),
-            }),
+            filter_expression: Some(everything()),
             batch_size: RECEIVE_BATCH,
             invisible_duration: Some(INVISIBLE.try_into()?),
+            long_polling_timeout: Some(POLLING.try_into()?),
             ..Default::default()
         };
         let request = with(&self.receive_metadata, request);
@@ -103,6 +125,30 @@ impl Caller {
         ensure!(response.entries.len() == count, "{} results for {count} acks", response.entries.len());
         response.entries.iter().try_for_each(|entry| ensure_ok(entry.status.as_ref()))
     }
+}
+
+/// The stream of [`Caller::introduce`].
+pub(crate) struct Introduced {
+    _commands: mpsc::Sender<v2::TelemetryCommand>,
+    _replies: tonic::Streaming<v2::TelemetryCommand>,
+}
+
+fn settings() -> Result<v2::Settings> {
+    let everything = v2::SubscriptionEntry { topic: Some(resource(TOPIC)), expression: Some(everything()) };
+    let subscription =
+        v2::Subscription { group: Some(resource(GROUP)), subscriptions: vec![everything], ..Default::default() };
+    let agent = v2::Ua { language: v2::Language::Rust.into(), version: VERSION.into(), ..Default::default() };
+    Ok(v2::Settings {
+        client_type: Some(v2::ClientType::SimpleConsumer.into()),
+        request_timeout: Some(Duration::from_secs(3).try_into()?),
+        pub_sub: Some(v2::settings::PubSub::Subscription(subscription)),
+        user_agent: Some(agent),
+        ..Default::default()
+    })
+}
+
+fn everything() -> v2::FilterExpression {
+    v2::FilterExpression { r#type: v2::FilterType::Tag.into(), expression: "*".into() }
 }
 
 fn ack_entry(message: v2::Message) -> Result<v2::AckMessageEntry> {
@@ -135,7 +181,7 @@ fn metadata(timeout: &'static str) -> MetadataMap {
     let headers = [
         ("grpc-timeout", timeout),
         ("x-mq-client-id", "bench@1@0@gantry"),
-        ("x-mq-client-version", "5.2.1"),
+        ("x-mq-client-version", VERSION),
         ("x-mq-language", "RUST"),
         ("x-mq-protocol", "v2"),
         ("x-mq-date-time", "20261104T000000Z"),

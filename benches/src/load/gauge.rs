@@ -12,7 +12,7 @@ use crate::server::Server;
 
 /// How often is looked whether enough messages went by.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// The shortest measured part that says anything.
+/// The shortest measured part that says anything, unless a shorter one is asked for.
 const LENGTH_MIN: Duration = Duration::from_millis(500);
 
 /// How long a run is.
@@ -108,7 +108,8 @@ async fn observe(server: &Server, gauge: &Gauge, window: Window, messages_max: u
         cpu: process::cpu_time(server.process())? - cpu,
     };
     gauge.stop();
-    ensure!(observed.elapsed >= LENGTH_MIN, "only {:?} could be measured, the backlog is too small", observed.elapsed);
+    let length_min = LENGTH_MIN.min(window.length);
+    ensure!(observed.elapsed >= length_min, "only {:?} could be measured, the backlog is too small", observed.elapsed);
     Ok(observed)
 }
 

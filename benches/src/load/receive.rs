@@ -18,18 +18,56 @@ const FILL_BATCH: usize = 16;
 /// The share of the backlog that is drained at most while measuring: with less left the workers would wait for each other.
 const DRAINED_PERCENT: u64 = 90;
 
-/// Receives and acknowledges for the window; of a server that stores, `backlog` messages are sent before.
-pub(crate) async fn receive(server: &Server, backlog: Option<u64>, window: Window) -> Result<Measurement> {
+/// What a server has to give, over all runs on it.
+pub(crate) struct Backlog {
+    /// Messages at the beginning of a run.
+    wanted: u64,
+    /// Messages that the runs before have left.
+    left: u64,
+}
+
+impl Backlog {
+    /// That of a server without messages, of which a run begins with `wanted`.
+    pub(crate) fn of(wanted: u64) -> Self {
+        Self { wanted, left: 0 }
+    }
+
+    /// Fills it up.
+    async fn fill(&mut self, server: &Server, caller: &mut Caller, queue: &v2::MessageQueue) -> Result<()> {
+        if self.left == 0 {
+            // A new group starts at the end of its queues: it has to exist before the backlog does.
+            let early = caller.receive(queue.clone()).await?;
+            ensure!(early.is_empty(), "{} messages in a new topic", early.len());
+        }
+        let missing = self.wanted.saturating_sub(self.left);
+        fill(server, FILL_BATCH, &body(), missing).await.context("storing the backlog")?;
+        self.left += missing;
+        Ok(())
+    }
+}
+
+/// Receives and acknowledges for the window; of a server that stores, from a backlog that is filled up before.
+pub(crate) async fn receive(server: &Server, backlog: Option<&mut Backlog>, window: Window) -> Result<Measurement> {
     let mut caller = Caller::connect(server.address()).await?;
     let queue = caller.query_assignment().await?;
-    let mut messages_max = u64::MAX;
-    if let Some(backlog) = backlog {
-        // A new group starts at the end of its queues: it has to exist before the backlog does.
-        let early = caller.receive(queue.clone()).await?;
-        ensure!(early.is_empty(), "{} messages in a new topic", early.len());
-        fill(server, FILL_BATCH, &body(), backlog).await.context("storing the backlog")?;
-        messages_max = backlog * DRAINED_PERCENT / 100;
-    }
+    let Some(backlog) = backlog else {
+        return drain(server, &queue, window, u64::MAX).await.map(|(drained, _)| drained);
+    };
+    let _telemetry = caller.introduce().await.context("introducing the consumer")?;
+    backlog.fill(server, &mut caller, &queue).await?;
+    let messages_max = backlog.left * DRAINED_PERCENT / 100;
+    let (measurement, messages) = drain(server, &queue, window, messages_max).await?;
+    backlog.left = backlog.left.saturating_sub(messages);
+    Ok(measurement)
+}
+
+/// Lets the workers work; also returns how many messages they took in all.
+async fn drain(
+    server: &Server,
+    queue: &v2::MessageQueue,
+    window: Window,
+    messages_max: u64,
+) -> Result<(Measurement, u64)> {
     let gauge = Arc::new(Gauge::default());
     let mut workers = Workers::new();
     for _ in 0..CONNECTIONS {
@@ -38,7 +76,8 @@ pub(crate) async fn receive(server: &Server, backlog: Option<u64>, window: Windo
             workers.spawn(work(caller.clone(), queue.clone(), Arc::clone(&gauge)));
         }
     }
-    measure(server, &gauge, workers, window, messages_max).await
+    let measurement = measure(server, &gauge, workers, window, messages_max).await?;
+    Ok((measurement, gauge.messages()))
 }
 
 async fn work(mut caller: Caller, queue: v2::MessageQueue, gauge: Arc<Gauge>) -> Result<Vec<Duration>> {

@@ -13,7 +13,7 @@ use crate::measurement::Measurement;
 use crate::server::Server;
 
 /// Latencies a worker has room for at first: a run's worth of a fast server.
-const LATENCIES_RESERVED: usize = 16 * 1024;
+pub(super) const LATENCIES_RESERVED: usize = 16 * 1024;
 
 /// Sends `batch` messages a request for the window.
 pub(crate) async fn send(server: &Server, batch: usize, window: Window) -> Result<Measurement> {
