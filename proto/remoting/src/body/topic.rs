@@ -1,5 +1,7 @@
 //! Topics as brokers tell them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What may be done with a topic's queues, as bits; those that nobody knows are kept. Source: Apache 5.5 `PermName`.
@@ -65,6 +67,42 @@ impl Default for TopicConfig {
             topic_sys_flag: 0,
         }
     }
+}
+
+/// One topic with all its settings: the body of [`GetTopicConfig`](crate::RequestCode::GetTopicConfig)'s answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicSettings {
+    /// What routes need.
+    #[serde(flatten)]
+    pub config: TopicConfig,
+    /// `message.type` and others, by name.
+    pub attributes: BTreeMap<String, String>,
+    /// Whether its queues are in order.
+    pub order: bool,
+    /// `SINGLE_TAG` or `MULTI_TAG`.
+    pub topic_filter_type: String,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self {
+            config: TopicConfig::default(),
+            attributes: BTreeMap::new(),
+            order: false,
+            topic_filter_type: "SINGLE_TAG".to_owned(),
+        }
+    }
+}
+
+/// All topics of a broker: the body of [`GetAllTopicConfig`](crate::RequestCode::GetAllTopicConfig)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Topics {
+    /// Their version.
+    pub data_version: DataVersion,
+    /// By name, each with that name inside.
+    pub topic_config_table: BTreeMap<String, TopicSettings>,
 }
 
 impl TopicConfig {
