@@ -15,6 +15,27 @@ impl Permission {
     /// Reading and writing.
     pub const READ_WRITE: Self = Self(Self::READ | Self::WRITE);
 
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The same with reading, if `may`.
+    #[must_use]
+    pub const fn with_reading(self, may: bool) -> Self {
+        if may { Self(self.0 | Self::READ) } else { self }
+    }
+
+    /// The same with writing, if `may`.
+    #[must_use]
+    pub const fn with_writing(self, may: bool) -> Self {
+        if may { Self(self.0 | Self::WRITE) } else { self }
+    }
+
+    /// Whether messages may be read.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.0 & Self::READ != 0
+    }
+
     /// Whether messages may be sent.
     #[must_use]
     pub const fn is_writable(self) -> bool {
