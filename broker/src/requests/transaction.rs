@@ -56,7 +56,8 @@ pub(crate) async fn ask_producers(core: &Core) {
             None => tracing::warn!(position = %check.position.physical_offset, "a half message cannot be asked about"),
         }
     }
-    // The broker stops: so does who waits for this.
+    // The broker has stopped; who asks it is told so until the port ends too.
+    std::future::pending().await
 }
 
 /// The producer's group and what it is asked.
