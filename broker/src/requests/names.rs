@@ -1,9 +1,10 @@
 //! From a request's names and numbers to ours.
 
 use types::admin::AdminError;
-use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicConfig, TopicName, TopicType};
+use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::Refusal;
+use crate::catalog::auto_topic;
 use crate::server::Core;
 
 /// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
@@ -35,16 +36,7 @@ pub(super) async fn make_group_topic(core: &Core, name: TopicName) -> Result<Top
 
 /// Makes a topic on its first use. That another request made it meanwhile is fine.
 pub(super) async fn make_topic(core: &Core, name: &TopicName, queues: u32) -> Result<(), Refusal> {
-    let config = TopicConfig {
-        name: name.clone(),
-        read_queues: queues,
-        write_queues: queues,
-        is_readable: true,
-        is_writable: true,
-        topic_type: TopicType::Mixed,
-        is_auto_created: true,
-    };
-    match core.broker.put_topic(config, false).await {
+    match core.broker.put_topic(auto_topic(name.clone(), queues), false).await {
         Ok(()) | Err(AdminError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -9,6 +9,7 @@ use types::{Admin as _, Broker as _, Message, PhysicalOffset, Properties, QueueI
 
 use super::names::{PRODUCERS_SYS_FLAG, group, make_group_topic};
 use super::{Answer, Refusal, done};
+use crate::copy;
 use crate::server::Core;
 
 /// The delay level of a message's first retry: 10 s.
@@ -32,7 +33,7 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
         let remark = format!("no message is at position {}", header.offset);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     };
-    let mut message = copy(&record, core)?;
+    let mut message = returned(&record, core)?;
     let retries_max = header.max_reconsume_times.unwrap_or(i64::from(config.attempts_max) - 1);
     let retries = i64::from(message.reconsume_times);
     message.topic = if header.delay_level < 0 || retries >= retries_max {
@@ -53,7 +54,7 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
 }
 
 /// The message again, with the properties by which 4.x consumers know what it was first.
-fn copy(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
+fn returned(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
     let damaged =
         |error: String| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
     let decoded = record::decode(record).map_err(|error| damaged(error.to_string()))?;
@@ -69,17 +70,9 @@ fn copy(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
         let id = record::offset_message_id(core.options.advertised, header.physical_offset);
         own(&mut properties, names::ORIGIN_MESSAGE_ID, &id)?;
     }
-    Ok(Message {
-        topic: TopicName::new(decoded.topic)?,
-        body: record.slice_ref(decoded.body),
-        properties,
-        flag: header.flag,
-        sys_flag: SysFlag(header.sys_flag.0 & PRODUCERS_SYS_FLAG),
-        born_at: header.born_at,
-        born_host: header.born_host,
-        reconsume_times: header.reconsume_times,
-        source_offset: 0,
-    })
+    let sys_flag = SysFlag(header.sys_flag.0 & PRODUCERS_SYS_FLAG);
+    let topic = TopicName::new(decoded.topic)?;
+    Ok(Message { properties, sys_flag, source_offset: 0, ..copy::message(record, &decoded, topic) })
 }
 
 fn own(properties: &mut Properties, name: &'static str, value: &str) -> Result<(), Refusal> {

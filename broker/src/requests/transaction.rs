@@ -6,10 +6,11 @@ use remoting_proto::requests::{CheckTransactionState, EndTransaction};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{EndTransaction as End, Resolution, TransactionCheck, TransactionPosition};
 use types::properties::names;
-use types::{Admin as _, Broker as _, Message, PhysicalOffset, Properties, QueueId, TopicName};
+use types::{Admin as _, Broker as _, Message, PhysicalOffset, QueueId, TopicName};
 
 use super::names::{number, offset};
 use super::{Answer, Refusal, done};
+use crate::copy;
 use crate::server::Core;
 
 /// Says what becomes of a half message.
@@ -82,17 +83,8 @@ fn question(core: &Core, check: &TransactionCheck) -> Option<(String, Command)> 
 fn restored(core: &Core, check: &TransactionCheck, record: &record::Record<'_>) -> Option<Bytes> {
     let header = &record.header;
     let queue = QueueId(record.property(names::REAL_QUEUE_ID).and_then(|text| text.parse().ok()).unwrap_or_default());
-    let message = Message {
-        topic: check.topic.clone(),
-        body: check.record.slice_ref(record.body),
-        properties: Properties::parse(record.properties),
-        flag: header.flag,
-        sys_flag: header.sys_flag,
-        born_at: header.born_at,
-        born_host: header.born_host,
-        reconsume_times: header.reconsume_times,
-        source_offset: header.source_offset,
-    };
+    let message =
+        Message { source_offset: header.source_offset, ..copy::message(&check.record, record, check.topic.clone()) };
     let encoded = record::encode(&message, queue, core.options.advertised).ok()?;
     Some(encoded.place(header.queue_offset, check.position.physical_offset, header.stored_at))
 }
