@@ -162,7 +162,7 @@ impl Catalog {
 
 /// A topic as its first use makes it.
 #[must_use]
-fn auto_topic(name: TopicName, queues: u32) -> TopicConfig {
+pub(crate) fn auto_topic(name: TopicName, queues: u32) -> TopicConfig {
     let queues = if name.is_dead_letter() || name.is_retry() { 1 } else { queues.clamp(1, QUEUES_MAX) };
     TopicConfig {
         name,

@@ -226,7 +226,8 @@ fn message_of_half(source: &Bytes, record: &Record<'_>, topic: TopicName) -> Mes
     message
 }
 
-fn message(source: &Bytes, record: &Record<'_>, topic: TopicName) -> Message {
+/// What a record says, as the outcome of that record.
+pub(crate) fn message(source: &Bytes, record: &Record<'_>, topic: TopicName) -> Message {
     let header = &record.header;
     Message {
         topic,

@@ -7,17 +7,20 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use papaya::HashMap;
+use tokio::sync::watch;
 use types::{GroupConfig, GroupName, TopicConfig, TopicName};
 
 use crate::catalog::Catalog;
 
 /// What callers know of topics and groups. Bounded by the catalog, of which it is a copy.
 ///
-/// Its maps are never iterated, so a fixed hash is for determinism of the layout only.
+/// A fixed hash makes the layout of its maps deterministic; who lists topics sorts them.
 #[derive(Debug)]
 pub(crate) struct Directory {
     topics: HashMap<TopicName, Arc<TopicConfig>, FixedState>,
     groups: HashMap<GroupName, Arc<GroupConfig>, FixedState>,
+    /// Counts changes of topics.
+    changes: watch::Sender<u64>,
 }
 
 impl Directory {
@@ -25,6 +28,7 @@ impl Directory {
         let directory = Self {
             topics: HashMap::with_hasher(FixedState::default()),
             groups: HashMap::with_hasher(FixedState::default()),
+            changes: watch::Sender::new(0),
         };
         for topic in catalog.topics() {
             directory.publish_topic(catalog, &topic.config.name);
@@ -42,6 +46,7 @@ impl Directory {
             Some(topic) => drop(topics.insert(name.clone(), Arc::clone(&topic.config))),
             None => drop(topics.remove(name)),
         }
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Shows what the catalog says of a group now.
@@ -51,6 +56,18 @@ impl Directory {
             Some(group) => drop(groups.insert(name.clone(), Arc::clone(group))),
             None => drop(groups.remove(name)),
         }
+    }
+
+    /// All topics by name, retry topics included.
+    pub(crate) fn topics(&self) -> Vec<Arc<TopicConfig>> {
+        let mut topics: Vec<_> = self.topics.pin().values().cloned().collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        topics
+    }
+
+    /// Counts the changes of topics since the start, and tells of further ones.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(crate) fn topic(&self, name: &TopicName) -> Option<Arc<TopicConfig>> {

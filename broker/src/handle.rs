@@ -28,6 +28,7 @@ use crate::shared::Shared;
 use crate::timer::spill::Loader;
 
 mod admin;
+mod front;
 mod lease;
 mod pull;
 mod query;

@@ -1,10 +1,11 @@
 //! The broker in process: `trait Broker` and `trait Admin` over the store.
 //!
 //! [`LocalBroker`] is the handle; behind it one engine thread owns the store and the machines (`engine`). The machines
-//! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`],
-//! [`idempotency`]. See `docs/architecture.md`.
+//! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`], [`idempotency`]. [`server`] is a front of its own: the
+//! Remoting port of `gantry broker`, with the request codes (`requests`), the clients and what name servers are told. See `docs/architecture.md`.
 
 pub mod catalog;
+mod clients;
 mod codec;
 mod command;
 mod copy;
@@ -22,7 +23,11 @@ pub mod offset;
 pub mod options;
 pub mod pop;
 mod prepare;
+mod queue_locks;
+mod registration;
+mod requests;
 pub mod retention;
+pub mod server;
 mod shared;
 pub mod takeover;
 pub mod timer;
@@ -33,4 +38,5 @@ pub use handle::{LocalBroker, StartError};
 pub use machines::check_snapshot;
 pub use options::Options;
 pub use prepare::SHARED_BYTES_MAX;
+pub use server::BrokerServer;
 pub use store::Flush;

@@ -11,8 +11,8 @@ use clap_complete::Shell;
 
 use crate::admin;
 use crate::config::Sources;
-use crate::config::nameserver;
 use crate::config::setting::{Form, Key, Keys};
+use crate::config::{broker, nameserver};
 use crate::store;
 
 /// A messaging system that speaks RocketMQ 5 to every language.
@@ -32,6 +32,9 @@ pub(crate) enum Task {
     /// Run a name server: brokers of ours and of Apache's register, clients find their topics
     #[command(after_help = NAMESERVER_AFTER_HELP)]
     Nameserver(SettingArgs<nameserver::Key>),
+    /// Run a broker: it registers with name servers, clients of RocketMQ 4.x send and consume
+    #[command(after_help = BROKER_AFTER_HELP)]
+    Broker(SettingArgs<broker::Key>),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
@@ -66,6 +69,18 @@ Examples:
 
 Stop it with Ctrl-C or SIGTERM. What brokers told it they tell again after a start; the key-value configuration is kept.";
 
+const BROKER_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--default-topic-queue-nums: defaultTopicQueueNums) and an environment
+variable (GANTRY_DEFAULT_TOPIC_QUEUE_NUMS). A flag wins over the variable, the variable over the file, the file over the
+default. Apache's broker.conf is taken as it is; what it sets and has no meaning here is named at the start.
+
+Examples:
+  gantry broker --nameserver 127.0.0.1:9876     clients on 127.0.0.1:10911, data in ./gantry-broker-data
+  gantry broker -c broker.conf --listen 0.0.0.0:10911
+  gantry broker -c broker.conf --print-config
+
+Stop it with Ctrl-C or SIGTERM: it leaves the name servers, finishes what it serves, flushes and exits with 0.";
+
 /// The arguments of `gantry local`.
 #[derive(Debug, Args)]
 pub(crate) struct LocalArgs {
@@ -91,13 +106,14 @@ impl<K: Keys> Args for SettingArgs<K> {
         let settings = K::ALL.iter().copied().map(setting_arg);
         let file = match K::FORM {
             Form::Json => "JSON file of settings; keys of Apache's broker and proxy are understood",
-            Form::Properties => "Properties file of settings; Apache's namesrv.conf is understood",
+            Form::Properties => "Properties file of settings; Apache's namesrv.conf or broker.conf is understood",
         };
         command
             .args(settings)
             .arg(
                 Arg::new("config")
                     .long("config")
+                    .short('c')
                     .value_name("FILE")
                     .env("GANTRY_CONFIG")
                     .value_parser(clap::value_parser!(PathBuf))

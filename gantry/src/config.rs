@@ -2,6 +2,7 @@
 //! Nothing below this module reads flags, the environment or the file.
 
 mod apache;
+pub(crate) mod broker;
 mod layers;
 pub(crate) mod nameserver;
 pub(crate) mod setting;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker::retention::Hours;
+use ::broker::retention::Hours;
 use comfy_table::{Table, presets};
 
 pub(crate) use layers::Problem;
@@ -22,11 +23,22 @@ use setting::{Key, Keys, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 /// What `gantry local` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Local {
-    pub(crate) data: PathBuf,
+    pub(crate) storage: Storage,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     /// Host and port told to clients; `None`: those that they dialled.
     pub(crate) advertise: Option<(String, u16)>,
+    /// `None`: a self-signed certificate.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log: Log,
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// What a role that stores messages was told of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    pub(crate) data: PathBuf,
     pub(crate) flush: Flush,
     pub(crate) segment_bytes: u64,
     pub(crate) retention: Retention,
@@ -34,11 +46,25 @@ pub(crate) struct Local {
     pub(crate) auto_create_topics: bool,
     pub(crate) auto_create_groups: bool,
     pub(crate) transaction: TransactionChecks,
-    /// `None`: a self-signed certificate.
-    pub(crate) tls: Option<TlsFiles>,
-    pub(crate) drain_timeout: Duration,
-    pub(crate) log: Log,
-    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// The settings of [`Storage`] among those of a command.
+#[derive(Clone, Copy, Debug)]
+struct StorageKeys<K> {
+    data: K,
+    flush: K,
+    segment_size: K,
+    file_reserved_time: K,
+    delete_when: K,
+    disk_max_used: K,
+    disk_clean_forcibly: K,
+    disk_warning: K,
+    max_message_size: K,
+    auto_create_topics: K,
+    auto_create_groups: K,
+    check_after: K,
+    check_interval: K,
+    check_max: K,
 }
 
 /// When a send is answered.
@@ -151,6 +177,12 @@ fn load_as<C, K: Keys>(
 }
 
 impl<C, K: Keys> Loaded<C, K> {
+    /// Every setting that has a value, by its key.
+    pub(crate) fn to_pairs(&self) -> Vec<(String, String)> {
+        let pair = |key: &K| Some((key.file_key(), self.layers.get(*key)?.text.clone()));
+        K::ALL.iter().filter_map(pair).collect()
+    }
+
     /// Every setting with its value and where that came from, for `--print-config`.
     pub(crate) fn to_table(&self) -> String {
         let mut table = Table::new();
@@ -168,25 +200,10 @@ impl<C, K: Keys> Loaded<C, K> {
 
 /// Reads every setting, so that every problem is found, and only then gives up.
 fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
-    let data = reader.read(Key::Data, value::path);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
-    let flush = reader.read(Key::Flush, flush);
-    let segment_bytes = reader.read(Key::SegmentSize, |text| within(value::size(text)?, 8 << 20, 1 << 30));
-    let reserved =
-        reader.read(Key::FileReservedTime, |text| within(value::duration(text)?, RESERVED_MIN, RESERVED_MAX));
-    let delete_when = reader.read(Key::DeleteWhen, hours);
-    let disk_used_max = reader.read(Key::DiskMaxUsedSpaceRatio, percent);
-    let disk_clean_forcibly = reader.read(Key::DiskSpaceCleanForciblyRatio, percent);
-    let disk_warning = reader.read(Key::DiskSpaceWarningLevelRatio, percent);
-    let body_bytes_max =
-        reader.read(Key::MaxMessageSize, |text| within(value::size(text)?, MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX));
-    let auto_create_topics = reader.read(Key::AutoCreateTopics, value::boolean);
-    let auto_create_groups = reader.read(Key::AutoCreateGroups, value::boolean);
-    let check_after = reader.read(Key::TransactionCheckAfter, check_wait);
-    let check_interval = reader.read(Key::TransactionCheckInterval, check_wait);
-    let check_max = reader.read(Key::TransactionCheckMax, |text| within(value::count(text)?, 1, 1000));
+    let storage = storage(reader, &STORAGE);
     let tls_cert = reader.read_optional(Key::TlsCert, value::path);
     let tls_key = reader.read_optional(Key::TlsKey, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
@@ -195,10 +212,54 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
     let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
     Some(Local {
-        data: data?,
+        storage: storage?,
         grpc: grpc?,
         http: http?,
         advertise: advertise?,
+        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        drain_timeout: drain_timeout?,
+        log: Log { filter: filter?, is_json: is_json? },
+        otlp_endpoint: otlp_endpoint?,
+    })
+}
+
+const STORAGE: StorageKeys<Key> = StorageKeys {
+    data: Key::Data,
+    flush: Key::Flush,
+    segment_size: Key::SegmentSize,
+    file_reserved_time: Key::FileReservedTime,
+    delete_when: Key::DeleteWhen,
+    disk_max_used: Key::DiskMaxUsedSpaceRatio,
+    disk_clean_forcibly: Key::DiskSpaceCleanForciblyRatio,
+    disk_warning: Key::DiskSpaceWarningLevelRatio,
+    max_message_size: Key::MaxMessageSize,
+    auto_create_topics: Key::AutoCreateTopics,
+    auto_create_groups: Key::AutoCreateGroups,
+    check_after: Key::TransactionCheckAfter,
+    check_interval: Key::TransactionCheckInterval,
+    check_max: Key::TransactionCheckMax,
+};
+
+/// The settings of a role that stores messages.
+fn storage<K: Keys>(reader: &mut Reader<'_, K>, keys: &StorageKeys<K>) -> Option<Storage> {
+    let data = reader.read(keys.data, value::path);
+    let flush = reader.read(keys.flush, flush);
+    let segment_bytes = reader.read(keys.segment_size, |text| within(value::size(text)?, 8 << 20, 1 << 30));
+    let reserved =
+        reader.read(keys.file_reserved_time, |text| within(value::duration(text)?, RESERVED_MIN, RESERVED_MAX));
+    let delete_when = reader.read(keys.delete_when, hours);
+    let disk_used_max = reader.read(keys.disk_max_used, percent);
+    let disk_clean_forcibly = reader.read(keys.disk_clean_forcibly, percent);
+    let disk_warning = reader.read(keys.disk_warning, percent);
+    let body_bytes_max =
+        reader.read(keys.max_message_size, |text| within(value::size(text)?, MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX));
+    let auto_create_topics = reader.read(keys.auto_create_topics, value::boolean);
+    let auto_create_groups = reader.read(keys.auto_create_groups, value::boolean);
+    let check_after = reader.read(keys.check_after, check_wait);
+    let check_interval = reader.read(keys.check_interval, check_wait);
+    let check_max = reader.read(keys.check_max, |text| within(value::count(text)?, 1, 1000));
+    Some(Storage {
+        data: data?,
         flush: flush?,
         segment_bytes: segment_bytes?,
         retention: Retention {
@@ -216,10 +277,6 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
             interval: check_interval?,
             count_max: u32::try_from(check_max?).ok()?,
         },
-        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
-        drain_timeout: drain_timeout?,
-        log: Log { filter: filter?, is_json: is_json? },
-        otlp_endpoint: otlp_endpoint?,
     })
 }
 
@@ -340,10 +397,10 @@ mod tests {
         let config = load_flags(&[]).expect("valid").config;
         assert_eq!(config.grpc.to_string(), "127.0.0.1:8081");
         assert_eq!(config.http.to_string(), "127.0.0.1:8082");
-        assert_eq!(config.data, PathBuf::from("./gantry-data"));
-        assert_eq!(config.flush, Flush::Async);
-        assert_eq!(config.body_bytes_max, 4 << 20);
-        assert_eq!(config.segment_bytes, 64 << 20);
+        assert_eq!(config.storage.data, PathBuf::from("./gantry-data"));
+        assert_eq!(config.storage.flush, Flush::Async);
+        assert_eq!(config.storage.body_bytes_max, 4 << 20);
+        assert_eq!(config.storage.segment_bytes, 64 << 20);
         assert_eq!(config.tls, None);
     }
 
@@ -353,7 +410,7 @@ mod tests {
             Ok(r#"{"fileReservedTime": 48, "deleteWhen": "04;16", "diskMaxUsedSpaceRatio": "88"}"#.to_owned())
         };
         let sources = Sources { file: Some("f.json".into()), is_strict: true, ..no_sources() };
-        let retention = load(&sources, |_| None, read).expect("valid").config.retention;
+        let retention = load(&sources, |_| None, read).expect("valid").config.storage.retention;
         assert_eq!(retention.reserved, 48 * HOUR);
         assert_eq!(retention.delete_when, Hours::of(&[4, 16]));
         assert_eq!((retention.disk_used_max, retention.disk_clean_forcibly, retention.disk_warning), (88, 100, 97));

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use crate::banner::Banner;
-use crate::config::{Flush, Local};
+use crate::config::{Flush, Local, Storage};
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
@@ -43,8 +43,13 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
     open_files::raise(ConnectionLimits::default().connections_max);
+    // Records name the host that stored them; "all addresses" is none.
+    let grpc_address = grpc.address();
+    let ip = if grpc_address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc_address.ip() };
+    let store_host = SocketAddr::new(ip, grpc_address.port());
+    let options = broker::Options { accept_loss_at, ..broker_options(&config.storage, store_host) };
     let broker = tokio::select! {
-        started = start_broker(config, grpc.address(), accept_loss_at) => started?,
+        started = start_broker(options) => started?,
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
@@ -59,12 +64,8 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
 }
 
 /// Opens the data directory; recovery may read for a while.
-async fn start_broker(
-    config: &Local,
-    grpc: SocketAddr,
-    accept_loss_at: Option<PhysicalOffset>,
-) -> anyhow::Result<LocalBroker> {
-    let options = broker::Options { accept_loss_at, ..broker_options(config, grpc) };
+pub(crate) async fn start_broker(options: broker::Options) -> anyhow::Result<LocalBroker> {
+    let data = options.dir.clone();
     let started = tokio::task::spawn_blocking(|| {
         refuse_apache(&options.dir)?;
         Ok(LocalBroker::start(env::Env::real(), options))
@@ -79,9 +80,9 @@ async fn start_broker(
             "{error}; nothing was cut off. Restore a backup (gantry store restore), or see what is damaged (gantry store \
              verify {data}) and what lies behind (gantry store dump {data} --from {at}), keep a copy, and give it up with \
              gantry local --accept-loss {at}",
-            data = config.data.display(),
+            data = data.display(),
         ),
-        error => anyhow::Error::new(error).context(format!("cannot open {}", config.data.display())),
+        error => anyhow::Error::new(error).context(format!("cannot open {}", data.display())),
     })
 }
 
@@ -98,17 +99,16 @@ fn refuse_apache(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn broker_options(config: &Local, grpc: SocketAddr) -> broker::Options {
+/// The broker that these settings describe; records name `store_host` as the host that stored them.
+pub(crate) fn broker_options(config: &Storage, store_host: SocketAddr) -> broker::Options {
     let flush = match config.flush {
         Flush::Async => broker::Flush::Async,
         Flush::Sync => broker::Flush::Sync,
     };
-    // Records name the host that stored them; "all addresses" is none.
-    let ip = if grpc.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc.ip() };
     broker::Options {
         flush,
         segment_bytes: config.segment_bytes,
-        store_host: SocketAddr::new(ip, grpc.port()),
+        store_host,
         auto_create_topics: config.auto_create_topics,
         auto_create_groups: config.auto_create_groups,
         body_bytes_max: config.body_bytes_max,
@@ -134,10 +134,10 @@ fn proxy_options(config: &Local) -> anyhow::Result<proxy::Options> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(config.advertise.as_ref().map(|(host, _)| host.clone()));
     Ok(proxy::Options {
-        limits: proxy::Limits { body_bytes_max: config.body_bytes_max, ..proxy::Limits::default() },
+        limits: proxy::Limits { body_bytes_max: config.storage.body_bytes_max, ..proxy::Limits::default() },
         connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
-        tls: Some(identity::load(config.tls.as_ref(), &config.data, names)?),
+        tls: Some(identity::load(config.tls.as_ref(), &config.storage.data, names)?),
     })
 }
 
@@ -163,8 +163,8 @@ async fn serve_clients(
     let banner = Banner {
         grpc: grpc.local_addr()?,
         http: http.local_addr()?,
-        data: absolute(&config.data),
-        is_sync: config.flush == Flush::Sync,
+        data: absolute(&config.storage.data),
+        is_sync: config.storage.flush == Flush::Sync,
     };
     let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
     let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));

@@ -8,6 +8,7 @@
 
 mod admin;
 mod banner;
+mod broker;
 mod cli;
 mod config;
 mod identity;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
+        Ok(Cli { command: Task::Broker(arguments) }) => run_broker(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),
@@ -61,6 +63,14 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
 fn run_nameserver(arguments: &SettingArgs<config::nameserver::Key>) -> ExitCode {
     let loaded = config::nameserver::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
     run_role(loaded, arguments, |loaded| block_on(nameserver::run(loaded.config, &loaded.warnings)))
+}
+
+fn run_broker(arguments: &SettingArgs<config::broker::Key>) -> ExitCode {
+    let loaded = config::broker::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, arguments, |loaded| {
+        let shown = loaded.to_pairs();
+        block_on(broker::run(loaded.config, &loaded.warnings, shown))
+    })
 }
 
 fn variable(name: &str) -> Option<String> {

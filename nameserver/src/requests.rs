@@ -75,8 +75,8 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::RegisterTopicInNamesrv => topics::register(core, request),
         RequestCode::UpdateNamesrvConfig => config::update(core, request),
         RequestCode::GetNamesrvConfig => Ok(config::get(core, request)),
-        // The first is what brokers are told, not asked.
-        RequestCode::NotifyMinBrokerIdChange | RequestCode::Unknown(_) => {
+        // What brokers are asked and told, and what nobody knows.
+        _ => {
             let remark = format!(" request type {} not supported", request.code);
             Err(Refusal::new(ResponseCode::RequestCodeNotSupported, remark))
         }

@@ -1,8 +1,8 @@
 //! One connection's sockets: frames in, frames out, and when it ends.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,11 +31,13 @@ pub struct Connection {
     id: ConnectionId,
     remote: SocketAddr,
     closed: CancellationToken,
+    /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
+    frames: OnceLock<mpsc::WeakSender<Bytes>>,
 }
 
 impl Connection {
     pub(crate) fn new(id: ConnectionId, remote: SocketAddr) -> Self {
-        Self { id, remote, closed: CancellationToken::new() }
+        Self { id, remote, closed: CancellationToken::new(), frames: OnceLock::new() }
     }
 
     /// Which it is.
@@ -53,6 +55,23 @@ impl Connection {
     /// Ends it, with whatever is under way. [`Role::disconnect`](crate::Role::disconnect) follows.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    /// Sends the peer a request that it does not answer. It waits behind the answers that wait to be written; with as many of them
+    /// as the connection may have, or when it has ended, the request is lost: `false`.
+    pub fn oneway(&self, request: Command) -> bool {
+        let mut frame = BytesMut::new();
+        if let Err(error) = remoting_proto::encode(&request.oneway(), &mut frame) {
+            tracing::warn!(%error, remote = %self.remote, "a client cannot be asked");
+            return false;
+        }
+        let frames = self.frames.get().and_then(mpsc::WeakSender::upgrade);
+        frames.is_some_and(|frames| frames.try_send(frame.freeze()).is_ok())
+    }
+
+    /// Requests go here from now on; called once.
+    pub(crate) fn opened(&self, frames: &mpsc::Sender<Bytes>) {
+        drop(self.frames.set(frames.downgrade()));
     }
 
     /// Waits until somebody ends it.

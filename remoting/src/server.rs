@@ -171,9 +171,10 @@ impl<R: Role> Server<R> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let connection = Arc::new(connection);
-        self.role.connect(&connection);
         let (socket, sink) = tokio::io::split(stream);
         let (answers, frames) = mpsc::channel(self.options.in_flight_max);
+        connection.opened(&answers);
+        self.role.connect(&connection);
         let traffic = Arc::<Traffic>::default();
         let reader =
             Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound: self.inbound.clone() };

@@ -128,6 +128,19 @@ impl TopicName {
         Self(format!("{DEAD_LETTER_PREFIX}{group}").into())
     }
 
+    /// Where a group's messages wait that its 4.x consumers failed to consume, those of all topics.
+    /// Source: Apache `MixAll.getRetryTopic`.
+    #[must_use]
+    pub fn group_retry(group: &crate::GroupName) -> Self {
+        Self(format!("{RETRY_PREFIX}{group}").into())
+    }
+
+    /// The group whose [`TopicName::group_retry`] this is, if it is one. A retry topic of a group for one topic looks the same.
+    #[must_use]
+    pub fn retrying_group(&self) -> Option<&str> {
+        self.0.strip_prefix(RETRY_PREFIX)
+    }
+
     /// Where a group's failed messages of `topic` wait, as Apache names it (`KeyBuilder.buildPopRetryTopicV1`); `None` when
     /// that is too long for a name. Different pairs may share one: `a` with `b_c`, and `a_b` with `c`.
     #[must_use]
@@ -278,6 +291,8 @@ mod tests {
         assert_eq!(topic.retried(&group), None);
         assert_eq!(TopicName::new("%RETRY%a").expect("valid").retried(&group), None, "4.x's, for all topics");
         assert!(retry.retry_groups().eq(["a", "a_b"]));
+        assert_eq!(TopicName::group_retry(&group).retrying_group(), Some("a"));
+        assert_eq!(topic.retrying_group(), None);
         assert_eq!(topic.retry_groups().count(), 0);
     }
 

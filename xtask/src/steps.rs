@@ -1,5 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what fails soonest comes first.
 
+mod broker;
 mod checks;
 mod examples;
 mod fuzz;
@@ -12,7 +13,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 16] = [
+pub(crate) const ALL: [Step; 17] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -28,6 +29,7 @@ pub(crate) const ALL: [Step; 16] = [
     beside("sdk-rust", |context| examples::prepare(context, "rust"), |context| examples::run(context, "rust")),
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
+    alone("broker", broker::run),
     alone("takeover", takeover::run),
 ];
 

@@ -211,7 +211,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
 }
 
 /// Apache's listens on all addresses.
-fn all_addresses(text: &str) -> String {
+pub(super) fn all_addresses(text: &str) -> String {
     format!("0.0.0.0:{text}")
 }
 

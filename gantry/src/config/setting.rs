@@ -272,7 +272,7 @@ static ADVERTISE: Setting = Setting {
     aliases: &[],
 };
 
-static FLUSH: Setting = Setting {
+pub(super) static FLUSH: Setting = Setting {
     flag: "flush",
     value: "MODE",
     default: Some("async"),
@@ -290,7 +290,7 @@ static SEGMENT_SIZE: Setting = Setting {
     aliases: &[Alias { key: "mappedFileSizeCommitLog", convert: same }],
 };
 
-static FILE_RESERVED_TIME: Setting = Setting {
+pub(super) static FILE_RESERVED_TIME: Setting = Setting {
     flag: "file-reserved-time",
     value: "DURATION",
     default: Some("72h"),
@@ -299,7 +299,7 @@ static FILE_RESERVED_TIME: Setting = Setting {
     aliases: &[],
 };
 
-static DELETE_WHEN: Setting = Setting {
+pub(super) static DELETE_WHEN: Setting = Setting {
     flag: "delete-when",
     value: "HOURS",
     default: Some("04"),
@@ -308,7 +308,7 @@ static DELETE_WHEN: Setting = Setting {
     aliases: &[],
 };
 
-static DISK_MAX_USED_SPACE_RATIO: Setting = Setting {
+pub(super) static DISK_MAX_USED_SPACE_RATIO: Setting = Setting {
     flag: "disk-max-used-space-ratio",
     value: "PERCENT",
     default: Some("75"),
@@ -317,7 +317,7 @@ static DISK_MAX_USED_SPACE_RATIO: Setting = Setting {
     aliases: &[],
 };
 
-static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
+pub(super) static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
     flag: "disk-space-clean-forcibly-ratio",
     value: "PERCENT",
     default: Some("100"),
@@ -326,7 +326,7 @@ static DISK_SPACE_CLEAN_FORCIBLY_RATIO: Setting = Setting {
     aliases: &[],
 };
 
-static DISK_SPACE_WARNING_LEVEL_RATIO: Setting = Setting {
+pub(super) static DISK_SPACE_WARNING_LEVEL_RATIO: Setting = Setting {
     flag: "disk-space-warning-level-ratio",
     value: "PERCENT",
     default: Some("97"),
@@ -335,7 +335,7 @@ static DISK_SPACE_WARNING_LEVEL_RATIO: Setting = Setting {
     aliases: &[],
 };
 
-static MAX_MESSAGE_SIZE: Setting = Setting {
+pub(super) static MAX_MESSAGE_SIZE: Setting = Setting {
     flag: "max-message-size",
     value: "BYTES",
     default: Some("4MiB"),
@@ -344,7 +344,7 @@ static MAX_MESSAGE_SIZE: Setting = Setting {
     aliases: &[],
 };
 
-static AUTO_CREATE_TOPICS: Setting = Setting {
+pub(super) static AUTO_CREATE_TOPICS: Setting = Setting {
     flag: "auto-create-topics",
     value: "BOOL",
     default: Some("true"),
@@ -353,7 +353,7 @@ static AUTO_CREATE_TOPICS: Setting = Setting {
     aliases: &[Alias { key: "autoCreateTopicEnable", convert: same }],
 };
 
-static AUTO_CREATE_GROUPS: Setting = Setting {
+pub(super) static AUTO_CREATE_GROUPS: Setting = Setting {
     flag: "auto-create-groups",
     value: "BOOL",
     default: Some("true"),
@@ -362,7 +362,7 @@ static AUTO_CREATE_GROUPS: Setting = Setting {
     aliases: &[Alias { key: "autoCreateSubscriptionGroup", convert: same }],
 };
 
-static TRANSACTION_CHECK_AFTER: Setting = Setting {
+pub(super) static TRANSACTION_CHECK_AFTER: Setting = Setting {
     flag: "transaction-check-after",
     value: "DURATION",
     default: Some("6s"),
@@ -371,7 +371,7 @@ static TRANSACTION_CHECK_AFTER: Setting = Setting {
     aliases: &[Alias { key: "transactionTimeOut", convert: milliseconds }],
 };
 
-static TRANSACTION_CHECK_INTERVAL: Setting = Setting {
+pub(super) static TRANSACTION_CHECK_INTERVAL: Setting = Setting {
     flag: "transaction-check-interval",
     value: "DURATION",
     default: Some("30s"),
@@ -380,7 +380,7 @@ static TRANSACTION_CHECK_INTERVAL: Setting = Setting {
     aliases: &[Alias { key: "transactionCheckInterval", convert: milliseconds }],
 };
 
-static TRANSACTION_CHECK_MAX: Setting = Setting {
+pub(super) static TRANSACTION_CHECK_MAX: Setting = Setting {
     flag: "transaction-check-max",
     value: "COUNT",
     default: Some("15"),

@@ -1,13 +1,25 @@
 //! The JSON bodies. Members that nobody reads are left out; what is missing or null has the default.
 
+pub mod batch;
 mod broker;
+mod client;
+mod group;
 mod lists;
+mod queue;
 mod register;
 mod route;
 mod topic;
 
 pub use broker::{BrokerData, BrokerMemberGroup, ClusterInfo, MemberGroup};
+pub use client::{
+    CheckClientConfig, ClientConnection, ConsumerConnection, ConsumerData, ConsumerIdList, GroupList, HeartbeatData,
+    ProducerConnection, ProducerData, SubscriptionData,
+};
+pub use group::{
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroups,
+};
 pub use lists::{KvTable, TopicList};
+pub use queue::{ConsumeOffset, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, TopicOffset};
 pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};
-pub use topic::{DataVersion, Permission, TopicConfig};
+pub use topic::{DataVersion, Permission, TopicConfig, TopicSettings, Topics};

@@ -36,6 +36,54 @@ macro_rules! codes {
 codes! {
     /// What is asked for.
     RequestCode {
+        /// Stores a message; field names in full.
+        SendMessage = 10,
+        /// Reads a queue.
+        PullMessage = 11,
+        /// Where a group is on a queue.
+        QueryConsumerOffset = 14,
+        /// Commits a group's offset on a queue.
+        UpdateConsumerOffset = 15,
+        /// Makes or changes a topic.
+        UpdateAndCreateTopic = 17,
+        /// All topics of a broker with their settings.
+        GetAllTopicConfig = 21,
+        /// Changes a broker's settings.
+        UpdateBrokerConfig = 25,
+        /// Asks for them.
+        GetBrokerConfig = 26,
+        /// What a broker counts and measures of itself.
+        GetBrokerRuntimeInfo = 28,
+        /// The first message of a queue that was stored at or after a time.
+        SearchOffsetByTimestamp = 29,
+        /// A queue's end.
+        GetMaxOffset = 30,
+        /// A queue's first offset.
+        GetMinOffset = 31,
+        /// When a queue's first message was stored.
+        GetEarliestMsgStoreTime = 32,
+        /// The record at a place of the log.
+        ViewMessageById = 33,
+        /// A client lives; which groups it produces and consumes in.
+        HeartBeat = 34,
+        /// A client leaves a group.
+        UnregisterClient = 35,
+        /// A consumer failed: the message is to come again later.
+        ConsumerSendMsgBack = 36,
+        /// Commits or rolls back a half message.
+        EndTransaction = 37,
+        /// Which clients consume in a group.
+        GetConsumerListByGroup = 38,
+        /// Asks a producer what became of its half message.
+        CheckTransactionState = 39,
+        /// Tells a consumer that its group has other members.
+        NotifyConsumerIdsChanged = 40,
+        /// Locks queues for one client of a group.
+        LockBatchMq = 41,
+        /// Gives them back.
+        UnlockBatchMq = 42,
+        /// Whether a subscription can be served.
+        CheckClientConfig = 46,
         /// Sets a value of the key-value configuration.
         PutKvConfig = 100,
         /// Asks for a value of it.
@@ -50,10 +98,26 @@ codes! {
         GetRouteInfoByTopic = 105,
         /// All clusters and brokers.
         GetBrokerClusterInfo = 106,
+        /// Makes or changes a group.
+        UpdateAndCreateSubscriptionGroup = 200,
+        /// All groups of a broker with their settings.
+        GetAllSubscriptionGroupConfig = 201,
+        /// First and end offset of each queue of a topic.
+        GetTopicStatsInfo = 202,
+        /// The clients that consume in a group.
+        GetConsumerConnectionList = 203,
+        /// The clients that produce in a group.
+        GetProducerConnectionList = 204,
         /// Takes the permission to write from all topics of a broker.
         WipeWritePermOfBroker = 205,
         /// All topics.
         GetAllTopicListFromNameserver = 206,
+        /// Deletes a group.
+        DeleteSubscriptionGroup = 207,
+        /// How far a group is on each of its queues.
+        GetConsumeStats = 208,
+        /// Deletes a topic.
+        DeleteTopicInBroker = 215,
         /// Forgets a topic's route.
         DeleteTopicInNamesrv = 216,
         /// Adds queues of one topic.
@@ -62,8 +126,12 @@ codes! {
         GetKvListByNamespace = 219,
         /// The topics of a cluster.
         GetTopicsByCluster = 224,
+        /// Which groups consume a topic.
+        QueryTopicConsumeByWho = 300,
         /// The topics named like clusters and brokers.
         GetSystemTopicListFromNs = 304,
+        /// Stores a message; field names of one letter.
+        SendMessageV2 = 310,
         /// Topics of units.
         GetUnitTopicList = 311,
         /// Topics with subscriptions of units.
@@ -74,10 +142,20 @@ codes! {
         UpdateNamesrvConfig = 318,
         /// Asks for them.
         GetNamesrvConfig = 319,
+        /// Stores several messages of one queue.
+        SendBatchMessage = 320,
         /// Whether a broker's topics have changed since it registered.
         QueryDataVersion = 322,
         /// Gives all topics of a broker the permission to read and write.
         AddWritePermOfBroker = 327,
+        /// A topic's settings.
+        GetTopicConfig = 351,
+        /// A group's settings.
+        GetSubscriptionGroupConfig = 352,
+        /// Reads a queue, for consumers that assign queues to themselves.
+        LitePullMessage = 361,
+        /// Takes back a delayed message.
+        RecallMessage = 370,
         /// The addresses of one broker's master and slaves.
         GetBrokerMemberGroup = 901,
         /// A broker tells that it lives.
@@ -98,11 +176,59 @@ codes! {
         SystemBusy = 2,
         /// Nobody serves the request's code.
         RequestCodeNotSupported = 3,
+        /// Stored, but the disk did not confirm in time.
+        FlushDiskTimeout = 10,
+        /// Stored, but no slave was there.
+        SlaveNotAvailable = 11,
+        /// Stored, but no slave confirmed in time.
+        FlushSlaveTimeout = 12,
+        /// A message that may not be stored.
+        MessageIllegal = 13,
+        /// Nothing of this kind can be done now.
+        ServiceNotAvailable = 14,
         /// Refused.
         NoPermission = 16,
         /// There is no such topic.
         TopicNotExist = 17,
+        /// Nothing is there yet.
+        PullNotFound = 19,
+        /// Nothing that was wanted; go on at the next offset at once.
+        PullRetryImmediately = 20,
+        /// The queue does not have this offset; the answer says where to go on.
+        PullOffsetMoved = 21,
         /// There is no such value.
         QueryNotFound = 22,
+        /// A filter that cannot be understood.
+        SubscriptionParseFailed = 23,
+        /// The group has not told what it subscribes to.
+        SubscriptionNotExist = 24,
+        /// The group's subscription is older than the client's.
+        SubscriptionNotLatest = 25,
+        /// There is no such group.
+        SubscriptionGroupNotExist = 26,
+        /// A field that makes no sense.
+        InvalidParameter = 29,
+        /// No buyer is named.
+        NoBuyerId = 204,
+        /// Of another unit.
+        NotInCurrentUnit = 205,
+        /// No client of the group is there.
+        ConsumerNotOnline = 206,
+        /// A client did not answer in time.
+        ConsumeMsgTimeout = 207,
+        /// No such message is leased.
+        NoMessage = 208,
+        /// Too many wait already.
+        PollingFull = 209,
+        /// Nothing came while it waited.
+        PollingTimeout = 210,
+        /// More than is allowed.
+        FlowControl = 215,
+        /// Another broker has the queue now.
+        NotLeaderForQueue = 501,
+        /// It may not be done, or not any more.
+        IllegalOperation = 604,
+        /// The connection is to be opened anew.
+        GoAway = 1500,
     }
 }

@@ -1,16 +1,32 @@
 //! The fields of requests and responses, by what they are about. Names are those on the wire.
 
+mod clients;
 mod kv;
+mod pull;
 mod registration;
+mod send;
 mod topics;
 
+pub use clients::{
+    ConsumerGroup, DeleteSubscriptionGroup, GetConsumeStats, GroupName, HeartBeatAnswer, ProducerGroup,
+    UnregisterClient,
+};
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
+pub use pull::{
+    EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,
+    TopicQueue, UpdateConsumerOffset, ViewMessage,
+};
 pub use registration::{
     BrokerAddress, BrokerName, NotifyMinBrokerIdChange, QueryDataVersionAnswer, RegisterBroker, RegisterBrokerAnswer,
     UnregisterBroker, body_crc32,
 };
+pub use send::{
+    CheckTransactionState, ConsumerSendMsgBack, EndTransaction, RecallMessage, RecallMessageAnswer, SendMessage,
+    SendMessageAnswer,
+};
 pub use topics::{
-    AddWritePermAnswer, BrokerMember, DeleteTopic, GetRouteInfo, GetTopicsByCluster, TopicName, WipeWritePermAnswer,
+    AddWritePermAnswer, BrokerMember, DeleteTopic, GetAllTopicConfigAnswer, GetRouteInfo, GetTopicsByCluster,
+    TopicName, UpdateAndCreateTopic, WipeWritePermAnswer,
 };
 
 #[cfg(test)]
@@ -40,6 +56,24 @@ mod tests {
         let broker = fields(&[("brokerName", "b"), ("brokerAddr", "a"), ("clusterName", "c"), ("brokerId", "0x1")]);
         let refused = FieldError::NotANumber { name: "brokerId", text: "0x1".to_owned() };
         assert_eq!(UnregisterBroker::of(&broker), Err(refused));
+    }
+
+    #[test]
+    fn a_send_reads_the_same_from_both_kinds_of_names() {
+        let long = fields(&[
+            ("producerGroup", "PG"),
+            ("topic", "T"),
+            ("queueId", "2"),
+            ("sysFlag", "0"),
+            ("bornTimestamp", "1"),
+            ("flag", "-3"),
+            ("properties", "k\u{1}v\u{2}"),
+            ("batch", "false"),
+        ]);
+        let read = SendMessage::of_long(&long).expect("all that is needed");
+        assert_eq!(SendMessage::of(&read.to_fields()), Ok(read.clone()));
+        assert_eq!((read.queue_id, read.flag, read.is_batch, read.max_reconsume_times), (2, -3, Some(false), None));
+        assert_eq!(SendMessage::of_long(&fields(&[("producerGroup", "PG")])), Err(FieldError::Missing("b")));
     }
 
     proptest! {

@@ -50,6 +50,8 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
         "send_request" => vec![request().encode_to_vec()],
         "remoting_frame" => frames(),
         "register_broker" => vec![REGISTRATION.to_vec(), COMPRESSED_REGISTRATION.to_vec()],
+        "send_batch" => vec![BATCH.repeat(2)],
+        "client_body" => texts(&[HEARTBEAT, LOCKS, GROUP]),
         _ => panic!("there is no target {target}"),
     }
 }
@@ -144,6 +146,14 @@ const REGISTRATION: &[u8] = br#"{"filterServerList":[],"topicConfigSerializeWrap
 /// The same with the version `{}`, the topic `T 8 8 6 SINGLE_TAG ` and no mapping, as a zlib stream.
 const COMPRESSED_REGISTRATION: &[u8] =
     b"\x78\x9c\x63\x60\x60\x60\xaa\xae\x65\x60\x60\x60\x04\x62\xe1\x10\x05\x0b\x20\x34\x53\x08\xf6\xf4\x73\xf7\x71\x8d\x0f\x71\x74\x57\x00\x0a\x33\x45\xc7\x02\x49\x06\x00\x85\x32\x06\x60";
+
+/// A message of a batch as Apache's client writes it.
+const BATCH: &[u8] = b"\0\0\0\x30\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02hi\0\x18k\x01v\x02WAIT\x01true\x02TAGS\x01TagA\x02";
+const HEARTBEAT: &str = r#"{"clientID":"ip@1#2","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":
+    "CONSUME_PASSIVELY","groupName":"g","messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[2598919],
+    "expressionType":"TAG","subString":"TagA","subVersion":1,"tagsSet":["TagA"],"topic":"T"}],"unitMode":false}],"producerDataSet":[{"groupName":"P"}]}"#;
+const LOCKS: &str = r#"{"consumerGroup":"g","clientId":"c","onlyThisBroker":false,"mqSet":[{"topic":"T","brokerName":"b","queueId":1}]}"#;
+const GROUP: &str = r#"{"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1,2,3]}},"retryMaxTimes":16}"#;
 
 /// A request in both serialisations.
 fn frames() -> Vec<Vec<u8>> {

@@ -25,7 +25,7 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 17] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
@@ -46,6 +46,9 @@ pub const ALL: [Target; 15] = [
     Target { name: "remoting_frame", run: remoting_frame, allocated_per_byte: 256 },
     // A byte of a zlib stream may be a thousand, and a topic of ten bytes is a B-tree's entry; reading begins with 80 KiB.
     Target { name: "register_broker", run: register_broker, allocated_per_byte: 64 * 1024 },
+    Target { name: "send_batch", run: send_batch, allocated_per_byte: 16 },
+    // A `{}` in a list is a whole struct of defaults, some of them texts, twice while the list grows.
+    Target { name: "client_body", run: client_body, allocated_per_byte: 1024 },
 ];
 
 /// A record of the CommitLog.
@@ -151,4 +154,21 @@ pub fn remoting_frame(bytes: &[u8]) {
 /// The body of a broker's registration, as JSON of either dialect or compressed.
 pub fn register_broker(bytes: &[u8]) {
     let _ = remoting_proto::body::RegisterBroker::decode(bytes, remoting_proto::VERSION);
+}
+
+/// Several messages in one body; what was read is written in the same form.
+pub fn send_batch(bytes: &[u8]) {
+    use remoting_proto::body::batch;
+    let Ok(messages) = batch::decode(bytes.to_vec().into()) else { return };
+    let written = batch::encode(&messages).expect("what was read has room");
+    assert_eq!(batch::decode(written), Ok(messages));
+}
+
+/// What clients and tools tell a broker in JSON.
+pub fn client_body(bytes: &[u8]) {
+    use remoting_proto::body::{CheckClientConfig, HeartbeatData, LockBatch, SubscriptionGroupConfig};
+    let _ = remoting_proto::from_slice::<HeartbeatData>(bytes);
+    let _ = remoting_proto::from_slice::<LockBatch>(bytes);
+    let _ = remoting_proto::from_slice::<CheckClientConfig>(bytes);
+    let _ = remoting_proto::from_slice::<SubscriptionGroupConfig>(bytes);
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use flate2::read::ZlibDecoder;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{DataVersion, TopicConfig};
@@ -61,14 +61,14 @@ pub struct RegisterBroker {
     pub mappings: BTreeMap<String, Value>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Body {
     #[serde(deserialize_with = "or_default")]
     topic_config_serialize_wrapper: Wrapper,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Wrapper {
     #[serde(deserialize_with = "or_default")]
@@ -103,6 +103,17 @@ impl RegisterBroker {
                 })
             }
         }
+    }
+
+    /// The body that says this, as JSON: name servers of every version read it.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let wrapper = Wrapper {
+            data_version: self.version,
+            topic_config_table: self.topics,
+            topic_queue_mapping_info_map: self.mappings,
+        };
+        json::to_vec(&Body { topic_config_serialize_wrapper: wrapper }, json::Dialect::Standard)
     }
 
     fn inflate(body: &[u8], version: i32) -> Result<Self, Error> {

@@ -1,5 +1,7 @@
 //! Topics as brokers tell them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What may be done with a topic's queues, as bits; those that nobody knows are kept. Source: Apache 5.5 `PermName`.
@@ -12,6 +14,27 @@ impl Permission {
     const READ: i32 = 4;
     /// Reading and writing.
     pub const READ_WRITE: Self = Self(Self::READ | Self::WRITE);
+
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The same with reading, if `may`.
+    #[must_use]
+    pub const fn with_reading(self, may: bool) -> Self {
+        if may { Self(self.0 | Self::READ) } else { self }
+    }
+
+    /// The same with writing, if `may`.
+    #[must_use]
+    pub const fn with_writing(self, may: bool) -> Self {
+        if may { Self(self.0 | Self::WRITE) } else { self }
+    }
+
+    /// Whether messages may be read.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.0 & Self::READ != 0
+    }
 
     /// Whether messages may be sent.
     #[must_use]
@@ -65,6 +88,42 @@ impl Default for TopicConfig {
             topic_sys_flag: 0,
         }
     }
+}
+
+/// One topic with all its settings: the body of [`GetTopicConfig`](crate::RequestCode::GetTopicConfig)'s answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicSettings {
+    /// What routes need.
+    #[serde(flatten)]
+    pub config: TopicConfig,
+    /// `message.type` and others, by name.
+    pub attributes: BTreeMap<String, String>,
+    /// Whether its queues are in order.
+    pub order: bool,
+    /// `SINGLE_TAG` or `MULTI_TAG`.
+    pub topic_filter_type: String,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self {
+            config: TopicConfig::default(),
+            attributes: BTreeMap::new(),
+            order: false,
+            topic_filter_type: "SINGLE_TAG".to_owned(),
+        }
+    }
+}
+
+/// All topics of a broker: the body of [`GetAllTopicConfig`](crate::RequestCode::GetAllTopicConfig)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Topics {
+    /// Their version.
+    pub data_version: DataVersion,
+    /// By name, each with that name inside.
+    pub topic_config_table: BTreeMap<String, TopicSettings>,
 }
 
 impl TopicConfig {

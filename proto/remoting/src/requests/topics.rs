@@ -67,3 +67,35 @@ header! {
         add_topic_count: i64 = "addTopicCount",
     }
 }
+
+header! {
+    /// Makes or changes a topic on a broker.
+    UpdateAndCreateTopic {
+        /// The topic.
+        topic: String = "topic",
+        /// Queues that can be read.
+        read_queue_nums: i64 = "readQueueNums",
+        /// Queues that can be written.
+        write_queue_nums: i64 = "writeQueueNums",
+        /// Bits of [`Permission`](crate::body::Permission).
+        perm: i64 = "perm",
+        /// The topic whose settings it has as long as it has none of its own.
+        default_topic: Option<String> = "defaultTopic",
+        /// `SINGLE_TAG` or `MULTI_TAG`.
+        topic_filter_type: Option<String> = "topicFilterType",
+        /// Bits: 1 topic of a unit, 2 has subscriptions of units.
+        topic_sys_flag: Option<i64> = "topicSysFlag",
+        /// Whether its queues are in order.
+        order: Option<bool> = "order",
+        /// `+NAME=VALUE` sets an attribute, `-NAME` removes it; commas between them.
+        attributes: Option<String> = "attributes",
+    }
+}
+
+header! {
+    /// How many topics a broker has.
+    GetAllTopicConfigAnswer {
+        /// That many.
+        total_topic_num: Option<i64> = "totalTopicNum",
+    }
+}

@@ -63,3 +63,12 @@ fn what_cannot_be_read_is_refused() {
     assert!(matches!(RegisterBroker::decode(&huge, 513), Err(Error::Part { bytes: u32::MAX })));
     assert_eq!(RegisterBroker::decode(&[], 513).expect("nothing"), RegisterBroker::default());
 }
+
+#[test]
+fn what_a_broker_tells_is_what_a_name_server_reads() {
+    let topic = TopicConfig { topic_name: "T".to_owned(), read_queue_nums: 3, ..TopicConfig::default() };
+    let version = DataVersion { counter: 2, state_version: 0, timestamp: 9 };
+    let told =
+        RegisterBroker { version, topics: BTreeMap::from([("T".to_owned(), topic)]), ..RegisterBroker::default() };
+    assert_eq!(RegisterBroker::decode(&told.clone().encode(), 513).expect("read"), told);
+}

@@ -1,0 +1,82 @@
+//! What the Remoting port asks beyond `trait Broker` and `trait Admin`: the topics with their changes, and when a message was stored.
+
+use std::sync::Arc;
+
+use store::QueueEntry;
+use tokio::sync::watch;
+use types::broker::{LookupError, OffsetAt};
+use types::{Broker as _, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+
+use super::LocalBroker;
+use crate::command::Command;
+use crate::prepare;
+
+/// Newest part of the log whose queues a new group reads from their beginning, in bytes. Apache says "still in memory", which is
+/// 40 % of the machine's.
+const YOUNG_BYTES: u64 = 1 << 30;
+
+impl LocalBroker {
+    /// A topic that is there; none is made.
+    pub(crate) fn known_topic(&self, name: &TopicName) -> Option<Arc<TopicConfig>> {
+        self.inner.shared.directory.topic(name)
+    }
+
+    /// All topics by name, retry topics included.
+    pub(crate) fn known_topics(&self) -> Vec<Arc<TopicConfig>> {
+        self.inner.shared.directory.topics()
+    }
+
+    /// Counts the changes of topics since the start, and tells of further ones.
+    pub(crate) fn topic_changes(&self) -> watch::Receiver<u64> {
+        self.inner.shared.directory.changes()
+    }
+
+    /// Largest body, in bytes.
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        self.inner.shared.limits.body_bytes_max
+    }
+
+    /// A name for a message that has none.
+    pub(crate) fn new_unique_key(&self) -> String {
+        prepare::unique_key(&*self.inner.shared.random)
+    }
+
+    /// A queue that the caller leaves to the broker.
+    pub(crate) fn any_queue(&self, queues: u32) -> QueueId {
+        let chosen = self.inner.shared.random.next() % u64::from(queues.max(1));
+        // Smaller than the number of queues.
+        QueueId(chosen as u32)
+    }
+
+    /// When the message at an offset was stored; `None` when none is there, or it cannot be read.
+    pub(crate) async fn stored_at(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<Option<Timestamp>, LookupError> {
+        let Some(entry) = self.entry(topic, queue, offset).await? else { return Ok(None) };
+        let record = self.inner.shared.reader.read(entry.physical_offset, entry.record_bytes).await;
+        Ok(record.ok().and_then(|record| Some(record::header(&record).ok()?.stored_at)))
+    }
+
+    /// Whether a queue still has its very first message, and that was stored so short ago that a new group reads it.
+    pub(crate) async fn has_young_beginning(&self, topic: &TopicName, queue: QueueId) -> Result<bool, LookupError> {
+        if self.queue_offset(topic, queue, OffsetAt::Beginning).await?.0 > 0 {
+            return Ok(false);
+        }
+        let written = self.inner.shared.marks.appended_to();
+        let first = self.entry(topic, queue, QueueOffset(0)).await?;
+        Ok(first.is_none_or(|entry| entry.physical_offset.plus(YOUNG_BYTES) > written))
+    }
+
+    async fn entry(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<Option<QueueEntry>, LookupError> {
+        let topic = topic.clone();
+        Ok(self.ask(|reply| Command::Entry { topic, queue, offset, reply }).await?)
+    }
+}

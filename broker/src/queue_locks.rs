@@ -1,0 +1,82 @@
+//! Which client of a group may consume a queue in order: 4.x consumers lock queues and lock them again every 20 s. A plain value.
+//!
+//! Source: Apache 5.5 `RebalanceLockManager`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use types::{GroupName, QueueId, Timestamp, TopicName};
+
+/// How long a lock counts that is not renewed. Source: `REBALANCE_LOCK_MAX_LIVE_TIME`.
+pub(crate) const LOCK_FOR: Duration = Duration::from_secs(60);
+/// Most locks; about 200 bytes each.
+const LOCKS_MAX: usize = 1_000_000;
+
+type Queue = (GroupName, TopicName, QueueId);
+
+/// The locks of all groups. They are not stored: after a restart clients lock anew.
+#[derive(Debug, Default)]
+pub(crate) struct QueueLocks(BTreeMap<Queue, Lock>);
+
+#[derive(Debug)]
+struct Lock {
+    client: String,
+    renewed: Timestamp,
+}
+
+impl QueueLocks {
+    /// Whether the client has the lock now: it is free, expired, or the client's already.
+    pub(crate) fn lock(&mut self, queue: Queue, client: &str, now: Timestamp) -> bool {
+        let has_room = self.0.len() < LOCKS_MAX;
+        match self.0.get_mut(&queue) {
+            Some(lock) if lock.client != client && now.since(lock.renewed) <= LOCK_FOR => false,
+            Some(lock) => {
+                *lock = Lock { client: client.to_owned(), renewed: now };
+                true
+            }
+            None if has_room => {
+                self.0.insert(queue, Lock { client: client.to_owned(), renewed: now });
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives a lock back, if it is the client's.
+    pub(crate) fn unlock(&mut self, queue: &Queue, client: &str) {
+        if self.0.get(queue).is_some_and(|lock| lock.client == client) {
+            self.0.remove(queue);
+        }
+    }
+
+    /// Forgets expired locks.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        self.0.retain(|_, lock| now.since(lock.renewed) <= LOCK_FOR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(number: u32) -> Queue {
+        (GroupName::new("g").expect("valid"), TopicName::new("t").expect("valid"), QueueId(number))
+    }
+
+    #[test]
+    fn a_queue_is_one_clients_until_it_gives_it_back_or_is_silent() {
+        let mut locks = QueueLocks::default();
+        let at = |ms| Timestamp(ms);
+        assert!(locks.lock(queue(0), "a", at(0)) && locks.lock(queue(1), "b", at(0)));
+        assert!(!locks.lock(queue(0), "b", at(59_000)));
+        assert!(locks.lock(queue(0), "a", at(59_000)), "renewed");
+        assert!(!locks.lock(queue(0), "b", at(100_000)));
+        locks.unlock(&queue(0), "b");
+        assert!(!locks.lock(queue(0), "b", at(100_000)), "not its own");
+        locks.unlock(&queue(0), "a");
+        assert!(locks.lock(queue(0), "b", at(100_000)));
+        assert!(locks.lock(queue(1), "a", at(60_001)), "expired");
+        locks.expire(at(160_001));
+        assert_eq!(locks.0.len(), 0);
+    }
+}

@@ -1,0 +1,150 @@
+//! Tells name servers that this broker lives and which topics it has: at the start, every 30 s, and when topics change.
+//!
+//! One connection a name server, which stays open: a name server forgets a broker whose connection ends.
+//! Source: Apache 5.5 `BrokerController#registerBrokerAll`, `BrokerOuterAPI`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use remoting::Client;
+use remoting_proto::body::{DataVersion, Permission, RegisterBroker as Body, TopicConfig};
+use remoting_proto::requests::{RegisterBroker, UnregisterBroker, body_crc32};
+use remoting_proto::{Command, RequestCode, ResponseCode};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Core;
+
+/// Source: `registerNameServerPeriod`.
+const REGISTER_EVERY: Duration = Duration::from_secs(30);
+/// After a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Changes within this time are told together.
+const GATHER: Duration = Duration::from_millis(50);
+/// Source: `registerBrokerTimeoutMills`.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(24);
+/// A name server that is gone must not hold up the end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// The topic that clients ask for when one that they send to is not known yet. Source: `TopicValidator`.
+pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
+/// May be read, written, and new topics may be like it.
+const PERMISSION_ALL: Permission = Permission(7);
+/// The master.
+const BROKER_ID: i64 = 0;
+
+/// Stays registered with all name servers until `shutdown`, then leaves them.
+pub(crate) async fn run(core: &Arc<Core>, shutdown: &CancellationToken) {
+    let mut loops = JoinSet::new();
+    for address in &core.options.name_servers {
+        let client = Client::new(address.clone(), core.env.clock.clone());
+        loops.spawn(stay_registered(core.clone(), client, shutdown.clone()));
+    }
+    shutdown.cancelled().await;
+    while loops.join_next().await.is_some() {}
+}
+
+async fn stay_registered(core: Arc<Core>, client: Client, shutdown: CancellationToken) {
+    let mut changes = core.broker.topic_changes();
+    let (clock, mut was_registered) = (core.env.clock.clone(), None);
+    while !shutdown.is_cancelled() {
+        // What changes from here on is told by the next.
+        let count = *changes.borrow_and_update();
+        let registered = register(&core, &client, count).await;
+        let is_registered = registered.is_ok();
+        if was_registered.replace(is_registered) != Some(is_registered) {
+            match registered {
+                Ok(()) => tracing::info!(name_server = ?client, "registered"),
+                Err(error) => tracing::warn!(%error, "a name server does not know this broker"),
+            }
+        }
+        let wait = clock.sleep(if is_registered { REGISTER_EVERY } else { RETRY_AFTER });
+        let change = async {
+            // The broker outlives this, so there is always somebody to tell.
+            drop(changes.changed().await);
+            clock.sleep(GATHER).await;
+        };
+        tokio::select! {
+            () = wait => {}
+            () = change, if is_registered => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    let Core { options, .. } = &*core;
+    let header = UnregisterBroker {
+        broker_name: core.name().to_owned(),
+        broker_addr: options.advertised.to_string(),
+        cluster_name: options.cluster.clone(),
+        broker_id: BROKER_ID,
+    };
+    let request = Command::request(RequestCode::UnregisterBroker, header.to_fields(), Bytes::new());
+    if let Err(error) = client.call(request, LEAVE_WITHIN).await {
+        tracing::info!(%error, "a name server was not told that this broker leaves");
+    }
+}
+
+/// Why a name server does not know the broker.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Call(#[from] remoting::client::Error),
+    #[error("it answers {code:?}: {remark}")]
+    Refused { code: ResponseCode, remark: String },
+}
+
+async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Error> {
+    let options = &core.options;
+    // Another one for each state of the topics and each start.
+    let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
+    let body = Body { version, topics: topics(core), mappings: BTreeMap::new() }.encode();
+    let header = RegisterBroker {
+        broker_name: core.name().to_owned(),
+        broker_addr: options.advertised.to_string(),
+        cluster_name: options.cluster.clone(),
+        // Slaves are not served: nobody listens there.
+        ha_server_addr: options.advertised.to_string(),
+        broker_id: BROKER_ID,
+        heartbeat_timeout_ms: None,
+        enable_acting_master: None,
+        body_crc32: Some(body_crc32(&body)),
+        zone_name: None,
+    };
+    let request = Command::request(RequestCode::RegisterBroker, header.to_fields(), body.into());
+    let answer = client.call(request, ANSWERED_WITHIN).await?;
+    match answer.response_code() {
+        ResponseCode::Success => Ok(()),
+        code => Err(Error::Refused { code, remark: answer.remark.unwrap_or_default() }),
+    }
+}
+
+/// All topics, and those that are only names: clients look for the route of the cluster and the broker, and new topics begin as
+/// [`AUTO_CREATE_TOPIC`].
+pub(crate) fn topics(core: &Core) -> BTreeMap<String, TopicConfig> {
+    let queues = |queues: u32| i32::try_from(queues).unwrap_or(i32::MAX);
+    let name_only = |topic_name: &str, count| TopicConfig {
+        topic_name: topic_name.to_owned(),
+        read_queue_nums: count,
+        write_queue_nums: count,
+        perm: PERMISSION_ALL,
+        topic_sys_flag: 0,
+    };
+    let default_queues = queues(core.options.default_queues);
+    let mut names = vec![name_only(&core.options.cluster, default_queues), name_only(core.name(), 1)];
+    if core.options.auto_create_topics {
+        names.push(name_only(AUTO_CREATE_TOPIC, default_queues));
+    }
+    let stored = core.broker.known_topics().into_iter().map(|topic| TopicConfig {
+        topic_name: topic.name.to_string(),
+        read_queue_nums: queues(topic.read_queues),
+        write_queue_nums: queues(topic.write_queues),
+        perm: permission(topic.is_readable, topic.is_writable),
+        topic_sys_flag: 0,
+    });
+    names.into_iter().chain(stored).map(|topic| (topic.topic_name.clone(), topic)).collect()
+}
+
+/// As bits.
+pub(crate) fn permission(is_readable: bool, is_writable: bool) -> Permission {
+    Permission::NONE.with_reading(is_readable).with_writing(is_writable)
+}

@@ -1,0 +1,48 @@
+//! From a request's names and numbers to ours.
+
+use types::admin::AdminError;
+use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
+
+use super::Refusal;
+use crate::catalog::auto_topic;
+use crate::server::Core;
+
+/// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
+pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
+
+pub(super) fn queue(number: i64) -> Result<QueueId, Refusal> {
+    let id = u32::try_from(number).map_err(|_| Refusal::invalid(format!("queue is {number}, expected 0 or more")))?;
+    Ok(QueueId(id))
+}
+
+/// An offset on the wire; below 0 is 0.
+pub(super) fn offset(number: i64) -> QueueOffset {
+    QueueOffset(u64::try_from(number).unwrap_or_default())
+}
+
+/// The wire's number of an offset.
+pub(super) fn number(offset: QueueOffset) -> i64 {
+    offset.0.cast_signed()
+}
+
+/// Makes a topic of the broker's own for a group, if it is not there: for the messages that its consumers failed to consume, or
+/// that are given up. It is made even where clients may make no topics.
+pub(super) async fn make_group_topic(core: &Core, name: TopicName) -> Result<TopicName, Refusal> {
+    if core.broker.known_topic(&name).is_none() {
+        make_topic(core, &name, 1).await?;
+    }
+    Ok(name)
+}
+
+/// Makes a topic on its first use. That another request made it meanwhile is fine.
+pub(super) async fn make_topic(core: &Core, name: &TopicName, queues: u32) -> Result<(), Refusal> {
+    match core.broker.put_topic(auto_topic(name.clone(), queues), false).await {
+        Ok(()) | Err(AdminError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A group's name as its clients say it.
+pub(super) fn group(name: &str) -> Result<GroupName, Refusal> {
+    Ok(GroupName::new(name)?)
+}

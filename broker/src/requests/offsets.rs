@@ -1,0 +1,98 @@
+//! Where queues begin and end, where groups are on them, and the record at a place of the log.
+//! Source: Apache 5.5 `ConsumerManageProcessor`, `AdminBrokerProcessor`.
+
+use remoting_proto::requests::{
+    EarliestMsgStoreTimeAnswer, OffsetAnswer, QueryConsumerOffset, SearchOffset, TopicQueue, UpdateConsumerOffset,
+    ViewMessage,
+};
+use remoting_proto::{Command, ResponseCode};
+use types::broker::OffsetAt;
+use types::{Admin as _, Broker as _, PhysicalOffset, QueueOffset, Timestamp, TopicName};
+
+use super::names::{group, number, offset, queue};
+use super::{Answer, Refusal, done};
+use crate::server::Core;
+
+/// Where a group is. Of a group that is new on a queue this decides whether it begins at the queue's first message.
+pub(super) async fn query(core: &Core, request: &Command) -> Answer {
+    let header = QueryConsumerOffset::of(&request.fields)?;
+    let (group, topic, queue) =
+        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    match core.broker.committed_offset(&group, &topic, queue).await? {
+        Some(committed) => Ok(of_offset(request, committed)),
+        None if header.set_zero_if_not_found != Some(false)
+            && core.broker.has_young_beginning(&topic, queue).await? =>
+        {
+            Ok(of_offset(request, QueueOffset(0)))
+        }
+        None => {
+            let remark = format!("group {group} has committed nothing on queue {queue} of topic {topic}");
+            Err(Refusal::new(ResponseCode::QueryNotFound, remark))
+        }
+    }
+}
+
+/// Commits a group's offset.
+pub(super) async fn update(core: &Core, request: &Command) -> Answer {
+    let header = UpdateConsumerOffset::of(&request.fields)?;
+    let (group, topic, queue) =
+        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    core.broker.commit_offset(&group, &topic, queue, offset(header.commit_offset)).await?;
+    Ok(done(request))
+}
+
+pub(super) async fn max(core: &Core, request: &Command) -> Answer {
+    at(core, request, OffsetAt::End).await
+}
+
+pub(super) async fn min(core: &Core, request: &Command) -> Answer {
+    at(core, request, OffsetAt::Beginning).await
+}
+
+async fn at(core: &Core, request: &Command, at: OffsetAt) -> Answer {
+    let header = TopicQueue::of(&request.fields)?;
+    let found = core.broker.queue_offset(&TopicName::new(&header.topic)?, queue(header.queue_id)?, at).await?;
+    Ok(of_offset(request, found))
+}
+
+/// The first message at or after a time, or the last at or before it.
+pub(super) async fn search(core: &Core, request: &Command) -> Answer {
+    let header = SearchOffset::of(&request.fields)?;
+    let (topic, queue) = (TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    let first_at = async |time| core.broker.queue_offset(&topic, queue, OffsetAt::Time(Timestamp(time))).await;
+    let is_upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
+    let found = if is_upper {
+        QueueOffset(first_at(header.timestamp.saturating_add(1)).await?.0.saturating_sub(1))
+    } else {
+        first_at(header.timestamp).await?
+    };
+    Ok(of_offset(request, found))
+}
+
+/// When a queue's first message was stored; -1 if it has none.
+pub(super) async fn earliest(core: &Core, request: &Command) -> Answer {
+    let header = TopicQueue::of(&request.fields)?;
+    let (topic, queue) = (TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    let first = core.broker.queue_offset(&topic, queue, OffsetAt::Beginning).await?;
+    let stored_at = core.broker.stored_at(&topic, queue, first).await?;
+    let answer = EarliestMsgStoreTimeAnswer { timestamp: stored_at.map_or(-1, |time| time.0) };
+    Ok(Command { fields: answer.to_fields(), ..done(request) })
+}
+
+/// The record at a place of the log.
+pub(super) async fn view(core: &Core, request: &Command) -> Answer {
+    let header = ViewMessage::of(&request.fields)?;
+    let position = PhysicalOffset(u64::try_from(header.offset).unwrap_or(u64::MAX));
+    match core.broker.message_at(position).await? {
+        Some(body) => Ok(Command { body, ..done(request) }),
+        None => {
+            let remark = format!("no message is at position {}", header.offset);
+            Err(Refusal::new(ResponseCode::SystemError, remark))
+        }
+    }
+}
+
+fn of_offset(request: &Command, offset: QueueOffset) -> Command {
+    let answer = OffsetAnswer { offset: Some(number(offset)) };
+    Command { fields: answer.to_fields(), ..done(request) }
+}

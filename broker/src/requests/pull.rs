@@ -1,0 +1,155 @@
+//! Pulls: a queue is read from an offset on; with nothing there the request is held. Source: Apache 5.5 `PullMessageProcessor`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use remoting_proto::requests::{PullMessage, PullMessageAnswer};
+use remoting_proto::{Command, ResponseCode};
+use types::broker::{Pull, PullError, Pulled};
+use types::filter::ExpressionType;
+use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
+
+use super::names::{group, number, offset, queue};
+use super::{Answer, Refusal};
+use crate::server::Core;
+
+/// Most messages of one answer. Source: `maxTransferCountOnMessageInMemory`.
+const MESSAGES_MAX: i64 = 32;
+/// Most bytes of records of one answer, unless the first alone has more. Source: eight of `maxTransferBytesOnMessageInMemory`, as
+/// records are not copied from the disk here.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Reads a queue.
+pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
+    let header = PullMessage::of(&request.fields)?;
+    let (group, topic, queue) =
+        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    let filter = Arc::new(filter(core, &header)?);
+    if header.has(PullMessage::COMMIT_OFFSET) {
+        commit(core, &group, &topic, queue, offset(header.commit_offset)).await?;
+    }
+    let from = offset(header.queue_offset);
+    let wait = u64::try_from(header.suspend_timeout_millis).map_or(Duration::ZERO, Duration::from_millis);
+    let pull = Pull {
+        group,
+        topic: topic.clone(),
+        queue,
+        offset: from,
+        // At most 32.
+        messages_max: header.max_msg_nums.clamp(1, MESSAGES_MAX) as u32,
+        filter,
+        wait: if header.has(PullMessage::SUSPEND) { wait } else { Duration::ZERO },
+    };
+    let pulled = tokio::select! {
+        pulled = core.broker.pull(pull) => pulled,
+        // Who waits is told that nothing is there, and asks again elsewhere or later.
+        () = core.stopping.cancelled() => Ok(Pulled {
+            records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from,
+        }),
+    };
+    match pulled {
+        Ok(pulled) => Ok(found(request, &header, pulled, from)),
+        Err(PullError::OffsetOutOfRange { min, max, .. }) => Ok(moved(request, from, (min, max))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is wanted: the request says it, or the group's clients have told.
+fn filter(core: &Core, header: &PullMessage) -> Result<Filter, Refusal> {
+    if header.has(PullMessage::SUBSCRIPTION) {
+        let text = header.subscription.as_deref().unwrap_or_default();
+        return parse(header.expression_type.as_deref(), text);
+    }
+    let clients = core.clients.lock();
+    let (group, topic) = (&header.consumer_group, &header.topic);
+    match clients.subscription(group, topic) {
+        None | Some(None) => {
+            let remark = format!("group {group} has not told what it subscribes to of topic {topic}");
+            Err(Refusal::new(ResponseCode::SubscriptionNotExist, remark))
+        }
+        Some(Some(data)) if data.sub_version < header.sub_version => {
+            let (known, asked) = (data.sub_version, header.sub_version);
+            let remark =
+                format!("the subscription of group {group} to topic {topic} is {known}, the request's is {asked}");
+            Err(Refusal::new(ResponseCode::SubscriptionNotLatest, remark))
+        }
+        Some(Some(data)) => parse(data.expression_type.as_deref(), &data.sub_string),
+    }
+}
+
+/// An expression; none of its types is `TAG`.
+pub(super) fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter, Refusal> {
+    let unreadable = |error: types::filter::Error| {
+        Refusal::new(ResponseCode::SubscriptionParseFailed, format!("the subscription cannot be read: {error}"))
+    };
+    let language: ExpressionType =
+        expression_type.filter(|name| !name.is_empty()).unwrap_or("TAG").parse().map_err(unreadable)?;
+    Filter::parse(language, text).map_err(unreadable)
+}
+
+/// Clients say with each pull how far they are, which is mostly what they have said before.
+async fn commit(
+    core: &Core,
+    group: &GroupName,
+    topic: &TopicName,
+    queue: QueueId,
+    offset: QueueOffset,
+) -> Result<(), Refusal> {
+    if core.broker.committed_offset(group, topic, queue).await? != Some(offset) {
+        core.broker.commit_offset(group, topic, queue, offset).await?;
+    }
+    Ok(())
+}
+
+fn found(request: &Command, header: &PullMessage, pulled: Pulled, from: QueueOffset) -> Command {
+    let Pulled { records, next_offset, min_offset, max_offset } = pulled;
+    let asked = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let (body, cut_at) = together(&records, asked.unwrap_or(BYTES_MAX).min(BYTES_MAX));
+    let code = match () {
+        () if !records.is_empty() => ResponseCode::Success,
+        () if next_offset > from => ResponseCode::PullRetryImmediately,
+        () => ResponseCode::PullNotFound,
+    };
+    let header = answer(cut_at.unwrap_or(next_offset), min_offset, max_offset);
+    Command { fields: header.to_fields(), body, ..request.answer(code) }
+}
+
+/// The first records that have together at most so many bytes, at least one, and the offset of the first that is left out.
+fn together(records: &[Bytes], bytes_max: usize) -> (Bytes, Option<QueueOffset>) {
+    if let [only] = records {
+        return (only.clone(), None);
+    }
+    let mut body = BytesMut::new();
+    for record in records {
+        if !body.is_empty() && body.len() + record.len() > bytes_max {
+            // It was read a moment ago; else all are sent.
+            match record::header(record) {
+                Ok(header) => return (body.freeze(), Some(header.queue_offset)),
+                Err(_) => continue,
+            }
+        }
+        body.extend_from_slice(record);
+    }
+    (body.freeze(), None)
+}
+
+/// The queue does not have the offset: the client goes on at the nearest that it has.
+fn moved(request: &Command, from: QueueOffset, (min, max): (QueueOffset, QueueOffset)) -> Command {
+    let fields = answer(from.clamp(min, max), min, max).to_fields();
+    let remark = Some(format!("offset {from} is outside {min}..={max}"));
+    Command { fields, remark, ..request.answer(ResponseCode::PullOffsetMoved) }
+}
+
+fn answer(next: QueueOffset, min: QueueOffset, max: QueueOffset) -> PullMessageAnswer {
+    PullMessageAnswer {
+        suggest_which_broker_id: 0,
+        next_begin_offset: number(next),
+        min_offset: number(min),
+        max_offset: number(max),
+        offset_delta: None,
+        topic_sys_flag: None,
+        group_sys_flag: None,
+        forbidden_type: None,
+    }
+}

@@ -1,0 +1,156 @@
+//! Why a request is not answered with what was asked for: the one table from our errors to response codes.
+
+use remoting_proto::{Fields, ResponseCode};
+use types::admin::AdminError;
+use types::broker::{LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable};
+
+/// A response code that is not success, with the words for people.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(super) code: ResponseCode,
+    pub(super) remark: String,
+    /// What the code's answer must have even so.
+    pub(super) fields: Fields,
+}
+
+impl Refusal {
+    pub(super) fn new(code: ResponseCode, remark: impl Into<String>) -> Self {
+        Self { code, remark: remark.into(), fields: Fields::default() }
+    }
+
+    /// A field that makes no sense.
+    pub(super) fn invalid(remark: impl Into<String>) -> Self {
+        Self::new(ResponseCode::InvalidParameter, remark)
+    }
+}
+
+/// A type whose errors have a code each.
+trait Coded: std::error::Error {
+    fn code(&self) -> ResponseCode;
+}
+
+macro_rules! refusals {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::new(Coded::code(&error), error.to_string())
+            }
+        })*
+    };
+}
+refusals!(LookupError, SendError, PopError, PullError, AdminError, TransactionError, RecallError);
+
+impl Coded for Unavailable {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::Busy { .. } | Self::TimedOut { .. } => ResponseCode::SystemBusy,
+            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping => ResponseCode::ServiceNotAvailable,
+        }
+    }
+}
+
+impl Coded for LookupError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::TopicNotFound { .. } => ResponseCode::TopicNotExist,
+            Self::GroupNotFound { .. } => ResponseCode::SubscriptionGroupNotExist,
+            Self::QueueNotFound { .. } => ResponseCode::InvalidParameter,
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
+impl Coded for SendError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::TopicNotFound { .. } => ResponseCode::TopicNotExist,
+            Self::NotWritable { .. } => ResponseCode::NoPermission,
+            Self::QueueNotFound { .. } => ResponseCode::InvalidParameter,
+            Self::BodyTooLarge { .. }
+            | Self::PropertiesTooLarge { .. }
+            | Self::DelayTooLong { .. }
+            | Self::Unsupported { .. } => ResponseCode::MessageIllegal,
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
+impl Coded for PopError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::NotReadable { .. } | Self::GroupDisabled { .. } => ResponseCode::NoPermission,
+            Self::TooManyWaiting { .. } => ResponseCode::SystemBusy,
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
+impl Coded for PullError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::OffsetOutOfRange { .. } => ResponseCode::PullOffsetMoved,
+            Self::Pop(error) => error.code(),
+        }
+    }
+}
+
+impl Coded for AdminError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::Exists { .. } => ResponseCode::SystemError,
+            Self::Lookup(error) => error.code(),
+            Self::Unavailable(why) => why.code(),
+            Self::QueueCount { .. } | Self::QueuesShrink { .. } | Self::System { .. } => ResponseCode::InvalidParameter,
+        }
+    }
+}
+
+impl Coded for TransactionError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::NotFound { .. } | Self::AlreadyEnded { .. } => ResponseCode::SystemError,
+            Self::Send(error) => error.code(),
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
+impl Coded for RecallError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::InvalidHandle { .. } | Self::NotFound => ResponseCode::IllegalOperation,
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
+/// A request that makes no sense: clients get its words.
+macro_rules! system_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::new(ResponseCode::SystemError, error.to_string())
+            }
+        })*
+    };
+}
+system_errors!(remoting_proto::FieldError, remoting_proto::JsonError);
+
+impl From<remoting_proto::body::batch::Error> for Refusal {
+    fn from(error: remoting_proto::body::batch::Error) -> Self {
+        Self::new(ResponseCode::MessageIllegal, error.to_string())
+    }
+}
+
+impl From<types::topic::NameError> for Refusal {
+    fn from(error: types::topic::NameError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<crate::clients::Full> for Refusal {
+    fn from(error: crate::clients::Full) -> Self {
+        Self::new(ResponseCode::SystemBusy, error.to_string())
+    }
+}

@@ -1,0 +1,147 @@
+//! Sends. Source: Apache 5.5 `SendMessageProcessor`, `AbstractSendMessageProcessor`.
+
+use remoting::Connection;
+use remoting_proto::body::batch;
+use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
+use remoting_proto::{Command, RequestCode, ResponseCode};
+use types::broker::{Durability, SendError, SendReceipt};
+use types::properties::names;
+use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
+
+use super::names::{PRODUCERS_SYS_FLAG, make_group_topic, make_topic};
+use super::{Answer, Refusal, done};
+use crate::registration::AUTO_CREATE_TOPIC;
+use crate::server::Core;
+
+/// A property that only a broker may set. Source: `MessageConst.PROPERTY_POP_CK`.
+const POP_CHECK: &str = "POP_CK";
+/// What traces of clients name. Source: `BrokerConfig.regionId`.
+const REGION: &str = "DefaultRegion";
+
+/// Stores one message, or those of a batch.
+pub(super) async fn send(core: &Core, connection: &Connection, request: &Command) -> Answer {
+    let code = request.request_code();
+    let header = match code {
+        RequestCode::SendMessage => SendMessage::of_long(&request.fields)?,
+        _ => SendMessage::of(&request.fields)?,
+    };
+    let is_batch = code == RequestCode::SendBatchMessage || header.is_batch == Some(true);
+    let topic = target(core, &header, is_batch).await?;
+    let message =
+        |body, flag: i64, properties: &str| message(core, connection, &header, &topic, body, flag, properties);
+    let messages: Vec<_> = if is_batch {
+        let messages = batch::decode(request.body.clone())?.into_iter();
+        messages.map(|one| message(one.body, one.flag.into(), &one.properties)).collect()
+    } else {
+        vec![message(request.body.clone(), header.flag, header.properties.as_deref().unwrap_or_default())]
+    };
+    check_bodies(core, &messages)?;
+    let queue = queue(core, &header, &topic)?;
+    let transaction_id = messages.first().and_then(|first| first.properties.get(names::UNIQUE_KEY)).map(str::to_owned);
+    let receipts: Result<Vec<_>, SendError> = core.broker.send(queue, messages).await.into_iter().collect();
+    answer(core, request, &receipts?, transaction_id)
+}
+
+/// Where it goes; the topic is made, if that is how it is.
+async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<TopicName, Refusal> {
+    let topic = TopicName::new(&header.topic)?;
+    if topic.is_system() {
+        let remark = format!("sending to topic {topic} is forbidden: it belongs to the system");
+        return Err(Refusal::new(ResponseCode::NoPermission, remark));
+    }
+    if let Some(group) = topic.retrying_group() {
+        if is_batch {
+            return Err(Refusal::new(ResponseCode::MessageIllegal, format!("a batch cannot be sent to {topic}")));
+        }
+        // A consumer that could not hand a message back sends it itself.
+        let is_given_up = match (core.broker.group(&super::names::group(group)?).await, header.reconsume_times) {
+            (Ok(config), Some(times)) => {
+                times > header.max_reconsume_times.unwrap_or(i64::from(config.attempts_max) - 1)
+            }
+            _ => false,
+        };
+        let target = if is_given_up { TopicName::dead_letter(&super::names::group(group)?) } else { topic };
+        return make_group_topic(core, target).await;
+    }
+    if core.broker.known_topic(&topic).is_some() {
+        return Ok(topic);
+    }
+    if core.options.auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
+        let asked = header.default_topic_queue_nums.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(u32::MAX);
+        make_topic(core, &topic, asked.clamp(1, core.options.default_queues)).await?;
+        return Ok(topic);
+    }
+    Err(SendError::TopicNotFound { topic }.into())
+}
+
+fn queue(core: &Core, header: &SendMessage, topic: &TopicName) -> Result<QueueId, Refusal> {
+    if header.queue_id >= 0 && topic.as_str() == header.topic {
+        return super::names::queue(header.queue_id);
+    }
+    let queues = core.broker.known_topic(topic).map_or(1, |config| config.write_queues);
+    Ok(core.broker.any_queue(queues))
+}
+
+fn message(
+    core: &Core,
+    connection: &Connection,
+    header: &SendMessage,
+    topic: &TopicName,
+    body: bytes::Bytes,
+    flag: i64,
+    properties: &str,
+) -> Message {
+    let mut properties = Properties::parse(properties);
+    properties.remove(POP_CHECK);
+    if properties.get(names::UNIQUE_KEY).is_none() {
+        properties.set_own(names::UNIQUE_KEY, &core.broker.new_unique_key());
+    }
+    // Java's 32 bits, with their sign.
+    let bits = |number: i64| number as u32;
+    Message {
+        topic: topic.clone(),
+        body,
+        properties,
+        flag: bits(flag),
+        sys_flag: SysFlag(bits(header.sys_flag) & PRODUCERS_SYS_FLAG),
+        born_at: Timestamp(header.born_timestamp),
+        born_host: connection.remote(),
+        reconsume_times: header.reconsume_times.and_then(|times| u32::try_from(times).ok()).unwrap_or_default(),
+        source_offset: 0,
+    }
+}
+
+/// All of a batch or nothing.
+fn check_bodies(core: &Core, messages: &[Message]) -> Result<(), SendError> {
+    let bytes_max = core.broker.body_bytes_max();
+    match messages.iter().map(|message| message.body.len()).find(|bytes| *bytes > bytes_max) {
+        Some(bytes) => Err(SendError::BodyTooLarge { bytes, bytes_max }),
+        None => Ok(()),
+    }
+}
+
+fn answer(core: &Core, request: &Command, receipts: &[SendReceipt], transaction_id: Option<String>) -> Answer {
+    let Some(first) = receipts.first() else {
+        return Err(Refusal::new(ResponseCode::MessageIllegal, "the batch has no message"));
+    };
+    let id = |receipt: &SendReceipt| record::offset_message_id(core.options.advertised, receipt.physical_offset);
+    let header = SendMessageAnswer {
+        msg_id: receipts.iter().map(id).collect::<Vec<_>>().join(","),
+        queue_id: first.queue.0.into(),
+        queue_offset: super::names::number(first.queue_offset),
+        transaction_id,
+        recall_handle: first.recall_handle.clone(),
+        msg_region: Some(REGION.to_owned()),
+        trace_on: Some(true),
+    };
+    let is_late = receipts.iter().any(|receipt| receipt.durability == Durability::FlushTimedOut);
+    let code = if is_late { ResponseCode::FlushDiskTimeout } else { ResponseCode::Success };
+    Ok(Command { fields: header.to_fields(), ..request.answer(code) })
+}
+
+/// Takes a delayed message back.
+pub(super) async fn recall(core: &Core, request: &Command) -> Answer {
+    let RecallMessage { topic, recall_handle, .. } = RecallMessage::of(&request.fields)?;
+    let msg_id = core.broker.recall(TopicName::new(&topic)?, recall_handle).await?;
+    Ok(Command { fields: RecallMessageAnswer { msg_id }.to_fields(), ..done(request) })
+}

@@ -1,0 +1,80 @@
+//! A 4.x consumer hands a message back that it failed to consume: a copy waits and comes again through the group's retry topic, or is
+//! given up. Source: Apache 5.5 `AbstractSendMessageProcessor#consumerSendMsgBack`.
+
+use remoting_proto::requests::ConsumerSendMsgBack;
+use remoting_proto::{Command, ResponseCode};
+use types::broker::SendError;
+use types::properties::names;
+use types::{Admin as _, Broker as _, Message, PhysicalOffset, Properties, QueueId, SysFlag, TopicName};
+
+use super::names::{PRODUCERS_SYS_FLAG, group, make_group_topic};
+use super::{Answer, Refusal, done};
+use crate::copy;
+use crate::server::Core;
+
+/// The delay level of a message's first retry: 10 s.
+const FIRST_LEVEL: i64 = 3;
+/// What decides when a message is delivered; a copy's times are its own.
+const TIMES: [&str; 5] = [
+    names::TIMER_DELIVER_MS,
+    names::TIMER_OUT_MS,
+    names::TIMER_DELAY_MS,
+    names::TIMER_DELAY_SECONDS,
+    names::DELAY_LEVEL,
+];
+
+/// On return the copy is stored; the consumer then commits behind the message.
+pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
+    let header = ConsumerSendMsgBack::of(&request.fields)?;
+    let group = group(&header.group)?;
+    let config = core.broker.group(&group).await?;
+    let position = PhysicalOffset(u64::try_from(header.offset).unwrap_or(u64::MAX));
+    let Some(record) = core.broker.message_at(position).await? else {
+        let remark = format!("no message is at position {}", header.offset);
+        return Err(Refusal::new(ResponseCode::SystemError, remark));
+    };
+    let mut message = returned(&record, core)?;
+    let retries_max = header.max_reconsume_times.unwrap_or(i64::from(config.attempts_max) - 1);
+    let retries = i64::from(message.reconsume_times);
+    message.topic = if header.delay_level < 0 || retries >= retries_max {
+        let topic = message.properties.get(names::RETRY_TOPIC).unwrap_or_default().to_owned();
+        own(&mut message.properties, names::DLQ_ORIGIN_TOPIC, &topic)?;
+        let id = message.properties.get(names::UNIQUE_KEY).unwrap_or_default().to_owned();
+        own(&mut message.properties, names::DLQ_ORIGIN_MESSAGE_ID, &id)?;
+        make_group_topic(core, TopicName::dead_letter(&group)).await?
+    } else {
+        let level = if header.delay_level == 0 { FIRST_LEVEL + retries } else { header.delay_level };
+        own(&mut message.properties, names::DELAY_LEVEL, &level.to_string())?;
+        make_group_topic(core, TopicName::group_retry(&group)).await?
+    };
+    message.reconsume_times += 1;
+    let stored: Result<Vec<_>, SendError> = core.broker.send(QueueId(0), vec![message]).await.into_iter().collect();
+    stored?;
+    Ok(done(request))
+}
+
+/// The message again, with the properties by which 4.x consumers know what it was first.
+fn returned(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
+    let damaged =
+        |error: String| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
+    let decoded = record::decode(record).map_err(|error| damaged(error.to_string()))?;
+    let header = &decoded.header;
+    let mut properties = Properties::parse(decoded.properties);
+    for name in TIMES {
+        properties.remove(name);
+    }
+    if properties.get(names::RETRY_TOPIC).is_none() {
+        own(&mut properties, names::RETRY_TOPIC, decoded.topic)?;
+    }
+    if properties.get(names::ORIGIN_MESSAGE_ID).is_none() {
+        let id = record::offset_message_id(core.options.advertised, header.physical_offset);
+        own(&mut properties, names::ORIGIN_MESSAGE_ID, &id)?;
+    }
+    let sys_flag = SysFlag(header.sys_flag.0 & PRODUCERS_SYS_FLAG);
+    let topic = TopicName::new(decoded.topic)?;
+    Ok(Message { properties, sys_flag, source_offset: 0, ..copy::message(record, &decoded, topic) })
+}
+
+fn own(properties: &mut Properties, name: &'static str, value: &str) -> Result<(), Refusal> {
+    properties.set(name, value).map_err(|error| Refusal::new(ResponseCode::MessageIllegal, error.to_string()))
+}

@@ -1,0 +1,104 @@
+//! Topics: made, changed, deleted, listed. Source: Apache 5.5 `AdminBrokerProcessor`.
+
+use std::collections::BTreeMap;
+
+use remoting_proto::Command;
+use remoting_proto::body::{DataVersion, Permission, TopicConfig as Told, TopicSettings, Topics};
+use remoting_proto::requests::{TopicName as Named, UpdateAndCreateTopic};
+use types::broker::LookupError;
+use types::{Admin as _, MessageType, TopicConfig, TopicName, TopicType};
+
+use super::{Answer, Refusal, done, json};
+use crate::registration;
+use crate::server::Core;
+
+/// The attribute that says which kinds of messages a topic takes. Source: `TopicAttributes`.
+const MESSAGE_TYPE: &str = "message.type";
+
+/// Makes a topic, or changes it.
+pub(super) async fn put(core: &Core, request: &Command) -> Answer {
+    let header = UpdateAndCreateTopic::of(&request.fields)?;
+    let name = TopicName::for_client(&header.topic)?;
+    let known = core.broker.known_topic(&name);
+    let asked = message_type(header.attributes.as_deref().unwrap_or_default())?;
+    let default = known.as_ref().map_or(TopicType::Only(MessageType::Normal), |config| config.topic_type);
+    let queues = |count: i64| u32::try_from(count).map_err(|_| Refusal::invalid(format!("{count} queues asked for")));
+    let permission = Permission(i32::try_from(header.perm).unwrap_or_default());
+    let config = TopicConfig {
+        name,
+        read_queues: queues(header.read_queue_nums)?,
+        write_queues: queues(header.write_queue_nums)?,
+        is_readable: permission.is_readable(),
+        is_writable: permission.is_writable(),
+        topic_type: asked.unwrap_or(default),
+        is_auto_created: false,
+    };
+    core.broker.put_topic(config, known.is_some()).await?;
+    Ok(done(request))
+}
+
+/// What `+message.type=FIFO` among other changes of attributes says.
+fn message_type(attributes: &str) -> Result<Option<TopicType>, Refusal> {
+    let assigned = attributes.split(',').filter_map(|change| change.trim().strip_prefix('+')?.split_once('='));
+    let Some((_, text)) = assigned.into_iter().find(|(name, _)| name.trim() == MESSAGE_TYPE) else { return Ok(None) };
+    match text.trim() {
+        "MIXED" => Ok(Some(TopicType::Mixed)),
+        other => other.parse().map(|only| Some(TopicType::Only(only))).map_err(Refusal::invalid),
+    }
+}
+
+/// Deletes a topic.
+pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
+    let Named { topic } = Named::of(&request.fields)?;
+    core.broker.delete_topic(&TopicName::for_client(&topic)?).await?;
+    Ok(done(request))
+}
+
+/// All topics, in one page.
+pub(super) fn all(core: &Core, request: &Command) -> Command {
+    let types: BTreeMap<_, _> =
+        core.broker.known_topics().into_iter().map(|topic| (topic.name.to_string(), topic.topic_type)).collect();
+    let told = registration::topics(core).into_iter();
+    let topic_config_table = told
+        .map(|(name, config)| {
+            let topic_type = types.get(&name).copied();
+            (name, settings(config, topic_type))
+        })
+        .collect();
+    let data_version = DataVersion {
+        counter: core.broker.topic_changes().borrow().cast_signed(),
+        state_version: 0,
+        timestamp: core.started.0,
+    };
+    json(request, &Topics { data_version, topic_config_table })
+}
+
+/// A topic's settings.
+pub(super) fn get(core: &Core, request: &Command) -> Answer {
+    let Named { topic } = Named::of(&request.fields)?;
+    let topic = TopicName::new(&topic)?;
+    let topic_type = core.broker.known_topic(&topic).map(|config| config.topic_type);
+    match registration::topics(core).remove(topic.as_str()) {
+        Some(config) => Ok(json(request, &settings(config, topic_type))),
+        None => Err(LookupError::TopicNotFound { topic }.into()),
+    }
+}
+
+fn settings(config: Told, topic_type: Option<TopicType>) -> TopicSettings {
+    let attributes = topic_type.map(|kind| (MESSAGE_TYPE.to_owned(), kind.to_string())).into_iter().collect();
+    TopicSettings { config, attributes, ..TopicSettings::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_of_a_topic_is_an_attribute() {
+        let of = |text| message_type(text).expect("valid");
+        assert_eq!(of("+message.type=FIFO"), Some(TopicType::Only(MessageType::Fifo)));
+        assert_eq!(of("-x, +cleanup.policy=DELETE , +message.type=MIXED"), Some(TopicType::Mixed));
+        assert_eq!((of(""), of("-message.type")), (None, None));
+        assert!(message_type("+message.type=ODD").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! The Remoting port of a broker: connections and clients come and go, time passes, name servers are told.
+//!
+//! The thin shell over `requests`, the clients and the queue locks; what is stored is the [`LocalBroker`]'s.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::Env;
+use parking_lot::Mutex;
+use remoting::{Connection, ConnectionId, Role};
+use remoting_proto::requests::ConsumerGroup;
+use remoting_proto::{Command, RequestCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use types::{Broker as _, Timestamp};
+
+use crate::LocalBroker;
+use crate::clients::{Changed, Clients, SCAN_EVERY};
+use crate::queue_locks::QueueLocks;
+use crate::{registration, requests};
+
+/// What a broker says of itself.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// Where clients reach it; message ids name it too.
+    pub advertised: SocketAddr,
+    /// `HOST:PORT` of each name server; it registers with all.
+    pub name_servers: Vec<String>,
+    /// Whether clients may make topics by sending to them.
+    pub auto_create_topics: bool,
+    /// Most queues of a topic that is made so.
+    pub default_queues: u32,
+    /// The configuration as it is shown, under Apache's names where there are some.
+    pub shown: Vec<(String, String)>,
+}
+
+/// A broker's port that does not listen yet.
+pub struct BrokerServer {
+    core: Arc<Core>,
+}
+
+/// What its connections get.
+struct Serving(Arc<Core>);
+
+/// What all requests share. Locks are held for one look or one change, never while something is waited for.
+pub(crate) struct Core {
+    pub(crate) broker: LocalBroker,
+    pub(crate) options: Options,
+    pub(crate) env: Env,
+    pub(crate) started: Timestamp,
+    pub(crate) clients: Mutex<Clients>,
+    pub(crate) locks: Mutex<QueueLocks>,
+    /// Cancelled when nobody is to wait any longer.
+    pub(crate) stopping: CancellationToken,
+    connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
+}
+
+impl BrokerServer {
+    /// A port of this broker.
+    #[must_use]
+    pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
+        let core = Core {
+            broker,
+            options,
+            started: env.clock.now(),
+            env,
+            clients: Mutex::default(),
+            locks: Mutex::default(),
+            stopping: CancellationToken::new(),
+            connections: Mutex::default(),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was
+    /// read and returns.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        options: remoting::Options,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        shutdown: CancellationToken,
+    ) {
+        let core = self.core;
+        let server = remoting::Server::new(Arc::new(Serving(core.clone())), options, tls, core.env.clock.clone());
+        let served = async {
+            tokio::select! {
+                () = registration::run(&core, &shutdown) => {}
+                // Loops for ever.
+                () = core.expire_clients() => {}
+                () = requests::ask_producers(&core) => {}
+            }
+            core.stopping.cancel();
+        };
+        tokio::join!(server.serve(listener, core.stopping.clone()), served);
+    }
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.env.clock.now()
+    }
+
+    /// The broker's name.
+    pub(crate) fn name(&self) -> &str {
+        self.broker.name()
+    }
+
+    /// Tells the members of groups that others came or went. Who cannot be told finds out within 20 s.
+    pub(crate) fn notify(&self, changed: Vec<Changed>) {
+        let connections = self.connections.lock();
+        for Changed { group, members } in changed {
+            let header = ConsumerGroup { consumer_group: group };
+            let request = Command::request(RequestCode::NotifyConsumerIdsChanged, header.to_fields(), Bytes::new());
+            for connection in members.iter().filter_map(|id| connections.get(id)) {
+                connection.oneway(request.clone());
+            }
+        }
+    }
+
+    /// Sends a client a request; says whether it is on its way.
+    pub(crate) fn ask(&self, connection: ConnectionId, request: Command) -> bool {
+        let connection = self.connections.lock().get(&connection).cloned();
+        connection.is_some_and(|connection| connection.oneway(request))
+    }
+
+    /// Looks again and again for clients that are silent for too long, and for locks that nobody renews.
+    async fn expire_clients(&self) {
+        loop {
+            self.env.clock.sleep(SCAN_EVERY).await;
+            let now = self.now();
+            let changed = self.clients.lock().expire(now);
+            self.notify(changed);
+            self.locks.lock().expire(now);
+        }
+    }
+}
+
+impl Role for Serving {
+    fn connect(&self, connection: &Arc<Connection>) {
+        self.0.connections.lock().insert(connection.id(), connection.clone());
+    }
+
+    async fn serve(&self, connection: &Connection, request: Command) -> Command {
+        requests::serve(&self.0, connection, &request).await
+    }
+
+    fn disconnect(&self, connection: &Connection) {
+        self.0.connections.lock().remove(&connection.id());
+        let changed = self.0.clients.lock().disconnect(connection.id());
+        self.0.notify(changed);
+    }
+}

@@ -1,0 +1,361 @@
+//! The Remoting port of a broker over real sockets: what 4.x clients send and get, and what name servers are told.
+
+#![allow(clippy::disallowed_methods, reason = "sockets and threads of the real runtime, above the seams of env")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::server::Options;
+use broker::{BrokerServer, LocalBroker};
+use bytes::{Bytes, BytesMut};
+use env::Env;
+use remoting::{Client, Connection, Role, Server};
+use remoting_proto::body::{ConsumerData, ConsumerIdList, HeartbeatData, RegisterBroker};
+use remoting_proto::requests::{
+    ConsumerGroup, ConsumerSendMsgBack, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SendMessage,
+    SendMessageAnswer, UpdateConsumerOffset,
+};
+use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Long enough for a machine that is busy with something else.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A broker on a port of its own.
+struct Served {
+    client: Client,
+    address: SocketAddr,
+    broker: LocalBroker,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+async fn served(name_servers: Vec<String>) -> Served {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
+    let broker = LocalBroker::start(Env::real(), options).expect("starts");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let options = Options {
+        cluster: "C".to_owned(),
+        advertised: address,
+        name_servers,
+        auto_create_topics: true,
+        default_queues: 4,
+        shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
+    };
+    let server = BrokerServer::new(Env::real(), broker.clone(), options);
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
+    let client = Client::new(address.to_string(), Env::real().clock);
+    Served { client, address, broker, stop, ended, _folder: folder }
+}
+
+impl Served {
+    async fn call(&self, code: RequestCode, fields: Fields, body: impl Into<Bytes>) -> Command {
+        self.client.call(Command::request(code, fields, body.into()), WITHIN).await.expect("answered")
+    }
+
+    async fn send(&self, topic: &str, body: &'static [u8]) -> SendMessageAnswer {
+        let answer = self.call(RequestCode::SendMessageV2, message(topic).to_fields(), body).await;
+        assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+        SendMessageAnswer::of(&answer.fields).expect("all that clients need")
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.ended.await.expect("ends");
+        self.broker.stop().await;
+    }
+}
+
+fn message(topic: &str) -> SendMessage {
+    SendMessage {
+        producer_group: "PG".to_owned(),
+        topic: topic.to_owned(),
+        default_topic: Some("TBW102".to_owned()),
+        default_topic_queue_nums: Some(2),
+        queue_id: 1,
+        sys_flag: 0,
+        born_timestamp: 1,
+        flag: 7,
+        properties: Some("TAGS\u{1}a\u{2}KEYS\u{1}k".to_owned()),
+        reconsume_times: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+        is_batch: None,
+        broker_name: None,
+    }
+}
+
+fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
+    PullMessage {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id,
+        queue_offset,
+        max_msg_nums: 32,
+        sys_flag: PullMessage::SUBSCRIPTION,
+        commit_offset: 0,
+        suspend_timeout_millis: 0,
+        subscription: Some("a".to_owned()),
+        sub_version: 1,
+        expression_type: None,
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
+        broker_name: None,
+    }
+}
+
+fn next_offset(answer: &Command) -> i64 {
+    PullMessageAnswer::of(&answer.fields).expect("all that clients need").next_begin_offset
+}
+
+#[tokio::test]
+async fn what_is_sent_is_pulled_and_who_waits_is_answered_by_the_next() {
+    let served = served(Vec::new()).await;
+    let sent = served.send("t", b"first").await;
+    assert_eq!((sent.queue_id, sent.queue_offset, sent.msg_id.len()), (1, 0, 32));
+
+    let answer = served.call(RequestCode::PullMessage, pull("t", 1, 0).to_fields(), "").await;
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::Success, 1));
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!((record.body, record.topic, record.header.flag), (&b"first"[..], "t", 7));
+    assert!(record.property("UNIQ_KEY").is_some() && record.property("KEYS") == Some("k"));
+
+    let answer = served.call(RequestCode::PullMessage, pull("t", 1, 1).to_fields(), "").await;
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullNotFound, 1));
+    let answer = served.call(RequestCode::PullMessage, pull("t", 1, 9).to_fields(), "").await;
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullOffsetMoved, 1));
+    let other = PullMessage { subscription: Some("b".to_owned()), ..pull("t", 1, 0) };
+    let answer = served.call(RequestCode::PullMessage, other.to_fields(), "").await;
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullRetryImmediately, 1));
+
+    let waits = PullMessage {
+        sys_flag: PullMessage::SUBSCRIPTION | PullMessage::SUSPEND,
+        suspend_timeout_millis: 50_000,
+        ..pull("t", 1, 1)
+    };
+    let (answer, _) =
+        tokio::join!(served.call(RequestCode::PullMessage, waits.to_fields(), ""), served.send("t", b"second"));
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::Success, 2));
+
+    // A stop does not wait for who waits.
+    let waits = PullMessage { queue_offset: 2, ..waits };
+    let request = Command::request(RequestCode::PullMessage, waits.to_fields(), Bytes::new());
+    let client = served.client.clone();
+    let waiting = tokio::spawn(async move { client.call(request, WITHIN).await });
+    served.end().await;
+    // It was answered, or not read any more.
+    if let Ok(answer) = waiting.await.expect("ends") {
+        assert_eq!(answer.response_code(), ResponseCode::PullNotFound);
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_name() {
+    let served = served(Vec::new()).await;
+    let refused = async |code, fields: Fields| {
+        let answer = served.call(code, fields, "x").await;
+        (answer.response_code(), answer.remark.unwrap_or_default())
+    };
+    let (code, remark) = refused(RequestCode::Unknown(4711), Fields::default()).await;
+    assert_eq!((code, remark.as_str()), (ResponseCode::RequestCodeNotSupported, " request type 4711 not supported"));
+    let (code, remark) = refused(RequestCode::SendMessageV2, Fields::default()).await;
+    assert_eq!((code, remark.as_str()), (ResponseCode::SystemError, "the field a is missing"));
+    let system = refused(RequestCode::SendMessageV2, message("rmq_sys_x").to_fields()).await;
+    assert!(system.0 == ResponseCode::NoPermission && system.1.contains("rmq_sys_x"), "{system:?}");
+    let no_topic = SendMessage { default_topic: None, ..message("missing") };
+    assert_eq!(refused(RequestCode::SendMessageV2, no_topic.to_fields()).await.0, ResponseCode::TopicNotExist);
+    let far = SendMessage { queue_id: 99, ..message("t") };
+    assert_eq!(refused(RequestCode::SendMessageV2, far.to_fields()).await.0, ResponseCode::InvalidParameter);
+    let sql = PullMessage {
+        expression_type: Some("SQL92".to_owned()),
+        subscription: Some("a >".to_owned()),
+        ..pull("t", 0, 0)
+    };
+    assert_eq!(refused(RequestCode::PullMessage, sql.to_fields()).await.0, ResponseCode::SubscriptionParseFailed);
+    let unsaid = PullMessage { sys_flag: 0, ..pull("t", 0, 0) };
+    assert_eq!(refused(RequestCode::PullMessage, unsaid.to_fields()).await.0, ResponseCode::SubscriptionNotExist);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_group_begins_at_the_first_message_and_goes_on_where_it_was() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    let query = |set_zero_if_not_found| QueryConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: "t".to_owned(),
+        queue_id: 1,
+        set_zero_if_not_found,
+        broker_name: None,
+    };
+    let asked = async |set_zero_if_not_found| {
+        let answer = served.call(RequestCode::QueryConsumerOffset, query(set_zero_if_not_found).to_fields(), "").await;
+        (answer.response_code(), OffsetAnswer::of(&answer.fields).expect("read").offset)
+    };
+    assert_eq!(asked(None).await, (ResponseCode::Success, Some(0)));
+    assert_eq!(asked(Some(false)).await, (ResponseCode::QueryNotFound, None));
+    let update = UpdateConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: "t".to_owned(),
+        queue_id: 1,
+        commit_offset: 1,
+        broker_name: None,
+    };
+    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, update.to_fields(), "").await.code, 0);
+    assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(1)));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_is_in_the_dead_letter_topic() {
+    let served = served(Vec::new()).await;
+    let sent = served.send("t", b"bad").await;
+    let (_, position) = record_at(&sent.msg_id);
+    let back = ConsumerSendMsgBack {
+        offset: position,
+        group: "g".to_owned(),
+        delay_level: -1,
+        origin_msg_id: None,
+        origin_topic: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+    };
+    let answer = served.call(RequestCode::ConsumerSendMsgBack, back.to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+    let answer = served.call(RequestCode::PullMessage, pull("%DLQ%g", 0, 0).to_fields(), "").await;
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!((record.body, record.header.reconsume_times), (&b"bad"[..], 1));
+    assert_eq!(record.property("RETRY_TOPIC"), Some("t"));
+    assert_eq!(record.property("ORIGIN_MESSAGE_ID"), Some(sent.msg_id.as_str()));
+    let gone = ConsumerSendMsgBack { offset: position + 1, ..back };
+    let answer = served.call(RequestCode::ConsumerSendMsgBack, gone.to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::SystemError);
+    served.end().await;
+}
+
+fn record_at(id: &str) -> (SocketAddr, i64) {
+    let (host, position) = record::parse_offset_message_id(id).expect("an address");
+    (host, position.0.cast_signed())
+}
+
+/// A client that also reads what it is asked.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn say(&mut self, request: &Command) {
+        let mut frame = BytesMut::new();
+        remoting_proto::encode(request, &mut frame).expect("fits");
+        self.0.write_all(&frame).await.expect("written");
+    }
+
+    async fn hear(&mut self) -> Command {
+        let mut frame = vec![0; 4];
+        self.0.read_exact(&mut frame).await.expect("read");
+        frame.resize(remoting_proto::announced(&frame).expect("a length").expect("four bytes"), 0);
+        self.0.read_exact(&mut frame[4..]).await.expect("read");
+        remoting_proto::decode(frame.into()).expect("a frame")
+    }
+
+    /// What it is asked until its own request is answered, and the answer.
+    async fn call(&mut self, request: &Command) -> (Vec<Command>, Command) {
+        self.say(request).await;
+        let mut asked = Vec::new();
+        loop {
+            let heard = self.hear().await;
+            if heard.flag.is_response() {
+                return (asked, heard);
+            }
+            asked.push(heard);
+        }
+    }
+}
+
+fn heartbeat(client: &str) -> Command {
+    let body = HeartbeatData {
+        client_id: client.to_owned(),
+        consumer_data_set: vec![ConsumerData { group_name: "g".to_owned(), ..ConsumerData::default() }],
+        ..HeartbeatData::default()
+    };
+    let body = remoting_proto::to_vec(&body, remoting_proto::Dialect::Fastjson);
+    Command::request(RequestCode::HeartBeat, Fields::default(), body.into())
+}
+
+#[tokio::test]
+async fn members_of_a_group_are_told_of_each_other_on_their_own_connections() {
+    let served = served(Vec::new()).await;
+    let mut one = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    let (_, answer) = one.call(&heartbeat("one")).await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    let mut two = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    two.call(&heartbeat("two")).await;
+    let list = ConsumerGroup { consumer_group: "g".to_owned() };
+    let list = Command::request(RequestCode::GetConsumerListByGroup, list.to_fields(), Bytes::new());
+    let members = |answer: &Command| -> Vec<String> {
+        remoting_proto::from_slice::<ConsumerIdList>(&answer.body).expect("a list").consumer_id_list
+    };
+    let (asked, answer) = one.call(&list).await;
+    assert_eq!(members(&answer), ["one", "two"]);
+    // Of itself, and of the other: the notice stands before the answer to what was asked after it.
+    assert!(asked.iter().all(|asked| asked.request_code() == RequestCode::NotifyConsumerIdsChanged));
+    assert!(asked.iter().all(|asked| asked.flag.is_oneway()) && !asked.is_empty());
+    drop(two);
+    let told = one.hear().await;
+    assert_eq!(told.request_code(), RequestCode::NotifyConsumerIdsChanged);
+    let (_, answer) = one.call(&list).await;
+    assert_eq!(members(&answer), ["one"]);
+    served.end().await;
+}
+
+/// A name server that hands on what it is told.
+struct Told(mpsc::Sender<Command>);
+
+impl Role for Told {
+    fn connect(&self, _: &Arc<Connection>) {}
+
+    async fn serve(&self, _: &Connection, request: Command) -> Command {
+        self.0.send(request.clone()).await.expect("the test listens");
+        request.answer(ResponseCode::Success)
+    }
+
+    fn disconnect(&self, _: &Connection) {}
+}
+
+#[tokio::test]
+async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let stop = CancellationToken::new();
+    let options = remoting::Options::default();
+    let server = Server::new(Arc::new(Told(tell)), options, None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, stop.clone()));
+
+    let served = served(vec![name_server]).await;
+    let first = told.recv().await.expect("registers");
+    let registered = RegisterBroker::decode(&first.body, first.version).expect("read");
+    assert!(["C", "gantry-local", "TBW102"].iter().all(|name| registered.topics.contains_key(*name)));
+    served.send("t", b"x").await;
+    loop {
+        let next = told.recv().await.expect("registers");
+        let again = RegisterBroker::decode(&next.body, next.version).expect("read");
+        assert_ne!(again.version, registered.version);
+        if let Some(topic) = again.topics.get("t") {
+            assert_eq!((topic.read_queue_nums, topic.perm.0), (2, 6));
+            break;
+        }
+    }
+    served.end().await;
+    // What was under way may come before it.
+    while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
+    stop.cancel();
+    names.await.expect("ends");
+}

@@ -1,0 +1,136 @@
+//! `gantry broker`: a broker on its Remoting port, started and stopped in order.
+//!
+//! Start: the port is taken → broker (lock, recovery) → certificate → the port listens → ready → registered with the name servers.
+//! Stop: the name servers are told → who waits is answered → what was asked is answered → broker flushes and writes its checkpoint.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use ::broker::BrokerServer;
+use ::broker::server::Options;
+use anyhow::{Context, bail};
+use env::Env;
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::broker::Broker as Config;
+use crate::local::{broker_options, notify, start_broker};
+use crate::port::Port;
+use crate::signals::Signals;
+use crate::telemetry::Telemetry;
+use crate::{identity, open_files};
+
+/// Requests that are served at a time; pulls that wait are among them.
+const REQUESTS_MAX: usize = 100_000;
+
+/// Runs until a signal, or until it cannot start. `shown` is the configuration as clients may ask for it.
+///
+/// # Errors
+/// Why it could not start; each says what to do.
+pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String, String)>) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&config.log, None)?;
+    for warning in warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let result = serve(&config, shown).await;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
+    result
+}
+
+async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("signals")?;
+    let port = Port::bind(config.listen, "listen")?;
+    let advertised = advertised(config, port.address())?;
+    let limits = remoting::Options { requests_max: REQUESTS_MAX, ..remoting::Options::default() };
+    open_files::raise(limits.connections_max);
+    let options = ::broker::Options {
+        name: config.name.clone(),
+        default_queues: config.default_queues,
+        ..broker_options(&config.storage, advertised)
+    };
+    let broker = tokio::select! {
+        started = start_broker(options) => started?,
+        // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
+        (name, _) = signals.next() => bail!("stopped by {name} while starting"),
+    };
+    let server = BrokerServer::new(
+        Env::real(),
+        broker.clone(),
+        Options {
+            cluster: config.cluster.clone(),
+            advertised,
+            name_servers: config.name_servers.clone(),
+            auto_create_topics: config.storage.auto_create_topics,
+            default_queues: config.default_queues,
+            shown,
+        },
+    );
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+    let listener = port.listen()?;
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
+
+    // Nobody may be reading.
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(
+        std::io::stdout(),
+        "gantry {version} broker {} is ready\n\n  Remoting  {advertised}  plaintext and TLS",
+        config.name
+    );
+    tracing::info!(%advertised, listen = %config.listen, data = %config.storage.data.display(), "ready");
+    notify(NotifyState::Ready);
+    let (name, _) = signals.next().await;
+    tracing::info!(signal = name, "stopping; a second signal stops at once");
+    signals.exit_on_next();
+    notify(NotifyState::Stopping);
+    stop.cancel();
+    let ended = served.await;
+    broker.stop().await;
+    tracing::info!("stopped");
+    ended.context("the port failed")
+}
+
+/// Where clients reach the broker: never a loopback address, unless the name server is on one too.
+fn advertised(config: &Config, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let is_specific = !listen.ip().is_unspecified() && !listen.ip().is_loopback();
+    let ip = match (config.advertised_ip, config.name_servers.first()) {
+        (Some(ip), _) => ip,
+        // Nothing but this address is listened on.
+        (None, _) if is_specific => listen.ip(),
+        (None, Some(name_server)) => route_to(name_server)?,
+        (None, None) if listen.ip().is_unspecified() => {
+            bail!("{listen} is no address that clients can use; set --nameserver HOST:PORT or --broker-ip1 IP",)
+        }
+        (None, None) => listen.ip(),
+    };
+    if listen.ip().is_loopback() && !ip.is_loopback() {
+        tracing::warn!(%listen, %ip, "clients are told an address that is not listened on; set --listen 0.0.0.0:{}", listen.port());
+    }
+    Ok(SocketAddr::new(ip, listen.port()))
+}
+
+/// This machine's address on the way to a name server; nothing is sent.
+fn route_to(name_server: &str) -> anyhow::Result<IpAddr> {
+    let any = |family: &str| UdpSocket::bind((family, 0));
+    let found = ["0.0.0.0", "::"].into_iter().find_map(|family| {
+        let socket = any(family).ok()?;
+        socket.connect(name_server).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    found.with_context(|| {
+        format!("there is no route to name server {name_server}; tell clients an address with --broker-ip1 IP")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_route_to_a_local_name_server_is_loopback() {
+        assert_eq!(route_to("127.0.0.1:9876").expect("there is one"), IpAddr::from([127, 0, 0, 1]));
+        let error = route_to("no.such.host.invalid:1").expect_err("none").to_string();
+        assert!(error.contains("no.such.host.invalid:1") && error.contains("--broker-ip1"), "{error}");
+    }
+}

@@ -1,0 +1,437 @@
+//! Every setting of `gantry broker`, each stated once, and the configuration that is made of them. Apache's `broker.conf` is
+//! understood.
+//!
+//! Source of the aliases and of what has no meaning here: Apache 5.5 `BrokerConfig`, `MessageStoreConfig`, `NettyServerConfig`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use types::topic::QUEUES_MAX;
+
+use super::nameserver::all_addresses;
+use super::setting::{self, Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same, with_unit};
+use super::{
+    Loaded, Log, OUT_OF_BOUNDS, Problem, Reader, Sources, Storage, StorageKeys, TlsFiles, load_as, log_filter,
+    log_format, storage, value, within,
+};
+
+/// What `gantry broker` was told, every value valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broker {
+    pub(crate) listen: SocketAddr,
+    /// `HOST:PORT` each; none is allowed, then nobody finds the broker by name.
+    pub(crate) name_servers: Vec<String>,
+    /// `None`: the address of the route to the first name server.
+    pub(crate) advertised_ip: Option<IpAddr>,
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) default_queues: u32,
+    pub(crate) storage: Storage,
+    /// `None`: a self-signed certificate.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) log: Log,
+}
+
+/// Names a setting; its facts stand in [`Keys::setting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
+pub(crate) enum Key {
+    Listen,
+    BindAddress,
+    Nameserver,
+    BrokerIp1,
+    BrokerName,
+    BrokerClusterName,
+    BrokerId,
+    BrokerRole,
+    Data,
+    Flush,
+    SegmentSize,
+    FileReservedTime,
+    DeleteWhen,
+    DiskMaxUsedSpaceRatio,
+    DiskSpaceCleanForciblyRatio,
+    DiskSpaceWarningLevelRatio,
+    MaxMessageSize,
+    AutoCreateTopics,
+    AutoCreateGroups,
+    DefaultTopicQueueNums,
+    TransactionCheckAfter,
+    TransactionCheckInterval,
+    TransactionCheckMax,
+    TlsCert,
+    TlsKey,
+    LogLevel,
+    LogFormat,
+}
+
+/// Apache's keys that are accepted and have no meaning here: threads, buffers, tuning of its own store. Sorted, for the binary
+/// search. Keys whose absence would change what clients may do or what survives are not here: those are reported as unknown.
+const IGNORED: [&str; 39] = [
+    "abortFile",
+    "accessMessageInMemoryMaxRatio",
+    "ackMessageThreadPoolNums",
+    "adminBrokerThreadPoolNums",
+    "brokerHeartbeatInterval",
+    "brokerIP2",
+    "channelExpiredTimeout",
+    "clientManageThreadPoolNums",
+    "consumerManageThreadPoolNums",
+    "destroyMapedFileIntervalForcibly",
+    "endTransactionThreadPoolNums",
+    "fetchNamesrvAddrByAddressServer",
+    "flushCommitLogLeastPages",
+    "flushCommitLogTimed",
+    "flushConsumeQueueLeastPages",
+    "flushConsumeQueueThoroughInterval",
+    "haListenPort",
+    "mappedFileSizeConsumeQueue",
+    "messageIndexEnable",
+    "messageIndexSafe",
+    "processReplyMessageThreadPoolNums",
+    "pullMessageThreadPoolNums",
+    "queryMessageThreadPoolNums",
+    "redeleteHangedFileInterval",
+    "registerNameServerPeriod",
+    "rocketmqHome",
+    "sendMessageThreadPoolNums",
+    "serverSelectorThreads",
+    "serverSocketRcvBufSize",
+    "serverSocketSndBufSize",
+    "serverWorkerThreads",
+    "storePathCommitLog",
+    "storePathConsumeQueue",
+    "storePathIndex",
+    "transferMsgByHeap",
+    "transientStorePoolEnable",
+    "transientStorePoolSize",
+    "useReentrantLockWhenPutMessage",
+    "waitTimeMillsInSendQueue",
+];
+
+impl Keys for Key {
+    const COMMAND: &'static str = "broker";
+    const ALL: &'static [Self] = &[
+        Self::Listen,
+        Self::BindAddress,
+        Self::Nameserver,
+        Self::BrokerIp1,
+        Self::BrokerName,
+        Self::BrokerClusterName,
+        Self::BrokerId,
+        Self::BrokerRole,
+        Self::Data,
+        Self::Flush,
+        Self::SegmentSize,
+        Self::FileReservedTime,
+        Self::DeleteWhen,
+        Self::DiskMaxUsedSpaceRatio,
+        Self::DiskSpaceCleanForciblyRatio,
+        Self::DiskSpaceWarningLevelRatio,
+        Self::MaxMessageSize,
+        Self::AutoCreateTopics,
+        Self::AutoCreateGroups,
+        Self::DefaultTopicQueueNums,
+        Self::TransactionCheckAfter,
+        Self::TransactionCheckInterval,
+        Self::TransactionCheckMax,
+        Self::TlsCert,
+        Self::TlsKey,
+        Self::LogLevel,
+        Self::LogFormat,
+    ];
+    const FORM: Form = Form::Properties;
+
+    fn setting(self) -> &'static Setting {
+        match self {
+            Self::Listen => &LISTEN,
+            Self::BindAddress => &BIND_ADDRESS,
+            Self::Nameserver => &NAMESERVER,
+            Self::BrokerIp1 => &BROKER_IP1,
+            Self::BrokerName => &BROKER_NAME,
+            Self::BrokerClusterName => &BROKER_CLUSTER_NAME,
+            Self::BrokerId => &BROKER_ID,
+            Self::BrokerRole => &BROKER_ROLE,
+            Self::Data => &DATA,
+            Self::Flush => &setting::FLUSH,
+            Self::SegmentSize => &SEGMENT_SIZE,
+            Self::FileReservedTime => &setting::FILE_RESERVED_TIME,
+            Self::DeleteWhen => &setting::DELETE_WHEN,
+            Self::DiskMaxUsedSpaceRatio => &setting::DISK_MAX_USED_SPACE_RATIO,
+            Self::DiskSpaceCleanForciblyRatio => &setting::DISK_SPACE_CLEAN_FORCIBLY_RATIO,
+            Self::DiskSpaceWarningLevelRatio => &setting::DISK_SPACE_WARNING_LEVEL_RATIO,
+            Self::MaxMessageSize => &setting::MAX_MESSAGE_SIZE,
+            Self::AutoCreateTopics => &setting::AUTO_CREATE_TOPICS,
+            Self::AutoCreateGroups => &setting::AUTO_CREATE_GROUPS,
+            Self::DefaultTopicQueueNums => &DEFAULT_TOPIC_QUEUE_NUMS,
+            Self::TransactionCheckAfter => &setting::TRANSACTION_CHECK_AFTER,
+            Self::TransactionCheckInterval => &setting::TRANSACTION_CHECK_INTERVAL,
+            Self::TransactionCheckMax => &setting::TRANSACTION_CHECK_MAX,
+            Self::TlsCert => &TLS_CERT,
+            Self::TlsKey => &TLS_KEY,
+            Self::LogLevel => &LOG_LEVEL,
+            Self::LogFormat => &LOG_FORMAT,
+        }
+    }
+
+    fn is_switch(self) -> bool {
+        matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups)
+    }
+
+    fn own_text(self) -> Convert {
+        match self {
+            Self::TransactionCheckInterval => |text| with_unit(text, "ms"),
+            Self::FileReservedTime => |text| with_unit(text, "h"),
+            _ => same,
+        }
+    }
+
+    fn is_ignored(key: &str) -> bool {
+        IGNORED.binary_search(&key).is_ok()
+    }
+}
+
+const STORAGE: StorageKeys<Key> = StorageKeys {
+    data: Key::Data,
+    flush: Key::Flush,
+    segment_size: Key::SegmentSize,
+    file_reserved_time: Key::FileReservedTime,
+    delete_when: Key::DeleteWhen,
+    disk_max_used: Key::DiskMaxUsedSpaceRatio,
+    disk_clean_forcibly: Key::DiskSpaceCleanForciblyRatio,
+    disk_warning: Key::DiskSpaceWarningLevelRatio,
+    max_message_size: Key::MaxMessageSize,
+    auto_create_topics: Key::AutoCreateTopics,
+    auto_create_groups: Key::AutoCreateGroups,
+    check_after: Key::TransactionCheckAfter,
+    check_interval: Key::TransactionCheckInterval,
+    check_max: Key::TransactionCheckMax,
+};
+
+/// Reads and checks all layers.
+///
+/// # Errors
+/// All problems that were found, not only the first.
+pub(crate) fn load(
+    sources: &Sources<Key>,
+    variable: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&std::path::Path) -> std::io::Result<String>,
+) -> Result<Loaded<Broker, Key>, Vec<Problem>> {
+    load_as(sources, variable, read, typed)
+}
+
+/// Reads every setting, so that every problem is found, and only then gives up.
+fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
+    let listen = reader.read(Key::Listen, value::address);
+    let bind_address = reader.read_optional(Key::BindAddress, value::ip);
+    let name_servers = reader.read_optional(Key::Nameserver, name_servers);
+    let advertised_ip = reader.read_optional(Key::BrokerIp1, value::ip);
+    let name = reader.read(Key::BrokerName, word);
+    let cluster = reader.read(Key::BrokerClusterName, word);
+    let id = reader.read(Key::BrokerId, |text| within(value::count(text)?, 0, 0));
+    let role = reader.read(Key::BrokerRole, role);
+    let storage = storage(reader, &STORAGE);
+    let queues_max = u64::from(QUEUES_MAX);
+    let queues = reader.read(Key::DefaultTopicQueueNums, |text| within(value::count(text)?, 1, queues_max));
+    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
+    let tls_key = reader.read_optional(Key::TlsKey, value::path);
+    let filter = reader.read(Key::LogLevel, log_filter);
+    let is_json = reader.read(Key::LogFormat, log_format);
+    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    // They say nothing but that the broker is a master.
+    let (_, ()) = (id?, role?);
+    let (listen, bind_address) = (listen?, bind_address?);
+    Some(Broker {
+        listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
+        name_servers: name_servers?.unwrap_or_default(),
+        advertised_ip: advertised_ip?,
+        name: name?,
+        cluster: cluster?,
+        default_queues: u32::try_from(queues?).ok()?,
+        storage: storage?,
+        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        log: Log { filter: filter?, is_json: is_json? },
+    })
+}
+
+fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
+    let addresses = text.split([';', ',']).map(str::trim).filter(|address| !address.is_empty());
+    addresses.map(|address| value::endpoint(address).map(|_| address.to_owned()).map_err(|_| OUT_OF_BOUNDS)).collect()
+}
+
+/// Names that receipt handles and routes carry.
+fn word(text: &str) -> Result<String, value::Expected> {
+    let is_word = types::TopicName::new(text).is_ok();
+    if is_word { Ok(text.to_owned()) } else { Err(OUT_OF_BOUNDS) }
+}
+
+/// A slave's configuration must not make a master.
+fn role(text: &str) -> Result<(), value::Expected> {
+    if matches!(text, "ASYNC_MASTER" | "SYNC_MASTER") { Ok(()) } else { Err(OUT_OF_BOUNDS) }
+}
+
+static LISTEN: Setting = Setting {
+    flag: "listen",
+    value: "ADDR",
+    default: Some("127.0.0.1:10911"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where clients connect, plaintext and TLS on the same port, without a password",
+    aliases: &[Alias { key: "listenPort", convert: all_addresses }],
+};
+
+static BIND_ADDRESS: Setting = Setting {
+    flag: "bind-address",
+    value: "IP",
+    default: None,
+    bound: "an IP address of this machine",
+    effect: "The IP address to listen on instead, on the port of `--listen`",
+    aliases: &[],
+};
+
+static NAMESERVER: Setting = Setting {
+    flag: "nameserver",
+    value: "ADDRS",
+    default: None,
+    bound: "HOST:PORT, several separated by semicolons",
+    effect: "The name servers to register with, all of them",
+    aliases: &[Alias { key: "namesrvAddr", convert: same }],
+};
+
+static BROKER_IP1: Setting = Setting {
+    flag: "broker-ip1",
+    value: "IP",
+    default: None,
+    bound: "an IP address",
+    effect: "The address told to clients; without it a specific one of `--listen`, else the one of the route to the first name server",
+    aliases: &[Alias { key: "brokerIP1", convert: same }],
+};
+
+static BROKER_NAME: Setting = Setting {
+    flag: "broker-name",
+    value: "NAME",
+    default: Some("broker-a"),
+    bound: "letters, digits, '%', '|', '_' and '-', at most 127",
+    effect: "The broker's name in routes, receipt and recall handles; no other broker of the cluster has it",
+    aliases: &[],
+};
+
+static BROKER_CLUSTER_NAME: Setting = Setting {
+    flag: "broker-cluster-name",
+    value: "NAME",
+    default: Some("DefaultCluster"),
+    bound: "letters, digits, '%', '|', '_' and '-', at most 127",
+    effect: "The cluster it belongs to",
+    aliases: &[],
+};
+
+static BROKER_ID: Setting = Setting {
+    flag: "broker-id",
+    value: "ID",
+    default: Some("0"),
+    bound: "0, the master: slaves are not supported",
+    effect: "Its number among those of its name",
+    aliases: &[],
+};
+
+static BROKER_ROLE: Setting = Setting {
+    flag: "broker-role",
+    value: "ROLE",
+    default: Some("ASYNC_MASTER"),
+    bound: "ASYNC_MASTER or SYNC_MASTER, which are the same without slaves",
+    effect: "Whether it is a master",
+    aliases: &[],
+};
+
+static DATA: Setting = Setting {
+    flag: "data",
+    value: "DIR",
+    default: Some("./gantry-broker-data"),
+    bound: "a directory that no other process uses",
+    effect: "Where messages and everything else that survives a restart are kept; made when missing",
+    aliases: &[Alias { key: "storePathRootDir", convert: same }],
+};
+
+static SEGMENT_SIZE: Setting = Setting {
+    flag: "segment-size",
+    value: "BYTES",
+    default: Some("1GiB"),
+    bound: "8MiB to 1GiB",
+    effect: "Size of each file of the CommitLog; a log that exists keeps the size it began with",
+    aliases: &[Alias { key: "mappedFileSizeCommitLog", convert: same }],
+};
+
+static DEFAULT_TOPIC_QUEUE_NUMS: Setting = Setting {
+    flag: "default-topic-queue-nums",
+    value: "COUNT",
+    default: Some("8"),
+    bound: "1 to 1024",
+    effect: "Most queues of a topic that is made on its first use",
+    aliases: &[],
+};
+
+static TLS_CERT: Setting = Setting {
+    flag: "tls-cert",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the key",
+    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
+    aliases: &[],
+};
+
+static TLS_KEY: Setting = Setting {
+    flag: "tls-key",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the certificate",
+    effect: "The certificate's private key",
+    aliases: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::setting::row;
+    use super::*;
+
+    fn load_file(text: &str, is_strict: bool) -> Result<Loaded<Broker, Key>, Vec<Problem>> {
+        let sources = Sources { file: Some("broker.conf".into()), is_strict, flags: BTreeMap::new() };
+        load(&sources, |_| None, |_| Ok(text.to_owned()))
+    }
+
+    #[test]
+    fn apaches_file_is_taken_as_it_is() {
+        let loaded = load_file(
+            "brokerClusterName=DefaultCluster\nbrokerName=broker-b\nbrokerId=0\nbrokerIP1=10.0.0.7\nlistenPort=10921\n\
+             namesrvAddr=a:9876;10.0.0.1:9876\nflushDiskType=ASYNC_FLUSH\nbrokerRole=ASYNC_MASTER\ndeleteWhen=04\n\
+             fileReservedTime=48\nautoCreateTopicEnable=false\ndefaultTopicQueueNums=4\nhaListenPort=10922\n",
+            true,
+        );
+        let loaded = loaded.expect("valid");
+        let config = &loaded.config;
+        assert_eq!((config.listen.to_string().as_str(), config.default_queues), ("0.0.0.0:10921", 4));
+        assert_eq!(config.name_servers, ["a:9876", "10.0.0.1:9876"]);
+        assert_eq!(config.advertised_ip, Some(IpAddr::from([10, 0, 0, 7])));
+        assert_eq!((config.name.as_str(), config.storage.auto_create_topics), ("broker-b", false));
+        assert_eq!((config.storage.segment_bytes, config.storage.auto_create_groups), (1 << 30, true));
+        assert_eq!(loaded.warnings, ["accepted without effect by gantry broker: haListenPort"]);
+        assert!(IGNORED.is_sorted());
+        assert!(loaded.to_pairs().contains(&("brokerName".to_owned(), "broker-b".to_owned())));
+    }
+
+    #[test]
+    fn a_slave_is_refused_and_faults_are_named_together() {
+        let problems = load_file("brokerId=1\nbrokerRole=SLAVE\nnamesrvAddr=x\nbrokerIP1=x\n", true).expect_err("four");
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 4, "{texts:?}");
+        assert!(texts[2].contains("brokerId is \"1\"") && texts[2].contains("slaves are not supported"), "{texts:?}");
+    }
+
+    #[test]
+    fn operations_page_lists_every_setting() {
+        let page = include_str!("../../../docs/operations.md");
+        for key in Key::ALL {
+            let row = row(*key);
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+    }
+}
