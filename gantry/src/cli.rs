@@ -11,8 +11,8 @@ use clap_complete::Shell;
 
 use crate::admin;
 use crate::config::Sources;
-use crate::config::nameserver;
 use crate::config::setting::{Form, Key, Keys};
+use crate::config::{nameserver, proxy};
 use crate::store;
 
 /// A messaging system that speaks RocketMQ 5 to every language.
@@ -32,6 +32,9 @@ pub(crate) enum Task {
     /// Run a name server: brokers of ours and of Apache's register, clients find their topics
     #[command(after_help = NAMESERVER_AFTER_HELP)]
     Nameserver(SettingArgs<nameserver::Key>),
+    /// Run a proxy: clients of RocketMQ 5 connect, brokers of ours and of Apache's keep the messages
+    #[command(after_help = PROXY_AFTER_HELP)]
+    Proxy(SettingArgs<proxy::Key>),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
@@ -65,6 +68,18 @@ Examples:
   gantry nameserver --config namesrv.conf --print-config
 
 Stop it with Ctrl-C or SIGTERM. What brokers told it they tell again after a start; the key-value configuration is kept.";
+
+const PROXY_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--cluster-name: clusterName) and an environment variable
+(GANTRY_CLUSTER_NAME). A flag wins over the variable, the variable over the file, the file over the default.
+Any number of proxies run side by side: what a client got from one it may give to another.
+
+Examples:
+  gantry proxy                                  clients on 127.0.0.1:8081, name server on 127.0.0.1:9876
+  gantry proxy --nameserver 10.0.0.1:9876;10.0.0.2:9876 --grpc 0.0.0.0:8081
+  gantry proxy --config rmq-proxy.json --print-config
+
+Stop it with Ctrl-C or SIGTERM: it finishes what it serves. A second one stops it at once.";
 
 /// The arguments of `gantry local`.
 #[derive(Debug, Args)]

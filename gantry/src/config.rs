@@ -4,6 +4,7 @@
 mod apache;
 mod layers;
 pub(crate) mod nameserver;
+pub(crate) mod proxy;
 pub(crate) mod setting;
 pub(crate) mod value;
 

@@ -17,6 +17,7 @@ mod nameserver;
 mod open_files;
 mod output;
 mod port;
+mod proxy;
 mod signals;
 mod store;
 mod telemetry;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
+        Ok(Cli { command: Task::Proxy(arguments) }) => run_proxy(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),
@@ -61,6 +63,11 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
 fn run_nameserver(arguments: &SettingArgs<config::nameserver::Key>) -> ExitCode {
     let loaded = config::nameserver::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
     run_role(loaded, arguments, |loaded| block_on(nameserver::run(loaded.config, &loaded.warnings)))
+}
+
+fn run_proxy(arguments: &SettingArgs<config::proxy::Key>) -> ExitCode {
+    let loaded = config::proxy::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, arguments, |loaded| block_on(proxy::run(loaded.config, &loaded.warnings)))
 }
 
 fn variable(name: &str) -> Option<String> {

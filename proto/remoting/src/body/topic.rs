@@ -15,6 +15,12 @@ impl Permission {
     /// Reading and writing.
     pub const READ_WRITE: Self = Self(Self::READ | Self::WRITE);
 
+    /// Whether messages may be received.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.0 & Self::READ != 0
+    }
+
     /// Whether messages may be sent.
     #[must_use]
     pub const fn is_writable(self) -> bool {
