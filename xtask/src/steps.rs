@@ -6,13 +6,14 @@ mod fuzz;
 mod loops;
 mod nameserver;
 mod planted;
+mod proxy;
 mod takeover;
 mod tools;
 
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 16] = [
+pub(crate) const ALL: [Step; 17] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -28,6 +29,7 @@ pub(crate) const ALL: [Step; 16] = [
     beside("sdk-rust", |context| examples::prepare(context, "rust"), |context| examples::run(context, "rust")),
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
+    alone("proxy", proxy::run),
     alone("takeover", takeover::run),
 ];
 
