@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use crate::admin;
 use crate::config::Sources;
 use crate::config::setting::{Form, Key, Keys};
-use crate::config::{broker, nameserver};
+use crate::config::{broker, nameserver, proxy};
 use crate::store;
 
 /// A messaging system that speaks RocketMQ 5 to every language.
@@ -35,6 +35,9 @@ pub(crate) enum Task {
     /// Run a broker: it registers with name servers, clients of RocketMQ 4.x send and consume
     #[command(after_help = BROKER_AFTER_HELP)]
     Broker(SettingArgs<broker::Key>),
+    /// Run a proxy: clients of RocketMQ 5 connect, brokers of ours and of Apache's keep the messages
+    #[command(after_help = PROXY_AFTER_HELP)]
+    Proxy(SettingArgs<proxy::Key>),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
@@ -80,6 +83,17 @@ Examples:
   gantry broker -c broker.conf --print-config
 
 Stop it with Ctrl-C or SIGTERM: it leaves the name servers, finishes what it serves, flushes and exits with 0.";
+const PROXY_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--cluster-name: clusterName) and an environment variable
+(GANTRY_CLUSTER_NAME). A flag wins over the variable, the variable over the file, the file over the default.
+Any number of proxies run side by side: what a client got from one it may give to another.
+
+Examples:
+  gantry proxy                                  clients on 127.0.0.1:8081, name server on 127.0.0.1:9876
+  gantry proxy --nameserver 10.0.0.1:9876;10.0.0.2:9876 --grpc 0.0.0.0:8081
+  gantry proxy --config rmq-proxy.json --print-config
+
+Stop it with Ctrl-C or SIGTERM: it finishes what it serves. A second one stops it at once.";
 
 /// The arguments of `gantry local`.
 #[derive(Debug, Args)]

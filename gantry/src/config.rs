@@ -5,6 +5,7 @@ mod apache;
 pub(crate) mod broker;
 mod layers;
 pub(crate) mod nameserver;
+pub(crate) mod proxy;
 pub(crate) mod setting;
 pub(crate) mod value;
 

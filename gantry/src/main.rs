@@ -18,6 +18,7 @@ mod nameserver;
 mod open_files;
 mod output;
 mod port;
+mod proxy;
 mod signals;
 mod store;
 mod telemetry;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
         Ok(Cli { command: Task::Broker(arguments) }) => run_broker(&arguments),
+        Ok(Cli { command: Task::Proxy(arguments) }) => run_proxy(&arguments),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),
@@ -71,6 +73,11 @@ fn run_broker(arguments: &SettingArgs<config::broker::Key>) -> ExitCode {
         let shown = loaded.to_pairs();
         block_on(broker::run(loaded.config, &loaded.warnings, shown))
     })
+}
+
+fn run_proxy(arguments: &SettingArgs<config::proxy::Key>) -> ExitCode {
+    let loaded = config::proxy::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, arguments, |loaded| block_on(proxy::run(loaded.config, &loaded.warnings)))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -11,4 +11,4 @@ pub mod server;
 pub mod views;
 
 pub use readiness::Readiness;
-pub use router::{Gateway, Version, router};
+pub use router::{Gateway, Probes, Version, probes, router};

@@ -35,6 +35,17 @@ pub struct Gateway {
     pub version: Version,
 }
 
+/// What the routes that every role has work on.
+#[derive(Clone)]
+pub struct Probes {
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: prometheus::Registry,
+    /// What `/version` says.
+    pub version: Version,
+}
+
 /// Which program this is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,16 +58,29 @@ pub struct Version {
 
 /// All routes with their layers, outermost last.
 pub fn router(gateway: Gateway) -> Router {
-    let routes = Router::new()
+    let Gateway { readiness, metrics, version, .. } = gateway.clone();
+    let admin = Router::new().nest("/v1/admin", admin::routes()).with_state(gateway);
+    layered(probe_routes(Probes { readiness, metrics, version }).merge(admin))
+}
+
+/// Health, readiness, metrics and version alone, of a role that has nothing to manage.
+pub fn probes(probes: Probes) -> Router {
+    layered(probe_routes(probes))
+}
+
+fn probe_routes(probes: Probes) -> Router {
+    Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/version", get(version))
-        .nest("/v1/admin", admin::routes())
+        .with_state(probes)
+}
+
+fn layered(routes: Router) -> Router {
+    routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(gateway);
-    routes
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         // A request that hangs frees its connection.
@@ -65,16 +89,16 @@ pub fn router(gateway: Gateway) -> Router {
         .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
 }
 
-async fn readyz(State(gateway): State<Gateway>) -> Response {
-    if gateway.readiness.is_ready() {
+async fn readyz(State(probes): State<Probes>) -> Response {
+    if probes.readiness.is_ready() {
         return "ready\n".into_response();
     }
     let detail = "the server is starting or stopping".to_owned();
     Problem { status: StatusCode::SERVICE_UNAVAILABLE, kind: "not-ready", detail }.into_response()
 }
 
-async fn metrics(State(gateway): State<Gateway>) -> Response {
-    match prometheus::TextEncoder::new().encode_to_string(&gateway.metrics.gather()) {
+async fn metrics(State(probes): State<Probes>) -> Response {
+    match prometheus::TextEncoder::new().encode_to_string(&probes.metrics.gather()) {
         Ok(text) => {
             let media_type = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(CONTENT_TYPE, media_type)], text).into_response()
@@ -86,8 +110,8 @@ async fn metrics(State(gateway): State<Gateway>) -> Response {
     }
 }
 
-async fn version(State(gateway): State<Gateway>) -> Json<Version> {
-    Json(gateway.version)
+async fn version(State(probes): State<Probes>) -> Json<Version> {
+    Json(probes.version)
 }
 
 async fn not_found(request: Request) -> Problem {

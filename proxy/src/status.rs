@@ -55,7 +55,9 @@ impl HasCode for Unavailable {
     fn code(&self) -> Code {
         match self {
             Self::Busy { .. } => Code::TooManyRequests,
-            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping => Code::InternalServerError,
+            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
+                Code::InternalServerError
+            }
             Self::TimedOut { .. } => Code::ProxyTimeout,
         }
     }

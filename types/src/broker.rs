@@ -170,6 +170,10 @@ pub enum Durability {
     Flushed,
     /// Written, but the disk did not confirm in time (Apache's `FLUSH_DISK_TIMEOUT`).
     FlushTimedOut,
+    /// Written, but the replicas did not confirm in time (Apache's `FLUSH_SLAVE_TIMEOUT`).
+    ReplicaTimedOut,
+    /// Written, but no replica is there to confirm (Apache's `SLAVE_NOT_AVAILABLE`).
+    ReplicaMissing,
 }
 
 /// Why a message was not stored.
@@ -299,6 +303,12 @@ pub enum Unavailable {
     TimedOut {
         /// How long was waited.
         waited_ms: u64,
+    },
+    /// A broker in another process cannot be asked, or refused for a reason that is its own.
+    #[error("{detail}")]
+    Remote {
+        /// Which, and what it said.
+        detail: String,
     },
 }
 

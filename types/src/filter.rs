@@ -51,6 +51,8 @@ pub struct Tags {
 /// A SQL92 condition, valid by construction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sql {
+    /// As it was given: brokers behind Remoting read it for themselves.
+    text: Box<str>,
     condition: sql::Expression,
 }
 
@@ -115,7 +117,7 @@ impl Filter {
             return Err(Error::TooLong { bytes: text.len(), bytes_max: EXPRESSION_BYTES_MAX });
         }
         match language {
-            ExpressionType::Sql92 => Ok(Self::Sql(Sql { condition: sql::parse(text)? })),
+            ExpressionType::Sql92 => Ok(Self::Sql(Sql { text: text.into(), condition: sql::parse(text)? })),
             ExpressionType::Tag => {
                 let text = trim(text);
                 if text.is_empty() || text == "*" {
@@ -133,6 +135,16 @@ impl Filter {
         let names: Vec<String> = tags.into_iter().map(str::to_owned).collect();
         let hashes = names.iter().map(|name| i64::from(java_hash(name))).collect();
         if names.is_empty() { None } else { Some(Self::Tags(Tags { names, hashes })) }
+    }
+
+    /// The expression, as [`Filter::parse`] reads it.
+    #[must_use]
+    pub fn expression(&self) -> (ExpressionType, String) {
+        match self {
+            Self::All => (ExpressionType::Tag, "*".to_owned()),
+            Self::Tags(tags) => (ExpressionType::Tag, tags.names.join("||")),
+            Self::Sql(sql) => (ExpressionType::Sql92, sql.text.to_string()),
+        }
     }
 
     /// Whether a message with these properties is wanted.
@@ -186,6 +198,17 @@ fn trim(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expression_is_read_as_the_filter_it_is_of() {
+        for (language, text) in
+            [(ExpressionType::Tag, "*"), (ExpressionType::Tag, " a || b "), (ExpressionType::Sql92, "a > 1")]
+        {
+            let filter = Filter::parse(language, text).expect("valid");
+            let (language, text) = filter.expression();
+            assert_eq!(Filter::parse(language, &text), Ok(filter));
+        }
+    }
 
     fn tagged(tag: &str) -> Properties {
         let mut properties = Properties::new();

@@ -47,6 +47,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its number in the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops it as an operator would.
     ///
     /// # Errors

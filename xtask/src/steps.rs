@@ -7,13 +7,14 @@ mod fuzz;
 mod loops;
 mod nameserver;
 mod planted;
+mod proxy;
 mod takeover;
 mod tools;
 
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 17] = [
+pub(crate) const ALL: [Step; 18] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -30,6 +31,7 @@ pub(crate) const ALL: [Step; 17] = [
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
+    alone("proxy", proxy::run),
     alone("takeover", takeover::run),
 ];
 

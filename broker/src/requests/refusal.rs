@@ -2,7 +2,9 @@
 
 use remoting_proto::{Fields, ResponseCode};
 use types::admin::AdminError;
-use types::broker::{LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable};
+use types::broker::{
+    KeyError, LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable,
+};
 
 /// A response code that is not success, with the words for people.
 #[derive(Debug)]
@@ -44,7 +46,9 @@ impl Coded for Unavailable {
     fn code(&self) -> ResponseCode {
         match self {
             Self::Busy { .. } | Self::TimedOut { .. } => ResponseCode::SystemBusy,
-            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping => ResponseCode::ServiceNotAvailable,
+            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
+                ResponseCode::ServiceNotAvailable
+            }
         }
     }
 }
@@ -69,7 +73,9 @@ impl Coded for SendError {
             Self::BodyTooLarge { .. }
             | Self::PropertiesTooLarge { .. }
             | Self::DelayTooLong { .. }
-            | Self::Unsupported { .. } => ResponseCode::MessageIllegal,
+            | Self::Unsupported { .. }
+            | Self::Key(KeyError::Taken { .. } | KeyError::TooLong { .. }) => ResponseCode::MessageIllegal,
+            Self::Key(KeyError::TooMany { .. }) => ResponseCode::SystemBusy,
             Self::Unavailable(why) => why.code(),
         }
     }

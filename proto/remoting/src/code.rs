@@ -162,6 +162,14 @@ codes! {
         BrokerHeartbeat = 904,
         /// Tells a broker that another one of its name has the lowest id now.
         NotifyMinBrokerIdChange = 905,
+        /// Leases messages.
+        PopMessage = 200_050,
+        /// Ends a lease.
+        AckMessage = 200_051,
+        /// Lets a lease end at another time.
+        ChangeMessageInvisibleTime = 200_053,
+        /// Waits for a message without leasing it.
+        Notification = 200_054,
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod body;
 mod code;
 mod command;
+pub mod extra_info;
 mod fields;
 mod frame;
 mod header_binary;

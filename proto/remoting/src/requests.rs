@@ -2,6 +2,7 @@
 
 mod clients;
 mod kv;
+mod pop;
 mod pull;
 mod registration;
 mod send;
@@ -12,6 +13,10 @@ pub use clients::{
     UnregisterClient,
 };
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
+pub use pop::{
+    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PopMessage,
+    PopMessageAnswer,
+};
 pub use pull::{
     EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,
     TopicQueue, UpdateConsumerOffset, ViewMessage,

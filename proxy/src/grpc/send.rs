@@ -87,6 +87,10 @@ fn entry(service: &Service, message_id: String, result: Result<SendReceipt, Send
         Durability::FlushTimedOut => {
             status::of(Code::MasterPersistenceTimeout, "stored, but the disk did not confirm in time")
         }
+        Durability::ReplicaTimedOut => {
+            status::of(Code::SlavePersistenceTimeout, "stored, but the replicas did not confirm in time")
+        }
+        Durability::ReplicaMissing => status::of(Code::HaNotAvailable, "stored, but there is no replica to confirm"),
     };
     let transaction_id =
         receipt.transaction.map(|position| service.shared.messaging.transaction_id(position, &message_id).to_string());

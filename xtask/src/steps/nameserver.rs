@@ -137,11 +137,11 @@ fn round_trip(mut java: Command, name_server: SocketAddr, log: &Path) -> Result<
     Ok(())
 }
 
-fn knows_broker(name_server: SocketAddr) -> Result<bool> {
+pub(super) fn knows_broker(name_server: SocketAddr) -> Result<bool> {
     Ok(remoting::brokers(name_server)?.broker_addr_table.contains_key(BROKER))
 }
 
-fn broker_conf(folder: &Path, name_servers: &str) -> Result<String> {
+pub(super) fn broker_conf(folder: &Path, name_servers: &str) -> Result<String> {
     let store = folder.join("store");
     let (store, port, ha_port) = (store.display(), broker_port()?, server::free_address()?.port());
     Ok(format!(

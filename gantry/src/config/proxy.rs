@@ -1,0 +1,269 @@
+//! Every setting of `gantry proxy`, each stated once, and the configuration that is made of them. Apache's `rmq-proxy.json` is
+//! understood.
+//!
+//! Source of the aliases: Apache 5.5 `ProxyConfig`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::setting::{Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same};
+use super::{
+    HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, log_filter, log_format, value, within,
+};
+
+/// What `gantry proxy` was told, every value valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) name_servers: Vec<String>,
+    pub(crate) cluster: String,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    /// Host and port told to clients; `None`: those that they dialled.
+    pub(crate) advertise: Option<(String, u16)>,
+    pub(crate) data: PathBuf,
+    /// `None`: a self-signed certificate.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log: Log,
+}
+
+/// Names a setting; its facts stand in [`Keys::setting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
+pub(crate) enum Key {
+    Nameserver,
+    ClusterName,
+    Grpc,
+    Http,
+    Advertise,
+    Data,
+    TlsCert,
+    TlsKey,
+    DrainTimeout,
+    LogLevel,
+    LogFormat,
+}
+
+impl Keys for Key {
+    const COMMAND: &'static str = "proxy";
+    const ALL: &'static [Self] = &[
+        Self::Nameserver,
+        Self::ClusterName,
+        Self::Grpc,
+        Self::Http,
+        Self::Advertise,
+        Self::Data,
+        Self::TlsCert,
+        Self::TlsKey,
+        Self::DrainTimeout,
+        Self::LogLevel,
+        Self::LogFormat,
+    ];
+    const FORM: Form = Form::Json;
+
+    fn setting(self) -> &'static Setting {
+        match self {
+            Self::Nameserver => &NAMESERVER,
+            Self::ClusterName => &CLUSTER_NAME,
+            Self::Grpc => &GRPC,
+            Self::Http => &HTTP,
+            Self::Advertise => &ADVERTISE,
+            Self::Data => &DATA,
+            Self::TlsCert => &TLS_CERT,
+            Self::TlsKey => &TLS_KEY,
+            Self::DrainTimeout => &DRAIN_TIMEOUT,
+            Self::LogLevel => &LOG_LEVEL,
+            Self::LogFormat => &LOG_FORMAT,
+        }
+    }
+
+    fn is_switch(self) -> bool {
+        false
+    }
+
+    fn is_ignored(key: &str) -> bool {
+        apache::is_known(key)
+    }
+}
+
+/// Reads and checks all layers.
+///
+/// # Errors
+/// All problems that were found, not only the first.
+pub(crate) fn load(
+    sources: &Sources<Key>,
+    variable: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&std::path::Path) -> std::io::Result<String>,
+) -> Result<Loaded<Proxy, Key>, Vec<Problem>> {
+    load_as(sources, variable, read, typed)
+}
+
+/// Reads every setting, so that every problem is found, and only then gives up.
+fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
+    let name_servers = reader.read(Key::Nameserver, name_servers);
+    let cluster = reader.read(Key::ClusterName, cluster_name);
+    let grpc = reader.read(Key::Grpc, value::address);
+    let http = reader.read(Key::Http, value::address);
+    let advertise = reader.read_optional(Key::Advertise, value::endpoint);
+    let data = reader.read(Key::Data, value::path);
+    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
+    let tls_key = reader.read_optional(Key::TlsKey, value::path);
+    let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
+    let filter = reader.read(Key::LogLevel, log_filter);
+    let is_json = reader.read(Key::LogFormat, log_format);
+    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    Some(Proxy {
+        name_servers: name_servers?,
+        cluster: cluster?,
+        grpc: grpc?,
+        http: http?,
+        advertise: advertise?,
+        data: data?,
+        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        drain_timeout: drain_timeout?,
+        log: Log { filter: filter?, is_json: is_json? },
+    })
+}
+
+/// Addresses as Apache writes them, separated by semicolons.
+fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
+    text.trim_end_matches(';')
+        .split(';')
+        .map(|address| value::endpoint(address.trim()).map(|_| address.trim().to_owned()))
+        .collect()
+}
+
+/// It stands in transaction ids, whose fields a blank separates.
+fn cluster_name(text: &str) -> Result<String, value::Expected> {
+    let is_blank = text.is_empty() || text.contains(char::is_whitespace);
+    if is_blank { Err("a name without a blank") } else { Ok(text.to_owned()) }
+}
+
+/// Apache's listens on all addresses.
+fn all_addresses(text: &str) -> String {
+    format!("0.0.0.0:{text}")
+}
+
+static NAMESERVER: Setting = Setting {
+    flag: "nameserver",
+    value: "ADDRS",
+    default: Some("127.0.0.1:9876"),
+    bound: "HOST:PORT, several separated by semicolons",
+    effect: "The name servers that know the brokers, of ours or Apache's; the first that answers is asked",
+    aliases: &[Alias { key: "namesrvAddr", convert: same }],
+};
+
+static CLUSTER_NAME: Setting = Setting {
+    flag: "cluster-name",
+    value: "NAME",
+    default: Some("DefaultCluster"),
+    bound: "a name without a blank",
+    effect: "What clients are shown as the broker of all queues",
+    aliases: &[Alias { key: "rocketMQClusterName", convert: same }],
+};
+
+static GRPC: Setting = Setting {
+    flag: "grpc",
+    value: "ADDR",
+    default: Some("127.0.0.1:8081"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where RocketMQ 5 clients connect, plaintext and TLS on the same port",
+    aliases: &[Alias { key: "grpcServerPort", convert: all_addresses }],
+};
+
+static HTTP: Setting = Setting {
+    flag: "http",
+    value: "ADDR",
+    default: Some("127.0.0.1:8082"),
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where health, readiness, metrics and version are served, plaintext and without a password",
+    aliases: &[],
+};
+
+static ADVERTISE: Setting = Setting {
+    flag: "advertise",
+    value: "HOST:PORT",
+    default: None,
+    bound: "HOST:PORT",
+    effect: "The gRPC address told to clients, when they cannot use the one they dialled",
+    aliases: &[],
+};
+
+static DATA: Setting = Setting {
+    flag: "data",
+    value: "DIR",
+    default: Some("./gantry-proxy-data"),
+    bound: "a directory",
+    effect: "Where the self-signed certificate is kept, and nothing else; made when missing",
+    aliases: &[],
+};
+
+static TLS_CERT: Setting = Setting {
+    flag: "tls-cert",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the key",
+    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
+    aliases: &[Alias { key: "tlsCertPath", convert: same }],
+};
+
+static TLS_KEY: Setting = Setting {
+    flag: "tls-key",
+    value: "FILE",
+    default: None,
+    bound: "PEM file, together with the certificate",
+    effect: "The certificate's private key",
+    aliases: &[Alias { key: "tlsKeyPath", convert: same }],
+};
+
+static DRAIN_TIMEOUT: Setting = Setting {
+    flag: "drain-timeout",
+    value: "DURATION",
+    default: Some("30s"),
+    bound: "0s to 1h",
+    effect: "How long calls may go on after a stop was asked for",
+    aliases: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::setting::row;
+    use super::*;
+
+    fn load_file(text: &str, is_strict: bool) -> Result<Loaded<Proxy, Key>, Vec<Problem>> {
+        let sources = Sources { file: Some("rmq-proxy.json".into()), is_strict, flags: BTreeMap::new() };
+        load(&sources, |_| None, |_| Ok(text.to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let config = load_file("{}", true).expect("valid").config;
+        assert_eq!((config.grpc.port(), config.http.port()), (8081, 8082));
+        assert_eq!(config.name_servers, ["127.0.0.1:9876"]);
+    }
+
+    #[test]
+    fn apaches_file_is_taken_as_it_is() {
+        let text = r#"{"rocketMQClusterName": "C", "namesrvAddr": "a:1;b:2;", "grpcServerPort": 28081, "proxyMode": "cluster"}"#;
+        let config = load_file(text, true).expect("valid").config;
+        assert_eq!(config.name_servers, ["a:1", "b:2"]);
+        assert_eq!((config.cluster.as_str(), config.grpc.to_string().as_str()), ("C", "0.0.0.0:28081"));
+    }
+
+    #[test]
+    fn faults_are_named_together() {
+        let problems = load_file(r#"{"nameserver": "a", "clusterName": "a b"}"#, true).expect_err("two");
+        assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn every_setting_is_documented() {
+        let page = include_str!("../../../docs/operations.md");
+        for key in Key::ALL {
+            assert!(page.contains(&row(*key)), "docs/operations.md lacks or has another\n{}", row(*key));
+        }
+    }
+}

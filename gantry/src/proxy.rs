@@ -1,0 +1,94 @@
+//! `gantry proxy`: the gRPC API in front of the brokers that name servers know, started and stopped in order.
+//!
+//! Start: ports are taken → certificate → ports listen → ready; brokers are asked when clients ask.
+//! Stop: not ready → gRPC drains → HTTP drains → telemetry.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use ::proxy::cluster::{self, Cluster};
+use ::proxy::options::{Advertise, ConnectionLimits};
+use anyhow::Context;
+use env::Env;
+use gateway_http::{Probes, Readiness, Version};
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::proxy::Proxy as Config;
+use crate::local::notify;
+use crate::port::Port;
+use crate::signals::Signals;
+use crate::telemetry::Telemetry;
+use crate::{identity, open_files};
+
+/// Runs until a signal, or until it cannot start.
+///
+/// # Errors
+/// Why it could not start; each says what to do.
+pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&config.log, None)?;
+    for warning in warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let result = serve(&config, &telemetry).await;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
+    result
+}
+
+async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("signals")?;
+    let grpc = Port::bind(config.grpc, "grpc")?;
+    let http = Port::bind(config.http, "http")?;
+    open_files::raise(ConnectionLimits::default().connections_max);
+    let proxy = ::proxy::Server::new(Arc::new(broker(config)), options(config)?)?;
+    let readiness = Readiness::default();
+    let router = gateway_http::probes(Probes {
+        readiness: readiness.clone(),
+        metrics: telemetry.registry.clone(),
+        version: Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+    });
+    let (grpc, http) = (grpc.listen()?, http.listen()?);
+    let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+    let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
+    let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
+    let http = tokio::spawn(gateway_http::server::serve(http, router, stop_http.clone(), config.drain_timeout));
+    readiness.set_ready();
+
+    // Nobody may be reading.
+    let (version, name_servers) = (env!("CARGO_PKG_VERSION"), config.name_servers.join(";"));
+    let _ = writeln!(
+        std::io::stdout(),
+        "gantry {version} proxy is ready\n\n  gRPC  {grpc_address}  for RocketMQ 5 clients, plaintext and TLS\n  \
+         HTTP  {http_address}  /readyz /metrics /version\n  name servers  {name_servers}",
+    );
+    tracing::info!(grpc = %grpc_address, http = %http_address, name_servers, "ready");
+    notify(NotifyState::Ready);
+    let (name, _) = signals.next().await;
+    tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
+    signals.exit_on_next();
+    notify(NotifyState::Stopping);
+    readiness.set_draining();
+    stop_grpc.cancel();
+    let drained = grpc.await;
+    stop_http.cancel();
+    http.await.context("the HTTP port failed")?;
+    drained.context("the gRPC port failed")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn broker(config: &Config) -> Cluster {
+    let (name_servers, name) = (config.name_servers.clone(), config.cluster.clone());
+    Cluster::new(cluster::Options { name_servers, name, clock: Env::real().clock })
+}
+
+fn options(config: &Config) -> anyhow::Result<::proxy::Options> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(config.advertise.as_ref().map(|(host, _)| host.clone()));
+    Ok(::proxy::Options {
+        connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
+        advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
+        tls: Some(identity::load(config.tls.as_ref(), &config.data, names)?),
+        ..::proxy::Options::default()
+    })
+}

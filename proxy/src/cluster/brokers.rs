@@ -1,0 +1,212 @@
+//! Name servers and brokers: where they are, connections to them, and what a failed call means.
+//!
+//! A connection carries many requests at once, so one is taken from its pool only for the moment of a choice between two, never
+//! for a call; calls that wait long have connections of their own.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleResult, Timeouts};
+use env::Clock;
+use remoting::Client;
+use remoting::client::{Error, IN_FLIGHT_MAX};
+use remoting_proto::body::ClusterInfo;
+use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use types::broker::{LookupError, Unavailable};
+
+use super::ANSWER_WITHIN;
+use super::cache::Cache;
+
+/// Connections to one broker for calls of one kind.
+const CONNECTIONS_MAX: usize = 2;
+/// Longest wait for a connection to be chosen: nobody keeps one.
+const CHOICE_WITHIN: Duration = Duration::from_millis(50);
+
+/// Broker names and where their masters are.
+pub(super) type Masters = Arc<BTreeMap<Arc<str>, Arc<str>>>;
+
+/// See the module's head.
+pub(super) struct Brokers {
+    clock: Arc<dyn Clock>,
+    name_servers: Vec<Client>,
+    /// The name server that answered last.
+    current: AtomicUsize,
+    masters: Cache<(), Masters>,
+    /// By address, of brokers that the newest list has.
+    pools: papaya::HashMap<Arc<str>, Arc<Pools>>,
+}
+
+struct Pools {
+    calls: Pool<Connect>,
+    waits: Pool<Connect>,
+}
+
+/// Makes connections; a client opens its own anew when it was lost.
+struct Connect {
+    address: Arc<str>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Manager for Connect {
+    type Type = Client;
+    type Error = Infallible;
+
+    async fn create(&self) -> Result<Client, Infallible> {
+        Ok(Client::new(&*self.address, self.clock.clone()))
+    }
+
+    async fn recycle(&self, _: &mut Client, _: &Metrics) -> RecycleResult<Infallible> {
+        Ok(())
+    }
+}
+
+/// A request on its way to a broker.
+pub(super) struct Request {
+    pub(super) code: RequestCode,
+    pub(super) fields: Fields,
+    pub(super) body: Bytes,
+    /// How long the broker may wait before it answers; not zero only for calls that wait for messages.
+    pub(super) wait: Duration,
+}
+
+impl Request {
+    /// One that is answered at once.
+    pub(super) fn new(code: RequestCode, fields: Fields) -> Self {
+        Self { code, fields, body: Bytes::new(), wait: Duration::ZERO }
+    }
+}
+
+impl Brokers {
+    pub(super) fn new(name_servers: Vec<String>, clock: Arc<dyn Clock>) -> Self {
+        let name_servers = name_servers.into_iter().map(|address| Client::new(address, clock.clone())).collect();
+        Self { clock, name_servers, current: AtomicUsize::new(0), masters: Cache::new(), pools: papaya::HashMap::new() }
+    }
+
+    /// Asks the name servers, beginning with the one that answered last, until one answers.
+    ///
+    /// # Errors
+    /// None does.
+    pub(super) async fn ask_name_servers(&self, code: RequestCode, fields: Fields) -> Result<Command, Unavailable> {
+        let mut failed = Unavailable::Remote { detail: "there is no name server to ask".to_owned() };
+        let first = self.current.load(Ordering::Relaxed);
+        for turn in 0..self.name_servers.len() {
+            let index = (first + turn) % self.name_servers.len();
+            let request = Command::request(code, fields.clone(), Bytes::new());
+            let Some(client) = self.name_servers.get(index) else { continue };
+            match client.call(request, ANSWER_WITHIN).await {
+                Ok(answer) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => failed = unavailable(&error),
+            }
+        }
+        Err(failed)
+    }
+
+    /// All masters.
+    ///
+    /// # Errors
+    /// No name server can be asked.
+    pub(super) async fn masters(&self) -> Result<Masters, LookupError> {
+        self.masters.get(&(), self.clock.moment(), self.ask_masters()).await
+    }
+
+    /// Where a broker's master is; `None` if no broker has the name.
+    ///
+    /// # Errors
+    /// No name server can be asked.
+    pub(super) async fn master(&self, name: &str) -> Result<Option<Arc<str>>, Unavailable> {
+        match self.masters().await {
+            Ok(masters) => Ok(masters.get(name).cloned()),
+            Err(LookupError::Unavailable(error)) => Err(error),
+            Err(error) => Err(Unavailable::Remote { detail: error.to_string() }),
+        }
+    }
+
+    async fn ask_masters(&self) -> Result<Masters, LookupError> {
+        let answer = self.ask_name_servers(RequestCode::GetBrokerClusterInfo, Fields::default()).await?;
+        if answer.response_code() != ResponseCode::Success {
+            return Err(refused("the name server", &answer).into());
+        }
+        let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
+        let master = |(name, mut data): (String, remoting_proto::body::BrokerData)| {
+            Some((Arc::from(name), Arc::from(data.broker_addrs.remove(&0)?)))
+        };
+        let masters: BTreeMap<Arc<str>, Arc<str>> = info.broker_addr_table.into_iter().filter_map(master).collect();
+        self.pools.pin().retain(|address, _| masters.values().any(|known| known == address));
+        Ok(Arc::new(masters))
+    }
+
+    /// Asks the master of a broker.
+    ///
+    /// # Errors
+    /// [`Unavailable`]. When it cannot be reached where it is thought to be, the name servers are asked next time.
+    pub(super) async fn call(&self, broker: &str, request: Request) -> Result<Command, Unavailable> {
+        let Some(address) = self.master(broker).await? else {
+            return Err(Unavailable::Remote { detail: format!("broker {broker} is not there, or has no master") });
+        };
+        let Request { code, fields, body, wait } = request;
+        let pools = self.pools(&address);
+        let pool = if wait.is_zero() { &pools.calls } else { &pools.waits };
+        let client = match pool.get().await {
+            Ok(chosen) => Client::clone(&chosen),
+            Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }),
+        };
+        client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait).await.map_err(|error| {
+            if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
+                self.masters.doubt(&());
+            }
+            unavailable(&error)
+        })
+    }
+
+    fn pools(&self, address: &Arc<str>) -> Arc<Pools> {
+        let new = || Pools { calls: self.pool(address), waits: self.pool(address) };
+        self.pools.pin().get_or_insert_with(address.clone(), || Arc::new(new())).clone()
+    }
+
+    fn pool(&self, address: &Arc<str>) -> Pool<Connect> {
+        Pool::builder(Connect { address: address.clone(), clock: self.clock.clone() })
+            .max_size(CONNECTIONS_MAX)
+            .queue_mode(QueueMode::Fifo)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts { wait: Some(CHOICE_WITHIN), create: None, recycle: None })
+            .build()
+            .expect("a runtime is set, which is all that can be missing")
+    }
+}
+
+/// What a failed call is to who asked.
+fn unavailable(error: &Error) -> Unavailable {
+    match error {
+        Error::Busy { .. } => Unavailable::Busy { waiting_max: IN_FLIGHT_MAX },
+        Error::TimedOut { within, .. } => {
+            Unavailable::TimedOut { waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
+        }
+        Error::Connect { .. } | Error::BackOff { .. } | Error::Frame(_) | Error::Lost { .. } => {
+            Unavailable::Remote { detail: error.to_string() }
+        }
+    }
+}
+
+/// What an answer is to who asked, whose code means nothing else there.
+pub(super) fn refused(who: &str, answer: &Command) -> Unavailable {
+    match answer.response_code() {
+        ResponseCode::SystemBusy | ResponseCode::FlowControl => Unavailable::Busy { waiting_max: IN_FLIGHT_MAX },
+        _ => {
+            let remark = answer.remark.as_deref().unwrap_or("without a reason");
+            Unavailable::Remote { detail: format!("{who} refused with code {}: {remark}", answer.code) }
+        }
+    }
+}
+
+/// What an answer is to who asked, that is not as the protocol has it.
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Unavailable {
+    Unavailable::Remote { detail: format!("an answer cannot be read: {error}") }
+}

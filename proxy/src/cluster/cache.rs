@@ -1,0 +1,168 @@
+//! What was asked of others, kept for a while. No I/O.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use env::clock::Moment;
+use types::broker::LookupError;
+
+/// What is older is asked for again. Source: Apache `topicRouteServiceCacheRefreshSeconds`.
+pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(20);
+/// What is older is not used, even if nobody answers. Source: Apache `topicRouteServiceCacheExpiredSeconds`.
+pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(300);
+/// Most entries; further ones are asked for each time. Source: Apache `topicRouteServiceCacheMaxNum`.
+pub(super) const ENTRIES_MAX: usize = 20_000;
+
+/// Values by key. While one caller asks again the others go on with what is known.
+pub(super) struct Cache<K, V> {
+    entries: papaya::HashMap<K, Arc<Entry<V>>>,
+}
+
+struct Entry<V> {
+    value: V,
+    read_at: Moment,
+    /// Somebody found it to be wrong.
+    is_stale: AtomicBool,
+    /// Somebody asks for it now.
+    is_renewing: AtomicBool,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
+    pub(super) fn new() -> Self {
+        Self { entries: papaya::HashMap::new() }
+    }
+
+    /// The value, from `ask` if it is not known or too old. If that fails what is known goes on to be used until it expires.
+    ///
+    /// # Errors
+    /// What `ask` says; that there is no such thing is believed at once.
+    pub(super) async fn get(
+        &self,
+        key: &K,
+        now: Moment,
+        ask: impl Future<Output = Result<V, LookupError>>,
+    ) -> Result<V, LookupError> {
+        let known = self.entries.pin().get(key).cloned().filter(|entry| now.since(entry.read_at) < EXPIRES_AFTER);
+        let renewing = match &known {
+            Some(entry) if entry.is_fresh(now) => return Ok(entry.value.clone()),
+            Some(entry) => match entry.begin_renewing() {
+                Some(renewing) => Some(renewing),
+                None => return Ok(entry.value.clone()),
+            },
+            None => None,
+        };
+        let asked = ask.await;
+        drop(renewing);
+        match (asked, known) {
+            (Ok(value), _) => {
+                self.put(key, now, value.clone());
+                Ok(value)
+            }
+            (Err(LookupError::Unavailable(error)), Some(entry)) => {
+                tracing::warn!(%error, "what was known before is used");
+                Ok(entry.value.clone())
+            }
+            (Err(error), _) => {
+                self.entries.pin().remove(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the next caller ask again.
+    pub(super) fn doubt(&self, key: &K) {
+        if let Some(entry) = self.entries.pin().get(key) {
+            entry.is_stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn put(&self, key: &K, now: Moment, value: V) {
+        let entries = self.entries.pin();
+        if entries.len() >= ENTRIES_MAX && !entries.contains_key(key) {
+            entries.retain(|_, entry| now.since(entry.read_at) < EXPIRES_AFTER);
+            if entries.len() >= ENTRIES_MAX {
+                return;
+            }
+        }
+        let entry =
+            Entry { value, read_at: now, is_stale: AtomicBool::new(false), is_renewing: AtomicBool::new(false) };
+        entries.insert(key.clone(), Arc::new(entry));
+    }
+}
+
+impl<V> Entry<V> {
+    fn is_fresh(&self, now: Moment) -> bool {
+        now.since(self.read_at) < REFRESH_AFTER && !self.is_stale.load(Ordering::Relaxed)
+    }
+
+    fn begin_renewing(&self) -> Option<Renewing<'_>> {
+        (!self.is_renewing.swap(true, Ordering::Relaxed)).then_some(Renewing(&self.is_renewing))
+    }
+}
+
+/// Ends with the caller that asks, even if it is dropped on the way.
+struct Renewing<'a>(&'a AtomicBool);
+
+impl Drop for Renewing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::TopicName;
+    use types::broker::Unavailable;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    fn down() -> LookupError {
+        Unavailable::Stopping.into()
+    }
+
+    fn missing() -> LookupError {
+        LookupError::TopicNotFound { topic: TopicName::new("t").expect("valid") }
+    }
+
+    #[tokio::test]
+    async fn values_are_asked_for_again_when_old_or_doubted_and_outlive_a_failure() {
+        let cache = Cache::new();
+        assert_eq!(cache.get(&1, at(0), async { Ok("a") }).await, Ok("a"));
+        assert_eq!(cache.get(&1, at(19), async { panic!("fresh") }).await, Ok("a"));
+        assert_eq!(cache.get(&1, at(20), async { Err(down()) }).await, Ok("a"));
+        assert_eq!(cache.get(&1, at(20), async { Ok("b") }).await, Ok("b"));
+        cache.doubt(&1);
+        assert_eq!(cache.get(&1, at(21), async { Ok("c") }).await, Ok("c"));
+        assert_eq!(cache.get(&1, at(321), async { Err(down()) }).await, Err(down()), "expired");
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_gone_at_once() {
+        let cache = Cache::new();
+        cache.get(&1, at(0), async { Ok("a") }).await.expect("asked");
+        assert_eq!(cache.get(&1, at(30), async { Err(missing()) }).await, Err(missing()));
+        assert_eq!(cache.get(&1, at(30), async { Err(down()) }).await, Err(down()));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_is_dropped_lets_the_next_one_ask() {
+        let cache = Cache::new();
+        cache.get(&1, at(0), async { Ok("a") }).await.expect("asked");
+        {
+            let asking = cache.get(&1, at(30), std::future::pending());
+            tokio::pin!(asking);
+            assert!(
+                std::future::poll_fn(|context| std::task::Poll::Ready(asking.as_mut().poll(context).is_pending()))
+                    .await
+            );
+            assert_eq!(cache.get(&1, at(30), async { panic!("somebody asks") }).await, Ok("a"));
+        }
+        assert_eq!(cache.get(&1, at(30), async { Ok("b") }).await, Ok("b"));
+    }
+}

@@ -1,0 +1,186 @@
+//! Ending leases and changing them. Leases are the broker's; the handle says which and where.
+
+use std::time::Duration;
+
+use remoting_proto::requests::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, ConsumerSendMsgBack};
+use remoting_proto::{Command, RequestCode, ResponseCode};
+use tokio::task::JoinSet;
+use types::broker::{LeaseError, LeaseOwner, Unavailable};
+use types::receipt_handle::HandleSource;
+use types::{ReceiptHandle, Timestamp};
+
+use super::Cluster;
+use super::brokers::{Request, refused, unreadable};
+
+/// Handles of one call that are worked on at a time.
+const AT_ONCE: usize = 32;
+/// What is freed before its time is visible again so long after. Source: Apache `invisibleTimeMillisWhenClear`.
+const INVISIBLE_WHEN_FREED: Duration = Duration::from_secs(1);
+/// Gives a message up. Source: Apache `ConsumerSendMsgBackRequestHeader`.
+const GIVE_UP: i64 = -1;
+
+impl Cluster {
+    /// Ends leases, in their order.
+    pub(super) async fn ack_all(&self, lease: &LeaseOwner, handles: Vec<ReceiptHandle>) -> Vec<Result<(), LeaseError>> {
+        let mut results = Vec::with_capacity(handles.len());
+        let mut handles = handles.into_iter();
+        loop {
+            let mut running = JoinSet::new();
+            for (index, handle) in handles.by_ref().take(AT_ONCE).enumerate() {
+                let (cluster, lease) = (self.clone(), lease.clone());
+                running.spawn(async move { (index, cluster.ack_one(&lease, &handle).await) });
+            }
+            if running.is_empty() {
+                return results;
+            }
+            let mut done = running.join_all().await;
+            done.sort_unstable_by_key(|(index, _)| *index);
+            results.extend(done.into_iter().map(|(_, result)| result));
+        }
+    }
+
+    async fn ack_one(&self, lease: &LeaseOwner, handle: &ReceiptHandle) -> Result<(), LeaseError> {
+        self.check_current(handle)?;
+        let header = AckMessage {
+            consumer_group: lease.group.to_string(),
+            topic: real_topic(lease, handle),
+            queue_id: handle.queue.0.into(),
+            extra_info: handle.to_string(),
+            offset: number(handle.offset.0)?,
+            broker_name: Some(handle.broker.to_string()),
+        };
+        let answer = self.call_for(handle, Request::new(RequestCode::AckMessage, header.to_fields())).await?;
+        accepted(handle, &answer)
+    }
+
+    /// Refuses a handle whose time is over: its broker would take it and deliver the message again all the same.
+    pub(super) fn check_current(&self, handle: &ReceiptHandle) -> Result<(), LeaseError> {
+        let is_current = is_current(handle, self.0.clock.now());
+        if is_current { Ok(()) } else { Err(LeaseError::Invalid { reason: "its time is over" }) }
+    }
+
+    /// Lets a lease end `invisible` from now.
+    pub(super) async fn change_lease(
+        &self,
+        lease: &LeaseOwner,
+        handle: ReceiptHandle,
+        invisible: Duration,
+    ) -> Result<ReceiptHandle, LeaseError> {
+        let header = ChangeInvisibleTime {
+            consumer_group: lease.group.to_string(),
+            topic: real_topic(lease, &handle),
+            queue_id: handle.queue.0.into(),
+            extra_info: handle.to_string(),
+            offset: number(handle.offset.0)?,
+            invisible_time: i64::try_from(invisible.as_millis()).unwrap_or(i64::MAX),
+            broker_name: Some(handle.broker.to_string()),
+        };
+        let request = Request::new(RequestCode::ChangeMessageInvisibleTime, header.to_fields());
+        let answer = self.call_for(&handle, request).await?;
+        accepted(&handle, &answer)?;
+        let changed = ChangeInvisibleTimeAnswer::of(&answer.fields).map_err(unreadable)?;
+        Ok(ReceiptHandle {
+            start_offset: handle.offset,
+            popped_at: Timestamp(changed.pop_time),
+            invisible: Duration::from_millis(u64::try_from(changed.invisible_time).map_err(unreadable)?),
+            revive_queue: u32::try_from(changed.revive_qid).map_err(unreadable)?,
+            ..handle
+        })
+    }
+
+    /// Frees messages that did not reach their client. If that fails they are free when their time is over.
+    pub(super) async fn free(&self, lease: &LeaseOwner, handles: Vec<ReceiptHandle>) {
+        for handle in handles {
+            let (broker, offset) = (handle.broker.clone(), handle.offset);
+            if let Err(error) = self.change_lease(lease, handle, INVISIBLE_WHEN_FREED).await {
+                tracing::debug!(topic = %lease.topic, %broker, %offset, %error, "a lease could not be freed before its time");
+            }
+        }
+    }
+
+    /// Lets the broker copy the message to the group's dead-letter topic, then ends its lease.
+    pub(super) async fn forward_to_dead_letters(
+        &self,
+        lease: &LeaseOwner,
+        handle: ReceiptHandle,
+    ) -> Result<(), LeaseError> {
+        let offset =
+            handle.physical_offset.ok_or(LeaseError::Invalid { reason: "it does not say where the record is" })?;
+        let header = ConsumerSendMsgBack {
+            offset: number(offset.0)?,
+            group: lease.group.to_string(),
+            delay_level: GIVE_UP,
+            origin_msg_id: None,
+            origin_topic: Some(real_topic(lease, &handle)),
+            unit_mode: Some(false),
+            max_reconsume_times: Some(0),
+        };
+        let answer = self.call_for(&handle, Request::new(RequestCode::ConsumerSendMsgBack, header.to_fields())).await?;
+        if answer.response_code() != ResponseCode::Success {
+            return Err(refused(&handle.broker, &answer).into());
+        }
+        match self.ack_one(lease, &handle).await {
+            // The copy is there; if the lease is over the message comes once more and is copied once more.
+            Ok(()) | Err(LeaseError::Invalid { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call_for(&self, handle: &ReceiptHandle, request: Request) -> Result<Command, LeaseError> {
+        if self.0.brokers.master(&handle.broker).await?.is_none() {
+            return Err(LeaseError::Invalid { reason: "its broker is not there, or has no master" });
+        }
+        Ok(self.0.brokers.call(&handle.broker, request).await?)
+    }
+}
+
+fn is_current(handle: &ReceiptHandle, now: Timestamp) -> bool {
+    now < handle.popped_at.plus(handle.invisible)
+}
+
+/// The topic that the handle's queue is of. Source: Apache `KeyBuilder`.
+fn real_topic(lease: &LeaseOwner, handle: &ReceiptHandle) -> String {
+    let LeaseOwner { group, topic } = lease;
+    match handle.source {
+        HandleSource::Topic => topic.to_string(),
+        HandleSource::RetryV1 => format!("%RETRY%{group}_{topic}"),
+        HandleSource::RetryV2 => format!("%RETRY%{group}+{topic}"),
+    }
+}
+
+fn accepted(handle: &ReceiptHandle, answer: &Command) -> Result<(), LeaseError> {
+    match answer.response_code() {
+        ResponseCode::Success => Ok(()),
+        ResponseCode::NoMessage => Err(LeaseError::Invalid { reason: "its message is not there" }),
+        ResponseCode::MessageIllegal => Err(LeaseError::Invalid { reason: "its queue is not there" }),
+        ResponseCode::TopicNotExist => Err(LeaseError::Invalid { reason: "its topic is not there" }),
+        _ => Err(refused(&handle.broker, answer).into()),
+    }
+}
+
+fn number(offset: u64) -> Result<i64, Unavailable> {
+    i64::try_from(offset).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{GroupName, TopicName};
+
+    use super::*;
+
+    #[test]
+    fn handles_of_retry_topics_name_them() {
+        let lease =
+            LeaseOwner { group: GroupName::new("g").expect("valid"), topic: TopicName::new("t").expect("valid") };
+        let topic =
+            |source| real_topic(&lease, &format!("100 1767323045000 60000 3 {source} b 2 105").parse().expect("valid"));
+        assert_eq!([0, 1, 2].map(topic), ["t", "%RETRY%g_t", "%RETRY%g+t"]);
+    }
+
+    #[test]
+    fn a_handle_is_good_until_its_time_is_over() {
+        let handle: ReceiptHandle = "100 1000 500 3 0 b 2 105".parse().expect("valid");
+        assert!(is_current(&handle, Timestamp(1499)));
+        assert!(!is_current(&handle, Timestamp(1500)));
+    }
+}

@@ -1,0 +1,258 @@
+//! Receiving: one wait for all brokers of a topic, and what is not shown to the client.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use env::clock::Moment;
+use remoting_proto::requests::{Notification, NotificationAnswer, PopMessage, PopMessageAnswer};
+use remoting_proto::{RequestCode, ResponseCode};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use types::broker::{LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage, Unavailable};
+use types::{Filter, GroupConfig, Properties};
+
+use super::Cluster;
+use super::brokers::{Request, refused, unreadable};
+use super::popped;
+
+/// Any queue. Source: Apache `PopMessageRequestHeader`.
+const ANY_QUEUE: i64 = -1;
+/// A group that is new begins at a queue's end. Source: Apache `ConsumeInitMode`, as its proxy has it.
+const INIT_AT_END: i64 = 1;
+/// Longest wait on all brokers at once before they are asked again: an ordered queue gets free without anybody being told.
+const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
+/// Pause after a broker that said it has a message had none to lease.
+const EMPTY_PAUSE: Duration = Duration::from_millis(100);
+
+impl Cluster {
+    /// As [`types::Broker::pop`]. With one broker that one waits; with several none does, and who has a message first says so.
+    pub(super) async fn receive(&self, pop: Pop) -> Result<Popped, PopError> {
+        let group = self.group_config(&pop.group).await?;
+        let route = self.route(&pop.topic).await?;
+        if !group.is_enabled {
+            return Err(PopError::GroupDisabled { group: pop.group });
+        }
+        let brokers = route.readers();
+        if brokers.is_empty() {
+            return Err(PopError::NotReadable { topic: pop.topic });
+        }
+        let ends_at = self.0.clock.moment().plus(pop.wait);
+        let pop = Arc::new(pop);
+        loop {
+            let left = ends_at.since(self.0.clock.moment());
+            let wait = if brokers.len() == 1 { left } else { Duration::ZERO };
+            let messages = self.pop_round(&brokers, &pop, &group, wait).await?;
+            let is_over = self.0.clock.moment() >= ends_at;
+            if !messages.is_empty() || is_over {
+                return Ok(Popped { messages });
+            }
+            if brokers.len() == 1 {
+                // It waited in vain, or what it had is not for this group.
+                self.pause(ends_at).await;
+            } else {
+                self.wait_for_any(&brokers, &pop, &group, ends_at).await;
+            }
+        }
+    }
+
+    /// Asks brokers in turn until one has messages. One that fails is passed over if another answers.
+    async fn pop_round(
+        &self,
+        brokers: &[Arc<str>],
+        pop: &Arc<Pop>,
+        group: &Arc<GroupConfig>,
+        wait: Duration,
+    ) -> Result<Vec<PoppedMessage>, PopError> {
+        let first = self.0.round.fetch_add(1, Ordering::Relaxed);
+        let (mut failed, mut has_answered) = (None, false);
+        for turn in 0..brokers.len() {
+            let Some(broker) = brokers.get((first.wrapping_add(turn)) % brokers.len()) else { continue };
+            match self.pop_kept(broker, pop, group, wait).await {
+                Ok(messages) if !messages.is_empty() => return Ok(messages),
+                Ok(_) => has_answered = true,
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if !has_answered => Err(error),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Pops in a task of its own: if the caller goes away what comes is freed.
+    async fn pop_kept(
+        &self,
+        broker: &Arc<str>,
+        pop: &Arc<Pop>,
+        group: &Arc<GroupConfig>,
+        wait: Duration,
+    ) -> Result<Vec<PoppedMessage>, PopError> {
+        let (tell, told) = oneshot::channel();
+        let (cluster, broker, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
+        tokio::spawn(async move {
+            let popped = cluster.pop_from(&broker, &pop, &group, wait).await;
+            let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
+            let _ = tell.send(popped.map(|messages| Fresh { messages, cluster, lease }));
+        });
+        told.await.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take)
+    }
+
+    async fn pop_from(
+        &self,
+        broker: &Arc<str>,
+        pop: &Pop,
+        group: &GroupConfig,
+        wait: Duration,
+    ) -> Result<Vec<PoppedMessage>, PopError> {
+        let (expression_type, expression) = pop.filter.expression();
+        let header = PopMessage {
+            consumer_group: pop.group.to_string(),
+            topic: pop.topic.to_string(),
+            queue_id: ANY_QUEUE,
+            max_msg_nums: pop.messages_max.into(),
+            invisible_time: ms(pop.invisible),
+            poll_time: ms(wait),
+            born_time: self.0.clock.now().0,
+            init_mode: INIT_AT_END,
+            exp_type: Some(expression_type.to_string()),
+            exp: Some(expression),
+            order: Some(group.is_fifo),
+            attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
+            broker_name: Some(broker.to_string()),
+        };
+        let request = Request { wait, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
+        let answer = self.0.brokers.call(broker, request).await?;
+        match answer.response_code() {
+            ResponseCode::Success => {}
+            ResponseCode::PullNotFound | ResponseCode::PollingTimeout => return Ok(Vec::new()),
+            ResponseCode::PollingFull => {
+                return Err(PopError::TooManyWaiting { waiting_max: remoting::client::IN_FLIGHT_MAX });
+            }
+            ResponseCode::TopicNotExist => {
+                self.doubt_route(&pop.topic);
+                return Err(LookupError::TopicNotFound { topic: pop.topic.clone() }.into());
+            }
+            ResponseCode::SubscriptionGroupNotExist => {
+                return Err(LookupError::GroupNotFound { group: pop.group.clone() }.into());
+            }
+            ResponseCode::NoPermission => {
+                self.doubt_route(&pop.topic);
+                return Err(PopError::NotReadable { topic: pop.topic.clone() });
+            }
+            _ => return Err(refused(broker, &answer).into()),
+        }
+        let leases = PopMessageAnswer::of(&answer.fields).map_err(unreadable)?;
+        let messages = popped::messages(broker, &leases, answer.body).map_err(unreadable)?;
+        Ok(self.shown(messages, pop, group))
+    }
+
+    /// Leaves out what the client shall not see, and finishes it beside: other tags with the same hash, which brokers do not
+    /// tell apart, and messages whose attempts are used up, which before Apache's brokers only a proxy moves away.
+    fn shown(&self, messages: Vec<PoppedMessage>, pop: &Pop, group: &GroupConfig) -> Vec<PoppedMessage> {
+        let (mut shown, mut unwanted, mut exhausted) = (Vec::with_capacity(messages.len()), Vec::new(), Vec::new());
+        for message in messages {
+            if !is_wanted(&pop.filter, &message) {
+                unwanted.push(message.handle);
+            } else if message.attempt > group.attempts_max {
+                exhausted.push(message.handle);
+            } else {
+                shown.push(message);
+            }
+        }
+        if !unwanted.is_empty() || !exhausted.is_empty() {
+            let (cluster, lease) = (self.clone(), LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() });
+            tokio::spawn(async move {
+                cluster.ack_all(&lease, unwanted).await;
+                for handle in exhausted {
+                    if let Err(error) = cluster.forward_to_dead_letters(&lease, handle).await {
+                        tracing::warn!(group = %lease.group, topic = %lease.topic, %error, "not moved to the dead letters yet");
+                    }
+                }
+            });
+        }
+        shown
+    }
+
+    /// Returns when one of the brokers has a message, or none had within its time.
+    async fn wait_for_any(&self, brokers: &[Arc<str>], pop: &Arc<Pop>, group: &GroupConfig, ends_at: Moment) {
+        let wait = ends_at.since(self.0.clock.moment()).min(NOTIFIED_WITHIN);
+        let mut waits = JoinSet::new();
+        for broker in brokers {
+            let (cluster, broker, pop, is_ordered) = (self.clone(), broker.clone(), pop.clone(), group.is_fifo);
+            waits.spawn(async move { cluster.has_message(&broker, &pop, is_ordered, wait).await });
+        }
+        while let Some(has_message) = waits.join_next().await {
+            if has_message.unwrap_or(false) {
+                break;
+            }
+        }
+        self.pause(ends_at).await;
+    }
+
+    async fn pause(&self, ends_at: Moment) {
+        let left = ends_at.since(self.0.clock.moment());
+        self.0.clock.sleep(EMPTY_PAUSE.min(left)).await;
+    }
+
+    async fn has_message(&self, broker: &Arc<str>, pop: &Pop, is_ordered: bool, wait: Duration) -> bool {
+        let (expression_type, expression) = pop.filter.expression();
+        let header = Notification {
+            consumer_group: pop.group.to_string(),
+            topic: pop.topic.to_string(),
+            queue_id: ANY_QUEUE,
+            poll_time: ms(wait),
+            born_time: self.0.clock.now().0,
+            order: Some(is_ordered),
+            attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
+            exp_type: Some(expression_type.to_string()),
+            exp: Some(expression),
+            broker_name: Some(broker.to_string()),
+        };
+        let request = Request { wait, ..Request::new(RequestCode::Notification, header.to_fields()) };
+        match self.0.brokers.call(broker, request).await {
+            Ok(answer) => NotificationAnswer::of(&answer.fields).is_ok_and(|told| told.has_msg == Some(true)),
+            Err(error) => {
+                tracing::debug!(%broker, %error, "is not waited for");
+                false
+            }
+        }
+    }
+}
+
+/// Messages on their way to who asked for them; dropped on the way they are freed.
+struct Fresh {
+    messages: Vec<PoppedMessage>,
+    cluster: Cluster,
+    lease: LeaseOwner,
+}
+
+impl Fresh {
+    fn take(mut self) -> Vec<PoppedMessage> {
+        std::mem::take(&mut self.messages)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        let handles: Vec<_> = self.messages.drain(..).map(|message| message.handle).collect();
+        if !handles.is_empty() {
+            let (cluster, lease) = (self.cluster.clone(), self.lease.clone());
+            tokio::spawn(async move { cluster.free(&lease, handles).await });
+        }
+    }
+}
+
+/// Brokers evaluate SQL92 exactly, tags by their hash.
+fn is_wanted(filter: &Filter, message: &PoppedMessage) -> bool {
+    match filter {
+        Filter::All | Filter::Sql(_) => true,
+        Filter::Tags(_) => {
+            record::decode(&message.record).is_ok_and(|record| filter.matches(&Properties::parse(record.properties)))
+        }
+    }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

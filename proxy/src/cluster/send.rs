@@ -1,0 +1,294 @@
+//! Sending: one request a message, or one for several that a batch can carry.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use remoting_proto::body::batch::{self, BatchMessage};
+use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
+use remoting_proto::{Command, RequestCode, ResponseCode};
+use types::broker::{Durability, LookupError, RecallError, SendError, SendReceipt, Unavailable};
+use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, TopicName};
+
+use super::Cluster;
+use super::brokers::{Request, refused, unreadable};
+use super::routes::Place;
+
+/// Bytes of a batch's messages beyond which a further batch begins: brokers take at most 4 MiB as one.
+const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes that a message has in a batch besides its body and properties.
+const BATCH_MESSAGE_BYTES: usize = 22;
+/// Says what a topic that is made on first use begins as. Source: Apache `TopicValidator`.
+const DEFAULT_TOPIC: &str = "TBW102";
+/// Queues it then has. Source: Apache `DefaultMQProducer`.
+const DEFAULT_TOPIC_QUEUES: i64 = 4;
+
+impl Cluster {
+    /// As [`types::Broker::send`]. After a message that was not stored no later one of the call is sent: it would stand before it
+    /// when the client sends that one again.
+    pub(super) async fn send_messages(
+        &self,
+        queue: QueueId,
+        messages: Vec<Message>,
+    ) -> Vec<Result<SendReceipt, SendError>> {
+        let Some(topic) = messages.first().map(|message| message.topic.clone()) else { return Vec::new() };
+        let count = messages.len();
+        let mut results = Vec::with_capacity(count);
+        match self.place(&topic, queue).await {
+            Ok(place) => {
+                for run in runs(messages) {
+                    match self.send_run(&topic, queue, &place, run).await {
+                        Ok(receipts) => results.extend(receipts.into_iter().map(Ok)),
+                        Err(error) => {
+                            results.push(Err(error));
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(error) => results.push(Err(error)),
+        }
+        if let Some(Err(error)) = results.last().cloned() {
+            results.resize(count, Err(error));
+        }
+        results
+    }
+
+    async fn place(&self, topic: &TopicName, queue: QueueId) -> Result<Place, SendError> {
+        let route = self.route(topic).await.map_err(|error| match error {
+            LookupError::TopicNotFound { topic } => SendError::TopicNotFound { topic },
+            LookupError::Unavailable(error) => error.into(),
+            error @ (LookupError::GroupNotFound { .. } | LookupError::QueueNotFound { .. }) => {
+                Unavailable::Remote { detail: error.to_string() }.into()
+            }
+        })?;
+        let place = usize::try_from(queue.0).ok().and_then(|index| route.writable.get(index));
+        place.cloned().ok_or_else(|| SendError::QueueNotFound {
+            topic: topic.clone(),
+            queue,
+            queues: route.config.write_queues,
+        })
+    }
+
+    async fn send_run(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        place: &Place,
+        run: Vec<Message>,
+    ) -> Result<Vec<SendReceipt>, SendError> {
+        let count = run.len();
+        let request = request(place, run)?;
+        let answer = self.0.brokers.call(&place.broker, request).await?;
+        let durability = match answer.response_code() {
+            ResponseCode::Success => Durability::Written,
+            ResponseCode::FlushDiskTimeout => Durability::FlushTimedOut,
+            ResponseCode::FlushSlaveTimeout => Durability::ReplicaTimedOut,
+            ResponseCode::SlaveNotAvailable => Durability::ReplicaMissing,
+            ResponseCode::TopicNotExist => {
+                self.doubt_route(topic);
+                return Err(SendError::TopicNotFound { topic: topic.clone() });
+            }
+            ResponseCode::NoPermission => {
+                self.doubt_route(topic);
+                return Err(SendError::NotWritable { topic: topic.clone() });
+            }
+            _ => {
+                self.doubt_route(topic);
+                return Err(refused(&place.broker, &answer).into());
+            }
+        };
+        Ok(receipts(queue, count, durability, &answer)?)
+    }
+
+    /// As [`types::Broker::recall`].
+    pub(super) async fn recall_message(&self, topic: TopicName, handle: String) -> Result<String, RecallError> {
+        let broker = recall_broker(&handle).ok_or(RecallError::InvalidHandle { reason: "it names no broker" })?;
+        let header =
+            RecallMessage { producer_group: Some(topic.to_string()), topic: topic.to_string(), recall_handle: handle };
+        let request = Request::new(RequestCode::RecallMessage, header.to_fields());
+        let answer = self.0.brokers.call(&broker, request).await?;
+        match answer.response_code() {
+            ResponseCode::Success => Ok(RecallMessageAnswer::of(&answer.fields).map_err(unreadable)?.msg_id),
+            ResponseCode::IllegalOperation => Err(RecallError::InvalidHandle {
+                reason: "its broker does not take it: of another topic, or its time has come",
+            }),
+            _ => Err(refused(&broker, &answer).into()),
+        }
+    }
+}
+
+/// Messages that go out together: those that a batch can carry without losing what they are, else one alone.
+fn runs(messages: Vec<Message>) -> Vec<Vec<Message>> {
+    let mut runs: Vec<Vec<Message>> = Vec::new();
+    let mut run_bytes = 0;
+    for message in messages {
+        let bytes = message.body.len() + message.properties.as_text().len() + BATCH_MESSAGE_BYTES;
+        let is_plain = is_plain(&message);
+        match runs.last_mut() {
+            Some(run)
+                if is_plain
+                    && run.last().is_some_and(self::is_plain)
+                    && run.len() < batch::MESSAGES_MAX
+                    && run_bytes + bytes <= BATCH_BYTES_MAX =>
+            {
+                run.push(message);
+                run_bytes += bytes;
+            }
+            _ => {
+                runs.push(vec![message]);
+                run_bytes = bytes;
+            }
+        }
+    }
+    runs
+}
+
+/// A batch says nothing of how a body is stored, brokers wait for no delivery time within one, and take none for retry topics.
+fn is_plain(message: &Message) -> bool {
+    message.sys_flag.0 == 0
+        && !message.topic.is_retry()
+        && matches!(MessageType::of(&message.properties), MessageType::Normal | MessageType::Fifo)
+}
+
+fn request(place: &Place, mut run: Vec<Message>) -> Result<Request, SendError> {
+    let is_batch = run.len() > 1;
+    let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
+    if MessageType::of(&first.properties) == MessageType::Transaction {
+        return Err(SendError::Unsupported { what: "a transactional message through a proxy in cluster mode" });
+    }
+    let header = SendMessage {
+        producer_group: first.topic.to_string(),
+        topic: first.topic.to_string(),
+        default_topic: Some(DEFAULT_TOPIC.to_owned()),
+        default_topic_queue_nums: Some(DEFAULT_TOPIC_QUEUES),
+        queue_id: place.queue.into(),
+        sys_flag: first.sys_flag.0.into(),
+        born_timestamp: first.born_at.0,
+        flag: first.flag.into(),
+        properties: (!is_batch).then(|| first.properties.as_text().to_owned()),
+        reconsume_times: Some(first.reconsume_times.into()),
+        unit_mode: Some(false),
+        max_reconsume_times: None,
+        is_batch: Some(is_batch),
+        broker_name: Some(place.broker.to_string()),
+    };
+    let (code, body) = if is_batch {
+        let messages: Vec<_> = run.into_iter().map(batched).collect();
+        let body = batch::encode(&messages).map_err(|error| Unavailable::Remote { detail: error.to_string() })?;
+        (RequestCode::SendBatchMessage, body)
+    } else {
+        (RequestCode::SendMessageV2, run.pop().map_or_else(Bytes::new, |message| message.body))
+    };
+    Ok(Request { body, ..Request::new(code, header.to_fields()) })
+}
+
+fn batched(message: Message) -> BatchMessage {
+    BatchMessage {
+        flag: message.flag.cast_signed(),
+        body: message.body,
+        properties: message.properties.as_text().to_owned(),
+    }
+}
+
+/// One receipt a message. A batch that its broker stores as one record has one address for all.
+fn receipts(
+    queue: QueueId,
+    count: usize,
+    durability: Durability,
+    answer: &Command,
+) -> Result<Vec<SendReceipt>, Unavailable> {
+    let stored = SendMessageAnswer::of(&answer.fields).map_err(unreadable)?;
+    let first_offset = u64::try_from(stored.queue_offset).map_err(unreadable)?;
+    let address = |id: &str| record::parse_offset_message_id(id).map(|(_, offset)| offset);
+    let addresses: Option<Vec<PhysicalOffset>> = stored.msg_id.split(',').map(address).collect();
+    let addresses = addresses.filter(|addresses| addresses.len() == count || addresses.len() == 1);
+    let addresses = addresses.ok_or_else(|| unreadable(format_args!("msgId is {:?}", stored.msg_id)))?;
+    let receipt = |(index, queue_offset): (usize, u64)| SendReceipt {
+        queue,
+        queue_offset: QueueOffset(queue_offset),
+        physical_offset: addresses.get(index).or(addresses.last()).copied().unwrap_or_default(),
+        transaction: None,
+        recall_handle: stored.recall_handle.clone(),
+        durability,
+        repeat_of: None,
+    };
+    Ok((0..count).zip(first_offset..).map(receipt).collect())
+}
+
+/// The broker in a recall handle: base64 of `v1 topic broker time key`. Source: Apache `RecallMessageHandle`.
+fn recall_broker(handle: &str) -> Option<Arc<str>> {
+    use base64::Engine as _;
+    use base64::alphabet::URL_SAFE;
+    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+    const EITHER: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text = String::from_utf8(GeneralPurpose::new(&URL_SAFE, EITHER).decode(handle).ok()?).ok()?;
+    let mut fields = text.split(' ');
+    (fields.next() == Some("v1")).then(|| fields.nth(1).map(Arc::from))?
+}
+
+#[cfg(test)]
+mod tests {
+    use types::properties::names;
+    use types::{Properties, SysFlag};
+
+    use super::*;
+
+    fn message(change: impl FnOnce(&mut Message)) -> Message {
+        let mut message = Message::new(TopicName::new("t").expect("valid"), Bytes::from_static(b"body"));
+        change(&mut message);
+        message
+    }
+
+    fn delay(message: &mut Message) {
+        message.properties.set_own(names::TIMER_DELIVER_MS, "1");
+    }
+
+    fn lengths(messages: Vec<Message>) -> Vec<usize> {
+        runs(messages).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn only_plain_messages_share_a_batch_and_none_is_too_large() {
+        let plain = || message(|_| {});
+        let fifo = message(|message| message.properties.set_own(names::MESSAGE_GROUP, "g"));
+        let compressed = message(|message| message.sys_flag = SysFlag::COMPRESSED);
+        assert_eq!(lengths(vec![plain(), fifo, message(delay), compressed, plain(), plain()]), [2, 1, 1, 2]);
+        let large = || message(|message| message.body = Bytes::from(vec![0; BATCH_BYTES_MAX / 2]));
+        assert_eq!(lengths(vec![large(), large(), plain()]), [1, 2]);
+        assert_eq!(lengths(Vec::new()), [0; 0]);
+    }
+
+    #[test]
+    fn a_batch_has_one_receipt_a_message() {
+        let mut answer =
+            Command::request(RequestCode::SendBatchMessage, remoting_proto::Fields::default(), Bytes::new());
+        let ids = "0A01020300002A9F0000000000001234,0A01020300002A9F0000000000001300";
+        for (name, text) in [("msgId", ids), ("queueId", "3"), ("queueOffset", "7")] {
+            assert!(answer.fields.set(name.to_owned(), text.to_owned()));
+        }
+        let receipts = |count| receipts(QueueId(11), count, Durability::Written, &answer);
+        let places: Vec<_> =
+            receipts(2).expect("two").iter().map(|r| (r.queue.0, r.queue_offset.0, r.physical_offset.0)).collect();
+        assert_eq!(places, [(11, 7, 0x1234), (11, 8, 0x1300)]);
+        assert!(receipts(3).is_err());
+    }
+
+    #[test]
+    fn a_transactional_message_is_refused_by_name() {
+        let mut properties = Properties::new();
+        properties.set_own(names::TRANSACTION_PREPARED, "true");
+        let place = Place { broker: "b".into(), queue: 0 };
+        let refused = request(&place, vec![message(|message| message.properties = properties)]);
+        assert!(matches!(refused, Err(SendError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn a_recall_handle_names_its_broker() {
+        let handle = "djEgRGVsYXlUb3BpYyBicm9rZXItYSAxNzY3MzIzMDQ1MDAwIDAxQUFCQkNDRERFRUZGMDREMjA1QzVEMEE1MDAwMDAwMDc=";
+        assert_eq!(recall_broker(handle).as_deref(), Some("broker-a"));
+        assert_eq!(recall_broker(handle.trim_end_matches('=')).as_deref(), Some("broker-a"));
+        assert_eq!(recall_broker("djI="), None);
+        assert_eq!(recall_broker("!"), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass as
+//! far as they are served, and what was popped through one proxy is acknowledged through another after the first was killed.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::nameserver;
+use crate::plan::{Context, Done};
+use crate::process::Process;
+use crate::shell::{self, To};
+use crate::workspace::clear;
+use crate::{reference, remoting, server};
+
+/// Longest wait for a process to do its work.
+const WITHIN: Duration = Duration::from_secs(180);
+const CLUSTER: &str = "DefaultCluster";
+/// What a proxy before Apache's broker does not serve yet.
+const NOT_SERVED: &str = "transaction";
+/// Clients that speak for the others: one that shares nothing with Apache's code, and the program for the handover is its.
+const SDKS: [&str; 2] = ["python", "go"];
+const HANDOVER: &str = "handover";
+
+/// About three minutes.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    if let Err(error) = reference::jars() {
+        return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") });
+    }
+    let log = context.workspace.own("logs/proxy.log")?;
+    // A log tells of one run.
+    fs::write(&log, "")?;
+    for sdk in SDKS {
+        let mut setup = Command::new("./setup");
+        if shell::run(setup.current_dir(example(context, sdk)), To::File(&log)).is_err() {
+            let reason = shell::tail(&log, 1).pop().unwrap_or_default();
+            return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
+        }
+    }
+    let folder = context.workspace.own("proxy")?;
+    clear(&folder)?;
+    let gantry = server::build(context)?;
+    show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?;
+    clear(&folder)?;
+    Ok(Done::Passed)
+}
+
+fn example(context: &Context, sdk: &str) -> std::path::PathBuf {
+    context.workspace.root.join("sdk-examples").join(sdk)
+}
+
+fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
+    let name_server = server::free_address()?;
+    let mut command = Command::new(gantry);
+    command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("data"));
+    let mut nameserver = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
+    nameserver.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
+    let conf = folder.join("broker.conf");
+    let settings = nameserver::broker_conf(folder, &name_server.to_string())? + "enablePropertyFilter=true\n";
+    fs::write(&conf, settings)?;
+    let mut command = reference::java("proxy/broker", &[])?;
+    command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
+    let mut broker = Process::start("broker", command, folder.join("broker.log"))?;
+    broker.wait_until("is registered", WITHIN, || nameserver::knows_broker(name_server).unwrap_or(false))?;
+    create_topics(folder, name_server, log)?;
+
+    let (first, first_address) = proxy(folder, gantry, name_server, "first")?;
+    let (second, second_address) = proxy(folder, gantry, name_server, "second")?;
+    for sdk in SDKS {
+        for (feature, _) in reference::FEATURES.iter().filter(|(feature, _)| *feature != NOT_SERVED) {
+            let mut run = Command::new("./run");
+            run.args([feature, "--endpoint", &first_address.to_string()]).current_dir(example(context, sdk));
+            let (printed, has_succeeded) = shell::output(&mut run, log)?;
+            ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
+        }
+    }
+    let mut handover = Command::new(example(context, "python").join(".venv/bin/python"));
+    handover.arg(context.workspace.root.join("tests/proxy/handover.py"));
+    handover.args([first_address.to_string(), second_address.to_string(), first.id().to_string()]);
+    handover.args([HANDOVER, &format!("{HANDOVER}-group")]);
+    let (printed, has_succeeded) = shell::output(&mut handover, log)?;
+    ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    drop(first);
+    second.stop()?;
+    drop(broker);
+    nameserver.stop()
+}
+
+/// Starts one; it serves on return.
+fn proxy(folder: &Path, gantry: &Path, name_server: SocketAddr, name: &str) -> Result<(Process, SocketAddr)> {
+    let (grpc, http) = (server::free_address()?, server::free_address()?);
+    let mut command = Command::new(gantry);
+    command.args(["proxy", "--nameserver", &name_server.to_string()]);
+    command.args(["--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"]).arg(folder.join(name));
+    let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
+    process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
+    Ok((process, grpc))
+}
+
+/// What the examples and the handover use, at our name server's broker.
+fn create_topics(folder: &Path, name_server: SocketAddr, log: &Path) -> Result<()> {
+    let (mut topics, mut groups) = (Vec::new(), Vec::new());
+    let mut add = |name: &str, message_type: &str| {
+        topics.push(json!({
+            "topicName": name, "readQueueNums": 4, "writeQueueNums": 4, "perm": 6,
+            "attributes": { "+message.type": message_type },
+        }));
+        groups.push(json!({ "groupName": format!("{name}-group"), "consumeMessageOrderly": message_type == "FIFO" }));
+    };
+    for sdk in SDKS {
+        for (feature, message_type) in reference::FEATURES {
+            add(&format!("example-{sdk}-{feature}"), message_type);
+        }
+    }
+    add(HANDOVER, "NORMAL");
+    for sdk in SDKS {
+        groups.push(json!({ "groupName": format!("example-{sdk}-filter-sql-group") }));
+    }
+    for (command, name, list) in
+        [("updateTopicList", "topics.json", topics), ("updateSubGroupList", "groups.json", groups)]
+    {
+        let file = folder.join(name);
+        fs::write(&file, serde_json::to_vec(&list)?)?;
+        let mut mqadmin = reference::java("proxy/mqadmin", &[])?;
+        mqadmin.args(["org.apache.rocketmq.tools.command.MQAdminStartup", command]);
+        mqadmin.args(["-n", &name_server.to_string(), "-c", CLUSTER, "-f"]).arg(&file);
+        let (printed, has_succeeded) = shell::output(&mut mqadmin, log)?;
+        ensure!(has_succeeded && printed.contains("success"), "mqadmin {command}: {printed} {}", log.display());
+    }
+    Ok(())
+}
