@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use env::disk::OpenMode;
 use record::Record;
+use types::PhysicalOffset;
 
 use super::log::LogState;
 use crate::inspect::checkpoints::Found;
@@ -34,9 +35,11 @@ impl<'a> MachineFiles<'a> {
         let (mut names, mut waiting) = (BTreeSet::new(), Vec::new());
         for saved in found.iter_mut().filter_map(|found| found.state.as_mut().ok()) {
             let checkpoint = saved.end.at.0;
-            let files = std::mem::take(&mut saved.files).into_iter();
-            let is_new = |check: &Box<dyn FileCheck>| names.insert(check.name());
-            waiting.extend(files.filter(is_new).map(|check| Named { check, checkpoint, problem: None }));
+            for check in std::mem::take(&mut saved.files) {
+                if names.insert(check.name()) {
+                    waiting.push(Named { check, checkpoint, problem: None });
+                }
+            }
         }
         waiting.sort_by_key(|named| named.check.stretch().start);
         Self { directory, waiting: waiting.into(), open: Vec::new() }
@@ -79,14 +82,13 @@ impl<'a> MachineFiles<'a> {
     fn finish_one(&self, named: &Named, log: &LogState, report: &mut Report) {
         let stretch = named.check.stretch();
         let is_whole = !log.gaps.iter().any(|gap| gap.start < stretch.end.0 && gap.end > stretch.start.0);
-        let first = types::PhysicalOffset(log.first);
         report.machine_files += 1;
         let (problem, meaning) = match &named.problem {
             Some(_) if self.is_removed(named) => return,
             // What is missing in the log is missing in what is made of it.
             Some(problem) => (problem.clone(), if is_whole { Meaning::Derived } else { Meaning::Lost }),
             None if !is_whole => return,
-            None => match named.check.compare(first) {
+            None => match named.check.compare(PhysicalOffset(log.first)) {
                 Ok(()) => return,
                 Err(problem) => (problem, Meaning::Altered),
             },
