@@ -9,6 +9,7 @@
 //! taken, so the log's records say it themselves.
 
 use record::Record;
+use store::inspect::FileCheck;
 use store::{Machine, MachineFile, RestoreError};
 use types::broker::TransactionPosition;
 use types::{MessageType, PhysicalOffset, TopicName};
@@ -133,12 +134,15 @@ impl Machines {
     }
 }
 
-/// Whether a checkpoint's snapshot is one that this version understands: it is read and thrown away.
+/// Whether a checkpoint's snapshot is one that this version understands: it is read and thrown away, but for how the files that it
+/// refers to are checked.
 ///
 /// # Errors
 /// [`RestoreError`].
-pub fn check_snapshot(snapshot: &[u8]) -> Result<(), RestoreError> {
-    Machines::new(Schedule::default()).restore(snapshot)
+pub fn check_snapshot(snapshot: &[u8]) -> Result<Vec<Box<dyn FileCheck>>, RestoreError> {
+    let mut machines = Machines::new(Schedule::default());
+    machines.restore(snapshot)?;
+    Ok(machines.timer.checks())
 }
 
 impl Machine for Machines {

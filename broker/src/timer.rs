@@ -27,6 +27,7 @@ pub(crate) mod run;
 mod snapshot;
 pub(crate) mod spill;
 mod spilled;
+mod verify;
 
 pub(crate) use part::Source;
 

@@ -10,6 +10,7 @@ use broker::timer::Bounds;
 use broker::{LocalBroker, Options};
 use common::*;
 use env::sim::{self, World};
+use store::inspect::{Directory, Meaning};
 use types::broker::RecallError;
 use types::properties::names;
 use types::{Broker, Timestamp};
@@ -121,5 +122,48 @@ fn they_are_handed_back() {
         assert!(files(&world) > 0);
         let handed_back = hand_back(&world.env(), Path::new("/data"), &mut |_| ()).await.expect("handed back");
         assert_eq!((handed_back.timers, files(&world)), (59, 0));
+    });
+}
+
+#[test]
+fn verify_compares_their_files_with_the_log() {
+    sim::run(6, async |world: World| {
+        let broker = start_tiny(&world);
+        assert!(pop_bodies(&broker, "g", "t").await.is_empty());
+        let (clock, disk) = (world.env().clock, world.env().disk);
+        let begin = clock.now();
+        let mut handles = Vec::new();
+        for number in 0..200 {
+            let due = begin.plus(Duration::from_secs(15 + (number * 37 % 200) as u64));
+            handles.push(send_due(&broker, number, due).await);
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+        // Some are recalled, some delivered, so that files are made anew and taken up in part.
+        for handle in handles.iter().step_by(3) {
+            broker.recall(topic("t"), handle.clone()).await.expect("waits");
+        }
+        clock.sleep(Duration::from_secs(30)).await;
+        let dir = Path::new("/data");
+        let verify = || Directory::verify(&disk, dir, broker::check_snapshot, &mut |_| ()).expect("looked at");
+        let report = verify();
+        assert_eq!((report.findings.as_slice(), report.is_in_use), (&[][..], true));
+        broker.stop().await;
+        let report = verify();
+        let all = world.disk().names(&dir.join(store::TIMERS_NAME));
+        assert_eq!((report.findings.as_slice(), report.machine_files), (&[][..], all.len() as u64));
+        assert!(all.len() > 5, "{all:?}");
+        for (damaged, name) in (1..).zip(&all) {
+            let path = dir.join(store::TIMERS_NAME).join(name);
+            if damaged % 2 == 0 {
+                disk.remove(&path).expect("there");
+            } else {
+                world.disk().flip_bits(&path, 1).expect("there");
+            }
+            let report = verify();
+            let last = report.findings.iter().find(|finding| finding.file == path).expect("found");
+            assert_eq!((report.damage(), last.meaning), (damaged, Meaning::Derived), "{:?}", report.findings);
+        }
+        // All of it is made again from the log.
+        start_tiny(&world).stop().await;
     });
 }

@@ -164,16 +164,23 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
     Ok(content)
 }
 
-/// Puts a file in place, whole or not at all: written beside, synced, renamed, and durable on return.
+/// Puts a file in place, whole or not at all: written beside, synced, renamed, and durable on return. When that fails, what was
+/// written beside goes at once: the disk may be full.
 pub(crate) fn replace(disk: &dyn Disk, dir: &Path, name: &str, parts: &[&[u8]]) -> Result<(), Error> {
     let (path, temporary) = (dir.join(name), dir.join(format!("{name}{TEMPORARY}")));
-    let file = disk.open(&temporary, OpenMode::Create).map_err(Error::at("create", &temporary))?;
-    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    file.write_all_at(&slices, 0).map_err(Error::at("write", &temporary))?;
-    file.sync_data().map_err(Error::at("sync", &temporary))?;
-    drop(file);
-    disk.rename(&temporary, &path).map_err(Error::at("rename", &temporary))?;
+    write_whole(disk, &temporary, parts)
+        .and_then(|()| disk.rename(&temporary, &path).map_err(Error::at("rename", &temporary)))
+        // The first error is the one to tell; there may be no file to remove.
+        .inspect_err(|_| drop(disk.remove(&temporary)))?;
     disk.sync_dir(dir).map_err(Error::at("sync", dir))
+}
+
+/// Writes a file from its first byte on and syncs it.
+fn write_whole(disk: &dyn Disk, path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    let file = disk.open(path, OpenMode::Create).map_err(Error::at("create", path))?;
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    file.write_all_at(&slices, 0).map_err(Error::at("write", path))?;
+    file.sync_data().map_err(Error::at("sync", path))
 }
 
 /// Removes the files of `dir` whose position `is_wanted` denies, and what was never renamed into place; durable at the

@@ -16,7 +16,7 @@ mod stat;
 mod verify;
 
 pub use copy::{Copied, CopyError};
-pub use directory::{Directory, Error, SnapshotCheck};
+pub use directory::{Directory, Error, FileCheck, SnapshotCheck};
 pub use finding::{Finding, Meaning, Report};
 pub use records::Piece;
 pub use stat::{CheckpointStat, QueueStat, SegmentStat, Stat, TopicStat};

@@ -70,7 +70,7 @@ fn refused(env: &Env) -> (u64, String) {
     assert_eq!(places[0], places[1]);
     let after = all_names(env);
     assert!(before.iter().all(|name| after.contains(name)), "{before:?} {after:?}");
-    let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looks");
+    let report = Directory::verify(&env.disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()).expect("looks");
     let told = report.findings.iter().find(|finding| finding.meaning == Meaning::Refused);
     assert_eq!(told.and_then(|finding| finding.position), Some(places[0].0), "{:?}", report.findings);
     places[0].clone()
@@ -79,7 +79,8 @@ fn refused(env: &Env) -> (u64, String) {
 /// A copy would end before what was durable, and a start on it would not know.
 #[track_caller]
 fn not_copied(env: &Env) {
-    let copied = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("looks").copy(Path::new("/copy"), &mut |_| ());
+    let copied =
+        Directory::open(&env.disk, &dir(), |_| Ok(Vec::new())).expect("looks").copy(Path::new("/copy"), &mut |_| ());
     assert!(matches!(copied, Err(CopyError::Damaged { .. })), "{copied:?}");
 }
 
@@ -174,7 +175,7 @@ fn a_damaged_header_under_a_damaged_index_run_costs_that_record_alone() {
                 };
                 assert_eq!((named, path), (at, segment(at.0)));
             }
-            let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looks");
+            let report = Directory::verify(&env.disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()).expect("looks");
             let told = |finding: &Finding| finding.meaning == Meaning::Refused && finding.file == *run;
             assert!(report.findings.iter().any(told), "{:?}", report.findings);
 

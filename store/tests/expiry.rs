@@ -199,13 +199,13 @@ fn inspection_is_right_for_a_log_that_begins_late() {
         send(&mut store, &mut book.0, "orders", 0, b"later").await;
         let env = world.env();
         let sound = |env: &Env| {
-            let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looked at");
+            let report = Directory::verify(&env.disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()).expect("looked at");
             let problems: Vec<_> = report.findings.iter().filter(|f| f.meaning != Meaning::Unused).collect();
             assert!(problems.is_empty(), "{problems:?}");
         };
         // Also as long as no checkpoint knows of the expiry.
         let counted = |env: &Env, store: &Store| {
-            let directory = Directory::open(&env.disk, &dir(), |_| Ok(())).expect("opens");
+            let directory = Directory::open(&env.disk, &dir(), |_| Ok(Vec::new())).expect("opens");
             let stat = directory.stat(true, &mut |_| ()).expect("counted");
             assert_eq!(stat.log_first, PhysicalOffset(3 * 4096));
             for (topic, queue, range) in store.queues() {
@@ -264,7 +264,7 @@ fn refused_front(env: &Env, at: u64, words: &str) {
         assert_eq!(named, PhysicalOffset(at));
         assert!(problem.starts_with("the file is missing"), "{problem}");
     }
-    let report = Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("looked at");
+    let report = Directory::verify(&env.disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()).expect("looked at");
     let is_told = |finding: &store::inspect::Finding| {
         finding.meaning == Meaning::Refused && finding.position == Some(at) && finding.problem.contains(words)
     };

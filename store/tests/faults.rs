@@ -165,6 +165,38 @@ fn a_checkpoint_that_fails_costs_nothing() {
     });
 }
 
+/// What was written of a checkpoint would take room on the disk that is full until the next start.
+#[test]
+fn a_checkpoint_that_fails_leaves_nothing_half_written() {
+    sim::run(6, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        send(&mut store, &mut ledger, "orders", 0, &[1; 300]).await;
+        store.ready(u64::MAX).await;
+        let disk = world.disk();
+        let fail: [&dyn Fn(); 5] = [
+            &|| disk.set_capacity(Some(disk.used_bytes())),
+            // Room for the index run, and not for all of the checkpoint.
+            &|| disk.set_capacity(Some(disk.used_bytes() + 4_096)),
+            &|| disk.fail(Operation::Write, 0, ErrorKind::Other),
+            &|| disk.fail(Operation::Sync, 1, ErrorKind::Other),
+            &|| disk.fail(Operation::Rename, 0, ErrorKind::Other),
+        ];
+        for (nth, fail) in fail.iter().enumerate() {
+            fail();
+            store.begin_checkpoint(&ledger);
+            world.env().clock.sleep(Duration::from_secs(1)).await;
+            disk.set_capacity(None);
+            let left = ["checkpoints", "queueindex"].map(|folder| names(&world.env(), folder));
+            let half_written = left.iter().flatten().filter(|name| name.ends_with(".tmp")).count();
+            assert_eq!((half_written, left[0].len()), (0, 0), "failure {nth}: {left:?}");
+        }
+        store.begin_checkpoint(&ledger);
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(names(&world.env(), "checkpoints").len(), 1);
+        store.abandon().await;
+    });
+}
+
 #[test]
 fn an_error_at_start_is_told_with_its_path() {
     sim::run(5, async |world: World| {

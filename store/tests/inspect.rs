@@ -17,7 +17,7 @@ use store::{Flush, OpenError, Options, Store};
 use types::PhysicalOffset;
 
 fn look(env: &Env) -> Directory {
-    Directory::open(&env.disk, &dir(), |_| Ok(())).expect("a store")
+    Directory::open(&env.disk, &dir(), |_| Ok(Vec::new())).expect("a store")
 }
 
 fn backup() -> PathBuf {
@@ -132,7 +132,7 @@ fn a_copy_is_durable_and_sound() {
         store.close(&ledger).await.expect("closes");
         look(&world.env()).copy(&backup(), &mut |_| ()).expect("copies");
         world.lose_power().await;
-        let report = Directory::verify(&world.env().disk, &backup(), |_| Ok(()), &mut |_| ()).expect("looks");
+        let report = Directory::verify(&world.env().disk, &backup(), |_| Ok(Vec::new()), &mut |_| ()).expect("looks");
         assert_eq!((report.findings.as_slice(), report.records), ([].as_slice(), 60));
         let (mut copy, found) = open_backup(&world.env());
         assert_eq!((found.lines == ledger.lines, found.applied), (true, 0));
@@ -267,7 +267,7 @@ fn a_copy_begins_anew_when_retention_takes_segments_away() {
             newest: String::new(),
         };
         let disk: Arc<dyn Disk> = Arc::new(meddled);
-        let directory = Directory::open(&disk, &dir(), |_| Ok(())).expect("a store");
+        let directory = Directory::open(&disk, &dir(), |_| Ok(Vec::new())).expect("a store");
         let copied = directory.copy(&backup(), &mut |_| ()).expect("copies");
         assert_eq!((copied.restarts, copied.log_first), (1, 3 * 4096));
         let left: Vec<String> = world.env().disk.list(&backup().join("commitlog")).expect("lists");
@@ -296,7 +296,7 @@ fn a_copy_takes_segments_that_are_made_meanwhile() {
             newest,
         };
         let disk: Arc<dyn Disk> = Arc::new(meddled);
-        let directory = Directory::open(&disk, &dir(), |_| Ok(())).expect("a store");
+        let directory = Directory::open(&disk, &dir(), |_| Ok(Vec::new())).expect("a store");
         let copied = directory.copy(&backup(), &mut |_| ()).expect("copies");
         assert_eq!((Some(copied.log_end), copied.restarts), (end, 0));
         let (mut copy, found) = open_backup(&world.env());

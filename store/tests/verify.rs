@@ -14,7 +14,7 @@ use store::{Flush, OpenError, Store};
 use types::{PhysicalOffset, Timestamp};
 
 fn verify(env: &Env) -> Report {
-    Directory::verify(&env.disk, &dir(), |_| Ok(()), &mut |_| ()).expect("a directory that can be looked at")
+    Directory::verify(&env.disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()).expect("a directory that can be looked at")
 }
 
 fn meanings(report: &Report) -> Vec<Meaning> {
@@ -246,14 +246,14 @@ fn what_a_start_refuses_is_damage_and_a_newer_format_is_unknown() {
             assert_eq!(meanings(&verify(&world.env())), [Meaning::Refused], "{text}");
         }
         write_file(&world.env(), &format, b"gantry-store 2\nsegment_bytes 4096\n");
-        let refused = Directory::verify(&world.env().disk, &dir(), |_| Ok(()), &mut |_| ());
+        let refused = Directory::verify(&world.env().disk, &dir(), |_| Ok(Vec::new()), &mut |_| ());
         assert!(matches!(refused, Err(Error::Open(OpenError::NewerFormat { found: 2, .. }))));
         world.disk().remove(&format).expect("removes");
         assert_eq!(meanings(&verify(&world.env())), [Meaning::Derived]);
         write_file(&world.env(), &format, &whole);
         write_file(&world.env(), &segment(u64::MAX - 4095), b"x");
         assert_eq!(meanings(&verify(&world.env())), [Meaning::Refused]);
-        let nowhere = Directory::verify(&world.env().disk, Path::new("/none"), |_| Ok(()), &mut |_| ());
+        let nowhere = Directory::verify(&world.env().disk, Path::new("/none"), |_| Ok(Vec::new()), &mut |_| ());
         assert!(matches!(nowhere, Err(Error::NoStore { .. })));
     });
 }
@@ -305,7 +305,7 @@ fn every_flipped_bit_is_found_or_lies_where_nothing_is_covered() {
                     let mut damaged = whole.clone();
                     damaged[index] ^= 1 << bit;
                     write_file(&world.env(), &path, &damaged);
-                    let report = match Directory::verify(&world.env().disk, &dir(), |_| Ok(()), &mut |_| ()) {
+                    let report = match Directory::verify(&world.env().disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()) {
                         Err(Error::Open(OpenError::NewerFormat { .. })) => continue,
                         report => report.expect("a directory that can be looked at"),
                     };
@@ -401,8 +401,8 @@ proptest! {
 /// Every look that an operator may take.
 fn look_at_everything(world: &World) {
     let disk: Arc<dyn Disk> = world.env().disk;
-    drop(Directory::verify(&disk, &dir(), |_| Ok(()), &mut |_| ()));
-    let Ok(directory) = Directory::open(&disk, &dir(), |_| Ok(())) else { return };
+    drop(Directory::verify(&disk, &dir(), |_| Ok(Vec::new()), &mut |_| ()));
+    let Ok(directory) = Directory::open(&disk, &dir(), |_| Ok(Vec::new())) else { return };
     for is_full in [false, true] {
         drop(directory.stat(is_full, &mut |_| ()));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use types::{PhysicalOffset, QueueId, Timestamp};
 
-use super::directory::Directory;
+use super::directory::{Directory, FileCheck};
 use crate::checkpoint;
 use crate::commit_log::End;
 use crate::files;
@@ -38,6 +38,8 @@ pub(super) struct Saved {
     pub(super) queues: Vec<SavedQueue>,
     /// Those that a start needs: not the ones whose whole stretch of the log has expired.
     pub(super) runs: Vec<RunName>,
+    /// The machines' files that its snapshot refers to.
+    pub(super) files: Vec<Box<dyn FileCheck>>,
     /// The log begins here or earlier.
     pub(super) begins: u64,
 }
@@ -85,9 +87,10 @@ impl Directory {
         if checkpoint.end.at.0 != at {
             return Ok(damaged(format!("it was taken at {}, which is not what its name says", checkpoint.end.at)));
         }
-        if let Err(error) = (self.check_snapshot)(checkpoint.snapshot) {
-            return Ok(damaged(error.to_string()));
-        }
+        let files = match (self.check_snapshot)(checkpoint.snapshot) {
+            Ok(files) => files,
+            Err(error) => return Ok(damaged(error.to_string())),
+        };
         match recovery::is_covered(&self.segments, checkpoint.end) {
             Ok(true) => {}
             Ok(false) => return Ok(Found { at, file_bytes, state: Err(Unfit::NotCovered) }),
@@ -101,7 +104,7 @@ impl Directory {
         });
         let runs = checkpoint.runs.into_iter().filter(|run| run.to > self.first());
         let begins = checkpoint.begins.unwrap_or(u64::MAX);
-        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: runs.collect(), begins };
+        let saved = Saved { end: checkpoint.end, queues: queues.collect(), runs: runs.collect(), files, begins };
         Ok(Found { at, file_bytes, state: Ok(saved) })
     }
 

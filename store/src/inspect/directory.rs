@@ -1,9 +1,12 @@
 //! Opening a directory to look at it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::Disk;
+use record::Record;
+use types::PhysicalOffset;
 
 use crate::files::{self, Layout, name_of};
 use crate::machine::RestoreError;
@@ -11,8 +14,33 @@ use crate::options::SEGMENT_BYTES_LOCAL;
 use crate::segments::Segments;
 use crate::store::{Form, OpenError};
 
-/// Says whether a checkpoint's snapshot is one that the machines understand; the store itself knows none of it.
-pub type SnapshotCheck = fn(&[u8]) -> Result<(), RestoreError>;
+/// Says whether a checkpoint's snapshot is one that the machines understand, and how the files are checked that it refers to; the
+/// store itself knows nothing of either.
+pub type SnapshotCheck = fn(&[u8]) -> Result<Vec<Box<dyn FileCheck>>, RestoreError>;
+
+/// A machine's file, to be compared with the records that it is made of: opened, given these records in order, then asked.
+pub trait FileCheck {
+    /// Its name in the folder `timers`.
+    fn name(&self) -> String;
+
+    /// The stretch of the log whose records it is a function of.
+    fn stretch(&self) -> Range<PhysicalOffset>;
+
+    /// Reads all of it; memory holds what it says from now on. The text says why it cannot be used.
+    ///
+    /// # Errors
+    /// That text.
+    fn open(&mut self, disk: &dyn Disk, folder: &Path) -> Result<(), String>;
+
+    /// Takes a record of the stretch.
+    fn apply(&mut self, record: &Record<'_>);
+
+    /// After all records of the stretch from the log's beginning at `first` on: the text says what of the file differs from them.
+    ///
+    /// # Errors
+    /// That text.
+    fn compare(&self, first: PhysicalOffset) -> Result<(), String>;
+}
 
 /// A store's directory, to look at. Nothing in it is changed and its lock is not taken.
 pub struct Directory {

@@ -66,6 +66,8 @@ pub struct Report {
     pub index_runs: u64,
     /// Index entries that were compared with their records.
     pub index_entries: u64,
+    /// Files of the machines that checkpoints name.
+    pub machine_files: u64,
     /// Positions of the checkpoints that a start could use, ascending.
     pub checkpoints: Vec<u64>,
     pub(super) damage: u64,

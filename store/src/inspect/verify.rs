@@ -1,11 +1,12 @@
 //! Everything that can be checked about a directory, checked.
 //!
-//! The log is read once from its first record to its end. On the way each index run is compared with the records of
-//! its stretch, so memory holds the entries of one run and a number for each queue. What is behind the last
+//! The log is read once from its first record to its end. On the way each index run and each file of a machine is compared with the
+//! records of its stretch, so memory holds the entries of one run, of the files whose stretches overlap, and a number for each queue. What is behind the last
 //! record is looked at too: it tells a torn end from damage in the middle.
 
 mod index;
 mod log;
+mod machine_files;
 mod names;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use super::{Steps, Watcher};
 use crate::files;
 use crate::store::OpenError;
 use log::Pass;
+use machine_files::MachineFiles;
 
 impl Directory {
     /// Checks everything in `dir`. What makes a start refuse the directory is a finding, unless it is a newer format,
@@ -44,10 +46,17 @@ impl Directory {
 
     fn verify_all(&self, watcher: &mut Watcher<'_>) -> Result<Report, files::Error> {
         let mut report = Report { is_in_use: self.is_in_use, log_first: self.first(), ..Report::default() };
-        let found = self.checkpoints()?;
+        let mut found = self.checkpoints()?;
         self.verify_checkpoints(&found, &mut report);
         let steps = Steps::begin(watcher, "checking the log", self.limit()? - self.first());
-        Pass::new(self, &found, &mut report, steps).run()?;
+        let machine_files = MachineFiles::new(self, &mut found);
+        // A running server makes files that no checkpoint names yet.
+        if !self.is_in_use {
+            let timers = &self.layout.timers;
+            let names = self.disk.list(timers).map_err(files::Error::at("list", timers))?;
+            machine_files.find_unused(&names, &mut report);
+        }
+        Pass::new(self, &found, machine_files, &mut report, steps).run()?;
         self.verify_names(&found, &mut report)?;
         Ok(report)
     }

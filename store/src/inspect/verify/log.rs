@@ -6,6 +6,7 @@ use record::Record;
 use types::{PhysicalOffset, QueueOffset, Timestamp};
 
 use super::index::Runs;
+use super::machine_files::MachineFiles;
 use crate::commit_log::End;
 use crate::files;
 use crate::inspect::Steps;
@@ -30,6 +31,7 @@ pub(super) struct Pass<'a, 'w> {
     steps: Steps<'a, 'w>,
     start: Option<&'a Saved>,
     runs: Runs<'a>,
+    machine_files: MachineFiles<'a>,
     states: Begins,
     log: LogState,
 }
@@ -54,6 +56,7 @@ impl<'a, 'w> Pass<'a, 'w> {
     pub(super) fn new(
         directory: &'a Directory,
         found: &'a [Found],
+        machine_files: MachineFiles<'a>,
         report: &'a mut Report,
         steps: Steps<'a, 'w>,
     ) -> Self {
@@ -68,7 +71,7 @@ impl<'a, 'w> Pass<'a, 'w> {
             may_begin_late: directory.first() > 0,
         };
         let (runs, states) = (Runs::new(directory, found), Begins::default());
-        Self { directory, report, steps, start, runs, states, log }
+        Self { directory, report, steps, start, runs, machine_files, states, log }
     }
 
     pub(super) fn run(mut self) -> Result<(), files::Error> {
@@ -82,6 +85,7 @@ impl<'a, 'w> Pass<'a, 'w> {
         self.read_replayed()?;
         self.check_begin();
         self.runs.finish(&self.log, self.report);
+        self.machine_files.finish(&self.log, self.report);
         self.report.log_end = self.log.end.at.0;
         self.report.queues = self.log.next.iter().flatten().count() as u64;
         self.steps.finish();
@@ -238,6 +242,8 @@ impl Visitor for Pass<'_, '_> {
         let at = record.header.physical_offset;
         self.states.take(record);
         self.runs.reach(at.0, &self.log, self.report);
+        self.machine_files.reach(at.0, &self.log, self.report);
+        self.machine_files.push(record);
         if record.is_queued() {
             let number = self.log.number(record.topic, record.header.queue);
             let (known, offset) = (self.log.next[number.index()], record.header.queue_offset);
