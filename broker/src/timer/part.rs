@@ -27,7 +27,7 @@ pub(super) struct Part {
 /// Where a part's entries are.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// In memory, and in no file yet that is whole.
+    /// In memory, all of them, and in no file yet that is whole.
     Block(Arc<[Waits]>),
     /// In the file of the part's name.
     File,
@@ -64,8 +64,11 @@ impl Part {
     }
 
     /// Lets go of what has ended, at a position of the log. `is_kept` are entries that the machine has itself: where the
-    /// part is made again from the log they are in it.
+    /// part is made again from the log they are in it. A name stands for its content, so nothing changes where the log has not grown.
     pub(super) fn shrink(&mut self, at: PhysicalOffset, is_kept: impl Fn(&Key) -> bool) {
+        if at == self.name.seen_to {
+            return;
+        }
         let (kept, gone): (BTreeSet<Key>, BTreeSet<Key>) =
             std::mem::take(&mut self.gone).into_iter().partition(is_kept);
         let (base, next) = (self.name, self.next);

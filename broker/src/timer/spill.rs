@@ -154,8 +154,10 @@ impl Loader {
         Read { value: Loaded { epoch, parts: read.value }, remade: read.remade, problem: read.problem }
     }
 
-    /// All entries of a part that were not loaded.
+    /// All entries of a part, those that were loaded as well: what is in memory may be written under the part's name, by which an older
+    /// checkpoint knows all of them.
     pub(crate) fn read(&self, source: Source, is_wanted: &dyn Fn() -> bool) -> Read<Vec<(Name, Arc<[Waits]>)>> {
+        let source = Source { next: (Timestamp(i64::MIN), PhysicalOffset(0)), ..source };
         self.attempt(vec![source], is_wanted, |sources| {
             let mut all = Vec::new();
             for (index, stream) in self.open_all(sources, |source| source.next)?.iter_mut().enumerate() {

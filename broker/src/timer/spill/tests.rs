@@ -40,12 +40,14 @@ enum Op {
     Checkpoint,
     /// A checkpoint is taken and its publication not awaited.
     BeginCheckpoint,
-    /// What has ended leaves its part's file.
-    Shrink,
+    /// What has ended leaves its part's file; not yet if somebody may still ask for it.
+    Shrink { is_asking: bool },
     /// What lies before a part of the log is looked for.
     Front(u8),
     /// The process is killed; a file of the timers is damaged before the next one starts.
     Restart(Option<(usize, Damage)>),
+    /// The process is killed and the newest checkpoint lost: the one before is used, with the files that it names.
+    RestartBefore,
     /// The same with a file that is damaged while the process runs.
     Rot(usize, Damage),
 }
@@ -71,7 +73,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (-8_000i32..0).prop_map(Op::Clock),
         3 => Just(Op::Checkpoint),
         1 => Just(Op::BeginCheckpoint),
-        1 => Just(Op::Shrink),
+        1 => any::<bool>().prop_map(|is_asking| Op::Shrink { is_asking }),
+        1 => Just(Op::RestartBefore),
         1 => any::<u8>().prop_map(Op::Front),
         2 => proptest::option::of((0usize..100, damage())).prop_map(Op::Restart),
         1 => (0usize..100, damage()).prop_map(|(file, damage)| Op::Rot(file, damage)),
@@ -147,15 +150,10 @@ impl<'w> Rig<'w> {
                 self.settle().await;
             }
             Op::BeginCheckpoint => self.checkpoint(),
-            Op::Shrink => {
-                if let Some(source) = self.machines.timer.part_to_shrink() {
-                    let read = self.loader.read(source, &|| true);
-                    self.machines.timer.read(read.value.into_iter().chain(read.remade));
-                    self.checkpoint();
-                }
-            }
+            Op::Shrink { is_asking } => self.shrink(*is_asking).await,
             Op::Front(part) => self.look_before(*part),
             Op::Restart(damage) => self.restart(*damage).await,
+            Op::RestartBefore => self.restart_before().await,
             Op::Rot(file, damage) => self.damage(*file, *damage),
         }
     }
@@ -231,8 +229,24 @@ impl<'w> Rig<'w> {
         assert_eq!(missing, None, "it is {}", self.now);
     }
 
+    async fn shrink(&mut self, is_asking: bool) {
+        let Some(source) = self.machines.timer.part_to_shrink() else { return };
+        let read = self.loader.read(source, &|| true);
+        self.machines.timer.read(read.value.into_iter().chain(read.remade));
+        if is_asking {
+            self.seal();
+            self.settle().await;
+        } else {
+            self.checkpoint();
+        }
+    }
+
     fn checkpoint(&mut self) {
         self.machines.timer.let_go(self.store.marks().appended_to());
+        self.seal();
+    }
+
+    fn seal(&mut self) {
         self.machines.timer.seal(self.store.marks().appended_to());
         self.store.begin_checkpoint(&self.machines);
     }
@@ -281,6 +295,17 @@ impl<'w> Rig<'w> {
         (self.machines, self.store, self.loader) = open(self.world, bounds);
     }
 
+    async fn restart_before(&mut self) {
+        let bounds = self.machines.timer.bounds();
+        self.world.kill().await;
+        let (disk, dir) = (self.world.disk(), Path::new(DIR).join("checkpoints"));
+        let names = disk.list(&dir).expect("listed");
+        if let Some(newest) = names.iter().max() {
+            disk.remove(&dir.join(newest)).expect("removed");
+        }
+        (self.machines, self.store, self.loader) = open(self.world, bounds);
+    }
+
     fn damage(&self, file: usize, damage: Damage) {
         let (disk, dir) = (self.world.disk(), Path::new(DIR).join(store::TIMERS_NAME));
         let names = disk.list(&dir).expect("listed");
@@ -318,6 +343,16 @@ fn live(bounds: Bounds, ops: &[Op]) {
         }
         assert!(rig.machines.timer.held().next().is_none());
     });
+}
+
+/// A file that is written again, for a newer checkpoint, has all that an older one takes it to have.
+#[test]
+fn a_name_of_a_file_stands_for_its_content() {
+    let bounds = Bounds { young_max: 4, load_max: 2, ahead: Duration::from_secs(4), ..Bounds::default() };
+    let stores = [5_000, 5_100, 9_000, 9_500].map(Op::Store);
+    // The first two are in memory, and the third one is gone: the part is read, to be written without it.
+    let shrinks = [Op::Checkpoint, Op::Clock(3_500), Op::Recall(2), Op::Shrink { is_asking: true }];
+    live(bounds, &[&stores[..], &shrinks, &[Op::RestartBefore, Op::Clock(8_000)]].concat());
 }
 
 proptest! {
