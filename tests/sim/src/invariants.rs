@@ -5,6 +5,7 @@ pub mod acknowledged_survives;
 pub mod alive_stays;
 pub mod attempts;
 pub mod checkpoints_behind;
+pub mod derived_agrees;
 pub mod failure_is_final;
 pub mod nothing_lost;
 pub mod offsets_follow;

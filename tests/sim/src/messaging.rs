@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use types::Broker;
 
 use crate::faults::{self, Fault, Faults};
-use crate::invariants::alive_stays;
+use crate::invariants::{alive_stays, derived_agrees};
 use crate::report::{Report, Violation};
 use clients::Client;
 pub use history::{Delivery, Fate, History, Kind, Lease, Place, Sent, Stored, Topic, Wanted};
@@ -102,6 +102,7 @@ impl Run {
         let found = self.survey(&broker).await?;
         broker.stop().await;
         drop(broker);
+        derived_agrees::check(&self.world.env(), Path::new(DIR))?;
         self.rot_in_the_log(found).await?;
         self.report.acknowledged = self.history.lock().acknowledged();
         self.report.lost = self.history.lock().lost();

@@ -12,6 +12,7 @@ use super::plan::DIR;
 use super::{Run, TICK, not_started, producer, survey};
 use crate::death;
 use crate::faults::{self, Fault};
+use crate::invariants::derived_agrees;
 use crate::report::Violation;
 
 /// Something that happens to a process that lives.
@@ -60,6 +61,7 @@ impl Run {
         clients.shutdown().await;
         self.report.power_losses += u32::from(death.is_power_loss());
         self.history.lock().died(death.death, died_at);
+        derived_agrees::check(&self.world.env(), Path::new(DIR))?;
         self.damage();
         self.history.lock().take_violation()
     }
