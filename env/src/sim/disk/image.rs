@@ -82,6 +82,11 @@ impl Image {
         pages(offset, count).map(|(page, ..)| page).filter(is_new).count() as u64 * PAGE_BYTES as u64
     }
 
+    /// How many bytes of the disk, in whole pages, room for this length would take that are not taken yet.
+    pub(super) fn room_to_reserve(&self, bytes: u64) -> u64 {
+        bytes.next_multiple_of(PAGE_BYTES as u64).saturating_sub(self.room_bytes())
+    }
+
     /// Hashes what readers see.
     pub(super) fn hash_content(&self, hasher: &mut impl Hasher) {
         self.len.hash(hasher);

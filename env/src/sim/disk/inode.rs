@@ -48,7 +48,7 @@ impl Inode {
         match change {
             Change::Write { offset, bytes } => self.visible.room_for_write(*offset, bytes.len()),
             Change::SetLen { .. } => 0,
-            Change::Allocate { bytes } => bytes.saturating_sub(self.visible.room_bytes()),
+            Change::Allocate { bytes } => self.visible.room_to_reserve(*bytes),
         }
     }
 

@@ -218,6 +218,11 @@ fn a_full_disk_refuses_what_needs_room() {
     assert_eq!(disk.space(Path::new(DIR)).expect("told"), space(3, 0));
     disk.remove(&path("f")).expect("removed");
     put(&*other, &[1; 100], PAGE);
+    // Room is given in whole pages, so that what was given can be used.
+    let third = create(&disk, "h");
+    disk.set_capacity(Some(2 * PAGE + PAGE / 2));
+    assert_eq!(third.allocate(PAGE / 4).expect_err("full").kind(), ErrorKind::StorageFull);
+    put(&*other, &[1; 100], 0);
 }
 
 #[test]
