@@ -20,6 +20,8 @@ use crate::{reference, remoting, server};
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
 const CLUSTER: &str = "DefaultCluster";
+/// What the examples need of Apache's broker that is off by default.
+const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\nrecallMessageEnable=true\n";
 /// What a proxy before Apache's broker does not serve yet.
 const NOT_SERVED: &str = "transaction";
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the program for the handover is its.
@@ -60,8 +62,7 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     let mut nameserver = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
     nameserver.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
     let conf = folder.join("broker.conf");
-    let settings = nameserver::broker_conf(folder, &name_server.to_string())? + "enablePropertyFilter=true\n";
-    fs::write(&conf, settings)?;
+    fs::write(&conf, nameserver::broker_conf(folder, &name_server.to_string())? + BROKER_SETTINGS)?;
     let mut command = reference::java("proxy/broker", &[])?;
     command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
     let mut broker = Process::start("broker", command, folder.join("broker.log"))?;
