@@ -2,13 +2,17 @@
 
 mod common;
 
+use std::io::IoSlice;
+use std::path::PathBuf;
+
 use common::{Ledger, dir, encoded, entries, names, options, send};
 use env::Env;
+use env::disk::OpenMode;
 use env::sim::{self, World};
 use proptest::prelude::*;
 use record::Record;
 use store::inspect::{Directory, Meaning};
-use store::{Flush, Machine, QueueRange, ReadError, RestoreError, STATE_TOPIC, Store};
+use store::{Flush, Machine, OpenError, QueueRange, ReadError, RestoreError, STATE_TOPIC, Store};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 /// The ledger, which keeps what has expired too and does not mind the states in the log.
@@ -302,6 +306,44 @@ fn a_removed_oldest_segment_is_no_expiry() {
             reopen(&env).0.abandon().await;
         });
     }
+}
+
+/// The state that told of the expiry lies behind the damage, and only one place can be accepted.
+#[test]
+fn a_loss_is_accepted_once_where_it_takes_the_word_of_an_expiry_with_it() {
+    sim::run(9, async |world: World| {
+        let env = world.env();
+        let (store, book) = filled(&env, 60).await;
+        store.close(&book).await.expect("closes");
+        let (mut store, mut book) = reopen(&env);
+        fill(&mut store, &mut book, 6).await;
+        let damaged = book.0.lines.last().expect("not empty").physical_offset;
+        assert_eq!(expire(&mut store, &book, 8192).await, Some(true));
+        store.close(&book).await.expect("closes");
+        let flip = |path: PathBuf, at: u64| {
+            let file = env.disk.open(&path, OpenMode::ReadWrite).expect("opens");
+            let mut byte = [0];
+            file.read_at(&mut byte, at).expect("reads");
+            file.write_all_at(&[IoSlice::new(&[byte[0] ^ 1])], at).expect("writes");
+        };
+        let base = damaged.0 / 4096 * 4096;
+        flip(dir().join("commitlog").join(format!("{base:020}")), damaged.0 - base + 90);
+        let newest = names(&env, "checkpoints").into_iter().max().expect("some");
+        flip(dir().join("checkpoints").join(newest), 30);
+
+        let start = |accept_loss_at| {
+            let mut book = Book::default();
+            let options = store::Options { accept_loss_at, ..options(Flush::Async) };
+            Store::open(&env, &options, &mut book).map(|store| (store, book))
+        };
+        let Err(OpenError::Damaged { at, .. }) = start(None) else { panic!("it starts") };
+        assert_eq!(at, damaged);
+        let (store, book) = start(Some(at)).expect("opens");
+        store.close(&book).await.expect("closes");
+        let (mut store, book) = start(None).expect("opens");
+        check(&mut store, &book, 8192).await;
+        store.abandon().await;
+    });
 }
 
 #[test]

@@ -24,15 +24,21 @@ impl Recovery<'_> {
     }
 
     /// Whether the log may begin where it does: what is before `begins` has expired, what is missing behind it was removed by somebody
-    /// else. `checkpoint` is the one that was used.
-    pub(super) fn judge_begin(&self, begins: u64, checkpoint: Option<PhysicalOffset>) -> Result<(), OpenError> {
+    /// else. `checkpoint` is the one that was used. Where a loss `is_accepted` that cuts the log off, what told of an expiry may have been
+    /// behind the cut: only one place can be accepted, so this is none.
+    pub(super) fn judge_begin(
+        &self,
+        begins: u64,
+        checkpoint: Option<PhysicalOffset>,
+        is_accepted: bool,
+    ) -> Result<(), OpenError> {
         let first = self.segments.first();
         // Apache's log does not say what of it has expired.
         if first <= begins || !self.is_ours {
             return Ok(());
         }
         let (path, at) = (self.segments.path(begins), PhysicalOffset(begins));
-        if self.options.accept_loss_at == Some(at) {
+        if is_accepted || self.options.accept_loss_at == Some(at) {
             tracing::error!(first, begins, "a loss is accepted: the log's front is missing");
             return Ok(());
         }
@@ -43,10 +49,10 @@ impl Recovery<'_> {
         Err(OpenError::Damaged { path, at, problem: format!("{MISSING}, and {NOT_EXPIRED}"), durable_to, proof })
     }
 
-    /// Whether the log may end where a replay ended.
-    pub(super) fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<(), OpenError> {
+    /// Whether the log may end where a replay ended; true if only because that loss is accepted.
+    pub(super) fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<bool, OpenError> {
         let is_torn = !matches!(stop, Stop::Nothing { .. });
-        let Some((at, problem)) = stop.place(self.segments)? else { return Ok(()) };
+        let Some((at, problem)) = stop.place(self.segments)? else { return Ok(false) };
         match proof.filter(|proof| proof.durable_to > end.at.0) {
             None if is_torn => {
                 tracing::warn!(end = %end.at, at, problem, "the log is cut off before a record that is not whole");
@@ -59,6 +65,7 @@ impl Recovery<'_> {
                     file = %file.display(), at, problem, durable_to, records,
                     "a loss is accepted: the log is cut off here, and the whole records behind go with it"
                 );
+                return Ok(true);
             }
             Some(Proof { durable_to, file: proof, .. }) => {
                 let path = self.segments.path(self.segments.base_of(at));
@@ -66,6 +73,6 @@ impl Recovery<'_> {
                 return Err(OpenError::Damaged { path, at, problem, durable_to, proof });
             }
         }
-        Ok(())
+        Ok(false)
     }
 }

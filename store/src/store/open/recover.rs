@@ -72,8 +72,8 @@ impl Recovery<'_> {
         let mut replay = Replay { index: &mut index, machines: machines_now, may_begin_late, base, states, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
         let begins = begins.max(replay.states.begins().unwrap_or(0));
-        self.judge(end, stop, proof)?;
-        self.judge_begin(begins, has_checkpoint.then_some(start.at))?;
+        let is_accepted = self.judge(end, stop, proof)?;
+        self.judge_begin(begins, has_checkpoint.then_some(start.at), is_accepted)?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
         self.remove_unused(&index, machines, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
