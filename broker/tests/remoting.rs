@@ -13,8 +13,8 @@ use env::Env;
 use remoting::{Client, Connection, Role, Server};
 use remoting_proto::body::{ConsumerData, ConsumerIdList, HeartbeatData, RegisterBroker};
 use remoting_proto::requests::{
-    ConsumerGroup, ConsumerSendMsgBack, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SendMessage,
-    SendMessageAnswer, UpdateConsumerOffset,
+    ConsumerGroup, ConsumerSendMsgBack, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset,
+    SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed, TopicQueue, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +113,26 @@ fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
     }
 }
 
+fn committed(topic: &str, set_zero_if_not_found: Option<bool>) -> QueryConsumerOffset {
+    QueryConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 1,
+        set_zero_if_not_found,
+        broker_name: None,
+    }
+}
+
+fn commit(topic: &str, commit_offset: i64) -> UpdateConsumerOffset {
+    UpdateConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 1,
+        commit_offset,
+        broker_name: None,
+    }
+}
+
 fn next_offset(answer: &Command) -> i64 {
     PullMessageAnswer::of(&answer.fields).expect("all that clients need").next_begin_offset
 }
@@ -187,30 +207,46 @@ async fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn reads_make_no_topic_and_bring_none_back() {
+    let served = served(Vec::new()).await;
+    served.send("deleted", b"x").await;
+    let named = |topic: &str| TopicNamed { topic: topic.to_owned() }.to_fields();
+    let deleted = served.call(RequestCode::DeleteTopicInBroker, named("deleted"), "").await;
+    assert_eq!(deleted.response_code(), ResponseCode::Success, "{deleted:?}");
+    for topic in ["deleted", "missing"] {
+        let queue = TopicQueue { topic: topic.to_owned(), queue_id: 0, broker_name: None };
+        let at =
+            SearchOffset { topic: topic.to_owned(), queue_id: 0, timestamp: 0, boundary_type: None, broker_name: None };
+        for (code, fields) in [
+            (RequestCode::PullMessage, pull(topic, 0, 0).to_fields()),
+            (RequestCode::LitePullMessage, pull(topic, 0, 0).to_fields()),
+            (RequestCode::QueryConsumerOffset, committed(topic, None).to_fields()),
+            (RequestCode::UpdateConsumerOffset, commit(topic, 0).to_fields()),
+            (RequestCode::GetMaxOffset, queue.to_fields()),
+            (RequestCode::GetMinOffset, queue.to_fields()),
+            (RequestCode::GetEarliestMsgStoreTime, queue.to_fields()),
+            (RequestCode::SearchOffsetByTimestamp, at.to_fields()),
+            (RequestCode::GetTopicConfig, named(topic)),
+        ] {
+            let answer = served.call(code, fields, "").await;
+            assert_eq!(answer.response_code(), ResponseCode::TopicNotExist, "{code:?}: {answer:?}");
+        }
+    }
+    served.end().await;
+}
+
+#[tokio::test]
 async fn a_group_begins_at_the_first_message_and_goes_on_where_it_was() {
     let served = served(Vec::new()).await;
     served.send("t", b"x").await;
-    let query = |set_zero_if_not_found| QueryConsumerOffset {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        set_zero_if_not_found,
-        broker_name: None,
-    };
     let asked = async |set_zero_if_not_found| {
-        let answer = served.call(RequestCode::QueryConsumerOffset, query(set_zero_if_not_found).to_fields(), "").await;
+        let answer =
+            served.call(RequestCode::QueryConsumerOffset, committed("t", set_zero_if_not_found).to_fields(), "").await;
         (answer.response_code(), OffsetAnswer::of(&answer.fields).expect("read").offset)
     };
     assert_eq!(asked(None).await, (ResponseCode::Success, Some(0)));
     assert_eq!(asked(Some(false)).await, (ResponseCode::QueryNotFound, None));
-    let update = UpdateConsumerOffset {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        commit_offset: 1,
-        broker_name: None,
-    };
-    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, update.to_fields(), "").await.code, 0);
+    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
     assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(1)));
     served.end().await;
 }

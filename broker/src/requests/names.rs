@@ -1,6 +1,7 @@
 //! From a request's names and numbers to ours.
 
 use types::admin::AdminError;
+use types::broker::LookupError;
 use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::Refusal;
@@ -13,6 +14,15 @@ pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
 pub(super) fn queue(number: i64) -> Result<QueueId, Refusal> {
     let id = u32::try_from(number).map_err(|_| Refusal::invalid(format!("queue is {number}, expected 0 or more")))?;
     Ok(QueueId(id))
+}
+
+/// A topic that is there: reads make none, so that a topic that was deleted stays away while its consumers go on asking.
+pub(super) fn known_topic(core: &Core, name: &str) -> Result<TopicName, Refusal> {
+    let topic = TopicName::new(name)?;
+    match core.broker.known_topic(&topic) {
+        Some(_) => Ok(topic),
+        None => Err(LookupError::TopicNotFound { topic }.into()),
+    }
 }
 
 /// An offset on the wire; below 0 is 0.

@@ -10,7 +10,7 @@ use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
 use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
 
-use super::names::{group, number, offset, queue};
+use super::names::{group, known_topic, number, offset, queue};
 use super::{Answer, Refusal};
 use crate::server::Core;
 
@@ -24,7 +24,7 @@ const BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
     let header = PullMessage::of(&request.fields)?;
     let (group, topic, queue) =
-        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+        (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let filter = Arc::new(filter(core, &header)?);
     if header.has(PullMessage::COMMIT_OFFSET) {
         commit(core, &group, &topic, queue, offset(header.commit_offset)).await?;
