@@ -13,8 +13,9 @@ use env::Env;
 use remoting::{Client, Connection, Role, Server};
 use remoting_proto::body::{ConsumerData, ConsumerIdList, HeartbeatData, RegisterBroker};
 use remoting_proto::requests::{
-    ConsumerGroup, ConsumerSendMsgBack, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset,
-    SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed, TopicQueue, UpdateConsumerOffset,
+    ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, PullMessage, PullMessageAnswer,
+    QueryConsumerOffset, SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed, TopicQueue,
+    UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -248,6 +249,30 @@ async fn a_group_begins_at_the_first_message_and_goes_on_where_it_was() {
     assert_eq!(asked(Some(false)).await, (ResponseCode::QueryNotFound, None));
     assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
     assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(1)));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_group_is_deleted_only_with_its_offsets() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
+    let deleted = async |clean_offset| {
+        let header = DeleteSubscriptionGroup { group_name: "g".to_owned(), clean_offset };
+        let answer = served.call(RequestCode::DeleteSubscriptionGroup, header.to_fields(), "").await;
+        (answer.response_code(), answer.remark.unwrap_or_default())
+    };
+    let kept = async || {
+        let query = committed("t", Some(false));
+        served.call(RequestCode::QueryConsumerOffset, query.to_fields(), "").await.response_code()
+    };
+    for clean_offset in [None, Some(false)] {
+        let (code, remark) = deleted(clean_offset).await;
+        assert!(code == ResponseCode::InvalidParameter && remark.contains("cleanOffset must be true"), "{remark}");
+        assert_eq!(kept().await, ResponseCode::Success);
+    }
+    assert_eq!(deleted(Some(true)).await.0, ResponseCode::Success);
+    assert_eq!(kept().await, ResponseCode::QueryNotFound);
     served.end().await;
 }
 
