@@ -249,6 +249,16 @@ async fn a_group_begins_at_the_first_message_and_goes_on_where_it_was() {
     assert_eq!(asked(Some(false)).await, (ResponseCode::QueryNotFound, None));
     assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
     assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(1)));
+    let answer = served.call(RequestCode::UpdateConsumerOffset, commit("t", -1).to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::InvalidParameter);
+    assert_eq!(answer.remark.as_deref(), Some("offset to commit is -1, expected 0 or more"));
+    served.send("t", b"y").await;
+    for (commit_offset, is_at) in [(-1, 1), (0, 1), (2, 2), (1, 2)] {
+        let sys_flag = PullMessage::SUBSCRIPTION | PullMessage::COMMIT_OFFSET;
+        let pulled = PullMessage { sys_flag, commit_offset, ..pull("t", 1, 0) };
+        assert_eq!(served.call(RequestCode::PullMessage, pulled.to_fields(), "").await.code, 0);
+        assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(is_at)), "{commit_offset}");
+    }
     served.end().await;
 }
 

@@ -9,7 +9,7 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::OffsetAt;
 use types::{Admin as _, Broker as _, PhysicalOffset, QueueOffset, Timestamp};
 
-use super::names::{group, known_topic, number, offset, queue};
+use super::names::{group, known_topic, number, queue};
 use super::{Answer, Refusal, done};
 use crate::server::Core;
 
@@ -37,7 +37,10 @@ pub(super) async fn update(core: &Core, request: &Command) -> Answer {
     let header = UpdateConsumerOffset::of(&request.fields)?;
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
-    core.broker.commit_offset(&group, &topic, queue, offset(header.commit_offset)).await?;
+    let Ok(committed) = u64::try_from(header.commit_offset) else {
+        return Err(Refusal::invalid(format!("offset to commit is {}, expected 0 or more", header.commit_offset)));
+    };
+    core.broker.commit_offset(&group, &topic, queue, QueueOffset(committed)).await?;
     Ok(done(request))
 }
 

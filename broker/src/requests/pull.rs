@@ -26,8 +26,10 @@ pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let filter = Arc::new(filter(core, &header)?);
-    if header.has(PullMessage::COMMIT_OFFSET) {
-        commit(core, &group, &topic, queue, offset(header.commit_offset)).await?;
+    if header.has(PullMessage::COMMIT_OFFSET)
+        && let Ok(committed) = u64::try_from(header.commit_offset)
+    {
+        commit(core, &group, &topic, queue, QueueOffset(committed)).await?;
     }
     let from = offset(header.queue_offset);
     let wait = u64::try_from(header.suspend_timeout_millis).map_or(Duration::ZERO, Duration::from_millis);
@@ -88,7 +90,7 @@ pub(super) fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter,
     Filter::parse(language, text).map_err(unreadable)
 }
 
-/// Clients say with each pull how far they are, which is mostly what they have said before.
+/// Clients say with each pull how far they are, which is mostly what they have said before; one that is late takes nothing back.
 async fn commit(
     core: &Core,
     group: &GroupName,
@@ -96,7 +98,7 @@ async fn commit(
     queue: QueueId,
     offset: QueueOffset,
 ) -> Result<(), Refusal> {
-    if core.broker.committed_offset(group, topic, queue).await? != Some(offset) {
+    if core.broker.committed_offset(group, topic, queue).await?.is_none_or(|committed| committed < offset) {
         core.broker.commit_offset(group, topic, queue, offset).await?;
     }
     Ok(())
