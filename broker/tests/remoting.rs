@@ -386,6 +386,29 @@ async fn members_of_a_group_are_told_of_each_other_on_their_own_connections() {
     served.end().await;
 }
 
+#[tokio::test]
+async fn a_consumer_that_ends_while_its_pull_is_held_is_gone_at_once() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    let mut one = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    one.call(&heartbeat("one")).await;
+    let mut two = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    two.call(&heartbeat("two")).await;
+    assert_eq!(one.hear().await.request_code(), RequestCode::NotifyConsumerIdsChanged);
+    // Held for longer than the test waits.
+    let held = PullMessage {
+        sys_flag: PullMessage::SUBSCRIPTION | PullMessage::SUSPEND,
+        suspend_timeout_millis: 300_000,
+        ..pull("t", 1, 1)
+    };
+    two.say(&Command::request(RequestCode::PullMessage, held.to_fields(), Bytes::new())).await;
+    two.0.shutdown().await.expect("open");
+    let told = tokio::time::timeout(WITHIN, one.hear()).await.expect("told long before the pull is over");
+    assert_eq!(told.request_code(), RequestCode::NotifyConsumerIdsChanged);
+    assert_eq!(two.hear().await.response_code(), ResponseCode::PullNotFound);
+    served.end().await;
+}
+
 /// A name server that hands on what it is told.
 struct Told(mpsc::Sender<Command>);
 

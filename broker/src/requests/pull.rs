@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use remoting::Connection;
 use remoting_proto::requests::{PullMessage, PullMessageAnswer};
 use remoting_proto::{Command, ResponseCode};
 use types::broker::{Pull, PullError, Pulled};
@@ -21,7 +22,7 @@ const MESSAGES_MAX: i64 = 32;
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Reads a queue.
-pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
+pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command) -> Answer {
     let header = PullMessage::of(&request.fields)?;
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
@@ -43,12 +44,13 @@ pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
         filter,
         wait: if header.has(PullMessage::SUSPEND) { wait } else { Duration::ZERO },
     };
+    // Who waits is told that nothing is there, and asks again elsewhere or later.
+    let nothing = Pulled { records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from };
     let pulled = tokio::select! {
         pulled = core.broker.pull(pull) => pulled,
-        // Who waits is told that nothing is there, and asks again elsewhere or later.
-        () = core.stopping.cancelled() => Ok(Pulled {
-            records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from,
-        }),
+        () = core.stopping.cancelled() => Ok(nothing),
+        // Its group's other members take over at once.
+        () = connection.unheard() => Ok(nothing),
     };
     match pulled {
         Ok(pulled) => Ok(found(request, &header, pulled, from)),
