@@ -11,7 +11,10 @@ use broker::{BrokerServer, LocalBroker};
 use bytes::{Bytes, BytesMut};
 use env::Env;
 use remoting::{Client, Connection, Role, Server};
-use remoting_proto::body::{ConsumerData, ConsumerIdList, HeartbeatData, RegisterBroker};
+use remoting_proto::body::{
+    ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, MessageQueue, ProducerData, RegisterBroker,
+    SubscriptionData,
+};
 use remoting_proto::requests::{
     ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, PullMessage, PullMessageAnswer,
     QueryConsumerOffset, SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed, TopicQueue,
@@ -316,6 +319,54 @@ async fn a_message_that_is_given_up_is_in_the_dead_letter_topic() {
 fn record_at(id: &str) -> (SocketAddr, i64) {
     let (host, position) = record::parse_offset_message_id(id).expect("an address");
     (host, position.0.cast_signed())
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_clients_is_bounded() {
+    let served = served(Vec::new()).await;
+    let refused = async |code, body: Vec<u8>| {
+        let answer = served.call(code, Fields::default(), body).await;
+        assert_eq!(answer.response_code(), ResponseCode::InvalidParameter, "{answer:?}");
+        answer.remark.unwrap_or_default()
+    };
+    let json = |body: &HeartbeatData| remoting_proto::to_vec(body, remoting_proto::Dialect::Fastjson);
+    let beat = |client: &str, producer: &str, topics: usize| {
+        let subscription = |topic| SubscriptionData { topic: format!("t{topic}"), ..SubscriptionData::default() };
+        let subscription_data_set = (0..topics).map(subscription).collect();
+        json(&HeartbeatData {
+            client_id: client.to_owned(),
+            consumer_data_set: vec![ConsumerData {
+                group_name: "g".to_owned(),
+                subscription_data_set,
+                ..ConsumerData::default()
+            }],
+            producer_data_set: vec![ProducerData { group_name: producer.to_owned() }],
+            ..HeartbeatData::default()
+        })
+    };
+    let long = "c".repeat(256);
+    let remark = refused(RequestCode::HeartBeat, beat(&long, "p", 1)).await;
+    assert_eq!(remark, "the client id has 256 bytes, at most 255 allowed");
+    assert!(refused(RequestCode::HeartBeat, beat("c", "a b", 1)).await.contains("a b"));
+    let remark = refused(RequestCode::HeartBeat, beat("c", "p", 4097)).await;
+    assert_eq!(remark, "4097 subscriptions of group g, at most 4096 allowed");
+    let lock = |client: &str, queues: i32| {
+        let queue = |queue_id| MessageQueue { broker_name: String::new(), queue_id, topic: "t".to_owned() };
+        let batch = LockBatch {
+            client_id: client.to_owned(),
+            consumer_group: "g".to_owned(),
+            mq_set: (0..queues).map(queue).collect(),
+            only_this_broker: false,
+        };
+        remoting_proto::to_vec(&batch, remoting_proto::Dialect::Fastjson)
+    };
+    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock, at most 4096 allowed");
+    refused(RequestCode::LockBatchMq, lock(&long, 1)).await;
+    let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock(&long[1..], 4096)).await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    let answer = served.call(RequestCode::HeartBeat, Fields::default(), beat(&long[1..], "p", 4096)).await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    served.end().await;
 }
 
 /// A client that also reads what it is asked.
