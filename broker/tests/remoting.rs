@@ -199,6 +199,10 @@ async fn what_makes_no_sense_is_refused_by_name() {
     assert_eq!(refused(RequestCode::SendMessageV2, no_topic.to_fields()).await.0, ResponseCode::TopicNotExist);
     let far = SendMessage { queue_id: 99, ..message("t") };
     assert_eq!(refused(RequestCode::SendMessageV2, far.to_fields()).await.0, ResponseCode::InvalidParameter);
+    let often = SendMessage { reconsume_times: Some(i64::from(i32::MAX) + 1), ..message("t") };
+    let (code, remark) = refused(RequestCode::SendMessageV2, often.to_fields()).await;
+    assert_eq!(code, ResponseCode::InvalidParameter);
+    assert_eq!(remark, "reconsumeTimes is 2147483648, at most 2147483647 allowed");
     let sql = PullMessage {
         expression_type: Some("SQL92".to_owned()),
         subscription: Some("a >".to_owned()),
@@ -409,6 +413,29 @@ fn heartbeat(client: &str) -> Command {
     };
     let body = remoting_proto::to_vec(&body, remoting_proto::Dialect::Fastjson);
     Command::request(RequestCode::HeartBeat, Fields::default(), body.into())
+}
+
+#[tokio::test]
+async fn retries_are_counted_to_the_end_of_their_32_bits() {
+    let served = served(Vec::new()).await;
+    let often = SendMessage { reconsume_times: Some(i32::MAX.into()), ..message("t") };
+    let sent = served.call(RequestCode::SendMessageV2, often.to_fields(), "x").await;
+    let (_, offset) = record_at(&SendMessageAnswer::of(&sent.fields).expect("all that clients need").msg_id);
+    let back = ConsumerSendMsgBack {
+        offset,
+        group: "g".to_owned(),
+        delay_level: 0,
+        origin_msg_id: None,
+        origin_topic: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+    };
+    let answer = served.call(RequestCode::ConsumerSendMsgBack, back.to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+    let answer = served.call(RequestCode::PullMessage, pull("%DLQ%g", 0, 0).to_fields(), "").await;
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!(record.header.reconsume_times, i32::MAX.cast_unsigned());
+    served.end().await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use types::admin::AdminError;
 use types::broker::LookupError;
+use types::properties::names;
 use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::Refusal;
@@ -10,6 +11,14 @@ use crate::server::Core;
 
 /// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
 pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
+/// Properties that decide when a message is delivered.
+pub(super) const TIMES: [&str; 5] = [
+    names::TIMER_DELIVER_MS,
+    names::TIMER_OUT_MS,
+    names::TIMER_DELAY_MS,
+    names::TIMER_DELAY_SECONDS,
+    names::DELAY_LEVEL,
+];
 
 /// Longest name of a client that is remembered, in bytes. Clients make theirs of an address, a process id and a counter.
 const CLIENT_ID_BYTES_MAX: usize = 255;

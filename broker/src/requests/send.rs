@@ -26,6 +26,7 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
         _ => SendMessage::of(&request.fields)?,
     };
     let is_batch = code == RequestCode::SendBatchMessage || header.is_batch == Some(true);
+    check_retries(&header)?;
     let topic = target(core, &header, is_batch).await?;
     let message =
         |body, flag: i64, properties: &str| message(core, connection, &header, &topic, body, flag, properties);
@@ -108,6 +109,16 @@ fn message(
         born_host: connection.remote(),
         reconsume_times: header.reconsume_times.and_then(|times| u32::try_from(times).ok()).unwrap_or_default(),
         source_offset: 0,
+    }
+}
+
+/// A record has 32 bits with a sign for it.
+fn check_retries(header: &SendMessage) -> Result<(), Refusal> {
+    match header.reconsume_times {
+        Some(times) if times > i64::from(i32::MAX) => {
+            Err(Refusal::invalid(format!("reconsumeTimes is {times}, at most {} allowed", i32::MAX)))
+        }
+        _ => Ok(()),
     }
 }
 
