@@ -416,6 +416,23 @@ fn heartbeat(client: &str) -> Command {
 }
 
 #[tokio::test]
+async fn what_a_consumer_gives_up_itself_waits_for_no_retry() {
+    let served = served(Vec::new()).await;
+    let given_up = SendMessage {
+        reconsume_times: Some(17),
+        max_reconsume_times: Some(16),
+        properties: Some("DELAY\u{1}18\u{2}TAGS\u{1}a".to_owned()),
+        ..message("%RETRY%g")
+    };
+    let sent = served.call(RequestCode::SendMessageV2, given_up.to_fields(), "x").await;
+    assert_eq!(sent.response_code(), ResponseCode::Success, "{sent:?}");
+    let answer = served.call(RequestCode::PullMessage, pull("%DLQ%g", 0, 0).to_fields(), "").await;
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!((record.body, record.property("DELAY"), record.property("TAGS")), (&b"x"[..], None, Some("a")));
+    served.end().await;
+}
+
+#[tokio::test]
 async fn retries_are_counted_to_the_end_of_their_32_bits() {
     let served = served(Vec::new()).await;
     let often = SendMessage { reconsume_times: Some(i32::MAX.into()), ..message("t") };

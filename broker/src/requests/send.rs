@@ -8,7 +8,7 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{PRODUCERS_SYS_FLAG, make_group_topic, make_topic};
+use super::names::{PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
@@ -94,6 +94,12 @@ fn message(
 ) -> Message {
     let mut properties = Properties::parse(properties);
     properties.remove(POP_CHECK);
+    if topic.is_dead_letter() {
+        // What is given up waits for no retry.
+        for name in TIMES {
+            properties.remove(name);
+        }
+    }
     if properties.get(names::UNIQUE_KEY).is_none() {
         properties.set_own(names::UNIQUE_KEY, &core.broker.new_unique_key());
     }
