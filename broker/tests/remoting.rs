@@ -9,7 +9,8 @@ use std::time::Duration;
 use broker::server::Options;
 use broker::{BrokerServer, LocalBroker};
 use bytes::{Bytes, BytesMut};
-use env::Env;
+use env::clock::{BoxFuture, Moment};
+use env::{Clock, Env};
 use remoting::{Client, Connection, Role, Server};
 use remoting_proto::body::{
     ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, MessageQueue, ProducerData, RegisterBroker,
@@ -40,6 +41,10 @@ struct Served {
 }
 
 async fn served(name_servers: Vec<String>) -> Served {
+    served_at(Env::real(), name_servers).await
+}
+
+async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
     let folder = tempfile::tempdir().expect("a folder");
     let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
     let broker = LocalBroker::start(Env::real(), options).expect("starts");
@@ -53,7 +58,7 @@ async fn served(name_servers: Vec<String>) -> Served {
         default_queues: 4,
         shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
     };
-    let server = BrokerServer::new(Env::real(), broker.clone(), options);
+    let server = BrokerServer::new(env, broker.clone(), options);
     let stop = CancellationToken::new();
     let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
     let client = Client::new(address.to_string(), Env::real().clock);
@@ -547,4 +552,51 @@ async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
     while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
     stop.cancel();
     names.await.expect("ends");
+}
+
+/// A name server that never answers a registration.
+struct Hung(mpsc::Sender<()>);
+
+impl Role for Hung {
+    fn connect(&self, _: &Arc<Connection>) {}
+
+    async fn serve(&self, _: &Connection, request: Command) -> Command {
+        if request.request_code() == RequestCode::RegisterBroker {
+            self.0.send(()).await.expect("the test listens");
+            std::future::pending::<()>().await;
+        }
+        request.answer(ResponseCode::Success)
+    }
+
+    fn disconnect(&self, _: &Connection) {}
+}
+
+/// A clock by which no time is ever over.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> types::Timestamp {
+        types::Timestamp(0)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_that_hangs_does_not_hold_up_the_end() {
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let server = Server::new(Arc::new(Hung(tell)), remoting::Options::default(), None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, CancellationToken::new()));
+    let served = served_at(Env { clock: Arc::new(Stopped), ..Env::real() }, vec![name_server]).await;
+    told.recv().await.expect("registers");
+    tokio::time::timeout(WITHIN, served.end()).await.expect("ends though no time passes by its clock");
+    names.abort();
 }
