@@ -51,7 +51,11 @@ async fn stay_registered(core: Arc<Core>, client: Client, shutdown: Cancellation
     while !shutdown.is_cancelled() {
         // What changes from here on is told by the next.
         let count = *changes.borrow_and_update();
-        let registered = register(&core, &client, count).await;
+        let registered = tokio::select! {
+            registered = register(&core, &client, count) => registered,
+            // A name server that hangs does not hold up the end.
+            () = shutdown.cancelled() => break,
+        };
         let is_registered = registered.is_ok();
         if was_registered.replace(is_registered) != Some(is_registered) {
             match registered {

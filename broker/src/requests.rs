@@ -36,7 +36,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::ConsumerSendMsgBack => send_back::send_back(core, request).await,
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,
-        RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(core, request).await,
+        RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(core, connection, request).await,
         RequestCode::QueryConsumerOffset => offsets::query(core, request).await,
         RequestCode::UpdateConsumerOffset => offsets::update(core, request).await,
         RequestCode::GetMaxOffset => offsets::max(core, request).await,

@@ -9,12 +9,17 @@ use std::time::Duration;
 use broker::server::Options;
 use broker::{BrokerServer, LocalBroker};
 use bytes::{Bytes, BytesMut};
-use env::Env;
+use env::clock::{BoxFuture, Moment};
+use env::{Clock, Env};
 use remoting::{Client, Connection, Role, Server};
-use remoting_proto::body::{ConsumerData, ConsumerIdList, HeartbeatData, RegisterBroker};
+use remoting_proto::body::{
+    ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, MessageQueue, ProducerData, RegisterBroker,
+    SubscriptionData,
+};
 use remoting_proto::requests::{
-    ConsumerGroup, ConsumerSendMsgBack, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SendMessage,
-    SendMessageAnswer, UpdateConsumerOffset,
+    ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, PullMessage, PullMessageAnswer,
+    QueryConsumerOffset, SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed, TopicQueue,
+    UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +41,10 @@ struct Served {
 }
 
 async fn served(name_servers: Vec<String>) -> Served {
+    served_at(Env::real(), name_servers).await
+}
+
+async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
     let folder = tempfile::tempdir().expect("a folder");
     let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
     let broker = LocalBroker::start(Env::real(), options).expect("starts");
@@ -49,7 +58,7 @@ async fn served(name_servers: Vec<String>) -> Served {
         default_queues: 4,
         shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
     };
-    let server = BrokerServer::new(Env::real(), broker.clone(), options);
+    let server = BrokerServer::new(env, broker.clone(), options);
     let stop = CancellationToken::new();
     let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
     let client = Client::new(address.to_string(), Env::real().clock);
@@ -109,6 +118,26 @@ fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
         max_msg_bytes: None,
         request_source: None,
         proxy_forward_client_id: None,
+        broker_name: None,
+    }
+}
+
+fn committed(topic: &str, set_zero_if_not_found: Option<bool>) -> QueryConsumerOffset {
+    QueryConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 1,
+        set_zero_if_not_found,
+        broker_name: None,
+    }
+}
+
+fn commit(topic: &str, commit_offset: i64) -> UpdateConsumerOffset {
+    UpdateConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 1,
+        commit_offset,
         broker_name: None,
     }
 }
@@ -175,6 +204,10 @@ async fn what_makes_no_sense_is_refused_by_name() {
     assert_eq!(refused(RequestCode::SendMessageV2, no_topic.to_fields()).await.0, ResponseCode::TopicNotExist);
     let far = SendMessage { queue_id: 99, ..message("t") };
     assert_eq!(refused(RequestCode::SendMessageV2, far.to_fields()).await.0, ResponseCode::InvalidParameter);
+    let often = SendMessage { reconsume_times: Some(i64::from(i32::MAX) + 1), ..message("t") };
+    let (code, remark) = refused(RequestCode::SendMessageV2, often.to_fields()).await;
+    assert_eq!(code, ResponseCode::InvalidParameter);
+    assert_eq!(remark, "reconsumeTimes is 2147483648, at most 2147483647 allowed");
     let sql = PullMessage {
         expression_type: Some("SQL92".to_owned()),
         subscription: Some("a >".to_owned()),
@@ -187,31 +220,81 @@ async fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn reads_make_no_topic_and_bring_none_back() {
+    let served = served(Vec::new()).await;
+    served.send("deleted", b"x").await;
+    let named = |topic: &str| TopicNamed { topic: topic.to_owned() }.to_fields();
+    let deleted = served.call(RequestCode::DeleteTopicInBroker, named("deleted"), "").await;
+    assert_eq!(deleted.response_code(), ResponseCode::Success, "{deleted:?}");
+    for topic in ["deleted", "missing"] {
+        let queue = TopicQueue { topic: topic.to_owned(), queue_id: 0, broker_name: None };
+        let at =
+            SearchOffset { topic: topic.to_owned(), queue_id: 0, timestamp: 0, boundary_type: None, broker_name: None };
+        for (code, fields) in [
+            (RequestCode::PullMessage, pull(topic, 0, 0).to_fields()),
+            (RequestCode::LitePullMessage, pull(topic, 0, 0).to_fields()),
+            (RequestCode::QueryConsumerOffset, committed(topic, None).to_fields()),
+            (RequestCode::UpdateConsumerOffset, commit(topic, 0).to_fields()),
+            (RequestCode::GetMaxOffset, queue.to_fields()),
+            (RequestCode::GetMinOffset, queue.to_fields()),
+            (RequestCode::GetEarliestMsgStoreTime, queue.to_fields()),
+            (RequestCode::SearchOffsetByTimestamp, at.to_fields()),
+            (RequestCode::GetTopicConfig, named(topic)),
+        ] {
+            let answer = served.call(code, fields, "").await;
+            assert_eq!(answer.response_code(), ResponseCode::TopicNotExist, "{code:?}: {answer:?}");
+        }
+    }
+    served.end().await;
+}
+
+#[tokio::test]
 async fn a_group_begins_at_the_first_message_and_goes_on_where_it_was() {
     let served = served(Vec::new()).await;
     served.send("t", b"x").await;
-    let query = |set_zero_if_not_found| QueryConsumerOffset {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        set_zero_if_not_found,
-        broker_name: None,
-    };
     let asked = async |set_zero_if_not_found| {
-        let answer = served.call(RequestCode::QueryConsumerOffset, query(set_zero_if_not_found).to_fields(), "").await;
+        let answer =
+            served.call(RequestCode::QueryConsumerOffset, committed("t", set_zero_if_not_found).to_fields(), "").await;
         (answer.response_code(), OffsetAnswer::of(&answer.fields).expect("read").offset)
     };
     assert_eq!(asked(None).await, (ResponseCode::Success, Some(0)));
     assert_eq!(asked(Some(false)).await, (ResponseCode::QueryNotFound, None));
-    let update = UpdateConsumerOffset {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        commit_offset: 1,
-        broker_name: None,
-    };
-    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, update.to_fields(), "").await.code, 0);
+    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
     assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(1)));
+    let answer = served.call(RequestCode::UpdateConsumerOffset, commit("t", -1).to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::InvalidParameter);
+    assert_eq!(answer.remark.as_deref(), Some("offset to commit is -1, expected 0 or more"));
+    served.send("t", b"y").await;
+    for (commit_offset, is_at) in [(-1, 1), (0, 1), (2, 2), (1, 2)] {
+        let sys_flag = PullMessage::SUBSCRIPTION | PullMessage::COMMIT_OFFSET;
+        let pulled = PullMessage { sys_flag, commit_offset, ..pull("t", 1, 0) };
+        assert_eq!(served.call(RequestCode::PullMessage, pulled.to_fields(), "").await.code, 0);
+        assert_eq!(asked(Some(false)).await, (ResponseCode::Success, Some(is_at)), "{commit_offset}");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_group_is_deleted_only_with_its_offsets() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    assert_eq!(served.call(RequestCode::UpdateConsumerOffset, commit("t", 1).to_fields(), "").await.code, 0);
+    let deleted = async |clean_offset| {
+        let header = DeleteSubscriptionGroup { group_name: "g".to_owned(), clean_offset };
+        let answer = served.call(RequestCode::DeleteSubscriptionGroup, header.to_fields(), "").await;
+        (answer.response_code(), answer.remark.unwrap_or_default())
+    };
+    let kept = async || {
+        let query = committed("t", Some(false));
+        served.call(RequestCode::QueryConsumerOffset, query.to_fields(), "").await.response_code()
+    };
+    for clean_offset in [None, Some(false)] {
+        let (code, remark) = deleted(clean_offset).await;
+        assert!(code == ResponseCode::InvalidParameter && remark.contains("cleanOffset must be true"), "{remark}");
+        assert_eq!(kept().await, ResponseCode::Success);
+    }
+    assert_eq!(deleted(Some(true)).await.0, ResponseCode::Success);
+    assert_eq!(kept().await, ResponseCode::QueryNotFound);
     served.end().await;
 }
 
@@ -245,6 +328,54 @@ async fn a_message_that_is_given_up_is_in_the_dead_letter_topic() {
 fn record_at(id: &str) -> (SocketAddr, i64) {
     let (host, position) = record::parse_offset_message_id(id).expect("an address");
     (host, position.0.cast_signed())
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_clients_is_bounded() {
+    let served = served(Vec::new()).await;
+    let refused = async |code, body: Vec<u8>| {
+        let answer = served.call(code, Fields::default(), body).await;
+        assert_eq!(answer.response_code(), ResponseCode::InvalidParameter, "{answer:?}");
+        answer.remark.unwrap_or_default()
+    };
+    let json = |body: &HeartbeatData| remoting_proto::to_vec(body, remoting_proto::Dialect::Fastjson);
+    let beat = |client: &str, producer: &str, topics: usize| {
+        let subscription = |topic| SubscriptionData { topic: format!("t{topic}"), ..SubscriptionData::default() };
+        let subscription_data_set = (0..topics).map(subscription).collect();
+        json(&HeartbeatData {
+            client_id: client.to_owned(),
+            consumer_data_set: vec![ConsumerData {
+                group_name: "g".to_owned(),
+                subscription_data_set,
+                ..ConsumerData::default()
+            }],
+            producer_data_set: vec![ProducerData { group_name: producer.to_owned() }],
+            ..HeartbeatData::default()
+        })
+    };
+    let long = "c".repeat(256);
+    let remark = refused(RequestCode::HeartBeat, beat(&long, "p", 1)).await;
+    assert_eq!(remark, "the client id has 256 bytes, at most 255 allowed");
+    assert!(refused(RequestCode::HeartBeat, beat("c", "a b", 1)).await.contains("a b"));
+    let remark = refused(RequestCode::HeartBeat, beat("c", "p", 4097)).await;
+    assert_eq!(remark, "4097 subscriptions of group g, at most 4096 allowed");
+    let lock = |client: &str, queues: i32| {
+        let queue = |queue_id| MessageQueue { broker_name: String::new(), queue_id, topic: "t".to_owned() };
+        let batch = LockBatch {
+            client_id: client.to_owned(),
+            consumer_group: "g".to_owned(),
+            mq_set: (0..queues).map(queue).collect(),
+            only_this_broker: false,
+        };
+        remoting_proto::to_vec(&batch, remoting_proto::Dialect::Fastjson)
+    };
+    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock, at most 4096 allowed");
+    refused(RequestCode::LockBatchMq, lock(&long, 1)).await;
+    let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock(&long[1..], 4096)).await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    let answer = served.call(RequestCode::HeartBeat, Fields::default(), beat(&long[1..], "p", 4096)).await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    served.end().await;
 }
 
 /// A client that also reads what it is asked.
@@ -290,6 +421,46 @@ fn heartbeat(client: &str) -> Command {
 }
 
 #[tokio::test]
+async fn what_a_consumer_gives_up_itself_waits_for_no_retry() {
+    let served = served(Vec::new()).await;
+    let given_up = SendMessage {
+        reconsume_times: Some(17),
+        max_reconsume_times: Some(16),
+        properties: Some("DELAY\u{1}18\u{2}TAGS\u{1}a".to_owned()),
+        ..message("%RETRY%g")
+    };
+    let sent = served.call(RequestCode::SendMessageV2, given_up.to_fields(), "x").await;
+    assert_eq!(sent.response_code(), ResponseCode::Success, "{sent:?}");
+    let answer = served.call(RequestCode::PullMessage, pull("%DLQ%g", 0, 0).to_fields(), "").await;
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!((record.body, record.property("DELAY"), record.property("TAGS")), (&b"x"[..], None, Some("a")));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn retries_are_counted_to_the_end_of_their_32_bits() {
+    let served = served(Vec::new()).await;
+    let often = SendMessage { reconsume_times: Some(i32::MAX.into()), ..message("t") };
+    let sent = served.call(RequestCode::SendMessageV2, often.to_fields(), "x").await;
+    let (_, offset) = record_at(&SendMessageAnswer::of(&sent.fields).expect("all that clients need").msg_id);
+    let back = ConsumerSendMsgBack {
+        offset,
+        group: "g".to_owned(),
+        delay_level: 0,
+        origin_msg_id: None,
+        origin_topic: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+    };
+    let answer = served.call(RequestCode::ConsumerSendMsgBack, back.to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+    let answer = served.call(RequestCode::PullMessage, pull("%DLQ%g", 0, 0).to_fields(), "").await;
+    let record = record::decode(&answer.body).expect("a record");
+    assert_eq!(record.header.reconsume_times, i32::MAX.cast_unsigned());
+    served.end().await;
+}
+
+#[tokio::test]
 async fn members_of_a_group_are_told_of_each_other_on_their_own_connections() {
     let served = served(Vec::new()).await;
     let mut one = Raw(TcpStream::connect(served.address).await.expect("listens"));
@@ -312,6 +483,29 @@ async fn members_of_a_group_are_told_of_each_other_on_their_own_connections() {
     assert_eq!(told.request_code(), RequestCode::NotifyConsumerIdsChanged);
     let (_, answer) = one.call(&list).await;
     assert_eq!(members(&answer), ["one"]);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_ends_while_its_pull_is_held_is_gone_at_once() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    let mut one = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    one.call(&heartbeat("one")).await;
+    let mut two = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    two.call(&heartbeat("two")).await;
+    assert_eq!(one.hear().await.request_code(), RequestCode::NotifyConsumerIdsChanged);
+    // Held for longer than the test waits.
+    let held = PullMessage {
+        sys_flag: PullMessage::SUBSCRIPTION | PullMessage::SUSPEND,
+        suspend_timeout_millis: 300_000,
+        ..pull("t", 1, 1)
+    };
+    two.say(&Command::request(RequestCode::PullMessage, held.to_fields(), Bytes::new())).await;
+    two.0.shutdown().await.expect("open");
+    let told = tokio::time::timeout(WITHIN, one.hear()).await.expect("told long before the pull is over");
+    assert_eq!(told.request_code(), RequestCode::NotifyConsumerIdsChanged);
+    assert_eq!(two.hear().await.response_code(), ResponseCode::PullNotFound);
     served.end().await;
 }
 
@@ -358,4 +552,51 @@ async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
     while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
     stop.cancel();
     names.await.expect("ends");
+}
+
+/// A name server that never answers a registration.
+struct Hung(mpsc::Sender<()>);
+
+impl Role for Hung {
+    fn connect(&self, _: &Arc<Connection>) {}
+
+    async fn serve(&self, _: &Connection, request: Command) -> Command {
+        if request.request_code() == RequestCode::RegisterBroker {
+            self.0.send(()).await.expect("the test listens");
+            std::future::pending::<()>().await;
+        }
+        request.answer(ResponseCode::Success)
+    }
+
+    fn disconnect(&self, _: &Connection) {}
+}
+
+/// A clock by which no time is ever over.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> types::Timestamp {
+        types::Timestamp(0)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_that_hangs_does_not_hold_up_the_end() {
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let server = Server::new(Arc::new(Hung(tell)), remoting::Options::default(), None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, CancellationToken::new()));
+    let served = served_at(Env { clock: Arc::new(Stopped), ..Env::real() }, vec![name_server]).await;
+    told.recv().await.expect("registers");
+    tokio::time::timeout(WITHIN, served.end()).await.expect("ends though no time passes by its clock");
+    names.abort();
 }

@@ -10,7 +10,7 @@ use env::Clock;
 use remoting_proto::Command;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bytes that the read buffer grows by; a frame that is announced larger costs no more until it comes.
 const READ_BYTES: usize = 16 * 1024;
@@ -31,13 +31,21 @@ pub struct Connection {
     id: ConnectionId,
     remote: SocketAddr,
     closed: CancellationToken,
+    /// Cancelled when nothing more is read from it.
+    unheard: CancellationToken,
     /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
     frames: OnceLock<mpsc::WeakSender<Bytes>>,
 }
 
 impl Connection {
     pub(crate) fn new(id: ConnectionId, remote: SocketAddr) -> Self {
-        Self { id, remote, closed: CancellationToken::new(), frames: OnceLock::new() }
+        Self {
+            id,
+            remote,
+            closed: CancellationToken::new(),
+            unheard: CancellationToken::new(),
+            frames: OnceLock::new(),
+        }
     }
 
     /// Which it is.
@@ -55,6 +63,17 @@ impl Connection {
     /// Ends it, with whatever is under way. [`Role::disconnect`](crate::Role::disconnect) follows.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    /// Waits until nothing more is read from it, for whatever reason. A request that only waits for something is to be answered
+    /// then: the connection ends when its last request is answered.
+    pub async fn unheard(&self) {
+        self.unheard.cancelled().await;
+    }
+
+    /// Nothing more is read from it when the guard is gone.
+    pub(crate) fn hear(&self) -> DropGuard {
+        self.unheard.clone().drop_guard()
     }
 
     /// Sends the peer a request that it does not answer. It waits behind the answers that wait to be written; with as many of them

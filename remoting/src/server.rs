@@ -32,7 +32,8 @@ pub trait Role: Send + Sync + 'static {
     /// Answers a request. The answer of a oneway request goes nowhere.
     fn serve(&self, connection: &Connection, request: Command) -> impl Future<Output = Command> + Send;
 
-    /// It has ended, for whatever reason; called once, after all its requests were taken.
+    /// It has ended, for whatever reason; called once, after all its requests were taken. Who holds a request back lets it go at
+    /// [`Connection::unheard`], or this comes late.
     fn disconnect(&self, connection: &Connection);
 }
 
@@ -204,6 +205,7 @@ impl<R: Role> Server<R> {
     where
         S: AsyncRead + Unpin,
     {
+        let _heard = connection.hear();
         let (role, connection) = (self.role.clone(), connection.clone());
         let serve = service_fn(move |request| {
             let (role, connection) = (role.clone(), connection.clone());

@@ -7,17 +7,26 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::LookupError;
 use types::{Broker as _, TopicName};
 
-use super::names::{group, make_group_topic};
+use super::names::{check_client, check_count, group, make_group_topic};
 use super::{Answer, Refusal, done, json, pull};
 use crate::clients::Peer;
 use crate::server::Core;
 
+/// Most topics that a group subscribes to.
+const SUBSCRIPTIONS_MAX: usize = 4096;
+
 /// A client lives. A group that is not there and may not be made is left out, as Apache does.
 pub(super) async fn heartbeat(core: &Core, connection: &Connection, request: &Command) -> Answer {
     let mut heartbeat: HeartbeatData = remoting_proto::from_slice(&request.body)?;
+    check_client(&heartbeat.client_id)?;
+    for producer in &heartbeat.producer_data_set {
+        group(&producer.group_name)?;
+    }
     let mut known = Vec::with_capacity(heartbeat.consumer_data_set.len());
     for consumer in heartbeat.consumer_data_set {
         let group = group(&consumer.group_name)?;
+        let count = consumer.subscription_data_set.len();
+        check_count(&format!("subscriptions of group {group}"), count, SUBSCRIPTIONS_MAX)?;
         match core.broker.group(&group).await {
             Ok(_) => {
                 // Its consumers look for this topic's route from now on.

@@ -12,7 +12,7 @@ use types::admin::AdminError;
 use types::{Admin as _, Broker as _, GroupConfig, GroupName, RetryPolicy, TopicName};
 
 use super::names::{group, make_group_topic};
-use super::{Answer, done, json};
+use super::{Answer, Refusal, done, json};
 use crate::server::Core;
 
 /// Delay levels before the first that a retry waits.
@@ -31,10 +31,16 @@ pub(super) async fn put(core: &Core, request: &Command) -> Answer {
     Ok(done(request))
 }
 
-/// Deletes a group with its offsets.
+/// Deletes a group with its offsets; without them it is not deleted, as none are kept of a group that is not there.
 pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let header = DeleteSubscriptionGroup::of(&request.fields)?;
-    core.broker.delete_group(&group(&header.group_name)?).await?;
+    let name = group(&header.group_name)?;
+    if header.clean_offset != Some(true) {
+        let remark =
+            format!("the offsets of group {name} go with it: cleanOffset must be true (deleteSubGroup -r true)");
+        return Err(Refusal::invalid(remark));
+    }
+    core.broker.delete_group(&name).await?;
     Ok(done(request))
 }
 

@@ -1,6 +1,8 @@
 //! From a request's names and numbers to ours.
 
 use types::admin::AdminError;
+use types::broker::LookupError;
+use types::properties::names;
 use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::Refusal;
@@ -9,10 +11,48 @@ use crate::server::Core;
 
 /// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
 pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
+/// Properties that decide when a message is delivered.
+pub(super) const TIMES: [&str; 5] = [
+    names::TIMER_DELIVER_MS,
+    names::TIMER_OUT_MS,
+    names::TIMER_DELAY_MS,
+    names::TIMER_DELAY_SECONDS,
+    names::DELAY_LEVEL,
+];
+
+/// Longest name of a client that is remembered, in bytes. Clients make theirs of an address, a process id and a counter.
+const CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// A client's name, not longer than what may be remembered of each.
+pub(super) fn check_client(id: &str) -> Result<(), Refusal> {
+    match id.len() {
+        ..=CLIENT_ID_BYTES_MAX => Ok(()),
+        bytes => {
+            Err(Refusal::invalid(format!("the client id has {bytes} bytes, at most {CLIENT_ID_BYTES_MAX} allowed")))
+        }
+    }
+}
+
+/// Not more of something than one request may bring.
+pub(super) fn check_count(what: &str, count: usize, count_max: usize) -> Result<(), Refusal> {
+    if count <= count_max {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("{count} {what}, at most {count_max} allowed")))
+}
 
 pub(super) fn queue(number: i64) -> Result<QueueId, Refusal> {
     let id = u32::try_from(number).map_err(|_| Refusal::invalid(format!("queue is {number}, expected 0 or more")))?;
     Ok(QueueId(id))
+}
+
+/// A topic that is there: reads make none, so that a topic that was deleted stays away while its consumers go on asking.
+pub(super) fn known_topic(core: &Core, name: &str) -> Result<TopicName, Refusal> {
+    let topic = TopicName::new(name)?;
+    match core.broker.known_topic(&topic) {
+        Some(_) => Ok(topic),
+        None => Err(LookupError::TopicNotFound { topic }.into()),
+    }
 }
 
 /// An offset on the wire; below 0 is 0.

@@ -7,9 +7,9 @@ use remoting_proto::requests::{
 };
 use remoting_proto::{Command, ResponseCode};
 use types::broker::OffsetAt;
-use types::{Admin as _, Broker as _, PhysicalOffset, QueueOffset, Timestamp, TopicName};
+use types::{Admin as _, Broker as _, PhysicalOffset, QueueOffset, Timestamp};
 
-use super::names::{group, number, offset, queue};
+use super::names::{group, known_topic, number, queue};
 use super::{Answer, Refusal, done};
 use crate::server::Core;
 
@@ -17,7 +17,7 @@ use crate::server::Core;
 pub(super) async fn query(core: &Core, request: &Command) -> Answer {
     let header = QueryConsumerOffset::of(&request.fields)?;
     let (group, topic, queue) =
-        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+        (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     match core.broker.committed_offset(&group, &topic, queue).await? {
         Some(committed) => Ok(of_offset(request, committed)),
         None if header.set_zero_if_not_found != Some(false)
@@ -36,8 +36,11 @@ pub(super) async fn query(core: &Core, request: &Command) -> Answer {
 pub(super) async fn update(core: &Core, request: &Command) -> Answer {
     let header = UpdateConsumerOffset::of(&request.fields)?;
     let (group, topic, queue) =
-        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
-    core.broker.commit_offset(&group, &topic, queue, offset(header.commit_offset)).await?;
+        (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
+    let Ok(committed) = u64::try_from(header.commit_offset) else {
+        return Err(Refusal::invalid(format!("offset to commit is {}, expected 0 or more", header.commit_offset)));
+    };
+    core.broker.commit_offset(&group, &topic, queue, QueueOffset(committed)).await?;
     Ok(done(request))
 }
 
@@ -51,14 +54,14 @@ pub(super) async fn min(core: &Core, request: &Command) -> Answer {
 
 async fn at(core: &Core, request: &Command, at: OffsetAt) -> Answer {
     let header = TopicQueue::of(&request.fields)?;
-    let found = core.broker.queue_offset(&TopicName::new(&header.topic)?, queue(header.queue_id)?, at).await?;
+    let found = core.broker.queue_offset(&known_topic(core, &header.topic)?, queue(header.queue_id)?, at).await?;
     Ok(of_offset(request, found))
 }
 
 /// The first message at or after a time, or the last at or before it.
 pub(super) async fn search(core: &Core, request: &Command) -> Answer {
     let header = SearchOffset::of(&request.fields)?;
-    let (topic, queue) = (TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    let (topic, queue) = (known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let first_at = async |time| core.broker.queue_offset(&topic, queue, OffsetAt::Time(Timestamp(time))).await;
     let is_upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
     let found = if is_upper {
@@ -72,7 +75,7 @@ pub(super) async fn search(core: &Core, request: &Command) -> Answer {
 /// When a queue's first message was stored; -1 if it has none.
 pub(super) async fn earliest(core: &Core, request: &Command) -> Answer {
     let header = TopicQueue::of(&request.fields)?;
-    let (topic, queue) = (TopicName::new(&header.topic)?, queue(header.queue_id)?);
+    let (topic, queue) = (known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let first = core.broker.queue_offset(&topic, queue, OffsetAt::Beginning).await?;
     let stored_at = core.broker.stored_at(&topic, queue, first).await?;
     let answer = EarliestMsgStoreTimeAnswer { timestamp: stored_at.map_or(-1, |time| time.0) };

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use remoting::Connection;
 use remoting_proto::requests::{PullMessage, PullMessageAnswer};
 use remoting_proto::{Command, ResponseCode};
 use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
 use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
 
-use super::names::{group, number, offset, queue};
+use super::names::{group, known_topic, number, offset, queue};
 use super::{Answer, Refusal};
 use crate::server::Core;
 
@@ -21,13 +22,15 @@ const MESSAGES_MAX: i64 = 32;
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Reads a queue.
-pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
+pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command) -> Answer {
     let header = PullMessage::of(&request.fields)?;
     let (group, topic, queue) =
-        (group(&header.consumer_group)?, TopicName::new(&header.topic)?, queue(header.queue_id)?);
+        (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let filter = Arc::new(filter(core, &header)?);
-    if header.has(PullMessage::COMMIT_OFFSET) {
-        commit(core, &group, &topic, queue, offset(header.commit_offset)).await?;
+    if header.has(PullMessage::COMMIT_OFFSET)
+        && let Ok(committed) = u64::try_from(header.commit_offset)
+    {
+        commit(core, &group, &topic, queue, QueueOffset(committed)).await?;
     }
     let from = offset(header.queue_offset);
     let wait = u64::try_from(header.suspend_timeout_millis).map_or(Duration::ZERO, Duration::from_millis);
@@ -41,12 +44,13 @@ pub(super) async fn pull(core: &Core, request: &Command) -> Answer {
         filter,
         wait: if header.has(PullMessage::SUSPEND) { wait } else { Duration::ZERO },
     };
+    // Who waits is told that nothing is there, and asks again elsewhere or later.
+    let nothing = Pulled { records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from };
     let pulled = tokio::select! {
         pulled = core.broker.pull(pull) => pulled,
-        // Who waits is told that nothing is there, and asks again elsewhere or later.
-        () = core.stopping.cancelled() => Ok(Pulled {
-            records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from,
-        }),
+        () = core.stopping.cancelled() => Ok(nothing),
+        // Its group's other members take over at once.
+        () = connection.unheard() => Ok(nothing),
     };
     match pulled {
         Ok(pulled) => Ok(found(request, &header, pulled, from)),
@@ -88,7 +92,7 @@ pub(super) fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter,
     Filter::parse(language, text).map_err(unreadable)
 }
 
-/// Clients say with each pull how far they are, which is mostly what they have said before.
+/// Clients say with each pull how far they are, which is mostly what they have said before; one that is late takes nothing back.
 async fn commit(
     core: &Core,
     group: &GroupName,
@@ -96,7 +100,7 @@ async fn commit(
     queue: QueueId,
     offset: QueueOffset,
 ) -> Result<(), Refusal> {
-    if core.broker.committed_offset(group, topic, queue).await? != Some(offset) {
+    if core.broker.committed_offset(group, topic, queue).await?.is_none_or(|committed| committed < offset) {
         core.broker.commit_offset(group, topic, queue, offset).await?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{PRODUCERS_SYS_FLAG, make_group_topic, make_topic};
+use super::names::{PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
@@ -26,6 +26,7 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
         _ => SendMessage::of(&request.fields)?,
     };
     let is_batch = code == RequestCode::SendBatchMessage || header.is_batch == Some(true);
+    check_retries(&header)?;
     let topic = target(core, &header, is_batch).await?;
     let message =
         |body, flag: i64, properties: &str| message(core, connection, &header, &topic, body, flag, properties);
@@ -93,6 +94,12 @@ fn message(
 ) -> Message {
     let mut properties = Properties::parse(properties);
     properties.remove(POP_CHECK);
+    if topic.is_dead_letter() {
+        // What is given up waits for no retry.
+        for name in TIMES {
+            properties.remove(name);
+        }
+    }
     if properties.get(names::UNIQUE_KEY).is_none() {
         properties.set_own(names::UNIQUE_KEY, &core.broker.new_unique_key());
     }
@@ -108,6 +115,16 @@ fn message(
         born_host: connection.remote(),
         reconsume_times: header.reconsume_times.and_then(|times| u32::try_from(times).ok()).unwrap_or_default(),
         source_offset: 0,
+    }
+}
+
+/// A record has 32 bits with a sign for it.
+fn check_retries(header: &SendMessage) -> Result<(), Refusal> {
+    match header.reconsume_times {
+        Some(times) if times > i64::from(i32::MAX) => {
+            Err(Refusal::invalid(format!("reconsumeTimes is {times}, at most {} allowed", i32::MAX)))
+        }
+        _ => Ok(()),
     }
 }
 

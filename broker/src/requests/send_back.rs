@@ -7,21 +7,13 @@ use types::broker::SendError;
 use types::properties::names;
 use types::{Admin as _, Broker as _, Message, PhysicalOffset, Properties, QueueId, SysFlag, TopicName};
 
-use super::names::{PRODUCERS_SYS_FLAG, group, make_group_topic};
+use super::names::{PRODUCERS_SYS_FLAG, TIMES, group, make_group_topic};
 use super::{Answer, Refusal, done};
 use crate::copy;
 use crate::server::Core;
 
 /// The delay level of a message's first retry: 10 s.
 const FIRST_LEVEL: i64 = 3;
-/// What decides when a message is delivered; a copy's times are its own.
-const TIMES: [&str; 5] = [
-    names::TIMER_DELIVER_MS,
-    names::TIMER_OUT_MS,
-    names::TIMER_DELAY_MS,
-    names::TIMER_DELAY_SECONDS,
-    names::DELAY_LEVEL,
-];
 
 /// On return the copy is stored; the consumer then commits behind the message.
 pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
@@ -47,7 +39,8 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
         own(&mut message.properties, names::DELAY_LEVEL, &level.to_string())?;
         make_group_topic(core, TopicName::group_retry(&group)).await?
     };
-    message.reconsume_times += 1;
+    // 32 bits with a sign on the wire.
+    message.reconsume_times = message.reconsume_times.saturating_add(1).min(i32::MAX.cast_unsigned());
     let stored: Result<Vec<_>, SendError> = core.broker.send(QueueId(0), vec![message]).await.into_iter().collect();
     stored?;
     Ok(done(request))
@@ -60,6 +53,7 @@ fn returned(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
     let decoded = record::decode(record).map_err(|error| damaged(error.to_string()))?;
     let header = &decoded.header;
     let mut properties = Properties::parse(decoded.properties);
+    // A copy's times are its own.
     for name in TIMES {
         properties.remove(name);
     }

@@ -4,6 +4,7 @@
 //! Source of the aliases and of what has no meaning here: Apache 5.5 `BrokerConfig`, `MessageStoreConfig`, `NettyServerConfig`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use types::topic::QUEUES_MAX;
 
@@ -43,7 +44,11 @@ pub(crate) enum Key {
     BrokerClusterName,
     BrokerId,
     BrokerRole,
+    AclEnable,
+    AuthenticationEnabled,
+    AuthorizationEnabled,
     Data,
+    StorePathCommitLog,
     Flush,
     SegmentSize,
     FileReservedTime,
@@ -66,7 +71,7 @@ pub(crate) enum Key {
 
 /// Apache's keys that are accepted and have no meaning here: threads, buffers, tuning of its own store. Sorted, for the binary
 /// search. Keys whose absence would change what clients may do or what survives are not here: those are reported as unknown.
-const IGNORED: [&str; 39] = [
+const IGNORED: [&str; 38] = [
     "abortFile",
     "accessMessageInMemoryMaxRatio",
     "ackMessageThreadPoolNums",
@@ -98,7 +103,6 @@ const IGNORED: [&str; 39] = [
     "serverSocketRcvBufSize",
     "serverSocketSndBufSize",
     "serverWorkerThreads",
-    "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
     "transferMsgByHeap",
@@ -119,7 +123,11 @@ impl Keys for Key {
         Self::BrokerClusterName,
         Self::BrokerId,
         Self::BrokerRole,
+        Self::AclEnable,
+        Self::AuthenticationEnabled,
+        Self::AuthorizationEnabled,
         Self::Data,
+        Self::StorePathCommitLog,
         Self::Flush,
         Self::SegmentSize,
         Self::FileReservedTime,
@@ -151,7 +159,11 @@ impl Keys for Key {
             Self::BrokerClusterName => &BROKER_CLUSTER_NAME,
             Self::BrokerId => &BROKER_ID,
             Self::BrokerRole => &BROKER_ROLE,
+            Self::AclEnable => &ACL_ENABLE,
+            Self::AuthenticationEnabled => &AUTHENTICATION_ENABLED,
+            Self::AuthorizationEnabled => &AUTHORIZATION_ENABLED,
             Self::Data => &DATA,
+            Self::StorePathCommitLog => &STORE_PATH_COMMIT_LOG,
             Self::Flush => &setting::FLUSH,
             Self::SegmentSize => &SEGMENT_SIZE,
             Self::FileReservedTime => &setting::FILE_RESERVED_TIME,
@@ -229,7 +241,11 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let cluster = reader.read(Key::BrokerClusterName, word);
     let id = reader.read(Key::BrokerId, |text| within(value::count(text)?, 0, 0));
     let role = reader.read(Key::BrokerRole, role);
+    let unserved = [Key::AclEnable, Key::AuthenticationEnabled, Key::AuthorizationEnabled];
+    let is_open = unserved.map(|key| reader.read(key, off));
     let storage = storage(reader, &STORAGE);
+    let commit_log =
+        storage.as_ref().map(|storage| reader.read_optional(Key::StorePathCommitLog, within_data(&storage.data)));
     let queues_max = u64::from(QUEUES_MAX);
     let queues = reader.read(Key::DefaultTopicQueueNums, |text| within(value::count(text)?, 1, queues_max));
     let tls_cert = reader.read_optional(Key::TlsCert, value::path);
@@ -237,8 +253,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let filter = reader.read(Key::LogLevel, log_filter);
     let is_json = reader.read(Key::LogFormat, log_format);
     let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
-    // They say nothing but that the broker is a master.
-    let (_, ()) = (id?, role?);
+    // They say nothing but that the broker is a master, that it asks nobody for a password, and where its log is.
+    let (_, (), [Some(()), Some(()), Some(())], _) = (id?, role?, is_open, commit_log??) else { return None };
     let (listen, bind_address) = (listen?, bind_address?);
     Some(Broker {
         listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
@@ -267,6 +283,17 @@ fn word(text: &str) -> Result<String, value::Expected> {
 /// A slave's configuration must not make a master.
 fn role(text: &str) -> Result<(), value::Expected> {
     if matches!(text, "ASYNC_MASTER" | "SYNC_MASTER") { Ok(()) } else { Err(OUT_OF_BOUNDS) }
+}
+
+/// Who asks for access control must not get a broker that lets everybody in.
+fn off(text: &str) -> Result<(), value::Expected> {
+    if text == "false" { Ok(()) } else { Err(OUT_OF_BOUNDS) }
+}
+
+/// The log is where it always is: elsewhere a broker would begin anew beside a log that is full.
+fn within_data(data: &Path) -> impl Fn(&str) -> Result<(), value::Expected> {
+    let expected = data.join("commitlog");
+    move |text| if Path::new(text) == expected { Ok(()) } else { Err(OUT_OF_BOUNDS) }
 }
 
 static LISTEN: Setting = Setting {
@@ -341,6 +368,33 @@ static BROKER_ROLE: Setting = Setting {
     aliases: &[],
 };
 
+static ACL_ENABLE: Setting = Setting {
+    flag: "acl-enable",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "false: access control is not served",
+    effect: "Whether clients are asked for a password, as in 4.x",
+    aliases: &[],
+};
+
+static AUTHENTICATION_ENABLED: Setting = Setting {
+    flag: "authentication-enabled",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "false: authentication is not served",
+    effect: "Whether clients are asked for a password",
+    aliases: &[],
+};
+
+static AUTHORIZATION_ENABLED: Setting = Setting {
+    flag: "authorization-enabled",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "false: authorization is not served",
+    effect: "Whether it depends on the client what is allowed",
+    aliases: &[],
+};
+
 static DATA: Setting = Setting {
     flag: "data",
     value: "DIR",
@@ -348,6 +402,15 @@ static DATA: Setting = Setting {
     bound: "a directory that no other process uses",
     effect: "Where messages and everything else that survives a restart are kept; made when missing",
     aliases: &[Alias { key: "storePathRootDir", convert: same }],
+};
+
+static STORE_PATH_COMMIT_LOG: Setting = Setting {
+    flag: "store-path-commit-log",
+    value: "DIR",
+    default: None,
+    bound: "the directory `commitlog` in that of `--data`: the log is nowhere else",
+    effect: "Where the CommitLog is",
+    aliases: &[],
 };
 
 static SEGMENT_SIZE: Setting = Setting {
@@ -424,6 +487,24 @@ mod tests {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 4, "{texts:?}");
         assert!(texts[2].contains("brokerId is \"1\"") && texts[2].contains("slaves are not supported"), "{texts:?}");
+    }
+
+    #[test]
+    fn what_would_be_neither_guarded_nor_found_is_refused() {
+        let refused = |text: &str| -> Vec<String> {
+            load_file(text, false).expect_err("refused").iter().map(ToString::to_string).collect()
+        };
+        for key in ["aclEnable", "authenticationEnabled", "authorizationEnabled"] {
+            let texts = refused(&format!("{key}=true\n"));
+            assert!(texts.len() == 1 && texts[0].starts_with(&format!("{key} is \"true\"")), "{texts:?}");
+            assert!(texts[0].ends_with("is not served"), "{texts:?}");
+        }
+        let texts = refused("storePathRootDir=/data/store\nstorePathCommitLog=/log/commitlog\n");
+        assert!(texts.len() == 1 && texts[0].starts_with("storePathCommitLog is \"/log/commitlog\""), "{texts:?}");
+        refused("storePathCommitLog=/data/store/commitlog\n");
+        let as_it_is = "aclEnable=false\nauthenticationEnabled=false\nauthorizationEnabled=false\n\
+                        storePathRootDir=/data/store\nstorePathCommitLog=/data/store/commitlog/\n";
+        assert!(load_file(as_it_is, true).expect("valid").warnings.is_empty());
     }
 
     #[test]
