@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use env::clock::Moment;
@@ -10,8 +10,9 @@ use types::broker::LookupError;
 
 /// What is older is asked for again. Source: Apache `topicRouteServiceCacheRefreshSeconds`.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(20);
-/// What is older is not used, even if nobody answers. Source: Apache `topicRouteServiceCacheExpiredSeconds`.
-pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(300);
+/// What nobody used for so long makes room for others; what is used is kept however old it is, while nobody says otherwise.
+/// Source: Apache `topicRouteServiceCacheExpiredSeconds`.
+pub(super) const UNUSED_MAX: Duration = Duration::from_secs(300);
 /// Most entries; further ones are asked for each time. Source: Apache `topicRouteServiceCacheMaxNum`.
 pub(super) const ENTRIES_MAX: usize = 20_000;
 
@@ -23,6 +24,8 @@ pub(super) struct Cache<K, V> {
 struct Entry<V> {
     value: V,
     read_at: Moment,
+    /// When it was last asked for, a [`Moment`] in milliseconds.
+    used_at_ms: AtomicU64,
     /// Somebody found it to be wrong.
     is_stale: AtomicBool,
     /// Somebody asks for it now.
@@ -34,7 +37,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         Self { entries: papaya::HashMap::new() }
     }
 
-    /// The value, from `ask` if it is not known or too old. If that fails what is known goes on to be used until it expires.
+    /// The value, from `ask` if it is not known or too old. If that fails what is known goes on to be used.
     ///
     /// # Errors
     /// What `ask` says; that there is no such thing is believed at once.
@@ -44,7 +47,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         now: Moment,
         ask: impl Future<Output = Result<V, LookupError>>,
     ) -> Result<V, LookupError> {
-        let known = self.entries.pin().get(key).cloned().filter(|entry| now.since(entry.read_at) < EXPIRES_AFTER);
+        let known = self.entries.pin().get(key).cloned();
+        if let Some(entry) = &known {
+            entry.used_at_ms.store(ms(now), Ordering::Relaxed);
+        }
         let renewing = match &known {
             Some(entry) if entry.is_fresh(now) => return Ok(entry.value.clone()),
             Some(entry) => match entry.begin_renewing() {
@@ -81,13 +87,18 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     fn put(&self, key: &K, now: Moment, value: V) {
         let entries = self.entries.pin();
         if entries.len() >= ENTRIES_MAX && !entries.contains_key(key) {
-            entries.retain(|_, entry| now.since(entry.read_at) < EXPIRES_AFTER);
+            entries.retain(|_, entry| !entry.is_unused(now));
             if entries.len() >= ENTRIES_MAX {
                 return;
             }
         }
-        let entry =
-            Entry { value, read_at: now, is_stale: AtomicBool::new(false), is_renewing: AtomicBool::new(false) };
+        let entry = Entry {
+            value,
+            read_at: now,
+            used_at_ms: AtomicU64::new(ms(now)),
+            is_stale: AtomicBool::new(false),
+            is_renewing: AtomicBool::new(false),
+        };
         entries.insert(key.clone(), Arc::new(entry));
     }
 }
@@ -97,9 +108,18 @@ impl<V> Entry<V> {
         now.since(self.read_at) < REFRESH_AFTER && !self.is_stale.load(Ordering::Relaxed)
     }
 
+    fn is_unused(&self, now: Moment) -> bool {
+        let unused_ms = ms(now).saturating_sub(self.used_at_ms.load(Ordering::Relaxed));
+        Duration::from_millis(unused_ms) >= UNUSED_MAX
+    }
+
     fn begin_renewing(&self) -> Option<Renewing<'_>> {
         (!self.is_renewing.swap(true, Ordering::Relaxed)).then_some(Renewing(&self.is_renewing))
     }
+}
+
+fn ms(moment: Moment) -> u64 {
+    u64::try_from(moment.0.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Ends with the caller that asks, even if it is dropped on the way.
@@ -139,7 +159,20 @@ mod tests {
         assert_eq!(cache.get(&1, at(20), async { Ok("b") }).await, Ok("b"));
         cache.doubt(&1);
         assert_eq!(cache.get(&1, at(21), async { Ok("c") }).await, Ok("c"));
-        assert_eq!(cache.get(&1, at(321), async { Err(down()) }).await, Err(down()), "expired");
+        assert_eq!(cache.get(&1, at(4000), async { Err(down()) }).await, Ok("c"), "old, but nobody says otherwise");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_not_used_makes_room() {
+        let cache = Cache::new();
+        for key in 0..ENTRIES_MAX {
+            cache.get(&key, at(0), async { Ok("a") }).await.expect("asked");
+        }
+        cache.get(&1, at(299), async { Err(down()) }).await.expect("known");
+        cache.get(&ENTRIES_MAX, at(300), async { Ok("b") }).await.expect("asked");
+        assert_eq!(cache.get(&ENTRIES_MAX, at(300), async { panic!("fresh") }).await, Ok("b"));
+        assert_eq!(cache.get(&1, at(300), async { Err(down()) }).await, Ok("a"));
+        assert_eq!(cache.get(&2, at(300), async { Err(down()) }).await, Err(down()), "made room");
     }
 
     #[tokio::test]

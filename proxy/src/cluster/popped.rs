@@ -79,7 +79,9 @@ pub(crate) fn messages(broker: &Arc<str>, answer: &PopMessageAnswer, body: Bytes
     }
     let read = |stored: Bytes| {
         message(stored)
-            .inspect_err(|error: &Error| tracing::warn!(%broker, %error, "a message cannot be read, it is not delivered"))
+            .inspect_err(
+                |error: &Error| tracing::warn!(%broker, %error, "a message cannot be read, it is not delivered"),
+            )
             .ok()
     };
     Ok(records.into_iter().filter_map(read).collect())
