@@ -59,7 +59,11 @@ fn records_until(mut body: Bytes) -> (Vec<Bytes>, Option<Error>) {
 /// What all messages have in common cannot be read.
 pub(crate) fn messages(broker: &Arc<str>, answer: &PopMessageAnswer, body: Bytes) -> Result<Vec<PoppedMessage>, Error> {
     let starts = extra_info::start_offsets(answer.start_offset_info.as_deref().unwrap_or_default())?;
-    let counts = extra_info::order_counts(answer.order_count_info.as_deref().unwrap_or_default())?;
+    let counts = extra_info::order_counts(answer.order_count_info.as_deref().unwrap_or_default());
+    // Handles need no counts, so leases are shown and can be ended all the same; the records' own counts stand in.
+    let counts = counts
+        .inspect_err(|error| tracing::warn!(%broker, %error, "deliveries of ordered messages are not counted"))
+        .unwrap_or_default();
     let lease = Lease {
         broker,
         popped_at: Timestamp(answer.pop_time),
@@ -186,6 +190,12 @@ mod tests {
         let answer = answer(Some("0 qo3%101 4;0 3 1"));
         let messages = messages(&Arc::from("broker-a"), &answer, body).expect("read");
         assert_eq!(messages.iter().map(|message| message.attempt).collect::<Vec<_>>(), [5, 2]);
+    }
+
+    #[test]
+    fn counts_that_cannot_be_read_hide_no_message() {
+        let messages = messages(&Arc::from("broker-a"), &answer(Some("?")), stored(101, None)).expect("read");
+        assert_eq!(messages.iter().map(|message| message.attempt).collect::<Vec<_>>(), [3]);
     }
 
     #[test]
