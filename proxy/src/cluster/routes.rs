@@ -85,7 +85,11 @@ impl Cluster {
         let answer = self.0.brokers.ask_name_servers(RequestCode::GetRouteInfoByTopic, header.to_fields()).await?;
         let data: TopicRouteData = match answer.response_code() {
             ResponseCode::Success => remoting_proto::from_slice(&answer.body).map_err(unreadable)?,
-            ResponseCode::TopicNotExist => return Err(LookupError::TopicNotFound { topic: topic.clone() }),
+            ResponseCode::TopicNotExist => {
+                // One that knows no broker knows no topic either, and says nothing of this one.
+                self.0.brokers.ask_masters().await?;
+                return Err(LookupError::TopicNotFound { topic: topic.clone() });
+            }
             _ => return Err(refused("the name server", &answer).into()),
         };
         if data.topic_queue_mapping_by_broker.as_ref().is_some_and(|mapping| !mapping.is_empty()) {
