@@ -10,7 +10,7 @@
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `send`, `receive`, `leases`, `queues` | the trait's methods, by what they are about |
 //!
-//! Not built yet, refused by name: transactions. Not built yet, without effect: prolonging the leases of clients that asked for
+//! Not built yet, refused by name: transactions, idempotency keys. Not built yet, without effect: prolonging the leases of clients that asked for
 //! it; their messages come again after the invisible time that the front door asks for (60 s).
 
 mod brokers;
