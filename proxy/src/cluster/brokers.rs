@@ -213,6 +213,7 @@ fn unavailable(error: &Error) -> Unavailable {
 pub(super) fn refused(who: &str, answer: &Command) -> Unavailable {
     match answer.response_code() {
         ResponseCode::SystemBusy | ResponseCode::FlowControl => Unavailable::Busy { waiting_max: IN_FLIGHT_MAX },
+        ResponseCode::RequestCodeNotSupported => Unavailable::NotServed { who: who.to_owned() },
         _ => {
             let remark = answer.remark.as_deref().unwrap_or("without a reason");
             Unavailable::Remote { detail: format!("{who} refused with code {}: {remark}", answer.code) }
@@ -228,6 +229,14 @@ pub(super) fn unreadable(error: impl std::fmt::Display) -> Unavailable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_broker_does_not_serve_is_said_in_words() {
+        let request = Command::request(RequestCode::PopMessage, Fields::default(), Bytes::new());
+        let refused = refused("broker-a", &Command { code: 3, ..request });
+        assert_eq!(refused, Unavailable::NotServed { who: "broker-a".to_owned() });
+        assert!(refused.to_string().starts_with("broker-a does not serve"), "{refused}");
+    }
 
     #[test]
     fn a_name_server_without_brokers_is_not_believed() {
