@@ -114,7 +114,7 @@ impl Brokers {
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn masters(&self) -> Result<Masters, LookupError> {
-        self.masters.get(&(), self.clock.moment(), self.ask_masters()).await
+        self.masters.get(&(), || self.clock.moment(), self.ask_masters()).await
     }
 
     /// Where a broker's master is; `None` if no broker has the name.
