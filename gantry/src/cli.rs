@@ -35,7 +35,7 @@ pub(crate) enum Task {
     /// Run a broker: it registers with name servers, clients of RocketMQ 4.x send and consume
     #[command(after_help = BROKER_AFTER_HELP)]
     Broker(SettingArgs<broker::Key>),
-    /// Run a proxy: clients of RocketMQ 5 connect, brokers of ours and of Apache's keep the messages
+    /// Run a proxy: clients of RocketMQ 5 connect, brokers of Apache's (5.x) keep the messages
     #[command(after_help = PROXY_AFTER_HELP)]
     Proxy(SettingArgs<proxy::Key>),
     /// Manage topics and consumer groups of a running server

@@ -115,6 +115,7 @@ fn unavailable_status(error: &Unavailable) -> (StatusCode, &'static str) {
         Unavailable::DiskFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
         Unavailable::StoreFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store-failed"),
         Unavailable::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        Unavailable::NotServed { .. } => (StatusCode::NOT_IMPLEMENTED, "not-served"),
         Unavailable::Remote { .. } => (StatusCode::BAD_GATEWAY, "broker-failed"),
         Unavailable::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed-out"),
     }

@@ -1,4 +1,4 @@
-//! `trait Broker` over Remoting: any number of brokers, Apache's or ours, as the name servers tell them.
+//! `trait Broker` over Remoting: any number of brokers as the name servers tell them: Apache's, until ours serve pops there.
 //!
 //! A topic's queues on all brokers are numbered through, by broker name and then by the broker's own number, as Apache's proxy does
 //! for message groups; so a topic looks as if one broker had it. Receipt handles carry the broker's own name and number.
@@ -10,8 +10,8 @@
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `send`, `receive`, `leases`, `queues` | the trait's methods, by what they are about |
 //!
-//! Not built yet, refused by name: transactions. Not built yet, without effect: prolonging the leases of clients that asked for
-//! it; their messages come again after the invisible time that the front door asks for (60 s).
+//! Not built yet, refused by name: transactions, idempotency keys. Not built yet, without effect: prolonging the leases of
+//! clients that asked for it; their messages come again after the invisible time that the front door asks for (60 s).
 
 mod brokers;
 mod cache;

@@ -58,6 +58,7 @@ impl HasCode for Unavailable {
             Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
                 Code::InternalServerError
             }
+            Self::NotServed { .. } => Code::NotImplemented,
             Self::TimedOut { .. } => Code::ProxyTimeout,
         }
     }

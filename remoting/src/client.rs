@@ -1,6 +1,6 @@
 //! The client: one connection to one address, shared by all who ask there, opened when it is needed and again when it was lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -90,6 +90,9 @@ struct Sender {
     frames: mpsc::Sender<Bytes>,
     /// Held to add or take one.
     in_flight: Arc<Mutex<InFlight<oneshot::Sender<Command>>>>,
+    traffic: Arc<Traffic>,
+    /// Ends the connection, for all who share it.
+    ended: CancellationToken,
 }
 
 impl Client {
@@ -99,21 +102,30 @@ impl Client {
         Self(Arc::new(Inner { address: address.into(), clock, link: tokio::sync::Mutex::default() }))
     }
 
-    /// Asks and waits for the answer, whatever its code.
+    /// Asks and waits for the answer, whatever its code. When the time is over and nothing at all came since the request was sent, the
+    /// connection is taken for dead and ends, and the next request opens another.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn call(&self, request: Command, within: Duration) -> Result<Command, Error> {
-        self.within(within, async {
+        let asked = OnceLock::new();
+        let done = self.within(within, async {
             let sender = self.sender().await?;
+            let _ = asked.set((sender.clone(), sender.traffic.reads()));
             let (tell, told) = oneshot::channel();
             let opaque = sender.in_flight.lock().add(tell).ok_or_else(|| Error::Busy { address: self.address() })?;
             // However this ends, nobody waits under the number any longer.
             let _place = Place { sender: &sender, opaque };
             self.send(&sender, Command { opaque, ..request }).await?;
             told.await.map_err(|_| Error::Lost { address: self.address() })
-        })
-        .await
+        });
+        let done = done.await;
+        if let (Err(Error::TimedOut { .. }), Some((sender, reads))) = (&done, asked.get())
+            && sender.traffic.reads() == *reads
+        {
+            sender.ended.cancel();
+        }
+        done
     }
 
     /// Sends a request that gets no answer; on return it waits to be written.
@@ -142,7 +154,8 @@ impl Client {
     async fn sender(&self) -> Result<Sender, Error> {
         let mut guard = self.0.link.lock().await;
         let (link, back_off) = &mut *guard;
-        if let Some(link) = link.as_ref().filter(|link| !link.sender.frames.is_closed()) {
+        let is_open = |link: &&Link| !link.sender.frames.is_closed() && !link.sender.ended.is_cancelled();
+        if let Some(link) = link.as_ref().filter(is_open) {
             return Ok(link.sender.clone());
         }
         *link = None;
@@ -192,7 +205,7 @@ fn start(stream: TcpStream) -> Link {
     let traffic = Arc::<Traffic>::default();
     let inbound = Arc::new(Semaphore::new(connection::permits(INBOUND_BYTES_MAX)));
     let reader = Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound };
-    let sender = Sender { frames, in_flight: in_flight.clone() };
+    let sender = Sender { frames, in_flight: in_flight.clone(), traffic: traffic.clone(), ended: ended.clone() };
     let guard = ended.clone().drop_guard();
     tokio::spawn(async move {
         let outcome = tokio::select! {

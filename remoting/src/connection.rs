@@ -114,19 +114,28 @@ pub(crate) enum Error {
 
 /// Counts what goes in and out, to see when nothing does.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic(AtomicU64);
+pub(crate) struct Traffic {
+    /// Both ways.
+    all: AtomicU64,
+    read: AtomicU64,
+}
 
 impl Traffic {
     fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something came in.
+    pub(crate) fn reads(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Completes when nothing has gone in or out for `idle`, at most a quarter of it later.
     pub(crate) async fn idle(&self, clock: &dyn Clock, idle: Duration) -> Error {
-        let (mut seen, mut quiet) = (self.0.load(Ordering::Relaxed), 0);
+        let (mut seen, mut quiet) = (self.all.load(Ordering::Relaxed), 0);
         while quiet <= IDLE_LOOKS {
             clock.sleep(idle / IDLE_LOOKS).await;
-            let now = self.0.load(Ordering::Relaxed);
+            let now = self.all.load(Ordering::Relaxed);
             quiet = if now == seen { quiet + 1 } else { 0 };
             seen = now;
         }
@@ -168,6 +177,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.buffer.reserve(READ_BYTES);
         let bytes = self.socket.read_buf(&mut self.buffer).await?;
         self.traffic.add();
+        self.traffic.read.fetch_add(1, Ordering::Relaxed);
         Ok(bytes > 0)
     }
 }

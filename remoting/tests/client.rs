@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use env::clock::SystemClock;
+use env::Clock;
+use env::clock::{BoxFuture, Moment, SystemClock};
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use types::Timestamp;
 
 /// Longer than a test takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -68,25 +71,6 @@ async fn answers_find_their_requests_in_any_order_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_left_alone() {
-    let (listener, client) = listen().await;
-    let late = call(&client, "late", Duration::ZERO);
-    let error = late.await.expect("no panic").expect_err("no time");
-    assert!(matches!(&error, Error::TimedOut { .. }), "{error}");
-    let first = call(&client, "first", LONG);
-    let mut socket = accept(&listener).await;
-    let mut of_first = receive(&mut socket).await;
-    if of_first.body == "late".as_bytes() {
-        answer(&mut socket, &of_first).await;
-        of_first = receive(&mut socket).await;
-    }
-    let unknown = Command { opaque: remoting_proto::Opaque(-5), ..of_first.clone() };
-    answer(&mut socket, &unknown).await;
-    answer(&mut socket, &of_first).await;
-    assert_eq!(first.await.expect("no panic").expect("answered").body, "first".as_bytes());
-}
-
-#[tokio::test]
 async fn a_lost_connection_tells_all_who_wait_and_is_opened_again() {
     let (listener, client) = listen().await;
     let waiting = [call(&client, "a", LONG), call(&client, "b", LONG)];
@@ -105,6 +89,72 @@ async fn a_lost_connection_tells_all_who_wait_and_is_opened_again() {
     again.await.expect("no panic").expect("answered");
     drop(client);
     assert_eq!(socket.read(&mut [0]).await.expect("ended"), 0, "the connection ends with its client");
+}
+
+/// A clock whose waits end by hand, all at once.
+struct HandClock(Arc<Notify>);
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<()> {
+        let ends = self.0.clone();
+        Box::pin(async move { ends.notified().await })
+    }
+}
+
+async fn listen_by_hand() -> (TcpListener, Client, Arc<Notify>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (time, address) = (Arc::new(Notify::new()), listener.local_addr().expect("bound").to_string());
+    let client = Client::new(address, Arc::new(HandClock(time.clone())));
+    (listener, client, time)
+}
+
+#[tokio::test]
+async fn a_late_answer_is_left_alone_on_a_connection_that_lives() {
+    let (listener, client, time) = listen_by_hand().await;
+    let quick = call(&client, "quick", LONG);
+    let late = call(&client, "late", LONG);
+    let mut socket = accept(&listener).await;
+    let requests = [receive(&mut socket).await, receive(&mut socket).await];
+    let of = |body: &'static str| requests.iter().find(|request| request.body == body.as_bytes()).expect("came");
+    answer(&mut socket, of("quick")).await;
+    quick.await.expect("no panic").expect("answered");
+    time.notify_waiters();
+    let error = late.await.expect("no panic").expect_err("no time");
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+
+    let first = call(&client, "first", LONG);
+    let of_first = receive(&mut socket).await;
+    answer(&mut socket, of("late")).await;
+    let unknown = Command { opaque: remoting_proto::Opaque(-5), ..of_first.clone() };
+    answer(&mut socket, &unknown).await;
+    answer(&mut socket, &of_first).await;
+    assert_eq!(first.await.expect("no panic").expect("answered").body, "first".as_bytes());
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_until_the_time_is_over_is_given_up() {
+    let (listener, client, time) = listen_by_hand().await;
+    let silent = call(&client, "silent", LONG);
+    let mut socket = accept(&listener).await;
+    receive(&mut socket).await;
+    time.notify_waiters();
+    let error = silent.await.expect("no panic").expect_err("no time");
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert_eq!(socket.read(&mut [0]).await.expect("ended"), 0);
+
+    let again = call(&client, "on another", LONG);
+    let mut socket = accept(&listener).await;
+    let request = receive(&mut socket).await;
+    answer(&mut socket, &request).await;
+    again.await.expect("no panic").expect("answered");
 }
 
 #[tokio::test]

@@ -304,6 +304,12 @@ pub enum Unavailable {
         /// How long was waited.
         waited_ms: u64,
     },
+    /// A broker in another process serves nothing of this kind; asking it again does not help.
+    #[error("{who} does not serve requests of this kind, which the proxy needs: brokers of Apache RocketMQ 5 do")]
+    NotServed {
+        /// Who.
+        who: String,
+    },
     /// A broker in another process cannot be asked, or refused for a reason that is its own.
     #[error("{detail}")]
     Remote {

@@ -49,6 +49,7 @@ impl Coded for Unavailable {
             Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
                 ResponseCode::ServiceNotAvailable
             }
+            Self::NotServed { .. } => ResponseCode::RequestCodeNotSupported,
         }
     }
 }

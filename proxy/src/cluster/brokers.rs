@@ -15,7 +15,7 @@ use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleResult, Timeou
 use env::Clock;
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
-use remoting_proto::body::ClusterInfo;
+use remoting_proto::body::{BrokerData, ClusterInfo};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use types::broker::{LookupError, Unavailable};
 
@@ -114,7 +114,7 @@ impl Brokers {
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn masters(&self) -> Result<Masters, LookupError> {
-        self.masters.get(&(), self.clock.moment(), self.ask_masters()).await
+        self.masters.get(&(), || self.clock.moment(), self.ask_masters()).await
     }
 
     /// Where a broker's master is; `None` if no broker has the name.
@@ -129,18 +129,19 @@ impl Brokers {
         }
     }
 
-    async fn ask_masters(&self) -> Result<Masters, LookupError> {
+    /// All masters as a name server has them now.
+    ///
+    /// # Errors
+    /// None can be asked, or the one that answered knows no broker.
+    pub(super) async fn ask_masters(&self) -> Result<Masters, LookupError> {
         let answer = self.ask_name_servers(RequestCode::GetBrokerClusterInfo, Fields::default()).await?;
         if answer.response_code() != ResponseCode::Success {
             return Err(refused("the name server", &answer).into());
         }
         let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
-        let master = |(name, mut data): (String, remoting_proto::body::BrokerData)| {
-            Some((Arc::from(name), Arc::from(data.broker_addrs.remove(&0)?)))
-        };
-        let masters: BTreeMap<Arc<str>, Arc<str>> = info.broker_addr_table.into_iter().filter_map(master).collect();
+        let masters = masters_of(info)?;
         self.pools.pin().retain(|address, _| masters.values().any(|known| known == address));
-        Ok(Arc::new(masters))
+        Ok(masters)
     }
 
     /// Asks the master of a broker.
@@ -182,6 +183,19 @@ impl Brokers {
     }
 }
 
+/// The masters that a name server knows. One that knows no broker was just started: brokers register anew within half a minute.
+///
+/// # Errors
+/// It knows no broker.
+fn masters_of(info: ClusterInfo) -> Result<Masters, Unavailable> {
+    if info.broker_addr_table.is_empty() {
+        return Err(Unavailable::Remote { detail: "the name server knows no broker yet".to_owned() });
+    }
+    let master =
+        |(name, mut data): (String, BrokerData)| Some((Arc::from(name), Arc::from(data.broker_addrs.remove(&0)?)));
+    Ok(Arc::new(info.broker_addr_table.into_iter().filter_map(master).collect()))
+}
+
 /// What a failed call is to who asked.
 fn unavailable(error: &Error) -> Unavailable {
     match error {
@@ -199,6 +213,7 @@ fn unavailable(error: &Error) -> Unavailable {
 pub(super) fn refused(who: &str, answer: &Command) -> Unavailable {
     match answer.response_code() {
         ResponseCode::SystemBusy | ResponseCode::FlowControl => Unavailable::Busy { waiting_max: IN_FLIGHT_MAX },
+        ResponseCode::RequestCodeNotSupported => Unavailable::NotServed { who: who.to_owned() },
         _ => {
             let remark = answer.remark.as_deref().unwrap_or("without a reason");
             Unavailable::Remote { detail: format!("{who} refused with code {}: {remark}", answer.code) }
@@ -209,4 +224,26 @@ pub(super) fn refused(who: &str, answer: &Command) -> Unavailable {
 /// What an answer is to who asked, that is not as the protocol has it.
 pub(super) fn unreadable(error: impl std::fmt::Display) -> Unavailable {
     Unavailable::Remote { detail: format!("an answer cannot be read: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broker_does_not_serve_is_said_in_words() {
+        let request = Command::request(RequestCode::PopMessage, Fields::default(), Bytes::new());
+        let refused = refused("broker-a", &Command { code: 3, ..request });
+        assert_eq!(refused, Unavailable::NotServed { who: "broker-a".to_owned() });
+        assert!(refused.to_string().starts_with("broker-a does not serve"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_server_without_brokers_is_not_believed() {
+        assert!(matches!(masters_of(ClusterInfo::default()), Err(Unavailable::Remote { .. })));
+        let broker = |id| BrokerData { broker_addrs: [(id, "1.2.3.4:5".to_owned())].into(), ..BrokerData::default() };
+        let table = [("a".to_owned(), broker(0)), ("slave".to_owned(), broker(1))];
+        let masters = masters_of(ClusterInfo { broker_addr_table: table.into(), ..ClusterInfo::default() });
+        assert_eq!(masters.expect("known").keys().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+    }
 }

@@ -16,6 +16,8 @@ use super::brokers::{Request, refused, unreadable};
 const AT_ONCE: usize = 32;
 /// What is freed before its time is visible again so long after. Source: Apache `invisibleTimeMillisWhenClear`.
 const INVISIBLE_WHEN_FREED: Duration = Duration::from_secs(1);
+/// How the remark begins that a record is gone; the code alone says no more than that it failed. Source: Apache `AbstractSendMessageProcessor`.
+const RECORD_GONE: &str = "look message by offset failed";
 /// Gives a message up. Source: Apache `ConsumerSendMsgBackRequestHeader`.
 const GIVE_UP: i64 = -1;
 
@@ -98,7 +100,11 @@ impl Cluster {
         }
     }
 
-    /// Lets the broker copy the message to the group's dead-letter topic, then ends its lease.
+    /// Lets the broker copy the message to the group's dead-letter topic, then ends its lease. What is gone is fine: the record, its
+    /// topic, its broker, or the lease, whose message comes again with another.
+    ///
+    /// # Errors
+    /// [`LeaseError`], only when no copy was stored: who asks again gets another.
     pub(super) async fn forward_to_dead_letters(
         &self,
         lease: &LeaseOwner,
@@ -115,15 +121,23 @@ impl Cluster {
             unit_mode: Some(false),
             max_reconsume_times: Some(0),
         };
-        let answer = self.call_for(&handle, Request::new(RequestCode::ConsumerSendMsgBack, header.to_fields())).await?;
-        if answer.response_code() != ResponseCode::Success {
-            return Err(refused(&handle.broker, &answer).into());
+        if !is_current(&handle, self.0.clock.now()) {
+            return Ok(());
         }
-        match self.ack_one(lease, &handle).await {
-            // The copy is there; if the lease is over the message comes once more and is copied once more.
-            Ok(()) | Err(LeaseError::Invalid { .. }) => Ok(()),
-            Err(error) => Err(error),
+        let request = Request::new(RequestCode::ConsumerSendMsgBack, header.to_fields());
+        let answer = match self.call_for(&handle, request).await {
+            Ok(answer) => answer,
+            // Its broker is not there.
+            Err(LeaseError::Invalid { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if is_copied(&handle, &answer)?
+            && let Err(error) = self.ack_one(lease, &handle).await
+        {
+            // The copy is there; the message comes once more when its lease is over.
+            tracing::warn!(group = %lease.group, topic = %lease.topic, %handle, %error, "a dead letter's lease did not end");
         }
+        Ok(())
     }
 
     async fn call_for(&self, handle: &ReceiptHandle, request: Request) -> Result<Command, LeaseError> {
@@ -158,12 +172,25 @@ fn accepted(handle: &ReceiptHandle, answer: &Command) -> Result<(), LeaseError> 
     }
 }
 
+/// Whether a copy is among the dead letters now; there is none of what is gone.
+fn is_copied(handle: &ReceiptHandle, answer: &Command) -> Result<bool, Unavailable> {
+    let is_record_gone = || answer.remark.as_deref().is_some_and(|remark| remark.starts_with(RECORD_GONE));
+    match answer.response_code() {
+        ResponseCode::Success => Ok(true),
+        ResponseCode::TopicNotExist => Ok(false),
+        ResponseCode::SystemError if is_record_gone() => Ok(false),
+        _ => Err(refused(&handle.broker, answer)),
+    }
+}
+
 fn number(offset: u64) -> Result<i64, Unavailable> {
     i64::try_from(offset).map_err(unreadable)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use remoting_proto::Fields;
     use types::{GroupName, TopicName};
 
     use super::*;
@@ -175,6 +202,20 @@ mod tests {
         let topic =
             |source| real_topic(&lease, &format!("100 1767323045000 60000 3 {source} b 2 105").parse().expect("valid"));
         assert_eq!([0, 1, 2].map(topic), ["t", "%RETRY%g_t", "%RETRY%g+t"]);
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_gone_is_no_error() {
+        let handle: ReceiptHandle = "100 1000 500 3 0 b 2 105 7".parse().expect("valid");
+        let copied = |code, remark: &str| {
+            let request = Command::request(RequestCode::ConsumerSendMsgBack, Fields::default(), Bytes::new());
+            let answer = Command { code, remark: Some(remark.to_owned()), ..request };
+            is_copied(&handle, &answer)
+        };
+        assert_eq!(copied(0, ""), Ok(true));
+        assert_eq!(copied(1, "look message by offset failed, 7"), Ok(false));
+        assert_eq!(copied(17, "topic[t] not exist"), Ok(false));
+        assert!(matches!(copied(1, "PUT_FAILED"), Err(Unavailable::Remote { .. })));
     }
 
     #[test]

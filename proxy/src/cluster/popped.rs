@@ -30,26 +30,40 @@ pub(crate) enum Error {
 }
 
 /// Records that follow each other; they share the body's memory.
-pub(crate) fn records(mut body: Bytes) -> Result<Vec<Bytes>, Error> {
+pub(crate) fn records(body: Bytes) -> Result<Vec<Bytes>, Error> {
+    let (records, cut) = records_until(body);
+    cut.map_or(Ok(records), Err)
+}
+
+/// The records up to where none begins, and why that is not the end.
+fn records_until(mut body: Bytes) -> (Vec<Bytes>, Option<Error>) {
     let mut records = Vec::new();
     while !body.is_empty() {
         let rest_bytes = body.len();
         let bytes = match record::peek(&body) {
             Ok(Peek::Record { bytes }) => usize::try_from(bytes).unwrap_or(usize::MAX),
-            _ => return Err(Error::NoRecord { rest_bytes }),
+            _ => 0,
         };
         if bytes == 0 || bytes > rest_bytes {
-            return Err(Error::NoRecord { rest_bytes });
+            return (records, Some(Error::NoRecord { rest_bytes }));
         }
         records.push(body.split_to(bytes));
     }
-    Ok(records)
+    (records, None)
 }
 
-/// The messages of an answer, each with its handle.
+/// The messages of an answer, each with its handle. One that cannot be read is left out: its lease ends by itself, and those of the
+/// others are known.
+///
+/// # Errors
+/// What all messages have in common cannot be read.
 pub(crate) fn messages(broker: &Arc<str>, answer: &PopMessageAnswer, body: Bytes) -> Result<Vec<PoppedMessage>, Error> {
     let starts = extra_info::start_offsets(answer.start_offset_info.as_deref().unwrap_or_default())?;
-    let counts = extra_info::order_counts(answer.order_count_info.as_deref().unwrap_or_default())?;
+    let counts = extra_info::order_counts(answer.order_count_info.as_deref().unwrap_or_default());
+    // Handles need no counts, so leases are shown and can be ended all the same; the records' own counts stand in.
+    let counts = counts
+        .inspect_err(|error| tracing::warn!(%broker, %error, "deliveries of ordered messages are not counted"))
+        .unwrap_or_default();
     let lease = Lease {
         broker,
         popped_at: Timestamp(answer.pop_time),
@@ -63,7 +77,18 @@ pub(crate) fn messages(broker: &Arc<str>, answer: &PopMessageAnswer, body: Bytes
         let attempt = count(&counts, &handle).unwrap_or(record.header.reconsume_times).saturating_add(1);
         Ok(PoppedMessage { handle, attempt, record: stored })
     };
-    records(body)?.into_iter().map(message).collect()
+    let (records, cut) = records_until(body);
+    if let Some(error) = cut {
+        tracing::warn!(%broker, %error, "the rest of an answer cannot be read, it is not delivered");
+    }
+    let read = |stored: Bytes| {
+        message(stored)
+            .inspect_err(
+                |error: &Error| tracing::warn!(%broker, %error, "a message cannot be read, it is not delivered"),
+            )
+            .ok()
+    };
+    Ok(records.into_iter().filter_map(read).collect())
 }
 
 /// What all handles of a pop have in common.
@@ -168,10 +193,28 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_cannot_be_read_hide_no_message() {
+        let messages = messages(&Arc::from("broker-a"), &answer(Some("?")), stored(101, None)).expect("read");
+        assert_eq!(messages.iter().map(|message| message.attempt).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
     fn a_cut_record_is_refused() {
         let whole = body(&[stored(101, None), stored(104, None)]);
         assert_eq!(records(whole.clone()).expect("two").len(), 2);
         assert!(matches!(records(whole.slice(..whole.len() - 1)), Err(Error::NoRecord { .. })));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_left_out() {
+        let mut bad = stored(102, None).to_vec();
+        let last = bad.len() - 1;
+        bad[last] ^= 0xff;
+        let bad_handle = stored(103, Some("no handle"));
+        let mut body = body(&[stored(101, None), bad.into(), bad_handle, stored(104, None), stored(105, None)]);
+        body.truncate(body.len() - 1);
+        let messages = messages(&Arc::from("broker-a"), &answer(None), body).expect("read");
+        assert_eq!(messages.iter().map(|message| message.handle.offset.0).collect::<Vec<_>>(), [101, 104]);
     }
 
     proptest! {

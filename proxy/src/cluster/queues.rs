@@ -1,5 +1,7 @@
 //! Reading queues by offset, and the offsets on them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use remoting_proto::requests::{
     OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset, TopicQueue, UpdateConsumerOffset,
@@ -8,10 +10,13 @@ use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use types::broker::{LookupError, OffsetAt, PopError, Pull, PullError, Pulled, Unavailable};
 use types::{Filter, GroupName, Properties, QueueId, QueueOffset, TopicName};
 
-use super::Cluster;
 use super::brokers::{Request, refused, unreadable};
 use super::popped;
 use super::routes::Place;
+use super::{ANSWER_WITHIN, Cluster};
+
+/// Brokers look only so often which pulls have waited long enough. Source: Apache `PullRequestHoldService`.
+const HELD_LONGER: Duration = Duration::from_secs(5);
 
 impl Cluster {
     async fn readable(&self, topic: &TopicName, queue: QueueId) -> Result<Place, LookupError> {
@@ -46,8 +51,17 @@ impl Cluster {
             proxy_forward_client_id: None,
             broker_name: Some(place.broker.to_string()),
         };
-        let request = Request { wait: pull.wait, ..Request::new(RequestCode::PullMessage, header.to_fields()) };
-        let answer = self.0.brokers.call(&place.broker, request).await.map_err(PopError::from)?;
+        let has_wait = !pull.wait.is_zero();
+        let wait = if has_wait { pull.wait + HELD_LONGER } else { Duration::ZERO };
+        let request = Request { wait, ..Request::new(RequestCode::PullMessage, header.to_fields()) };
+        // In a task of its own: that the broker holds it longer than its caller waits says nothing of the connection.
+        let (cluster, broker) = (self.clone(), place.broker.clone());
+        let asked = tokio::spawn(async move { cluster.0.brokers.call(&broker, request).await });
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer.unwrap_or(Err(Unavailable::Stopping)).map_err(PopError::from)?,
+            () = self.0.clock.sleep(pull.wait + ANSWER_WITHIN), if has_wait => return Ok(none_came(&pull)),
+        };
         pulled(&place, &pull, &answer)
     }
 
@@ -142,6 +156,12 @@ impl Cluster {
             _ => Err(refused(&place.broker, &answer).into()),
         }
     }
+}
+
+/// What a pull gives that has waited in vain; of the queue's ends no more is known.
+fn none_came(pull: &Pull) -> Pulled {
+    let Pull { offset, .. } = *pull;
+    Pulled { records: Vec::new(), next_offset: offset, min_offset: offset, max_offset: offset }
 }
 
 fn pulled(place: &Place, pull: &Pull, answer: &Command) -> Result<Pulled, PullError> {

@@ -20,6 +20,8 @@ use super::popped;
 const ANY_QUEUE: i64 = -1;
 /// A group that is new begins at a queue's end. Source: Apache `ConsumeInitMode`, as its proxy has it.
 const INIT_AT_END: i64 = 1;
+/// The wait begins when the broker has the request, by the broker's clock. Source: Apache `PopMessageProcessor`, `NotificationProcessor`.
+const BORN_AT_ARRIVAL: i64 = 0;
 /// Longest wait on all brokers at once before they are asked again: an ordered queue gets free without anybody being told.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after a broker that said it has a message had none to lease.
@@ -113,7 +115,7 @@ impl Cluster {
             max_msg_nums: pop.messages_max.into(),
             invisible_time: ms(pop.invisible),
             poll_time: ms(wait),
-            born_time: self.0.clock.now().0,
+            born_time: BORN_AT_ARRIVAL,
             init_mode: INIT_AT_END,
             exp_type: Some(expression_type.to_string()),
             exp: Some(expression),
@@ -202,7 +204,7 @@ impl Cluster {
             topic: pop.topic.to_string(),
             queue_id: ANY_QUEUE,
             poll_time: ms(wait),
-            born_time: self.0.clock.now().0,
+            born_time: BORN_AT_ARRIVAL,
             order: Some(is_ordered),
             attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
             exp_type: Some(expression_type.to_string()),

@@ -67,7 +67,7 @@ impl Cluster {
     /// [`LookupError`].
     pub(super) async fn route(&self, topic: &TopicName) -> Result<Arc<Route>, LookupError> {
         let routes = &self.0.routes;
-        routes.topics.get(topic, routes.clock.moment(), self.ask_route(topic)).await
+        routes.topics.get(topic, || routes.clock.moment(), self.ask_route(topic)).await
     }
 
     /// Lets the next caller ask where a topic is: a broker says that it is not there.
@@ -85,7 +85,11 @@ impl Cluster {
         let answer = self.0.brokers.ask_name_servers(RequestCode::GetRouteInfoByTopic, header.to_fields()).await?;
         let data: TopicRouteData = match answer.response_code() {
             ResponseCode::Success => remoting_proto::from_slice(&answer.body).map_err(unreadable)?,
-            ResponseCode::TopicNotExist => return Err(LookupError::TopicNotFound { topic: topic.clone() }),
+            ResponseCode::TopicNotExist => {
+                // One that knows no broker knows no topic either, and says nothing of this one.
+                self.0.brokers.ask_masters().await?;
+                return Err(LookupError::TopicNotFound { topic: topic.clone() });
+            }
             _ => return Err(refused("the name server", &answer).into()),
         };
         if data.topic_queue_mapping_by_broker.as_ref().is_some_and(|mapping| !mapping.is_empty()) {
@@ -93,11 +97,16 @@ impl Cluster {
             return Err(Unavailable::Remote { detail }.into());
         }
         let (readable, writable) = places(&data, &self.0.brokers.masters().await?);
-        let Some(first) = readable.first().or(writable.first()) else {
-            let detail = format!("no broker of topic {topic} has a master");
-            return Err(Unavailable::Remote { detail }.into());
+        let mut brokers: Vec<_> = readable.iter().chain(&writable).map(|place| place.broker.clone()).collect();
+        brokers.sort_unstable();
+        brokers.dedup();
+        let topic_type = match self.ask_types(&brokers, topic).await {
+            Err(LookupError::Unavailable(error)) => match self.0.routes.topics.known(topic) {
+                Some(route) if !brokers.is_empty() => route.config.topic_type,
+                _ => return Err(error.into()),
+            },
+            asked => asked?,
         };
-        let topic_type = self.ask_type(&first.broker, topic).await?;
         let config = Arc::new(TopicConfig {
             name: topic.clone(),
             read_queues: u32::try_from(readable.len()).unwrap_or(u32::MAX),
@@ -108,6 +117,22 @@ impl Cluster {
             is_auto_created: false,
         });
         Ok(Arc::new(Route { config, readable, writable }))
+    }
+
+    /// Asks one broker after the other: all should have the same settings, but one may be away, or not have the topic yet.
+    async fn ask_types(&self, brokers: &[Arc<str>], topic: &TopicName) -> Result<TopicType, LookupError> {
+        let mut failed = None;
+        for broker in brokers {
+            match self.ask_type(broker, topic).await {
+                Ok(topic_type) => return Ok(topic_type),
+                // One that is away may have it.
+                Err(LookupError::TopicNotFound { .. }) if failed.is_some() => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            Unavailable::Remote { detail: format!("no broker of topic {topic} has a master") }.into()
+        }))
     }
 
     async fn ask_type(&self, broker: &str, topic: &TopicName) -> Result<TopicType, LookupError> {
@@ -130,7 +155,7 @@ impl Cluster {
     /// [`LookupError`].
     pub(super) async fn group_config(&self, group: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
         let routes = &self.0.routes;
-        routes.groups.get(group, routes.clock.moment(), self.ask_group(group)).await
+        routes.groups.get(group, || routes.clock.moment(), self.ask_group(group)).await
     }
 
     /// Asks one broker after the other: all have the same groups, but one may be away.

@@ -7,6 +7,7 @@ use remoting_proto::body::batch::{self, BatchMessage};
 use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{Durability, LookupError, RecallError, SendError, SendReceipt, Unavailable};
+use types::properties::names;
 use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::Cluster;
@@ -144,10 +145,18 @@ fn runs(messages: Vec<Message>) -> Vec<Vec<Message>> {
 }
 
 /// A batch says nothing of how a body is stored, brokers wait for no delivery time within one, and take none for retry topics.
+/// A message that is refused has none with it.
 fn is_plain(message: &Message) -> bool {
     message.sys_flag.0 == 0
+        && !has_key(message)
         && !message.topic.is_retry()
         && matches!(MessageType::of(&message.properties), MessageType::Normal | MessageType::Fifo)
+}
+
+/// Whether it asks to be stored once. Copies that clients send of what they consumed do not mean it.
+fn has_key(message: &Message) -> bool {
+    let is_copy = message.topic.is_retry() || message.topic.is_dead_letter();
+    !is_copy && message.properties.get(names::IDEMPOTENCY_KEY).is_some()
 }
 
 fn request(place: &Place, mut run: Vec<Message>) -> Result<Request, SendError> {
@@ -155,6 +164,11 @@ fn request(place: &Place, mut run: Vec<Message>) -> Result<Request, SendError> {
     let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
     if MessageType::of(&first.properties) == MessageType::Transaction {
         return Err(SendError::Unsupported { what: "a transactional message through a proxy in cluster mode" });
+    }
+    if has_key(first) {
+        // A repeat goes to another queue, so to another broker, which does not know the key: both would be stored.
+        let what = "a message with an idempotency key (GANTRY_IDEMPOTENCY_KEY) through a proxy in cluster mode";
+        return Err(SendError::Unsupported { what });
     }
     let header = SendMessage {
         producer_group: first.topic.to_string(),
@@ -229,7 +243,6 @@ fn recall_broker(handle: &str) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use types::properties::names;
     use types::{Properties, SysFlag};
 
     use super::*;
@@ -281,6 +294,21 @@ mod tests {
         let place = Place { broker: "b".into(), queue: 0 };
         let refused = request(&place, vec![message(|message| message.properties = properties)]);
         assert!(matches!(refused, Err(SendError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn a_message_with_an_idempotency_key_is_refused_by_name_and_alone() {
+        let keyed = |topic: &str| {
+            message(|message| {
+                message.topic = TopicName::new(topic).expect("valid");
+                message.properties.set_own(names::IDEMPOTENCY_KEY, "order-1");
+            })
+        };
+        assert_eq!(lengths(vec![message(|_| {}), keyed("t"), message(|_| {})]), [1, 1, 1]);
+        let place = Place { broker: "b".into(), queue: 0 };
+        let refused = request(&place, vec![keyed("t")]);
+        assert!(matches!(refused, Err(SendError::Unsupported { what }) if what.contains(names::IDEMPOTENCY_KEY)));
+        assert!(request(&place, vec![keyed("%DLQ%g")]).is_ok(), "a copy");
     }
 
     #[test]
