@@ -28,13 +28,7 @@ const REQUESTS_MAX: usize = 100_000;
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String, String)>) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(&config.log, None)?;
-    for warning in warnings {
-        tracing::warn!("configuration: {warning}");
-    }
-    let result = serve(&config, shown).await;
-    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
-    result
+    Telemetry::around(&config.log, None, warnings, async |_| serve(&config, shown).await).await
 }
 
 async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {

@@ -205,21 +205,18 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let storage = storage(reader, &STORAGE);
-    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
-    let tls_key = reader.read_optional(Key::TlsKey, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
-    let filter = reader.read(Key::LogLevel, log_filter);
-    let is_json = reader.read(Key::LogFormat, log_format);
+    let log = reader.log(Key::LogLevel, Key::LogFormat);
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
-    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     Some(Local {
         storage: storage?,
         grpc: grpc?,
         http: http?,
         advertise: advertise?,
-        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        tls: tls?,
         drain_timeout: drain_timeout?,
-        log: Log { filter: filter?, is_json: is_json? },
+        log: log?,
         otlp_endpoint: otlp_endpoint?,
     })
 }
@@ -311,16 +308,23 @@ impl<K: Keys> Reader<'_, K> {
         }
     }
 
-    /// Two settings that only mean something together.
-    fn pair<A, B>(&mut self, a: (K, Option<A>), b: (K, Option<B>)) -> Option<Option<(A, B)>> {
-        let (given, missing) = match (a.1, b.1) {
-            (Some(a), Some(b)) => return Some(Some((a, b))),
+    /// The files of a certificate and its key, which only mean something together.
+    fn tls(&mut self, cert: K, key: K) -> Option<Option<TlsFiles>> {
+        let (cert_file, key_file) = (self.read_optional(cert, value::path), self.read_optional(key, value::path));
+        let (given, missing) = match (cert_file?, key_file?) {
+            (Some(cert), Some(key)) => return Some(Some(TlsFiles { cert, key })),
             (None, None) => return Some(None),
-            (Some(_), None) => (a.0, b.0),
-            (None, Some(_)) => (b.0, a.0),
+            (Some(_), None) => (cert, key),
+            (None, Some(_)) => (key, cert),
         };
         self.problems.push(Problem::Alone { given: given.file_key(), missing: missing.file_key() });
         None
+    }
+
+    /// What is logged, and how.
+    fn log(&mut self, level: K, format: K) -> Option<Log> {
+        let (filter, is_json) = (self.read(level, log_filter), self.read(format, log_format));
+        Some(Log { filter: filter?, is_json: is_json? })
     }
 }
 

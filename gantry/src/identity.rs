@@ -53,6 +53,11 @@ pub(crate) enum Error {
     Make(tls::Error),
 }
 
+/// What a self-signed certificate is for: this machine, and the host that clients are told if there is one.
+pub(crate) fn names(advertised: Option<&str>) -> Vec<String> {
+    ["localhost", "127.0.0.1", "::1"].into_iter().chain(advertised).map(str::to_owned).collect()
+}
+
 /// The operator's certificate, or the self-signed one of this data directory; usable on return.
 ///
 /// The caller holds the data directory's lock, so nobody else makes one at the same time.

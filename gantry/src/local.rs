@@ -28,14 +28,10 @@ use crate::{identity, metrics, open_files, time};
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Local, warnings: &[String], accept_loss_at: Option<u64>) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(&config.log, config.otlp_endpoint.as_deref())?;
-    for warning in warnings {
-        tracing::warn!("configuration: {warning}");
-    }
-    let result = serve(&config, &telemetry, accept_loss_at.map(PhysicalOffset)).await;
-    // Exporters wait for their collector, which must not hold up other tasks.
-    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
-    result
+    Telemetry::around(&config.log, config.otlp_endpoint.as_deref(), warnings, async |telemetry| {
+        serve(&config, telemetry, accept_loss_at.map(PhysicalOffset)).await
+    })
+    .await
 }
 
 async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<PhysicalOffset>) -> anyhow::Result<()> {
@@ -131,8 +127,7 @@ pub(crate) fn broker_options(config: &Storage, store_host: SocketAddr) -> broker
 }
 
 fn proxy_options(config: &Local) -> anyhow::Result<proxy::Options> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.extend(config.advertise.as_ref().map(|(host, _)| host.clone()));
+    let names = identity::names(config.advertise.as_ref().map(|(host, _)| host.as_str()));
     Ok(proxy::Options {
         limits: proxy::Limits { body_bytes_max: config.storage.body_bytes_max, ..proxy::Limits::default() },
         connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },

@@ -30,13 +30,7 @@ const LOCK_FILE: &str = "lock";
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(&config.log, None)?;
-    for warning in warnings {
-        tracing::warn!("configuration: {warning}");
-    }
-    let result = serve(&config).await;
-    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
-    result
+    Telemetry::around(&config.log, None, warnings, async |_| serve(&config).await).await
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -56,8 +50,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             ],
         },
     )?;
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let tls = identity::load(config.tls.as_ref(), &config.data, names)?.server_config(&[])?;
+    let tls = identity::load(config.tls.as_ref(), &config.data, identity::names(None))?.server_config(&[])?;
     let listener = port.listen()?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();

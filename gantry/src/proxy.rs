@@ -26,13 +26,7 @@ use crate::{identity, open_files};
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(&config.log, None)?;
-    for warning in warnings {
-        tracing::warn!("configuration: {warning}");
-    }
-    let result = serve(&config, &telemetry).await;
-    tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
-    result
+    Telemetry::around(&config.log, None, warnings, async |telemetry| serve(&config, telemetry).await).await
 }
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
@@ -83,8 +77,7 @@ fn broker(config: &Config) -> Cluster {
 }
 
 fn options(config: &Config) -> anyhow::Result<::proxy::Options> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.extend(config.advertise.as_ref().map(|(host, _)| host.clone()));
+    let names = identity::names(config.advertise.as_ref().map(|(host, _)| host.as_str()));
     Ok(::proxy::Options {
         connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),

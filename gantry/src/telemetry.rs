@@ -34,11 +34,31 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
+    /// Runs a role from its first log line, the warnings about its configuration, until what it has to tell was exported.
+    ///
+    /// # Errors
+    /// As [`Telemetry::start`], and the role's.
+    pub(crate) async fn around(
+        log: &Log,
+        otlp_endpoint: Option<&str>,
+        warnings: &[String],
+        serve: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let telemetry = Self::start(log, otlp_endpoint)?;
+        for warning in warnings {
+            tracing::warn!("configuration: {warning}");
+        }
+        let result = serve(&telemetry).await;
+        // Exporters wait for their collector, which must not hold up other tasks.
+        tokio::task::spawn_blocking(|| telemetry.stop()).await.context("stopping telemetry")?;
+        result
+    }
+
     /// Starts logging and, with an endpoint, the export. Call it once, inside the runtime.
     ///
     /// # Errors
     /// An endpoint that cannot be used, or a logger that is set already.
-    pub(crate) fn start(log: &Log, otlp_endpoint: Option<&str>) -> anyhow::Result<Self> {
+    fn start(log: &Log, otlp_endpoint: Option<&str>) -> anyhow::Result<Self> {
         let resource = Resource::builder()
             .with_service_name("gantry")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -73,7 +93,7 @@ impl Telemetry {
     }
 
     /// Sends what waits; blocks for a few seconds at most.
-    pub(crate) fn stop(self) {
+    fn stop(self) {
         if let Some(Err(error)) = self.tracers.map(|tracers| tracers.shutdown()) {
             tracing::warn!(%error, "the last traces were not exported");
         }

@@ -8,11 +8,13 @@ use std::path::Path;
 
 use types::topic::QUEUES_MAX;
 
-use super::nameserver::all_addresses;
-use super::setting::{self, Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same, with_unit};
+use super::nameserver;
+use super::setting::{
+    self, Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same, with_unit,
+};
 use super::{
-    Loaded, Log, OUT_OF_BOUNDS, Problem, Reader, Sources, Storage, StorageKeys, TlsFiles, load_as, log_filter,
-    log_format, storage, value, within,
+    Loaded, Log, OUT_OF_BOUNDS, Problem, Reader, Sources, Storage, StorageKeys, TlsFiles, load_as, storage, value,
+    within,
 };
 
 /// What `gantry broker` was told, every value valid.
@@ -152,7 +154,7 @@ impl Keys for Key {
     fn setting(self) -> &'static Setting {
         match self {
             Self::Listen => &LISTEN,
-            Self::BindAddress => &BIND_ADDRESS,
+            Self::BindAddress => &nameserver::BIND_ADDRESS,
             Self::Nameserver => &NAMESERVER,
             Self::BrokerIp1 => &BROKER_IP1,
             Self::BrokerName => &BROKER_NAME,
@@ -178,8 +180,8 @@ impl Keys for Key {
             Self::TransactionCheckAfter => &setting::TRANSACTION_CHECK_AFTER,
             Self::TransactionCheckInterval => &setting::TRANSACTION_CHECK_INTERVAL,
             Self::TransactionCheckMax => &setting::TRANSACTION_CHECK_MAX,
-            Self::TlsCert => &TLS_CERT,
-            Self::TlsKey => &TLS_KEY,
+            Self::TlsCert => &nameserver::TLS_CERT,
+            Self::TlsKey => &nameserver::TLS_KEY,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
         }
@@ -248,11 +250,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         storage.as_ref().map(|storage| reader.read_optional(Key::StorePathCommitLog, within_data(&storage.data)));
     let queues_max = u64::from(QUEUES_MAX);
     let queues = reader.read(Key::DefaultTopicQueueNums, |text| within(value::count(text)?, 1, queues_max));
-    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
-    let tls_key = reader.read_optional(Key::TlsKey, value::path);
-    let filter = reader.read(Key::LogLevel, log_filter);
-    let is_json = reader.read(Key::LogFormat, log_format);
-    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    let log = reader.log(Key::LogLevel, Key::LogFormat);
+    let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     // They say nothing but that the broker is a master, that it asks nobody for a password, and where its log is.
     let (_, (), [Some(()), Some(()), Some(())], _) = (id?, role?, is_open, commit_log??) else { return None };
     let (listen, bind_address) = (listen?, bind_address?);
@@ -264,8 +263,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         cluster: cluster?,
         default_queues: u32::try_from(queues?).ok()?,
         storage: storage?,
-        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
-        log: Log { filter: filter?, is_json: is_json? },
+        tls: tls?,
+        log: log?,
     })
 }
 
@@ -303,15 +302,6 @@ static LISTEN: Setting = Setting {
     bound: "IP:PORT, port 0 lets the system choose",
     effect: "Where clients connect, plaintext and TLS on the same port, without a password",
     aliases: &[Alias { key: "listenPort", convert: all_addresses }],
-};
-
-static BIND_ADDRESS: Setting = Setting {
-    flag: "bind-address",
-    value: "IP",
-    default: None,
-    bound: "an IP address of this machine",
-    effect: "The IP address to listen on instead, on the port of `--listen`",
-    aliases: &[],
 };
 
 static NAMESERVER: Setting = Setting {
@@ -428,24 +418,6 @@ static DEFAULT_TOPIC_QUEUE_NUMS: Setting = Setting {
     default: Some("8"),
     bound: "1 to 1024",
     effect: "Most queues of a topic that is made on its first use",
-    aliases: &[],
-};
-
-static TLS_CERT: Setting = Setting {
-    flag: "tls-cert",
-    value: "FILE",
-    default: None,
-    bound: "PEM file, together with the key",
-    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
-    aliases: &[],
-};
-
-static TLS_KEY: Setting = Setting {
-    flag: "tls-key",
-    value: "FILE",
-    default: None,
-    bound: "PEM file, together with the certificate",
-    effect: "The certificate's private key",
     aliases: &[],
 };
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use ::nameserver::Settings;
 use ::nameserver::settings::{SCAN_INTERVAL_MS, WAIT_SECONDS_MAX};
 
-use super::setting::{Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same, with_unit};
-use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, log_filter, log_format, value, within};
+use super::setting::{Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same, with_unit};
+use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, value, within};
 
 /// What `gantry nameserver` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,11 +183,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
         (Duration::from_millis(*SCAN_INTERVAL_MS.start()), Duration::from_millis(*SCAN_INTERVAL_MS.end()));
     let scan_interval =
         reader.read(Key::ScanNotActiveBrokerInterval, |text| within(value::duration(text)?, scan_min, scan_max));
-    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
-    let tls_key = reader.read_optional(Key::TlsKey, value::path);
-    let filter = reader.read(Key::LogLevel, log_filter);
-    let is_json = reader.read(Key::LogFormat, log_format);
-    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    let log = reader.log(Key::LogLevel, Key::LogFormat);
+    let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     let (listen, bind_address) = (listen?, bind_address?);
     Some(NameServer {
         listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
@@ -205,14 +202,9 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
             delete_topic_with_broker_registration: delete_topic?,
             scan_interval: scan_interval?,
         },
-        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
-        log: Log { filter: filter?, is_json: is_json? },
+        tls: tls?,
+        log: log?,
     })
-}
-
-/// Apache's listens on all addresses.
-pub(super) fn all_addresses(text: &str) -> String {
-    format!("0.0.0.0:{text}")
 }
 
 static LISTEN: Setting = Setting {
@@ -224,7 +216,7 @@ static LISTEN: Setting = Setting {
     aliases: &[Alias { key: "listenPort", convert: all_addresses }],
 };
 
-static BIND_ADDRESS: Setting = Setting {
+pub(super) static BIND_ADDRESS: Setting = Setting {
     flag: "bind-address",
     value: "IP",
     default: None,
@@ -341,7 +333,7 @@ static SCAN_NOT_ACTIVE_BROKER_INTERVAL: Setting = Setting {
     aliases: &[],
 };
 
-static TLS_CERT: Setting = Setting {
+pub(super) static TLS_CERT: Setting = Setting {
     flag: "tls-cert",
     value: "FILE",
     default: None,
@@ -350,7 +342,7 @@ static TLS_CERT: Setting = Setting {
     aliases: &[],
 };
 
-static TLS_KEY: Setting = Setting {
+pub(super) static TLS_KEY: Setting = Setting {
     flag: "tls-key",
     value: "FILE",
     default: None,

@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::setting::{Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, same};
-use super::{
-    HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, log_filter, log_format, value, within,
-};
+use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
+use super::{HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, value, within};
 
 /// What `gantry proxy` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +69,7 @@ impl Keys for Key {
             Self::Advertise => &ADVERTISE,
             Self::Data => &DATA,
             Self::TlsCert => &TLS_CERT,
-            Self::TlsKey => &TLS_KEY,
+            Self::TlsKey => &setting::TLS_KEY,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
@@ -107,12 +105,9 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let data = reader.read(Key::Data, value::path);
-    let tls_cert = reader.read_optional(Key::TlsCert, value::path);
-    let tls_key = reader.read_optional(Key::TlsKey, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
-    let filter = reader.read(Key::LogLevel, log_filter);
-    let is_json = reader.read(Key::LogFormat, log_format);
-    let tls = reader.pair((Key::TlsCert, tls_cert?), (Key::TlsKey, tls_key?));
+    let log = reader.log(Key::LogLevel, Key::LogFormat);
+    let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     Some(Proxy {
         name_servers: name_servers?,
         cluster: cluster?,
@@ -120,9 +115,9 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         http: http?,
         advertise: advertise?,
         data: data?,
-        tls: tls?.map(|(cert, key)| TlsFiles { cert, key }),
+        tls: tls?,
         drain_timeout: drain_timeout?,
-        log: Log { filter: filter?, is_json: is_json? },
+        log: log?,
     })
 }
 
@@ -138,11 +133,6 @@ fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
 fn cluster_name(text: &str) -> Result<String, value::Expected> {
     let is_blank = text.is_empty() || text.contains(char::is_whitespace);
     if is_blank { Err("a name without a blank") } else { Ok(text.to_owned()) }
-}
-
-/// Apache's listens on all addresses.
-fn all_addresses(text: &str) -> String {
-    format!("0.0.0.0:{text}")
 }
 
 static NAMESERVER: Setting = Setting {
@@ -206,15 +196,6 @@ static TLS_CERT: Setting = Setting {
     bound: "PEM file, together with the key",
     effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
-};
-
-static TLS_KEY: Setting = Setting {
-    flag: "tls-key",
-    value: "FILE",
-    default: None,
-    bound: "PEM file, together with the certificate",
-    effect: "The certificate's private key",
-    aliases: &[Alias { key: "tlsKeyPath", convert: same }],
 };
 
 static DRAIN_TIMEOUT: Setting = Setting {

@@ -224,6 +224,11 @@ fn local_port(text: &str) -> String {
     format!("127.0.0.1:{text}")
 }
 
+/// Apache's listens on all addresses.
+pub(super) fn all_addresses(text: &str) -> String {
+    format!("0.0.0.0:{text}")
+}
+
 fn milliseconds(text: &str) -> String {
     format!("{text}ms")
 }
@@ -398,7 +403,7 @@ static TLS_CERT: Setting = Setting {
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
 };
 
-static TLS_KEY: Setting = Setting {
+pub(super) static TLS_KEY: Setting = Setting {
     flag: "tls-key",
     value: "FILE",
     default: None,
