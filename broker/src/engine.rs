@@ -25,6 +25,8 @@ mod admin;
 pub(crate) mod answer;
 mod append;
 mod arrivals;
+#[cfg(test)]
+mod by_hand;
 mod carry;
 mod check;
 mod clear;

@@ -71,13 +71,6 @@ pub(super) struct Carries {
     paused_until: Option<Timestamp>,
 }
 
-impl Carries {
-    /// Whether a record is being carried.
-    pub(super) fn is_under_way(&self) -> bool {
-        !self.under_way.is_empty()
-    }
-}
-
 impl Carrying {
     /// The work of appending again all waiting messages whose records lie before a position of the log.
     pub(super) fn new(before: PhysicalOffset, since: Timestamp) -> Self {
@@ -96,7 +89,7 @@ impl Carrying {
 
 impl Engine {
     /// Takes a step. `None` until a whole pass finds nothing to carry, or nothing was carried for [`PATIENCE`]; then how
-    /// many stay that are not carried.
+    /// many stay that are not carried. Half messages may then still be under way, delayed ones are not: no step goes on before they are done.
     pub(super) fn carry(&mut self, carrying: &mut Carrying) -> Option<u64> {
         let is_paused = self.carries.paused_until.is_some_and(|until| until > self.now);
         if is_paused || !self.carries.under_way.is_empty() || self.journal.is_full() {

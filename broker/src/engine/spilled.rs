@@ -134,20 +134,28 @@ impl Reads {
 async fn work(loader: Loader, mut jobs: mpsc::Receiver<Job>, results: mpsc::Sender<Done>) {
     let is_wanted = || !results.is_closed();
     while let Some(job) = jobs.recv().await {
-        let done = match job {
-            Job::Load(load) => Done::Loaded(loader.load(load, &is_wanted)),
-            Job::Read(source) => Done::Read(loader.read(source, &is_wanted)),
-            Job::Find { sources, wanted } => {
-                Done::Found { read: loader.find(sources, wanted.due, wanted.identity, &is_wanted), wanted }
-            }
-            Job::Step { step, answer } => {
-                // An engine that has given the expiry up needs no answer.
-                drop(answer.send(loader.step(step, &is_wanted)));
-                continue;
-            }
-        };
-        if results.send(done).await.is_err() {
+        if let Some(done) = job.run(&loader, &is_wanted)
+            && results.send(done).await.is_err()
+        {
             return;
+        }
+    }
+}
+
+impl Job {
+    /// Reads. A step is answered to who waits for it.
+    fn run(self, loader: &Loader, is_wanted: &dyn Fn() -> bool) -> Option<Done> {
+        match self {
+            Self::Load(load) => Some(Done::Loaded(loader.load(load, is_wanted))),
+            Self::Read(source) => Some(Done::Read(loader.read(source, is_wanted))),
+            Self::Find { sources, wanted } => {
+                Some(Done::Found { read: loader.find(sources, wanted.due, wanted.identity, is_wanted), wanted })
+            }
+            Self::Step { step, answer } => {
+                // An engine that has given the expiry up needs no answer.
+                drop(answer.send(loader.step(step, is_wanted)));
+                None
+            }
         }
     }
 }
@@ -264,9 +272,9 @@ impl Engine {
     }
 
     /// Whether somebody has read of waiting messages, or is about to, and will ask whether they wait: to recall them or to carry them
-    /// forward. See [`crate::timer::Timer::let_go`].
+    /// forward, which ends only when no delayed message is being carried. See [`crate::timer::Timer::let_go`].
     fn is_asking_timers(&self) -> bool {
-        self.spilled.finds > 0 || self.carries.is_under_way() || self.retention.is_carrying()
+        self.spilled.finds > 0 || self.retention.is_carrying()
     }
 
     /// Takes a checkpoint between two rounds; timers that have become many leave memory with it.
@@ -279,3 +287,6 @@ impl Engine {
         self.store.begin_checkpoint(&self.machines);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,20 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use env::sim::{self, World};
-use store::Store;
-use tokio::sync::mpsc;
 use types::broker::{LeaseOwner, Pop, PoppedMessage};
 use types::properties::names;
 use types::receipt_handle::HandleSource;
 use types::{Broker, Filter, GroupName, Message, PhysicalOffset, QueueId, TopicName};
 
 use super::{Clearing, Left};
-use crate::command::Command;
-use crate::directory::Directory;
-use crate::engine::{Engine, Fetches, fetch_loop};
-use crate::machines::Machines;
-use crate::prepare::Limits;
-use crate::shared::Shared;
+use crate::engine::Engine;
+use crate::engine::by_hand::ByHand;
 use crate::{LocalBroker, Options};
 
 /// Little is kept in memory, so that most records come from the disk.
@@ -31,35 +25,18 @@ fn owner() -> LeaseOwner {
     LeaseOwner { group: GroupName::new("g").expect("valid"), topic: TopicName::new("t").expect("valid") }
 }
 
-/// As `LocalBroker::start` makes it. Nobody sends it commands.
-fn engine(world: &World) -> (Engine, mpsc::Sender<Command>) {
-    let (env, options) = (world.env(), options());
-    let mut machines = Machines::new(options.transaction);
-    let store = Store::open(&env, &options.store(), &mut machines).expect("opened");
-    let limits = Limits::of(&options);
-    let directory = Directory::new(&machines.catalog);
-    let (reader, marks) = (store.reader(), store.marks().clone());
-    let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);
-    let (handle, commands) = mpsc::channel(1);
-    let (fetches, jobs, report) = Fetches::new();
-    drop(env.tasks.spawn_thread("fetch", Box::pin(fetch_loop(reader, jobs, report))));
-    (Engine::new(env, options, Arc::new(shared), store, machines, commands, fetches).0, handle)
-}
-
 /// Clears as retention does, a step a round, until it is told what is left.
 async fn clear(world: &World, before: impl Fn(&Engine) -> PhysicalOffset) -> Left {
-    let (mut engine, _handle) = engine(world);
-    let mut clearing = Clearing::new(before(&engine));
+    let mut by_hand = ByHand::new(world, options());
+    let mut clearing = Clearing::new(before(&by_hand.engine));
     let left = loop {
-        engine.fetches.take_done();
-        engine.round().await;
-        if let Some(left) = engine.clear_before(&mut clearing) {
+        by_hand.round().await;
+        if let Some(left) = by_hand.engine.clear_before(&mut clearing) {
             break left;
         }
         world.env().clock.sleep(Duration::from_millis(1)).await;
     };
-    engine.is_stopping = true;
-    engine.run().await;
+    by_hand.stop().await;
     left
 }
 
