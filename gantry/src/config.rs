@@ -47,6 +47,7 @@ pub(crate) struct Storage {
     pub(crate) auto_create_topics: bool,
     pub(crate) auto_create_groups: bool,
     pub(crate) transaction: TransactionChecks,
+    pub(crate) idempotency: Idempotency,
 }
 
 /// The settings of [`Storage`] among those of a command.
@@ -66,6 +67,8 @@ struct StorageKeys<K> {
     check_after: K,
     check_interval: K,
     check_max: K,
+    idempotency_window: K,
+    idempotency_keys_max: K,
 }
 
 /// When a send is answered.
@@ -94,6 +97,13 @@ pub(crate) struct TransactionChecks {
     pub(crate) after: Duration,
     pub(crate) interval: Duration,
     pub(crate) count_max: u32,
+}
+
+/// How long and how many idempotency keys are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Idempotency {
+    pub(crate) window: Duration,
+    pub(crate) keys_max: usize,
 }
 
 /// A certificate and its key, PEM.
@@ -236,6 +246,8 @@ const STORAGE: StorageKeys<Key> = StorageKeys {
     check_after: Key::TransactionCheckAfter,
     check_interval: Key::TransactionCheckInterval,
     check_max: Key::TransactionCheckMax,
+    idempotency_window: Key::IdempotencyWindow,
+    idempotency_keys_max: Key::IdempotencyKeysMax,
 };
 
 /// The settings of a role that stores messages.
@@ -256,6 +268,9 @@ fn storage<K: Keys>(reader: &mut Reader<'_, K>, keys: &StorageKeys<K>) -> Option
     let check_after = reader.read(keys.check_after, check_wait);
     let check_interval = reader.read(keys.check_interval, check_wait);
     let check_max = reader.read(keys.check_max, |text| within(value::count(text)?, 1, 1000));
+    let key_window =
+        reader.read(keys.idempotency_window, |text| within(value::duration(text)?, KEY_WINDOW_MIN, KEY_WINDOW_MAX));
+    let keys_max = reader.read(keys.idempotency_keys_max, |text| within(value::count(text)?, 1, IDEMPOTENCY_KEYS_MAX));
     Some(Storage {
         data: data?,
         flush: flush?,
@@ -275,6 +290,7 @@ fn storage<K: Keys>(reader: &mut Reader<'_, K>, keys: &StorageKeys<K>) -> Option
             interval: check_interval?,
             count_max: u32::try_from(check_max?).ok()?,
         },
+        idempotency: Idempotency { window: key_window?, keys_max: usize::try_from(keys_max?).ok()? },
     })
 }
 
@@ -332,6 +348,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 const RESERVED_MIN: Duration = Duration::from_secs(1);
 const RESERVED_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 const CHECK_WAIT_MIN: Duration = Duration::from_millis(100);
+const KEY_WINDOW_MIN: Duration = Duration::from_secs(1);
+const KEY_WINDOW_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// 480 MB of memory, and 150 MB in each checkpoint.
+const IDEMPOTENCY_KEYS_MAX: u64 = 2_000_000;
 /// Stands for the setting's own bound, which its table row words better than a parser could.
 const OUT_OF_BOUNDS: value::Expected = "";
 
@@ -424,6 +444,24 @@ mod tests {
             (Key::DeleteWhen, ""),
             (Key::DiskMaxUsedSpaceRatio, "101"),
             (Key::FileReservedTime, "0s"),
+        ] {
+            assert_eq!(load_flags(&[(key, text)]).expect_err("out of bounds").len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn idempotency_keys_are_bounded() {
+        let default = load_flags(&[]).expect("valid").config.storage.idempotency;
+        let ::broker::idempotency::Settings { window, keys_max } = ::broker::idempotency::Settings::default();
+        assert_eq!(default, Idempotency { window, keys_max });
+        let flags = [(Key::IdempotencyWindow, "24h"), (Key::IdempotencyKeysMax, "2000000")];
+        let most = load_flags(&flags).expect("valid").config.storage.idempotency;
+        assert_eq!(most, Idempotency { window: 24 * HOUR, keys_max: 2_000_000 });
+        for (key, text) in [
+            (Key::IdempotencyWindow, "999ms"),
+            (Key::IdempotencyWindow, "25h"),
+            (Key::IdempotencyKeysMax, "0"),
+            (Key::IdempotencyKeysMax, "2000001"),
         ] {
             assert_eq!(load_flags(&[(key, text)]).expect_err("out of bounds").len(), 1, "{text}");
         }

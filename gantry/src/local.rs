@@ -113,6 +113,10 @@ pub(crate) fn broker_options(config: &Storage, store_host: SocketAddr) -> broker
             check_interval: config.transaction.interval,
             checks_max: config.transaction.count_max,
         },
+        idempotency: broker::idempotency::Settings {
+            window: config.idempotency.window,
+            keys_max: config.idempotency.keys_max,
+        },
         retention: broker::retention::Settings {
             delete_when: config.retention.delete_when,
             hour_of: time::local_hour,

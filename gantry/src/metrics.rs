@@ -22,7 +22,7 @@ const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> 
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 18] = [
+const COUNTERS: [Number; 19] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -58,15 +58,19 @@ const COUNTERS: [Number; 18] = [
         "Unfinished or waiting messages that went with their segment",
         |status| status.expired_lost,
     ),
+    number("gantry_messages_repeated_total", "Messages not stored, as one with their idempotency key is", |status| {
+        status.repeated
+    }),
     number("gantry_requests_refused_total", "Requests refused because too much was waiting", |status| status.busy),
 ];
 
 /// Numbers that go both ways.
-const GAUGES: [Number; 11] = [
+const GAUGES: [Number; 12] = [
     number("rocketmq_topic_number", "Topics", |status| status.topics),
     number("rocketmq_consumer_group_number", "Consumer groups", |status| status.groups),
     number("rocketmq_timing_messages", "Messages that wait for their delivery time", |status| status.timers_pending),
     number("rocketmq_half_messages", "Transactional messages without an outcome", |status| status.halves_pending),
+    number("gantry_idempotency_keys", "Idempotency keys that are known", |status| status.keys_known),
     number("rocketmq_storage_flush_behind_bytes", "Bytes of the log that are not on the disk yet", |status| {
         status.appended_to.saturating_sub(status.durable_to)
     }),

@@ -65,6 +65,8 @@ pub(crate) enum Key {
     TransactionCheckAfter,
     TransactionCheckInterval,
     TransactionCheckMax,
+    IdempotencyWindow,
+    IdempotencyKeysMax,
     TlsCert,
     TlsKey,
     LogLevel,
@@ -144,6 +146,8 @@ impl Keys for Key {
         Self::TransactionCheckAfter,
         Self::TransactionCheckInterval,
         Self::TransactionCheckMax,
+        Self::IdempotencyWindow,
+        Self::IdempotencyKeysMax,
         Self::TlsCert,
         Self::TlsKey,
         Self::LogLevel,
@@ -180,6 +184,8 @@ impl Keys for Key {
             Self::TransactionCheckAfter => &setting::TRANSACTION_CHECK_AFTER,
             Self::TransactionCheckInterval => &setting::TRANSACTION_CHECK_INTERVAL,
             Self::TransactionCheckMax => &setting::TRANSACTION_CHECK_MAX,
+            Self::IdempotencyWindow => &setting::IDEMPOTENCY_WINDOW,
+            Self::IdempotencyKeysMax => &setting::IDEMPOTENCY_KEYS_MAX,
             Self::TlsCert => &nameserver::TLS_CERT,
             Self::TlsKey => &nameserver::TLS_KEY,
             Self::LogLevel => &LOG_LEVEL,
@@ -219,6 +225,8 @@ const STORAGE: StorageKeys<Key> = StorageKeys {
     check_after: Key::TransactionCheckAfter,
     check_interval: Key::TransactionCheckInterval,
     check_max: Key::TransactionCheckMax,
+    idempotency_window: Key::IdempotencyWindow,
+    idempotency_keys_max: Key::IdempotencyKeysMax,
 };
 
 /// Reads and checks all layers.

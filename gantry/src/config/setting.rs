@@ -27,6 +27,8 @@ pub(crate) enum Key {
     TransactionCheckAfter,
     TransactionCheckInterval,
     TransactionCheckMax,
+    IdempotencyWindow,
+    IdempotencyKeysMax,
     TlsCert,
     TlsKey,
     DrainTimeout,
@@ -140,6 +142,8 @@ impl Keys for Key {
         Self::TransactionCheckAfter,
         Self::TransactionCheckInterval,
         Self::TransactionCheckMax,
+        Self::IdempotencyWindow,
+        Self::IdempotencyKeysMax,
         Self::TlsCert,
         Self::TlsKey,
         Self::DrainTimeout,
@@ -168,6 +172,8 @@ impl Keys for Key {
             Self::TransactionCheckAfter => &TRANSACTION_CHECK_AFTER,
             Self::TransactionCheckInterval => &TRANSACTION_CHECK_INTERVAL,
             Self::TransactionCheckMax => &TRANSACTION_CHECK_MAX,
+            Self::IdempotencyWindow => &IDEMPOTENCY_WINDOW,
+            Self::IdempotencyKeysMax => &IDEMPOTENCY_KEYS_MAX,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &TLS_KEY,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
@@ -391,6 +397,24 @@ pub(super) static TRANSACTION_CHECK_MAX: Setting = Setting {
     default: Some("15"),
     bound: "1 to 1000",
     effect: "Questions after which the message is parked in TRANS_CHECK_MAX_TIME_TOPIC",
+    aliases: &[],
+};
+
+pub(super) static IDEMPOTENCY_WINDOW: Setting = Setting {
+    flag: "idempotency-window",
+    value: "DURATION",
+    default: Some("10m"),
+    bound: "1s to 24h",
+    effect: "How long at least an idempotency key is known, so that a message sent again under it is stored once",
+    aliases: &[],
+};
+
+pub(super) static IDEMPOTENCY_KEYS_MAX: Setting = Setting {
+    flag: "idempotency-keys-max",
+    value: "COUNT",
+    default: Some("250000"),
+    bound: "1 to 2000000",
+    effect: "Most idempotency keys known at a time, about 240 bytes each; beyond it messages with a new one are refused",
     aliases: &[],
 };
 

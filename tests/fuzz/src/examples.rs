@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::idempotency::Settings;
 use broker::timer::Bounds;
 use broker::{LocalBroker, Options};
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use types::{Broker, Filter, GroupName, Message, QueueId, TopicName};
 
 const DIR: &str = "/data";
 const SEGMENT_BYTES: u64 = 64 * 1024;
+/// How long idempotency keys are known.
+const KEY_WINDOW: Duration = Duration::from_secs(10);
 const JOURNAL_TOPIC: &str = broker::journal::JOURNAL_TOPIC;
 
 /// Valid inputs of a target.
@@ -96,9 +99,10 @@ async fn use_a_broker(world: &World) {
     // So that delayed messages go to a file.
     let timers = Bounds { young_max: 2, ..Bounds::default() };
     let local = Options::local(PathBuf::from(DIR));
-    let options = Options { segment_bytes: SEGMENT_BYTES, default_queues: 2, timers, ..local };
+    let idempotency = Settings { window: KEY_WINDOW, ..Settings::default() };
+    let options = Options { segment_bytes: SEGMENT_BYTES, default_queues: 2, timers, idempotency, ..local };
     let broker = LocalBroker::start(world.env(), options).expect("starts");
-    let due = (world.clock().true_now().0 + 60_000).to_string();
+    let due = (world.clock().true_now().0 + 600_000).to_string();
     for (topic, name, value) in [
         ("normal", names::TAGS, "TagA"),
         ("fifo", names::MESSAGE_GROUP, "group"),
@@ -108,11 +112,17 @@ async fn use_a_broker(world: &World) {
         for id in 0..4 {
             let mut message = Message::new(TopicName::new(topic).expect("valid"), Bytes::from_static(b"body"));
             message.properties.set_own(names::UNIQUE_KEY, &format!("ID-{id}"));
+            message.properties.set_own(names::IDEMPOTENCY_KEY, &format!("key-{id}"));
             message.properties.set_own(name, value);
             broker.send(QueueId(0), vec![message]).await.remove(0).expect("taken");
         }
         receive(&broker, topic).await;
+        if topic == "normal" {
+            // So that keys are forgotten, too.
+            world.env().clock.sleep(KEY_WINDOW * 2).await;
+        }
     }
+    assert_eq!(broker.status().keys_known, 3 * 4, "those of the other topics");
     broker.stop().await;
 }
 
