@@ -15,7 +15,10 @@ use types::broker::{
     Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError, Unavailable,
 };
 use types::topic::QUEUES_MAX;
-use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
+use types::{
+    Broker, GroupConfig, GroupName, Message, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, TopicConfig,
+    TopicName,
+};
 
 use crate::command::Command;
 use crate::counters::Status;
@@ -64,6 +67,12 @@ pub enum StartError {
         /// The name.
         name: String,
     },
+    /// A newer program wrote it, and what that has led to is not known. Nothing was appended.
+    #[error("the journal record at {at} has an event that this version does not know: use the newer version")]
+    NewerEvent {
+        /// The record's position.
+        at: PhysicalOffset,
+    },
     /// Topics have at least one queue and at most 1024.
     #[error("{queues} default queues, allowed are 1 to {QUEUES_MAX}")]
     DefaultQueues {
@@ -86,6 +95,9 @@ impl LocalBroker {
         }
         let mut machines = Machines::bounded(options.transaction, options.timers);
         let store = Store::open(&env, &options.store(), &mut machines)?;
+        if let Some(at) = machines.newer_event_at {
+            return Err(StartError::NewerEvent { at });
+        }
         let limits = Limits::of(&options);
         let directory = Directory::new(&machines.catalog);
         let (reader, marks) = (store.reader(), store.marks().clone());

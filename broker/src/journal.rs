@@ -24,6 +24,10 @@ pub use display::lines;
 pub const JOURNAL_TOPIC: &str = "rmq_sys_gantry_journal";
 /// The form of the events.
 pub const VERSION: u8 = 1;
+/// An event that this version does not know: records have checksums, so a newer one wrote it.
+pub(crate) const UNKNOWN_EVENT: Malformed = Malformed { what: "event tag" };
+/// The same of a whole record.
+pub(crate) const UNKNOWN_VERSION: Malformed = Malformed { what: "journal version" };
 /// A record is closed once its body is longer than this, so that none comes near the largest body.
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Events that could not be stored are kept up to this many bytes; then requests that would make more are refused.
@@ -127,7 +131,7 @@ impl Event {
             WAITS => Self::Waits(Waits::decode(input)?),
             UNDECIDED => Self::Undecided(transaction::Undecided::decode(input)?),
             HANDED_BACK => Self::HandedBack,
-            _ => return Err(Malformed { what: "event tag" }),
+            _ => return Err(UNKNOWN_EVENT),
         })
     }
 }
@@ -136,7 +140,7 @@ impl Event {
 pub(crate) fn events(body: &[u8]) -> impl Iterator<Item = Result<Event, Malformed>> + '_ {
     let mut input = Input(body);
     let mut is_broken = !matches!(input.u8(), Ok(VERSION));
-    let version_error = is_broken.then_some(Err(Malformed { what: "journal version" }));
+    let version_error = is_broken.then_some(Err(UNKNOWN_VERSION));
     version_error.into_iter().chain(std::iter::from_fn(move || {
         if is_broken || input.is_empty() {
             return None;
@@ -283,8 +287,8 @@ mod tests {
 
     #[test]
     fn broken_bodies_end_with_an_error() {
-        assert_eq!(events(&[9]).collect::<Vec<_>>(), [Err(Malformed { what: "journal version" })]);
-        assert_eq!(events(&[VERSION, 99]).collect::<Vec<_>>(), [Err(Malformed { what: "event tag" })]);
+        assert_eq!(events(&[9]).collect::<Vec<_>>(), [Err(UNKNOWN_VERSION)]);
+        assert_eq!(events(&[VERSION, 99]).collect::<Vec<_>>(), [Err(UNKNOWN_EVENT)]);
         assert_eq!(events(&[VERSION]).count(), 0);
     }
 }

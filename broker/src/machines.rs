@@ -41,6 +41,8 @@ pub(crate) struct Machines {
     pub(crate) keys: Keys,
     pub(crate) pop: PopMachine,
     pub(crate) schedule: Schedule,
+    /// Where a journal record has an event that only a newer program knows: what it has led to is missing in this state.
+    pub(crate) newer_event_at: Option<PhysicalOffset>,
 }
 
 impl Machines {
@@ -57,6 +59,7 @@ impl Machines {
             keys: Keys::default(),
             pop: PopMachine::new(),
             schedule,
+            newer_event_at: None,
         }
     }
 
@@ -178,6 +181,9 @@ impl Machine for Machines {
                         Ok(event) => self.apply_event(&event),
                         Err(error) => {
                             let offset = record.header.physical_offset;
+                            if error == journal::UNKNOWN_EVENT || error == journal::UNKNOWN_VERSION {
+                                self.newer_event_at.get_or_insert(offset);
+                            }
                             tracing::error!(%error, %offset, "the rest of a journal record is left out");
                         }
                     }
@@ -224,10 +230,13 @@ impl Machine for Machines {
             Ok(VERSION) => (true, true),
             Ok(VERSION_WITHOUT_KEYS) => (true, false),
             Ok(VERSION_WITHOUT_PARTS) => (false, false),
-            _ => return Err(RestoreError { part: "broker", problem: "version is unknown" }),
+            Ok(found) if found > VERSION => {
+                return Err(RestoreError::Newer { found: found.into(), known: VERSION.into() });
+            }
+            _ => return Err(RestoreError::Malformed { part: "broker", problem: "version is unknown" }),
         };
         let bounds = self.timer.bounds();
-        let broken = |part: &'static str| move |error: Malformed| RestoreError { part, problem: error.what };
+        let broken = |part: &'static str| move |error: Malformed| RestoreError::Malformed { part, problem: error.what };
         self.catalog = Catalog::restore(&mut input).map_err(broken("catalog"))?;
         self.offsets = Offsets::restore(&mut input).map_err(broken("offsets"))?;
         self.timer = Timer::restore(&mut input, has_parts, bounds).map_err(broken("timer"))?;
@@ -236,7 +245,8 @@ impl Machine for Machines {
             true => Keys::restore(&mut input).map_err(broken("idempotency"))?,
             false => Keys::default(),
         };
-        self.pop = PopMachine::restore(input.0).map_err(|_| RestoreError { part: "pop", problem: "bytes" })?;
+        self.pop =
+            PopMachine::restore(input.0).map_err(|_| RestoreError::Malformed { part: "pop", problem: "bytes" })?;
         Ok(())
     }
 
@@ -249,12 +259,15 @@ impl Machine for Machines {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
+    use env::sim::{self, World};
+    use store::Store;
     use types::{Message, QueueId, QueueOffset, Timestamp};
 
     use super::*;
     use crate::codec::put_u64;
     use crate::copy;
     use crate::timer::Waits;
+    use crate::{LocalBroker, Options, StartError};
 
     fn waits(offset: u64) -> Waits {
         Waits { due: Timestamp(9), offset: PhysicalOffset(offset), record_bytes: 100, identity: offset }
@@ -295,6 +308,38 @@ mod tests {
         machines.snapshot(&mut now);
         assert_eq!(now[0], VERSION);
         machines.restore(&now).expect("known");
+    }
+
+    #[test]
+    fn a_newer_snapshot_is_told_from_one_that_is_none() {
+        let restore = |snapshot: &[u8]| Machines::new(Schedule::default()).restore(snapshot);
+        let newer = RestoreError::Newer { found: (VERSION + 1).into(), known: VERSION.into() };
+        assert_eq!(restore(&[VERSION + 1]), Err(newer));
+        assert!(matches!(restore(&[0]), Err(RestoreError::Malformed { .. })));
+        assert!(matches!(restore(&[]), Err(RestoreError::Malformed { .. })));
+    }
+
+    /// What the rest of such a record says, acks perhaps, must not be left out in silence.
+    #[test]
+    fn a_start_on_an_event_of_a_newer_version_is_refused() {
+        sim::run(1, async |world: World| {
+            let options = Options::local("/data".into());
+            LocalBroker::start(world.env(), options.clone()).expect("starts").stop().await;
+            let mut machines = Machines::new(Schedule::default());
+            let mut store = Store::open(&world.env(), &options.store(), &mut machines).expect("opens");
+            let body = bytes::Bytes::from_static(&[journal::VERSION, 99]);
+            let message = copy::system_message(journal::JOURNAL_TOPIC, body, world.env().clock.now());
+            let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let record = record::encode(&message, QueueId(0), host).expect("fits");
+            store.ready(record.total_bytes()).await;
+            let at = store.append(record, world.env().clock.now()).expect("appended").physical_offset();
+            store.write().expect("written");
+            store.abandon().await;
+            match LocalBroker::start(world.env(), options) {
+                Err(StartError::NewerEvent { at: named }) => assert_eq!(named, at),
+                other => panic!("{:?}", other.err()),
+            }
+        });
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub trait Machine {
     fn snapshot(&self, out: &mut Vec<u8>);
 
     /// Replaces the state by that of a snapshot. After an error the state is unspecified; the store then calls
-    /// this with an older snapshot or [`Machine::reset`].
+    /// this with an older snapshot or [`Machine::reset`], but opens nothing after [`RestoreError::Newer`].
     ///
     /// # Errors
     /// [`RestoreError`] when the bytes are not a snapshot that this version understands.
@@ -72,10 +72,21 @@ pub type FileContent = Arc<dyn Fn(&dyn Disk, &Path) -> Result<Vec<u8>, String> +
 
 /// Why a snapshot is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("snapshot of {part}: {problem}")]
-pub struct RestoreError {
-    /// The machine.
-    pub part: &'static str,
-    /// What is wrong with its bytes.
-    pub problem: &'static str,
+pub enum RestoreError {
+    /// It is no snapshot.
+    #[error("snapshot of {part}: {problem}")]
+    Malformed {
+        /// The machine.
+        part: &'static str,
+        /// What is wrong with its bytes.
+        problem: &'static str,
+    },
+    /// A newer program wrote it.
+    #[error("snapshot of version {found}, this version knows up to {known}: use the newer version")]
+    Newer {
+        /// Its version.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
 }

@@ -6,7 +6,7 @@ use common::{Ledger, apply, check, dir, encoded, entries, message, names, open, 
 use env::Env;
 use env::sim::{self, World};
 use record::Encoded;
-use store::{AppendError, Flush, Marks, OpenError, ReadError, Store};
+use store::{AppendError, Flush, Machine, Marks, OpenError, ReadError, RestoreError, Store};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 /// Records over several queues and segments; some of a queue that only early segments have.
@@ -190,6 +190,45 @@ fn a_newer_format_is_refused() {
         write_file(&world.env(), &dir().join("format"), b"gantry-store 2\nsegment_bytes 4096\n");
         let error = Store::open(&world.env(), &options(Flush::Async), &mut Ledger::default()).err();
         assert!(matches!(error, Some(OpenError::NewerFormat { found: 2, known: 1, .. })), "{error:?}");
+    });
+}
+
+/// A machine whose snapshots are of a newer version than it knows.
+#[derive(Default)]
+struct Older(Ledger);
+
+impl Machine for Older {
+    fn apply(&mut self, record: &record::Record<'_>) {
+        self.0.apply(record);
+    }
+
+    fn snapshot(&self, out: &mut Vec<u8>) {
+        self.0.snapshot(out);
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
+        Err(RestoreError::Newer { found: 9, known: 8 })
+    }
+
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+#[test]
+fn a_newer_snapshot_is_refused_and_stays() {
+    sim::run(14, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        fill(&mut store, &mut ledger, 60).await;
+        store.close(&ledger).await.expect("closes");
+        let all = || ["commitlog", "checkpoints", "queueindex"].map(|name| names(&world.env(), name));
+        let before = all();
+        let error = Store::open(&world.env(), &options(Flush::Async), &mut Older::default()).err();
+        let Some(OpenError::NewerState { path, error }) = error else { panic!("{error:?}") };
+        assert_eq!(error, RestoreError::Newer { found: 9, known: 8 });
+        assert_eq!(path.file_name().and_then(|name| name.to_str()), before[1].last().map(String::as_str));
+        assert_eq!(all(), before);
+        reopened(&world.env(), &ledger).await.abandon().await;
     });
 }
 

@@ -262,7 +262,7 @@ fn what_a_start_refuses_is_damage_and_a_newer_format_is_unknown() {
 fn a_snapshot_that_nobody_understands_is_derived_damage() {
     sim::run(13, async |world: World| {
         closed(&world, 10).await;
-        let refuse = |_: &[u8]| Err(store::RestoreError { part: "test", problem: "everything" });
+        let refuse = |_: &[u8]| Err(store::RestoreError::Malformed { part: "test", problem: "everything" });
         let report = Directory::verify(&world.env().disk, &dir(), refuse, &mut |_| ()).expect("looks");
         assert_eq!(meanings(&report), [Meaning::Unused, Meaning::Derived]);
     });

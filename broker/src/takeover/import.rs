@@ -150,7 +150,7 @@ impl Machine for Indexing<'_, '_> {
 
     /// A checkpoint that an import left which did not come to its end.
     fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
-        Err(RestoreError { part: "import", problem: "it begins with the log's first record" })
+        Err(RestoreError::Malformed { part: "import", problem: "it begins with the log's first record" })
     }
 
     fn reset(&mut self) {}

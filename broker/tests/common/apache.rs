@@ -61,11 +61,16 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The files of the directory of a broker that ended so, by their paths in it.
 pub fn files(end: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    unpacked(&format!("../tests/takeover/apache-5.5.0-{end}.tar.gz"), "apache")
+}
+
+/// The files of the folder that an archive has.
+pub fn unpacked(archive: &str, folder_name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = tempfile::tempdir().expect("a folder");
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/takeover/apache-5.5.0-{end}.tar.gz"));
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(archive);
     let unpacked = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder.path()).status();
     assert!(unpacked.expect("tar runs").success());
-    let root = folder.path().join("apache");
+    let root = folder.path().join(folder_name);
     let (mut found, mut dirs) = (BTreeMap::new(), vec![root.clone()]);
     while let Some(dir) = dirs.pop() {
         for path in fs::read_dir(dir).expect("listed").flatten().map(|entry| entry.path()) {

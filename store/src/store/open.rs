@@ -20,7 +20,7 @@ use crate::commit_log::{self, CommitLog};
 use crate::files::{self, FormatError, Layout, name_of};
 use crate::flush::{Dirty, Flusher};
 use crate::hot_tail::HotTail;
-use crate::machine::Machine;
+use crate::machine::{Machine, RestoreError};
 use crate::marks::Marks;
 use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::reader::{self, Pool, Reader};
@@ -49,6 +49,14 @@ pub enum OpenError {
         found: u32,
         /// The newest known.
         known: u32,
+    },
+    /// A newer program wrote the state in this file or directory. Nothing was removed or cut off.
+    #[error("{path}: {error}", path = path.display())]
+    NewerState {
+        /// The checkpoint, or the log.
+        path: PathBuf,
+        /// Its version and ours.
+        error: RestoreError,
     },
     /// A file that is not what it must be.
     #[error("{path} is not usable: {problem}", path = path.display())]

@@ -62,7 +62,7 @@ impl Machine for Ledger {
         while snapshot.has_remaining() {
             let topic_bytes = usize::from(snapshot.get_u8());
             let topic = String::from_utf8(snapshot.copy_to_bytes(topic_bytes).to_vec())
-                .map_err(|_| RestoreError { part: "ledger", problem: "topic" })?;
+                .map_err(|_| RestoreError::Malformed { part: "ledger", problem: "topic" })?;
             let (queue, queue_offset) = (QueueId(snapshot.get_u32()), QueueOffset(snapshot.get_u64()));
             let (physical_offset, record_bytes) = (PhysicalOffset(snapshot.get_u64()), snapshot.get_u32());
             let body_bytes = snapshot.get_u32() as usize;

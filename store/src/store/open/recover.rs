@@ -12,7 +12,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::commit_log::End;
 use crate::files::{self, Layout, name_of};
 use crate::log_state;
-use crate::machine::Machine;
+use crate::machine::{Machine, RestoreError};
 use crate::options::Options;
 use crate::queue_index::run::{Run, RunName};
 use crate::queue_index::{Block, Miss, Part, QueueIndex};
@@ -61,7 +61,7 @@ impl Recovery<'_> {
             },
             |restored| (restored.index, restored.end),
         );
-        let base = if has_checkpoint { None } else { base(state.as_deref(), machines) };
+        let base = if has_checkpoint { None } else { self.base(state.as_deref(), machines)? };
         let may_begin_late = !has_checkpoint && first > 0;
         self.find_missing(start.at)?;
         let on_segment = |base, end, index: &mut QueueIndex, machines: &mut dyn Machine| {
@@ -79,6 +79,25 @@ impl Recovery<'_> {
         let replayed_bytes = end.at.0 - start.at.0;
         tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
         Ok(Recovered { index, end, checkpoint_at: start.at })
+    }
+
+    /// Restores `machines` from the state in the log that stands in for what has expired before it; without one from nothing.
+    fn base<'a>(&self, state: Option<&'a [u8]>, machines: &mut dyn Machine) -> Result<Option<Base<'a>>, OpenError> {
+        machines.reset();
+        let Some(Checkpoint { end, queues, snapshot, .. }) = state.and_then(checkpoint::parse_body) else {
+            return Ok(None);
+        };
+        match machines.restore_state(snapshot) {
+            Ok(()) => Ok(Some(Base { at: end.at, queues })),
+            Err(error @ RestoreError::Newer { .. }) => {
+                Err(OpenError::NewerState { path: self.layout.commit_log.clone(), error })
+            }
+            Err(error) => {
+                tracing::error!(at = %end.at, %error, "the state in the log cannot be used: what led to it has expired");
+                machines.reset();
+                Ok(None)
+            }
+        }
     }
 
     /// The state of the newest checkpoint that can be used.
@@ -101,9 +120,14 @@ impl Recovery<'_> {
                 tracing::warn!(at, "a checkpoint is not used: the log does not cover it");
                 continue;
             }
-            if let Err(error) = machines.restore(checkpoint.snapshot) {
-                tracing::warn!(at, %error, "a checkpoint cannot be used");
-                continue;
+            match machines.restore(checkpoint.snapshot) {
+                Ok(()) => {}
+                // An older one, or the log alone, would be taken up without what only that program knows of the records behind it.
+                Err(error @ RestoreError::Newer { .. }) => return Err(OpenError::NewerState { path, error }),
+                Err(error) => {
+                    tracing::warn!(at, %error, "a checkpoint cannot be used");
+                    continue;
+                }
             }
             let (end, begins) = (checkpoint.end, checkpoint.begins.unwrap_or(u64::MAX));
             return Ok(Some(Restored { index: self.index(checkpoint)?, end, begins }));
@@ -248,19 +272,5 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Restores `machines` from the state in the log that stands in for what has expired before it; without one from nothing.
-fn base<'a>(state: Option<&'a [u8]>, machines: &mut dyn Machine) -> Option<Base<'a>> {
-    machines.reset();
-    let Checkpoint { end, queues, snapshot, .. } = state.and_then(checkpoint::parse_body)?;
-    match machines.restore_state(snapshot) {
-        Ok(()) => Some(Base { at: end.at, queues }),
-        Err(error) => {
-            tracing::error!(at = %end.at, %error, "the state in the log cannot be used: what led to it has expired");
-            machines.reset();
-            None
-        }
     }
 }

@@ -30,7 +30,7 @@ impl Machine for Tally {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let broken = RestoreError { part: "tally", problem: "length" };
+        let broken = RestoreError::Malformed { part: "tally", problem: "length" };
         let (count, rest) = snapshot.split_first_chunk::<NUMBER_BYTES>().ok_or(broken.clone())?;
         let chain: &[u8; NUMBER_BYTES] = rest.try_into().map_err(|_| broken)?;
         *self = Self { count: u64::from_be_bytes(*count), chain: u64::from_be_bytes(*chain) };
