@@ -8,19 +8,23 @@
 //! |---|---|
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
-//! | `send`, `receive`, `leases`, `queues` | the trait's methods, by what they are about |
+//! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
+//! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 //!
-//! Not built yet, refused by name: transactions, idempotency keys. Not built yet, without effect: prolonging the leases of
+//! Not built yet, refused by name: idempotency keys. Not built yet, without effect: prolonging the leases of
 //! clients that asked for it; their messages come again after the invisible time that the front door asks for (60 s).
 
 mod brokers;
 mod cache;
+mod checks;
 mod leases;
 mod popped;
+mod producers;
 mod queues;
 mod receive;
 mod routes;
 mod send;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -35,6 +39,7 @@ use types::broker::{
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
 use brokers::Brokers;
+use producers::Producers;
 use routes::Routes;
 
 /// Longest wait for an answer that needs no waiting. Source: Apache `ClientConfig` (3 s).
@@ -60,6 +65,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     brokers: Brokers,
     routes: Routes,
+    producers: Producers,
     /// Which broker is asked first for messages; each receive begins at another.
     round: AtomicUsize,
 }
@@ -71,7 +77,15 @@ impl Cluster {
         let Options { name_servers, name, clock } = options;
         let brokers = Brokers::new(name_servers, clock.clone());
         let routes = Routes::new(clock.clone());
-        Self(Arc::new(Inner { name, clock, brokers, routes, round: AtomicUsize::new(0) }))
+        let inner = Inner {
+            name,
+            clock,
+            brokers,
+            routes,
+            producers: Producers::default(),
+            round: AtomicUsize::new(0),
+        };
+        Self(Arc::new(inner))
     }
 }
 
@@ -121,8 +135,7 @@ impl Broker for Cluster {
     }
 
     async fn end_transaction(&self, request: EndTransaction) -> Result<(), TransactionError> {
-        // No half message was taken, so there is none.
-        Err(TransactionError::NotFound { topic: request.topic, position: request.position })
+        self.end_half(request).await
     }
 
     async fn recall(&self, topic: TopicName, handle: String) -> Result<String, RecallError> {
@@ -162,9 +175,12 @@ impl Broker for Cluster {
     /// Apache's brokers know no clients: what one has leased is free when its time is over.
     async fn client_gone(&self, _client: ClientId) {}
 
-    /// None: no half message is taken, see the module's head.
+    async fn producers_alive(&self, topics: Vec<TopicName>) {
+        self.tell_of_producers(topics).await;
+    }
+
     fn transaction_checks(&self) -> tokio::sync::mpsc::Receiver<TransactionCheck> {
-        tokio::sync::mpsc::channel(1).1
+        self.0.producers.checkers.add()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of topics and groups, as the name servers and brokers tell it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ impl Routes {
 }
 
 impl Route {
+    /// The brokers that have queues of it, or had and can still be read.
+    pub(super) fn brokers(&self) -> BTreeSet<Arc<str>> {
+        self.readable.iter().chain(&self.writable).map(|place| place.broker.clone()).collect()
+    }
+
     /// The brokers that have queues to read, in order.
     pub(super) fn readers(&self) -> Vec<Arc<str>> {
         let mut brokers: Vec<_> = self.readable.iter().map(|place| place.broker.clone()).collect();

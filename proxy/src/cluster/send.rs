@@ -6,9 +6,11 @@ use bytes::Bytes;
 use remoting_proto::body::batch::{self, BatchMessage};
 use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
-use types::broker::{Durability, LookupError, RecallError, SendError, SendReceipt, Unavailable};
+use types::broker::{
+    Durability, LookupError, RecallError, SendError, SendReceipt, TransactionPlace, TransactionPosition, Unavailable,
+};
 use types::properties::names;
-use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, TopicName};
+use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, SysFlag, TopicName};
 
 use super::Cluster;
 use super::brokers::{Request, refused, unreadable};
@@ -78,6 +80,7 @@ impl Cluster {
         run: Vec<Message>,
     ) -> Result<Vec<SendReceipt>, SendError> {
         let count = run.len();
+        let half_at = run.first().filter(|first| is_half(first)).map(|_| &place.broker);
         let request = request(place, run)?;
         let answer = self.0.brokers.call(&place.broker, request).await?;
         let durability = match answer.response_code() {
@@ -98,7 +101,7 @@ impl Cluster {
                 return Err(refused(&place.broker, &answer).into());
             }
         };
-        Ok(receipts(queue, count, durability, &answer)?)
+        Ok(receipts(queue, count, half_at, durability, &answer)?)
     }
 
     /// As [`types::Broker::recall`].
@@ -153,6 +156,11 @@ fn is_plain(message: &Message) -> bool {
         && matches!(MessageType::of(&message.properties), MessageType::Normal | MessageType::Fifo)
 }
 
+/// Whether it waits for its producer's word.
+fn is_half(message: &Message) -> bool {
+    MessageType::of(&message.properties) == MessageType::Transaction
+}
+
 /// Whether it asks to be stored once. Copies that clients send of what they consumed do not mean it.
 fn has_key(message: &Message) -> bool {
     let is_copy = message.topic.is_retry() || message.topic.is_dead_letter();
@@ -162,21 +170,19 @@ fn has_key(message: &Message) -> bool {
 fn request(place: &Place, mut run: Vec<Message>) -> Result<Request, SendError> {
     let is_batch = run.len() > 1;
     let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
-    if MessageType::of(&first.properties) == MessageType::Transaction {
-        return Err(SendError::Unsupported { what: "a transactional message through a proxy in cluster mode" });
-    }
     if has_key(first) {
         // A repeat goes to another queue, so to another broker, which does not know the key: both would be stored.
         let what = "a message with an idempotency key (GANTRY_IDEMPOTENCY_KEY) through a proxy in cluster mode";
         return Err(SendError::Unsupported { what });
     }
+    let sys_flag = if is_half(first) { first.sys_flag.with(SysFlag::TRANSACTION_PREPARED) } else { first.sys_flag };
     let header = SendMessage {
         producer_group: first.topic.to_string(),
         topic: first.topic.to_string(),
         default_topic: Some(DEFAULT_TOPIC.to_owned()),
         default_topic_queue_nums: Some(DEFAULT_TOPIC_QUEUES),
         queue_id: place.queue.into(),
-        sys_flag: first.sys_flag.0.into(),
+        sys_flag: sys_flag.0.into(),
         born_timestamp: first.born_at.0,
         flag: first.flag.into(),
         properties: (!is_batch).then(|| first.properties.as_text().to_owned()),
@@ -204,10 +210,11 @@ fn batched(message: Message) -> BatchMessage {
     }
 }
 
-/// One receipt a message. A batch that its broker stores as one record has one address for all.
+/// One receipt a message; `half_at` is the broker of a half message. A batch that its broker stores as one record has one address for all.
 fn receipts(
     queue: QueueId,
     count: usize,
+    half_at: Option<&Arc<str>>,
     durability: Durability,
     answer: &Command,
 ) -> Result<Vec<SendReceipt>, Unavailable> {
@@ -217,14 +224,19 @@ fn receipts(
     let addresses: Option<Vec<PhysicalOffset>> = stored.msg_id.split(',').map(address).collect();
     let addresses = addresses.filter(|addresses| addresses.len() == count || addresses.len() == 1);
     let addresses = addresses.ok_or_else(|| unreadable(format_args!("msgId is {:?}", stored.msg_id)))?;
-    let receipt = |(index, queue_offset): (usize, u64)| SendReceipt {
-        queue,
-        queue_offset: QueueOffset(queue_offset),
-        physical_offset: addresses.get(index).or(addresses.last()).copied().unwrap_or_default(),
-        transaction: None,
-        recall_handle: stored.recall_handle.clone(),
-        durability,
-        repeat_of: None,
+    let receipt = |(index, queue_offset): (usize, u64)| {
+        let queue_offset = QueueOffset(queue_offset);
+        let physical_offset = addresses.get(index).or(addresses.last()).copied().unwrap_or_default();
+        let position = TransactionPosition { queue_offset, physical_offset };
+        SendReceipt {
+            queue,
+            queue_offset,
+            physical_offset,
+            transaction: half_at.map(|broker| TransactionPlace { broker: broker.clone(), position }),
+            recall_handle: stored.recall_handle.clone(),
+            durability,
+            repeat_of: None,
+        }
     };
     Ok((0..count).zip(first_offset..).map(receipt).collect())
 }
@@ -243,8 +255,6 @@ fn recall_broker(handle: &str) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use types::{Properties, SysFlag};
-
     use super::*;
 
     fn message(change: impl FnOnce(&mut Message)) -> Message {
@@ -272,15 +282,21 @@ mod tests {
         assert_eq!(lengths(Vec::new()), [0; 0]);
     }
 
-    #[test]
-    fn a_batch_has_one_receipt_a_message() {
+    const FIRST_ID: &str = "0A01020300002A9F0000000000001234";
+
+    fn stored(queue_offset: &str, ids: &str) -> Command {
         let mut answer =
             Command::request(RequestCode::SendBatchMessage, remoting_proto::Fields::default(), Bytes::new());
-        let ids = "0A01020300002A9F0000000000001234,0A01020300002A9F0000000000001300";
-        for (name, text) in [("msgId", ids), ("queueId", "3"), ("queueOffset", "7")] {
+        for (name, text) in [("msgId", ids), ("queueId", "3"), ("queueOffset", queue_offset)] {
             assert!(answer.fields.set(name.to_owned(), text.to_owned()));
         }
-        let receipts = |count| receipts(QueueId(11), count, Durability::Written, &answer);
+        answer
+    }
+
+    #[test]
+    fn a_batch_has_one_receipt_a_message() {
+        let answer = stored("7", &format!("{FIRST_ID},0A01020300002A9F0000000000001300"));
+        let receipts = |count| receipts(QueueId(11), count, None, Durability::Written, &answer);
         let places: Vec<_> =
             receipts(2).expect("two").iter().map(|r| (r.queue.0, r.queue_offset.0, r.physical_offset.0)).collect();
         assert_eq!(places, [(11, 7, 0x1234), (11, 8, 0x1300)]);
@@ -288,12 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn a_transactional_message_is_refused_by_name() {
-        let mut properties = Properties::new();
-        properties.set_own(names::TRANSACTION_PREPARED, "true");
+    fn a_half_message_goes_alone_with_its_flag_and_its_receipt_names_its_broker() {
+        let half = || message(|message| message.properties.set_own(names::TRANSACTION_PREPARED, "true"));
+        assert_eq!(lengths(vec![half(), half(), message(|_| {})]), [1, 1, 1]);
         let place = Place { broker: "b".into(), queue: 0 };
-        let refused = request(&place, vec![message(|message| message.properties = properties)]);
-        assert!(matches!(refused, Err(SendError::Unsupported { .. })));
+        let request = request(&place, vec![half()]).expect("can be sent");
+        assert_eq!(SendMessage::of(&request.fields).expect("all of it").sys_flag, 4);
+        let receipts = receipts(QueueId(11), 1, Some(&place.broker), Durability::Written, &stored("7", FIRST_ID));
+        let position = TransactionPosition { queue_offset: QueueOffset(7), physical_offset: PhysicalOffset(0x1234) };
+        let transaction = receipts.expect("one").remove(0).transaction;
+        assert_eq!(transaction, Some(TransactionPlace { broker: "b".into(), position }));
     }
 
     #[test]
