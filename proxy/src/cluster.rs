@@ -9,17 +9,19 @@
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
+//! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 //!
-//! Not built yet, refused by name: idempotency keys. Not built yet, without effect: prolonging the leases of
-//! clients that asked for it; their messages come again after the invisible time that the front door asks for (60 s).
+//! Not built yet, refused by name: idempotency keys.
 
 mod brokers;
 mod cache;
 mod checks;
+mod held;
 mod leases;
 mod popped;
 mod producers;
+mod prolong;
 mod queues;
 mod receive;
 mod routes;
@@ -32,6 +34,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use env::Clock;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 use types::broker::{
     ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped,
     Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
@@ -39,6 +43,7 @@ use types::broker::{
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
 use brokers::Brokers;
+use held::Leases;
 use producers::Producers;
 use routes::Routes;
 
@@ -66,6 +71,10 @@ struct Inner {
     brokers: Brokers,
     routes: Routes,
     producers: Producers,
+    /// Held for a look or a change of one lease, or a look at those that end soon.
+    leases: Mutex<Leases>,
+    /// Owns what goes on when its caller is gone.
+    tasks: TaskTracker,
     /// Which broker is asked first for messages; each receive begins at another.
     round: AtomicUsize,
 }
@@ -83,9 +92,17 @@ impl Cluster {
             brokers,
             routes,
             producers: Producers::default(),
+            leases: Mutex::default(),
+            tasks: TaskTracker::new(),
             round: AtomicUsize::new(0),
         };
         Self(Arc::new(inner))
+    }
+
+    /// Waits for what goes on when its caller is gone: messages that nobody waits for any longer are given back.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 }
 
@@ -112,8 +129,7 @@ impl Broker for Cluster {
     }
 
     async fn report_delivery(&self, report: DeliveryReport) {
-        self.free(&report.lease, report.lost).await;
-        self.ack_all(&report.lease, report.unwanted).await;
+        self.reported(report).await;
     }
 
     async fn ack(&self, lease: LeaseOwner, handles: Vec<ReceiptHandle>) -> Vec<Result<(), LeaseError>> {
@@ -126,8 +142,7 @@ impl Broker for Cluster {
         handle: ReceiptHandle,
         invisible: Duration,
     ) -> Result<ReceiptHandle, LeaseError> {
-        self.check_current(&handle)?;
-        self.change_lease(&lease, handle, invisible).await
+        self.change_by_client(&lease, &handle, invisible).await
     }
 
     async fn dead_letter(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {
@@ -169,11 +184,15 @@ impl Broker for Cluster {
         self.commit(group, topic, queue, offset).await
     }
 
-    /// Leases are not prolonged here yet, see the module's head.
-    async fn clients_alive(&self, _clients: Vec<ClientId>) {}
+    async fn clients_alive(&self, mut clients: Vec<ClientId>) {
+        clients.sort_unstable();
+        self.prolong_due(&clients);
+    }
 
-    /// Apache's brokers know no clients: what one has leased is free when its time is over.
-    async fn client_gone(&self, _client: ClientId) {}
+    /// Brokers know no clients of the gRPC API: what this proxy has not delivered itself is free when its time is over.
+    async fn client_gone(&self, client: ClientId) {
+        self.free_all_of(&client);
+    }
 
     async fn producers_alive(&self, topics: Vec<TopicName>) {
         self.tell_of_producers(topics).await;

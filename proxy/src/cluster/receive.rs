@@ -46,6 +46,10 @@ impl Cluster {
             let wait = if brokers.len() == 1 { left } else { Duration::ZERO };
             let messages = self.pop_round(&brokers, &pop, &group, wait).await?;
             let is_over = self.0.clock.moment() >= ends_at;
+            if pop.auto_renew && !messages.is_empty() {
+                let owner = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
+                self.offer(&pop.client, &owner, &group, &messages);
+            }
             if !messages.is_empty() || is_over {
                 return Ok(Popped { messages });
             }
@@ -92,7 +96,7 @@ impl Cluster {
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let (tell, told) = oneshot::channel();
         let (cluster, broker, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
-        tokio::spawn(async move {
+        self.0.tasks.spawn(async move {
             let popped = cluster.pop_from(&broker, &pop, &group, wait).await;
             let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
             let _ = tell.send(popped.map(|messages| Fresh { messages, cluster, lease }));
@@ -164,7 +168,7 @@ impl Cluster {
         }
         if !unwanted.is_empty() || !exhausted.is_empty() {
             let (cluster, lease) = (self.clone(), LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() });
-            tokio::spawn(async move {
+            self.0.tasks.spawn(async move {
                 cluster.ack_all(&lease, unwanted).await;
                 for handle in exhausted {
                     if let Err(error) = cluster.forward_to_dead_letters(&lease, handle).await {
@@ -240,7 +244,7 @@ impl Drop for Fresh {
         let handles: Vec<_> = self.messages.drain(..).map(|message| message.handle).collect();
         if !handles.is_empty() {
             let (cluster, lease) = (self.cluster.clone(), self.lease.clone());
-            tokio::spawn(async move { cluster.free(&lease, handles).await });
+            self.cluster.0.tasks.spawn(async move { cluster.free(&lease, handles).await });
         }
     }
 }

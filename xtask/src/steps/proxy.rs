@@ -1,5 +1,6 @@
-//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass, and
-//! when a proxy is killed another goes on with what was popped and with the transactions that were begun through it.
+//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass,
+//! what a slow consumer has is prolonged, and when a proxy is killed another goes on with what was popped and with the transactions that
+//! were begun through it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -27,6 +28,7 @@ const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\
 const SDKS: [&str; 2] = ["python", "go"];
 const HANDOVER: &str = "handover";
 const DEALS: &str = "handover-deals";
+const PROLONGED: &str = "prolonged";
 
 /// About three minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
@@ -71,6 +73,10 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
 
     let (first, first_address) = proxy(folder, gantry, name_server, "first")?;
     let (second, second_address) = proxy(folder, gantry, name_server, "second")?;
+    // Beside all else: it takes two minutes.
+    let mut prolonged = python(context, "prolonged.py");
+    prolonged.args([&second_address.to_string(), PROLONGED]);
+    let prolonged = Process::start("a slow consumer", prolonged, folder.join("prolonged.log"))?;
     for sdk in SDKS {
         for (feature, _) in reference::FEATURES {
             let mut run = Command::new("./run");
@@ -79,16 +85,23 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
             ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
         }
     }
-    let mut handover = Command::new(example(context, "python").join(".venv/bin/python"));
-    handover.arg(context.workspace.root.join("tests/proxy/handover.py"));
+    let mut handover = python(context, "handover.py");
     handover.args([first_address.to_string(), second_address.to_string(), first.id().to_string()]);
     handover.args([HANDOVER, DEALS]);
     let (printed, has_succeeded) = shell::output(&mut handover, log)?;
     ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    prolonged.finish(WITHIN)?;
     drop(first);
     second.stop()?;
     drop(broker);
     nameserver.stop()
+}
+
+/// A program of ours in the Python example's environment.
+fn python(context: &Context, program: &str) -> Command {
+    let mut command = Command::new(example(context, "python").join(".venv/bin/python"));
+    command.arg(context.workspace.root.join("tests/proxy").join(program));
+    command
 }
 
 /// Starts one; it serves on return.
@@ -119,6 +132,7 @@ fn create_topics(folder: &Path, name_server: SocketAddr, log: &Path) -> Result<(
     }
     add(HANDOVER, "NORMAL");
     add(DEALS, "TRANSACTION");
+    add(PROLONGED, "NORMAL");
     for sdk in SDKS {
         groups.push(json!({ "groupName": format!("example-{sdk}-filter-sql-group") }));
     }
