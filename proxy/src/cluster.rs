@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
+//! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
@@ -17,6 +18,7 @@
 mod brokers;
 mod cache;
 mod checks;
+mod faults;
 mod held;
 mod leases;
 mod popped;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleResult, Timeouts};
 use env::Clock;
+use parking_lot::Mutex;
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
 use remoting_proto::body::{BrokerData, ClusterInfo};
@@ -21,6 +22,7 @@ use types::broker::{LookupError, Unavailable};
 
 use super::ANSWER_WITHIN;
 use super::cache::Cache;
+use super::faults::Faults;
 
 /// Connections to one broker for calls of one kind.
 const CONNECTIONS_MAX: usize = 2;
@@ -39,6 +41,22 @@ pub(super) struct Brokers {
     masters: Cache<(), Masters>,
     /// By address, of brokers that the newest list has.
     pools: papaya::HashMap<Arc<str>, Arc<Pools>>,
+    /// Held for a look.
+    faults: Mutex<Faults>,
+}
+
+/// Why a broker has not answered, and whether it may have done all the same what it was asked for.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) why: Unavailable,
+    pub(super) may_be_done: bool,
+}
+
+impl From<Unavailable> for Failed {
+    /// Nobody was asked.
+    fn from(why: Unavailable) -> Self {
+        Self { why, may_be_done: false }
+    }
 }
 
 struct Pools {
@@ -84,7 +102,8 @@ impl Request {
 impl Brokers {
     pub(super) fn new(name_servers: Vec<String>, clock: Arc<dyn Clock>) -> Self {
         let name_servers = name_servers.into_iter().map(|address| Client::new(address, clock.clone())).collect();
-        Self { clock, name_servers, current: AtomicUsize::new(0), masters: Cache::new(), pools: papaya::HashMap::new() }
+        let (current, pools) = (AtomicUsize::new(0), papaya::HashMap::new());
+        Self { clock, name_servers, current, masters: Cache::new(), pools, faults: Mutex::default() }
     }
 
     /// Asks the name servers, beginning with the one that answered last, until one answers.
@@ -141,6 +160,7 @@ impl Brokers {
         let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
         let masters = masters_of(info)?;
         self.pools.pin().retain(|address, _| masters.values().any(|known| known == address));
+        self.faults.lock().retain(|broker| masters.contains_key(broker));
         Ok(masters)
     }
 
@@ -148,23 +168,57 @@ impl Brokers {
     ///
     /// # Errors
     /// [`Unavailable`]. When it cannot be reached where it is thought to be, the name servers are asked next time.
-    pub(super) async fn call(&self, broker: &str, request: Request) -> Result<Command, Unavailable> {
+    pub(super) async fn call(&self, broker: &Arc<str>, request: Request) -> Result<Command, Unavailable> {
+        self.try_call(broker, request).await.map_err(|failed| failed.why)
+    }
+
+    /// The same, for who does something else if nothing was done.
+    ///
+    /// # Errors
+    /// As [`Brokers::call`].
+    pub(super) async fn try_call(&self, broker: &Arc<str>, request: Request) -> Result<Command, Failed> {
         let Some(address) = self.master(broker).await? else {
-            return Err(Unavailable::Remote { detail: format!("broker {broker} is not there, or has no master") });
+            let detail = format!("broker {broker} is not there, or has no master");
+            return Err(Unavailable::Remote { detail }.into());
         };
         let Request { code, fields, body, wait } = request;
         let pools = self.pools(&address);
         let pool = if wait.is_zero() { &pools.calls } else { &pools.waits };
         let client = match pool.get().await {
             Ok(chosen) => Client::clone(&chosen),
-            Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }),
+            Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }.into()),
         };
-        client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait).await.map_err(|error| {
-            if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
-                self.masters.doubt(&());
+        let began_at = self.clock.moment();
+        let answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait).await;
+        let now = self.clock.moment();
+        match answer {
+            Ok(answer) => {
+                // How long a wait took says nothing.
+                let latency = if wait.is_zero() { now.since(began_at) } else { Duration::ZERO };
+                self.faults.lock().answered(broker, latency, now);
+                Ok(answer)
             }
-            unavailable(&error)
-        })
+            Err(error) => {
+                if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
+                    self.masters.doubt(&());
+                }
+                if !matches!(error, Error::Busy { .. } | Error::Frame(_)) {
+                    self.faults.lock().failed(broker, now);
+                }
+                let may_be_done = matches!(error, Error::Lost { .. } | Error::TimedOut { .. });
+                Err(Failed { why: unavailable(&error), may_be_done })
+            }
+        }
+    }
+
+    /// Whether a broker has failed lately, and others should be asked first.
+    pub(super) fn has_failed(&self, broker: &str) -> bool {
+        self.faults.lock().has_failed(broker, self.clock.moment())
+    }
+
+    /// Whether a broker has failed or was slow lately, and another should be sent to.
+    pub(super) fn is_unsound(&self, broker: &str) -> bool {
+        self.faults.lock().is_unsound(broker, self.clock.moment())
     }
 
     fn pools(&self, address: &Arc<str>) -> Arc<Pools> {

@@ -29,6 +29,7 @@ const EMPTY_PAUSE: Duration = Duration::from_millis(100);
 
 impl Cluster {
     /// As [`types::Broker::pop`]. With one broker that one waits; with several none does, and who has a message first says so.
+    /// Those that failed lately are asked again when their time is over.
     pub(super) async fn receive(&self, pop: Pop) -> Result<Popped, PopError> {
         let group = self.group_config(&pop.group).await?;
         let route = self.route(&pop.topic).await?;
@@ -43,8 +44,13 @@ impl Cluster {
         let pop = Arc::new(pop);
         loop {
             let left = ends_at.since(self.0.clock.moment());
-            let wait = if brokers.len() == 1 { left } else { Duration::ZERO };
-            let messages = self.pop_round(&brokers, &pop, &group, wait).await?;
+            let sound = self.sound(&brokers);
+            let wait = match (sound.len(), brokers.len()) {
+                (1, 1) => left,
+                (1, _) => left.min(NOTIFIED_WITHIN),
+                _ => Duration::ZERO,
+            };
+            let messages = self.pop_round(&sound, &pop, &group, wait).await?;
             let is_over = self.0.clock.moment() >= ends_at;
             if pop.auto_renew && !messages.is_empty() {
                 let owner = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
@@ -53,13 +59,19 @@ impl Cluster {
             if !messages.is_empty() || is_over {
                 return Ok(Popped { messages });
             }
-            if brokers.len() == 1 {
+            if sound.len() == 1 {
                 // It waited in vain, or what it had is not for this group.
                 self.pause(ends_at).await;
             } else {
-                self.wait_for_any(&brokers, &pop, &group, ends_at).await;
+                self.wait_for_any(&sound, &pop, &group, ends_at).await;
             }
         }
+    }
+
+    /// Those that have not failed lately, or all if all have: one that does not answer holds up no receive more than once in a while.
+    fn sound(&self, brokers: &[Arc<str>]) -> Vec<Arc<str>> {
+        let sound: Vec<_> = brokers.iter().filter(|broker| !self.0.brokers.has_failed(broker)).cloned().collect();
+        if sound.is_empty() { brokers.to_vec() } else { sound }
     }
 
     /// Asks brokers in turn until one has messages. One that fails is passed over if another answers.

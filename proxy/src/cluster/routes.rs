@@ -141,7 +141,7 @@ impl Cluster {
         }))
     }
 
-    async fn ask_type(&self, broker: &str, topic: &TopicName) -> Result<TopicType, LookupError> {
+    async fn ask_type(&self, broker: &Arc<str>, topic: &TopicName) -> Result<TopicType, LookupError> {
         let fields = TopicHeader { topic: topic.to_string() }.to_fields();
         let answer = self.0.brokers.call(broker, Request::new(RequestCode::GetTopicConfig, fields)).await?;
         let settings: TopicSettings = match answer.response_code() {

@@ -151,6 +151,11 @@ impl Broker {
         self.news.notify_waiters();
     }
 
+    /// It takes no connection any more and ends those it has.
+    pub(crate) fn kill(&self) {
+        self.stop.cancel();
+    }
+
     async fn wait_for_news(&self) {
         let news = self.news.notified();
         if self.records.lock().is_empty() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "sockets and threads of the real runtime, above the seams of env")]
 
+mod faults;
 mod hand;
 mod prolonged;
 mod support;

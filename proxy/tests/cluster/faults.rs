@@ -1,0 +1,96 @@
+//! Two brokers, one of which fails.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use types::broker::{LeaseOwner, Pop, SendError, SendReceipt};
+use types::properties::names;
+use types::{Broker as _, Filter, GroupName, Message, QueueId};
+
+use crate::hand::{Asked, Hand};
+use crate::support::topic;
+
+/// The number of a queue of each broker: they have two each.
+const OF_A: QueueId = QueueId(1);
+const OF_B: QueueId = QueueId(2);
+
+async fn send(hand: &Hand, queue: QueueId, group: Option<&str>) -> Result<SendReceipt, SendError> {
+    let mut message = Message::new(topic("t"), Bytes::from_static(b"x"));
+    if let Some(group) = group {
+        message.properties.set_own(names::MESSAGE_GROUP, group);
+    }
+    hand.cluster.send(queue, vec![message]).await.remove(0)
+}
+
+fn pop() -> Pop {
+    Pop {
+        group: GroupName::new("g").expect("valid"),
+        client: "c".into(),
+        topic: topic("t"),
+        queue: None,
+        messages_max: 32,
+        invisible: Duration::from_secs(60),
+        auto_renew: false,
+        filter: Arc::new(Filter::All),
+        wait: Duration::ZERO,
+        attempt_id: None,
+    }
+}
+
+#[tokio::test]
+async fn sends_go_to_the_broker_that_is_there_unless_an_order_binds_them() {
+    let mut hand = Hand::start(&["a", "b"]).await;
+    assert_eq!(send(&hand, OF_A, None).await.expect("stored").queue, OF_A);
+    assert_eq!(hand.asked().await, Asked::Send("a", 1));
+    hand.brokers["a"].kill();
+    // The first may have been on its way when the connection ended: its producer sends it again.
+    let _ = send(&hand, OF_A, None).await;
+    for queue in [OF_A, OF_B, QueueId(0), QueueId(3)] {
+        let receipt = send(&hand, queue, None).await.expect("stored at b");
+        assert!([OF_B, QueueId(3)].contains(&receipt.queue), "{receipt:?}");
+    }
+    let bound = send(&hand, OF_A, Some("order")).await;
+    assert!(matches!(bound, Err(SendError::Unavailable(_))), "{bound:?}");
+    let mut asked = BTreeSet::new();
+    for asked_now in hand.finish().await {
+        if let Asked::Send(broker, queue) = asked_now {
+            asked.insert((broker, queue));
+        }
+    }
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), [("b", 0), ("b", 1)]);
+}
+
+#[tokio::test]
+async fn messages_of_both_brokers_come_and_are_ended_at_theirs() {
+    let mut hand = Hand::start(&["a", "b"]).await;
+    let owner = LeaseOwner { group: pop().group, topic: pop().topic };
+    let mut handles = Vec::new();
+    for broker in ["b", "a"] {
+        hand.brokers[broker].put(&owner.topic, "x");
+        let popped = hand.cluster.pop(pop()).await.expect("leased").messages;
+        assert_eq!(popped.iter().map(|message| &*message.handle.broker).collect::<Vec<_>>(), [broker]);
+        handles.push(popped[0].handle.clone());
+    }
+    assert_eq!(hand.cluster.ack(owner, handles.clone()).await, [Ok(()), Ok(())]);
+    let mut acked = BTreeSet::new();
+    while acked.len() < 2 {
+        if let Asked::Ack(handle) = hand.asked().await {
+            acked.insert(handle);
+        }
+    }
+    assert_eq!(acked, handles.iter().map(ToString::to_string).collect());
+}
+
+#[tokio::test]
+async fn a_broker_that_is_gone_holds_up_no_receive() {
+    let hand = Hand::start(&["a", "b"]).await;
+    assert!(hand.cluster.pop(pop()).await.expect("nothing there").messages.is_empty());
+    hand.brokers["a"].kill();
+    for _ in 0..3 {
+        hand.brokers["b"].put(&pop().topic, "x");
+        let popped = hand.cluster.pop(pop()).await.expect("leased at b").messages;
+        assert_eq!(popped.iter().map(|message| &*message.handle.broker).collect::<Vec<_>>(), ["b"]);
+    }
+}
