@@ -13,6 +13,7 @@ use bytes::Bytes;
 use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleResult, Timeouts};
 use env::Clock;
+use env::clock::Moment;
 use parking_lot::Mutex;
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
@@ -29,8 +30,21 @@ const CONNECTIONS_MAX: usize = 2;
 /// Longest wait for a connection to be chosen: nobody keeps one.
 const CHOICE_WITHIN: Duration = Duration::from_millis(50);
 
-/// Broker names and where their masters are.
-pub(super) type Masters = Arc<BTreeMap<Arc<str>, Arc<str>>>;
+/// A broker that no name server's list has any longer is kept for so long: brokers register with a name server that was just started
+/// only within half a minute, and until then its list is short. One that is really gone fails the calls to it meanwhile.
+const VANISHED_KEPT: Duration = Duration::from_secs(60);
+
+/// Broker names and their masters.
+pub(super) type Masters = Arc<BTreeMap<Arc<str>, Master>>;
+
+/// A master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Master {
+    /// `HOST:PORT`.
+    pub(super) address: Arc<str>,
+    /// Since when the list does not have it.
+    pub(super) vanished_at: Option<Moment>,
+}
 
 /// See the module's head.
 pub(super) struct Brokers {
@@ -90,12 +104,14 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// How long the broker may wait before it answers; not zero only for calls that wait for messages.
     pub(super) wait: Duration,
+    /// How much later than it should an answer may come, and is not lost.
+    pub(super) late_max: Duration,
 }
 
 impl Request {
     /// One that is answered at once.
     pub(super) fn new(code: RequestCode, fields: Fields) -> Self {
-        Self { code, fields, body: Bytes::new(), wait: Duration::ZERO }
+        Self { code, fields, body: Bytes::new(), wait: Duration::ZERO, late_max: Duration::ZERO }
     }
 }
 
@@ -136,13 +152,18 @@ impl Brokers {
         self.masters.get(&(), || self.clock.moment(), self.ask_masters()).await
     }
 
+    /// Lets the next caller ask who is there.
+    pub(super) fn doubt_masters(&self) {
+        self.masters.doubt(&());
+    }
+
     /// Where a broker's master is; `None` if no broker has the name.
     ///
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn master(&self, name: &str) -> Result<Option<Arc<str>>, Unavailable> {
         match self.masters().await {
-            Ok(masters) => Ok(masters.get(name).cloned()),
+            Ok(masters) => Ok(masters.get(name).map(|master| master.address.clone())),
             Err(LookupError::Unavailable(error)) => Err(error),
             Err(error) => Err(Unavailable::Remote { detail: error.to_string() }),
         }
@@ -158,8 +179,9 @@ impl Brokers {
             return Err(refused("the name server", &answer).into());
         }
         let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
-        let masters = masters_of(info)?;
-        self.pools.pin().retain(|address, _| masters.values().any(|known| known == address));
+        let known = self.masters.known(&()).unwrap_or_default();
+        let masters = masters_of(info, &known, self.clock.moment())?;
+        self.pools.pin().retain(|address, _| masters.values().any(|known| known.address == *address));
         self.faults.lock().retain(|broker| masters.contains_key(broker));
         Ok(masters)
     }
@@ -181,7 +203,7 @@ impl Brokers {
             let detail = format!("broker {broker} is not there, or has no master");
             return Err(Unavailable::Remote { detail }.into());
         };
-        let Request { code, fields, body, wait } = request;
+        let Request { code, fields, body, wait, late_max } = request;
         let pools = self.pools(&address);
         let pool = if wait.is_zero() { &pools.calls } else { &pools.waits };
         let client = match pool.get().await {
@@ -189,7 +211,7 @@ impl Brokers {
             Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }.into()),
         };
         let began_at = self.clock.moment();
-        let answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait).await;
+        let answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait + late_max).await;
         let now = self.clock.moment();
         match answer {
             Ok(answer) => {
@@ -209,6 +231,11 @@ impl Brokers {
                 Err(Failed { why: unavailable(&error), may_be_done })
             }
         }
+    }
+
+    /// Notes that a broker has not answered, whatever it does later.
+    pub(super) fn failed(&self, broker: &Arc<str>) {
+        self.faults.lock().failed(broker, self.clock.moment());
     }
 
     /// Whether a broker has failed lately, and others should be asked first.
@@ -237,17 +264,26 @@ impl Brokers {
     }
 }
 
-/// The masters that a name server knows. One that knows no broker was just started: brokers register anew within half a minute.
+/// The masters that a name server knows, and for a while those that were known before.
 ///
 /// # Errors
-/// It knows no broker.
-fn masters_of(info: ClusterInfo) -> Result<Masters, Unavailable> {
+/// It knows no broker: it was just started.
+fn masters_of(info: ClusterInfo, known: &Masters, now: Moment) -> Result<Masters, Unavailable> {
     if info.broker_addr_table.is_empty() {
         return Err(Unavailable::Remote { detail: "the name server knows no broker yet".to_owned() });
     }
-    let master =
-        |(name, mut data): (String, BrokerData)| Some((Arc::from(name), Arc::from(data.broker_addrs.remove(&0)?)));
-    Ok(Arc::new(info.broker_addr_table.into_iter().filter_map(master).collect()))
+    let vanished = |(name, master): (&Arc<str>, &Master)| {
+        let vanished_at = master.vanished_at.unwrap_or(now);
+        let is_kept = !info.broker_addr_table.contains_key(&**name) && now.since(vanished_at) < VANISHED_KEPT;
+        is_kept.then(|| (name.clone(), Master { vanished_at: Some(vanished_at), ..master.clone() }))
+    };
+    let mut masters: BTreeMap<_, _> = known.iter().filter_map(vanished).collect();
+    let master = |(name, mut data): (String, BrokerData)| {
+        let address = data.broker_addrs.remove(&0)?.into();
+        Some((Arc::from(name), Master { address, vanished_at: None }))
+    };
+    masters.extend(info.broker_addr_table.into_iter().filter_map(master));
+    Ok(Arc::new(masters))
 }
 
 /// What a failed call is to who asked.
@@ -292,12 +328,38 @@ mod tests {
         assert!(refused.to_string().starts_with("broker-a does not serve"), "{refused}");
     }
 
+    /// What a name server says that knows these brokers by the ids of their members.
+    fn says(brokers: &[(&str, i64)]) -> ClusterInfo {
+        let broker = |(name, id): &(&str, i64)| {
+            let broker_addrs = [(*id, "1.2.3.4:5".to_owned())].into();
+            ((*name).to_owned(), BrokerData { broker_addrs, ..BrokerData::default() })
+        };
+        ClusterInfo { broker_addr_table: brokers.iter().map(broker).collect(), ..ClusterInfo::default() }
+    }
+
     #[test]
     fn a_name_server_without_brokers_is_not_believed() {
-        assert!(matches!(masters_of(ClusterInfo::default()), Err(Unavailable::Remote { .. })));
-        let broker = |id| BrokerData { broker_addrs: [(id, "1.2.3.4:5".to_owned())].into(), ..BrokerData::default() };
-        let table = [("a".to_owned(), broker(0)), ("slave".to_owned(), broker(1))];
-        let masters = masters_of(ClusterInfo { broker_addr_table: table.into(), ..ClusterInfo::default() });
+        let nobody = Masters::default();
+        let empty = masters_of(ClusterInfo::default(), &nobody, Moment::default());
+        assert!(matches!(empty, Err(Unavailable::Remote { .. })));
+        let masters = masters_of(says(&[("a", 0), ("slave", 1)]), &nobody, Moment::default());
         assert_eq!(masters.expect("known").keys().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_name_server_that_lost_a_broker_is_believed_after_a_while() {
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let shown = |masters: &Masters| {
+            let shown =
+                masters.iter().map(|(name, master)| format!("{name}{}", master.vanished_at.map_or("", |_| "?")));
+            shown.collect::<Vec<_>>().join(" ")
+        };
+        let all = masters_of(says(&[("a", 0), ("b", 0), ("c", 0)]), &Masters::default(), at(0)).expect("known");
+        let short = masters_of(says(&[("a", 0), ("c", 1)]), &all, at(5)).expect("known");
+        assert_eq!(shown(&short), "a b?", "it says itself that c has no master");
+        let short = masters_of(says(&[("a", 0)]), &short, at(64)).expect("known");
+        assert_eq!(shown(&short), "a b?");
+        assert_eq!(shown(&masters_of(says(&[("a", 0), ("b", 0)]), &short, at(64)).expect("known")), "a b");
+        assert_eq!(shown(&masters_of(says(&[("a", 0)]), &short, at(65)).expect("known")), "a");
     }
 }

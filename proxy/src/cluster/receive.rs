@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use types::broker::{LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage, Unavailable};
 use types::{Filter, GroupConfig, Properties};
 
-use super::Cluster;
 use super::brokers::{Request, refused, unreadable};
 use super::popped;
+use super::{ANSWER_WITHIN, Cluster};
 
 /// Any queue. Source: Apache `PopMessageRequestHeader`.
 const ANY_QUEUE: i64 = -1;
@@ -24,6 +24,8 @@ const INIT_AT_END: i64 = 1;
 const BORN_AT_ARRIVAL: i64 = 0;
 /// Longest wait on all brokers at once before they are asked again: an ordered queue gets free without anybody being told.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
+/// A pop whose caller had to give up is listened to for so much longer: what it leases is given back.
+const LATE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a broker that said it has a message had none to lease.
 const EMPTY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -98,7 +100,7 @@ impl Cluster {
         }
     }
 
-    /// Pops in a task of its own: if the caller goes away what comes is freed.
+    /// Pops in a task of its own: if the caller goes away, or the answer comes too late for it, what comes is freed.
     async fn pop_kept(
         &self,
         broker: &Arc<str>,
@@ -107,13 +109,21 @@ impl Cluster {
         wait: Duration,
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let (tell, told) = oneshot::channel();
-        let (cluster, broker, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
+        let (cluster, asked, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
         self.0.tasks.spawn(async move {
-            let popped = cluster.pop_from(&broker, &pop, &group, wait).await;
+            let popped = cluster.pop_from(&asked, &pop, &group, wait).await;
             let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
             let _ = tell.send(popped.map(|messages| Fresh { messages, cluster, lease }));
         });
-        told.await.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take)
+        let within = ANSWER_WITHIN + wait;
+        tokio::select! {
+            biased;
+            told = told => told.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take),
+            () = self.0.clock.sleep(within) => {
+                self.0.brokers.failed(broker);
+                Err(Unavailable::TimedOut { waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }.into())
+            }
+        }
     }
 
     async fn pop_from(
@@ -139,7 +149,7 @@ impl Cluster {
             attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
             broker_name: Some(broker.to_string()),
         };
-        let request = Request { wait, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
+        let request = Request { wait, late_max: LATE_MAX, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
         let answer = self.0.brokers.call(broker, request).await?;
         match answer.response_code() {
             ResponseCode::Success => {}

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use types::broker::{LeaseOwner, Pop, SendError, SendReceipt};
+use remoting_proto::RequestCode;
+use types::broker::{LeaseOwner, Pop, PopError, SendError, SendReceipt, Unavailable};
 use types::properties::names;
 use types::{Broker as _, Filter, GroupName, Message, QueueId};
 
@@ -93,4 +94,36 @@ async fn a_broker_that_is_gone_holds_up_no_receive() {
         let popped = hand.cluster.pop(pop()).await.expect("leased at b").messages;
         assert_eq!(popped.iter().map(|message| &*message.handle.broker).collect::<Vec<_>>(), ["b"]);
     }
+}
+
+#[tokio::test]
+async fn what_a_pop_leases_when_its_caller_has_given_up_is_given_back() {
+    let mut hand = Hand::start(&["a"]).await;
+    let wait = Duration::from_secs(5);
+    let popped = tokio::spawn({
+        let cluster = hand.cluster.clone();
+        async move { cluster.pop(Pop { wait, ..pop() }).await }
+    });
+    assert_eq!(hand.asked().await, Asked::Pop("a"));
+    hand.clock.pass(wait + Duration::from_secs(3));
+    let too_late = popped.await.expect("no panic");
+    assert!(matches!(too_late, Err(PopError::Unavailable(Unavailable::TimedOut { .. }))), "{too_late:?}");
+    hand.brokers["a"].put(&pop().topic, "x");
+    let Asked::Change(_, invisible_ms) = hand.asked().await else { panic!("it is given back") };
+    assert_eq!(invisible_ms, 1000);
+    assert_eq!(hand.finish().await, []);
+}
+
+#[tokio::test]
+async fn what_was_delivered_too_often_goes_to_the_dead_letters_and_not_to_the_client() {
+    let mut hand = Hand::start(&["a"]).await;
+    let attempts_max = hand.cluster.group(&pop().group).await.expect("there").attempts_max;
+    hand.brokers["a"].put_again(&pop().topic, "given up", attempts_max);
+    hand.brokers["a"].put_again(&pop().topic, "last time", attempts_max - 1);
+    let popped = hand.cluster.pop(pop()).await.expect("leased").messages;
+    assert_eq!(popped.iter().map(|message| message.attempt).collect::<Vec<_>>(), [attempts_max]);
+    assert_eq!(hand.asked().await, Asked::Pop("a"));
+    assert_eq!(hand.asked().await, Asked::Other(RequestCode::ConsumerSendMsgBack));
+    assert!(matches!(hand.asked().await, Asked::Ack(_)), "its lease ends when it is there");
+    assert_eq!(hand.finish().await, []);
 }

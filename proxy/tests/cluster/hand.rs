@@ -141,8 +141,14 @@ impl Hand {
 impl Broker {
     /// Stores a message that the next pop leases.
     pub(crate) fn put(&self, topic: &TopicName, body: &'static str) {
+        self.put_again(topic, body, 0);
+    }
+
+    /// The same, of one that was delivered so often before.
+    pub(crate) fn put_again(&self, topic: &TopicName, body: &'static str, times: u32) {
         let offset = self.next.fetch_add(1, Ordering::Relaxed);
         let mut message = Message::new(topic.clone(), Bytes::from_static(body.as_bytes()));
+        message.reconsume_times = times;
         message.properties.set_own(names::UNIQUE_KEY, body);
         let host: SocketAddr = "10.0.0.2:10911".parse().expect("valid");
         let encoded = record::encode(&message, QueueId(0), host).expect("small");
