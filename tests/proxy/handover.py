@@ -87,7 +87,7 @@ def producer(address, topic, checker):
 
 def begin(address, topic, body):
     """Sends a half message and leaves it so; its producer does not know the outcome."""
-    undecided = producer(address, topic, Outcome(TransactionResolution.UNKNOWN))
+    undecided = producer(address, topic, Outcome(TransactionResolution.TRANSACTION_RESOLUTION_UNSPECIFIED))
     message = Message()
     message.topic = topic
     message.body = body

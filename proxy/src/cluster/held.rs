@@ -196,10 +196,10 @@ impl Leases {
         }
     }
 
-    /// The leases of a client that is gone; they are forgotten.
-    pub(super) fn take_of(&mut self, client: &ClientId) -> Vec<Arc<Held>> {
-        let ids = self.by_client.get(client).cloned().unwrap_or_default();
-        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    /// The leases of a client.
+    pub(super) fn of(&self, client: &ClientId) -> Vec<(Id, Arc<Held>)> {
+        let ids = self.by_client.get(client).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.entries.get(id)?.held.clone()))).collect()
     }
 
     /// Forgets a lease: it has ended.
@@ -323,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_goes_takes_its_leases_with_it() {
+    fn leases_are_known_by_their_clients_until_they_end() {
         let (mut leases, id) = delivered();
         assert!(offer(&mut leases, "b", &handle(6, BEGAN)));
-        assert_eq!(leases.take_of(&client("a")).len(), 1);
-        assert!(!leases.has(id));
-        assert_eq!((leases.entries.len(), leases.take_of(&client("a")).len()), (1, 0));
+        assert_eq!(leases.of(&client("a")).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id]);
+        assert!(leases.remove(id).is_some() && leases.remove(id).is_none());
+        assert_eq!((leases.of(&client("a")).len(), leases.of(&client("b")).len()), (0, 1));
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
                     3 => taken.extend(due(&mut leases, &["a", "b"], now)),
                     4 => drop(taken.pop().map(|id| leases.prolonged(id, &handle))),
                     5 => drop(taken.pop().map(|id| leases.remove(id))),
-                    _ => drop(leases.take_of(&client("a"))),
+                    _ => leases.of(&client("a")).into_iter().for_each(|(id, _)| drop(leases.remove(id))),
                 }
                 let is_end = |(id, entry): (&Id, &Entry)| leases.ends.contains(&(entry.ends_at, *id));
                 prop_assert_eq!(leases.entries.iter().filter(|entry| is_end(*entry)).count(), leases.ends.len());

@@ -89,15 +89,18 @@ impl Cluster {
 
     /// As [`types::Broker::client_gone`], for what is known here.
     pub(super) fn free_all_of(&self, client: &ClientId) {
-        let leases = self.0.leases.lock().take_of(client);
+        let leases = self.0.leases.lock().of(client);
         if leases.is_empty() {
             return;
         }
         let cluster = self.clone();
         self.0.tasks.spawn(async move {
-            for held in leases {
-                let current = held.current.lock().await.clone();
-                cluster.free_one(&held.owner, current).await;
+            for (id, held) in leases {
+                let current = held.current.lock().await;
+                // One that was ended meanwhile would come back.
+                if cluster.0.leases.lock().remove(id).is_some() {
+                    cluster.free_one(&held.owner, current.clone()).await;
+                }
             }
         });
     }

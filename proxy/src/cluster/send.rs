@@ -83,7 +83,7 @@ impl Cluster {
         let mut failed: Vec<Arc<str>> = Vec::new();
         let mut queue = if is_bound { places.meant } else { self.elsewhere(places, &failed).unwrap_or(places.meant) };
         loop {
-            let Some(place) = places.route.writable.get(queue) else { return Err(Unavailable::Stopping.into()) };
+            let place = places.route.writable.get(queue).expect("chosen among those there are");
             match self.send_to(topic, queue, place, &outgoing).await {
                 Ok(receipts) => return Ok(receipts),
                 Err(Refused { why, may_be_stored }) => {
@@ -102,6 +102,10 @@ impl Cluster {
         let all = &places.route.writable;
         let is_sound = |queue: &usize| all.get(*queue).is_some_and(|place| !self.0.brokers.is_unsound(&place.broker));
         let is_left = |queue: &usize| all.get(*queue).is_some_and(|place| !failed.contains(&place.broker));
+        // Nearly always.
+        if is_left(&places.meant) && is_sound(&places.meant) {
+            return Some(places.meant);
+        }
         let left: Vec<usize> = (0..all.len()).filter(is_left).collect();
         let sound: Vec<usize> = left.iter().copied().filter(is_sound).collect();
         let choice = if sound.is_empty() { left } else { sound };

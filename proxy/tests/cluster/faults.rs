@@ -1,16 +1,15 @@
 //! Two brokers, one of which fails.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use remoting_proto::RequestCode;
 use types::broker::{LeaseOwner, Pop, PopError, SendError, SendReceipt, Unavailable};
 use types::properties::names;
-use types::{Broker as _, Filter, GroupName, Message, QueueId};
+use types::{Broker as _, Message, QueueId};
 
-use crate::hand::{Asked, Hand};
+use crate::hand::{Asked, Hand, pop};
 use crate::support::topic;
 
 /// The number of a queue of each broker: they have two each.
@@ -23,21 +22,6 @@ async fn send(hand: &Hand, queue: QueueId, group: Option<&str>) -> Result<SendRe
         message.properties.set_own(names::MESSAGE_GROUP, group);
     }
     hand.cluster.send(queue, vec![message]).await.remove(0)
-}
-
-fn pop() -> Pop {
-    Pop {
-        group: GroupName::new("g").expect("valid"),
-        client: "c".into(),
-        topic: topic("t"),
-        queue: None,
-        messages_max: 32,
-        invisible: Duration::from_secs(60),
-        auto_renew: false,
-        filter: Arc::new(Filter::All),
-        wait: Duration::ZERO,
-        attempt_id: None,
-    }
 }
 
 #[tokio::test]

@@ -23,11 +23,12 @@ use remoting_proto::{Command, Dialect, RequestCode, ResponseCode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use types::broker::Pop;
 use types::properties::names;
-use types::{Message, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
+use types::{Filter, GroupName, Message, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+use crate::support::{SOON, topic};
+
 /// When the tests' time begins.
 const BEGAN: Timestamp = Timestamp(1_767_323_045_000);
 
@@ -218,6 +219,22 @@ impl Broker {
             trace_on: None,
         };
         Command { fields: answer.to_fields(), ..request.answer(ResponseCode::Success) }
+    }
+}
+
+/// What is there, for client `c` and a minute.
+pub(crate) fn pop() -> Pop {
+    Pop {
+        group: GroupName::new("g").expect("valid"),
+        client: "c".into(),
+        topic: topic("t"),
+        queue: None,
+        messages_max: 32,
+        invisible: Duration::from_secs(60),
+        auto_renew: false,
+        filter: Arc::new(Filter::All),
+        wait: Duration::ZERO,
+        attempt_id: None,
     }
 }
 

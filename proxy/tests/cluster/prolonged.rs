@@ -1,41 +1,24 @@
 //! Leases that outlast the time of their pop.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use types::broker::{DeliveryReport, LeaseError, LeaseOwner, Pop};
-use types::{Broker as _, Filter, GroupName, ReceiptHandle, TopicName};
+use types::{Broker as _, ReceiptHandle};
 
-use crate::hand::{Asked, Hand};
-use crate::support::topic;
+use crate::hand::{Asked, Hand, pop};
 
 const INVISIBLE: Duration = Duration::from_secs(60);
 /// When a lease is due to be prolonged, and not over.
 const NEAR_ITS_END: Duration = Duration::from_secs(45);
 
 fn owner() -> LeaseOwner {
-    LeaseOwner { group: GroupName::new("g").expect("valid"), topic: topic("t") }
-}
-
-fn pop(topic: &TopicName, wait: Duration) -> Pop {
-    Pop {
-        group: owner().group,
-        client: "c".into(),
-        topic: topic.clone(),
-        queue: None,
-        messages_max: 32,
-        invisible: INVISIBLE,
-        auto_renew: true,
-        filter: Arc::new(Filter::All),
-        wait,
-        attempt_id: None,
-    }
+    LeaseOwner { group: pop().group, topic: pop().topic }
 }
 
 /// The handle of a message that client `c` has popped, and not been written yet.
 async fn popped(hand: &mut Hand) -> ReceiptHandle {
     hand.brokers["a"].put(&owner().topic, "x");
-    let popped = hand.cluster.pop(pop(&owner().topic, Duration::ZERO)).await.expect("leased");
+    let popped = hand.cluster.pop(Pop { auto_renew: true, ..pop() }).await.expect("leased");
     assert_eq!(hand.asked().await, Asked::Pop("a"));
     popped.messages[0].handle.clone()
 }
