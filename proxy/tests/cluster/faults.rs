@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use remoting_proto::RequestCode;
+use tokio::net::TcpListener;
 use types::broker::{LeaseOwner, Pop, PopError, SendError, SendReceipt, Unavailable};
 use types::properties::names;
 use types::{Broker as _, Message, QueueId};
 
-use crate::hand::{Asked, Hand, pop};
+use crate::hand::{Asked, Hand, asking, pop};
 use crate::support::topic;
 
 /// The number of a queue of each broker: they have two each.
@@ -110,4 +111,35 @@ async fn what_was_delivered_too_often_goes_to_the_dead_letters_and_not_to_the_cl
     assert_eq!(hand.asked().await, Asked::Other(RequestCode::ConsumerSendMsgBack));
     assert!(matches!(hand.asked().await, Asked::Ack(_)), "its lease ends when it is there");
     assert_eq!(hand.finish().await, []);
+}
+
+#[tokio::test]
+async fn one_name_server_that_answers_is_enough() {
+    let hand = Hand::start(&["a", "b"]).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let cluster = asking(&hand.clock, vec![closed.to_string(), hand.name_server.to_string()]);
+    assert_eq!(cluster.topic(&topic("t")).await.expect("found").write_queues, 4);
+}
+
+#[tokio::test]
+async fn what_a_name_server_has_lost_keeps_its_place_for_a_minute() {
+    let hand = Hand::start(&["a", "b"]).await;
+    let queues = async || hand.cluster.topic(&topic("t")).await.expect("found").write_queues;
+    assert_eq!(queues().await, 4);
+    let a = hand.names.lock().remove("a").expect("known");
+    // Each look is at what is older than 20 s.
+    for _ in 0..2 {
+        hand.clock.pass(Duration::from_secs(25));
+        assert_eq!(queues().await, 4);
+    }
+    hand.names.lock().insert("a", a);
+    hand.clock.pass(Duration::from_secs(25));
+    assert_eq!(queues().await, 4);
+    hand.names.lock().remove("a");
+    for _ in 0..2 {
+        hand.clock.pass(Duration::from_secs(25));
+        queues().await;
+    }
+    hand.clock.pass(Duration::from_secs(45));
+    assert_eq!(queues().await, 2, "it did not register again");
 }

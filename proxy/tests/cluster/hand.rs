@@ -86,6 +86,9 @@ pub(crate) struct Hand {
     pub(crate) cluster: Cluster,
     pub(crate) clock: HandClock,
     pub(crate) brokers: BTreeMap<&'static str, Arc<Broker>>,
+    pub(crate) name_server: SocketAddr,
+    /// What the name server knows.
+    pub(crate) names: Arc<Mutex<BTreeMap<&'static str, SocketAddr>>>,
     asked: mpsc::UnboundedReceiver<Asked>,
 }
 
@@ -108,13 +111,10 @@ impl Hand {
             addresses.insert(*name, serve(Serving(broker.clone()), broker.stop.clone()).await);
             brokers.insert(*name, broker);
         }
-        let name_server = serve(Names(addresses), CancellationToken::new()).await;
-        let options = cluster::Options {
-            name_servers: vec![name_server.to_string()],
-            name: "C".to_owned(),
-            clock: Arc::new(clock.clone()),
-        };
-        Self { cluster: Cluster::new(options), clock, brokers, asked }
+        let names = Arc::new(Mutex::new(addresses));
+        let name_server = serve(Names(names.clone()), CancellationToken::new()).await;
+        let cluster = asking(&clock, vec![name_server.to_string()]);
+        Self { cluster, clock, brokers, name_server, names, asked }
     }
 
     /// What was asked next, but for looks at settings.
@@ -272,8 +272,13 @@ impl Role for Serving {
     fn disconnect(&self, _: &Connection) {}
 }
 
+/// A proxy's view of what these name servers know.
+pub(crate) fn asking(clock: &HandClock, name_servers: Vec<String>) -> Cluster {
+    Cluster::new(cluster::Options { name_servers, name: "C".to_owned(), clock: Arc::new(clock.clone()) })
+}
+
 /// Where each broker is.
-struct Names(BTreeMap<&'static str, SocketAddr>);
+struct Names(Arc<Mutex<BTreeMap<&'static str, SocketAddr>>>);
 
 impl Role for Names {
     fn connect(&self, _: &Arc<Connection>) {}
@@ -291,14 +296,15 @@ impl Role for Names {
             write_queue_nums: 2,
             topic_sys_flag: 0,
         };
-        let brokers = self.0.iter().map(broker);
+        let known = self.0.lock().clone();
+        let brokers = known.iter().map(broker);
         match request.request_code() {
             RequestCode::GetBrokerClusterInfo => {
                 let table = brokers.map(|data| (data.broker_name.clone(), data)).collect();
                 shown(&request, &ClusterInfo { broker_addr_table: table, ..ClusterInfo::default() })
             }
             RequestCode::GetRouteInfoByTopic => {
-                let (broker_datas, queue_datas) = (brokers.collect(), self.0.keys().map(queues).collect());
+                let (broker_datas, queue_datas) = (brokers.collect(), known.keys().map(queues).collect());
                 shown(&request, &TopicRouteData { broker_datas, queue_datas, ..TopicRouteData::default() })
             }
             _ => request.answer(ResponseCode::RequestCodeNotSupported),

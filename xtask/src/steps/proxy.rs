@@ -77,14 +77,11 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     let mut prolonged = python(context, "prolonged.py");
     prolonged.args([&second_address.to_string(), PROLONGED]);
     let prolonged = Process::start("a slow consumer", prolonged, folder.join("prolonged.log"))?;
-    for sdk in SDKS {
-        for (feature, _) in reference::FEATURES {
-            let mut run = Command::new("./run");
-            run.args([feature, "--endpoint", &first_address.to_string()]).current_dir(example(context, sdk));
-            let (printed, has_succeeded) = shell::output(&mut run, log)?;
-            ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
-        }
-    }
+    // They wait most of the time.
+    std::thread::scope(|scope| {
+        let shown = SDKS.map(|sdk| scope.spawn(move || show_sdk(context, sdk, first_address, log)));
+        shown.into_iter().try_for_each(|shown| shown.join().expect("it does not panic"))
+    })?;
     let mut handover = python(context, "handover.py");
     handover.args([first_address.to_string(), second_address.to_string(), first.id().to_string()]);
     handover.args([HANDOVER, DEALS]);
@@ -95,6 +92,17 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     second.stop()?;
     drop(broker);
     nameserver.stop()
+}
+
+/// All features of an SDK's example, one after the other.
+fn show_sdk(context: &Context, sdk: &str, proxy: SocketAddr, log: &Path) -> Result<()> {
+    for (feature, _) in reference::FEATURES {
+        let mut run = Command::new("./run");
+        run.args([feature, "--endpoint", &proxy.to_string()]).current_dir(example(context, sdk));
+        let (printed, has_succeeded) = shell::output(&mut run, log)?;
+        ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
+    }
+    Ok(())
 }
 
 /// A program of ours in the Python example's environment.
