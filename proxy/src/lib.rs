@@ -10,7 +10,7 @@
 //! | [`messaging`] | what all front doors share: queue choice, long polling, deliveries, transactions, back-off |
 //! | [`sessions`], [`clients`] | who is connected, and commands to them |
 //! | [`cluster`] | `trait Broker` over Remoting, in front of any number of brokers |
-//! | [`validate`], `convert`, `status` | the protocol's limits, messages and result codes |
+//! | [`validate`], `convert`, [`status`] | the protocol's limits, messages and result codes |
 
 mod calls;
 pub mod clients;
@@ -26,10 +26,11 @@ pub mod messaging;
 pub mod options;
 pub mod server;
 pub mod sessions;
-mod status;
+pub mod status;
 mod transaction_checks;
 pub mod validate;
 
+pub use ::grpc::v2::Code;
 pub use messaging::Messaging;
 pub use options::Options;
 pub use server::Server;

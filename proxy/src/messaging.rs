@@ -10,6 +10,8 @@ use types::{Broker, TopicName};
 
 pub mod backoff;
 pub mod body;
+pub mod message;
+pub mod message_id;
 mod queue_choice;
 pub mod recall;
 pub mod receive;

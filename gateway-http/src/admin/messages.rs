@@ -1,13 +1,15 @@
 //! Looking at stored messages: by key, by time, by place. Nothing is leased.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
+use types::Admin;
 use types::admin::{FindBy, MessageQuery};
 use types::{QueueId, Timestamp, TopicName};
 
-use super::Named;
-use crate::Gateway;
+use crate::extract::Named;
 use crate::problem::Problem;
 use crate::views::messages::{FindMessages, Message, Messages};
 
@@ -15,13 +17,13 @@ use crate::views::messages::{FindMessages, Message, Messages};
 const MESSAGES_DEFAULT: usize = 32;
 
 pub(super) async fn find(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(topic): Named<TopicName>,
     query: Result<Query<FindMessages>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Messages>, Problem> {
     let Query(wanted) = query.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let has_bodies = wanted.body.unwrap_or(true);
-    let found = gateway.admin.find_messages(to_query(topic, wanted)?).await?;
+    let found = admin.find_messages(to_query(topic, wanted)?).await?;
     let messages = found.records.iter().filter_map(|bytes| Message::of(bytes, has_bodies)).collect();
     Ok(Json(Messages { messages, complete: found.is_complete }))
 }
@@ -52,7 +54,7 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
 
 /// The message that an offset message id names.
 pub(super) async fn show(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Result<Json<Message>, Problem> {
     let Path(id) = path.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
@@ -63,10 +65,10 @@ pub(super) async fn show(
         );
         return Err(Problem::invalid(detail));
     };
-    let bytes = gateway.admin.message_at(offset).await?;
+    let bytes = admin.message_at(offset).await?;
     let message = bytes.and_then(|bytes| Message::of(&bytes, true)).filter(|message| message.offset_message_id == id);
     message.map(Json).ok_or_else(|| {
         let detail = format!("there is no message {id}: it has expired, never was, or belongs to another broker");
-        Problem { status: StatusCode::NOT_FOUND, kind: "message-not-found", detail }
+        Problem::new(StatusCode::NOT_FOUND, "message-not-found", detail)
     })
 }

@@ -1,0 +1,75 @@
+//! `/v1`: sending, receiving and ending leases over HTTP, over the same service as gRPC. No session, no stickiness: any
+//! gateway answers any call.
+//!
+//! | method and path                          | body                              | answer                      |
+//! |------------------------------------------|-----------------------------------|-----------------------------|
+//! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201/207 `SentMany` |
+//! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
+//! | `POST /groups/{group}/ack`               | `Ack`                             | 200/207 `Ended`             |
+//! | `POST /groups/{group}/nack`              | `Nack`                            | 200/207 `Ended`             |
+//! | `POST /groups/{group}/extend`            | `Extend`                          | 200/207 `Ended`             |
+//! | `POST /groups/{group}/dead-letter`       | `Ack`                             | 200/207 `Ended`             |
+//!
+//! Where each part of a request has a result of its own, 207 says that they differ.
+
+mod body;
+mod headers;
+mod leases;
+mod receive;
+mod send;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::StatusCode;
+use proxy::Messaging;
+use proxy::messaging::message_id::MessageIds;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use crate::limits::{Budget, Limits};
+use crate::problem::Problem;
+
+/// Where a request came from, put beside it by the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What the routes work on.
+#[derive(Clone, Debug)]
+struct Service {
+    messaging: Messaging,
+    limits: Arc<Limits>,
+    ids: Arc<MessageIds>,
+    inbound: Arc<Budget>,
+    undelivered: Arc<Budget>,
+}
+
+/// The routes below `/v1` with the layers that are theirs.
+pub(crate) fn routes(messaging: Messaging, limits: Limits) -> Router {
+    let service = Service {
+        messaging,
+        ids: Arc::default(),
+        inbound: Budget::new(limits.inbound_bytes_max),
+        undelivered: Budget::new(limits.undelivered_bytes_max),
+        limits: Arc::new(limits),
+    };
+    Router::new()
+        .route("/topics/{name}/messages", post(send::call))
+        .route("/groups/{name}/receive", post(receive::call))
+        .route("/groups/{name}/ack", post(leases::ack))
+        .route("/groups/{name}/nack", post(leases::nack))
+        .route("/groups/{name}/extend", post(leases::extend))
+        .route("/groups/{name}/dead-letter", post(leases::dead_letter))
+        .with_state(service)
+        // A web page of another site must not be able to send here through its reader's browser.
+        .layer(CsrfLayer::new().with_rejection_response(cross_site))
+}
+
+fn cross_site(_: ProtectionError) -> Response {
+    let detail = "the request comes from a web page of another site (headers Origin, Sec-Fetch-Site)";
+    Problem::new(StatusCode::FORBIDDEN, "cross-site", detail).into_response()
+}
