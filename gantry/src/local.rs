@@ -153,6 +153,7 @@ async fn serve_clients(
     let connections_max = limits.connections_max;
     let router = gateway_http::router(Gateway {
         messaging: proxy.messaging(),
+        checks: proxy.checks(),
         limits,
         admin: Some(broker),
         probes: probes(telemetry, &readiness),

@@ -41,6 +41,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let router = gateway_http::router(Gateway {
         messaging: proxy.messaging(),
+        checks: proxy.checks(),
         limits,
         admin: None,
         probes: probes(telemetry, &readiness),

@@ -1,6 +1,6 @@
 //! What handlers take out of requests; whatever is wrong with it is a problem document.
 
-use axum::extract::{FromRequest, FromRequestParts, Json, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
 use http::request::Parts;
 use proxy::validate::Invalid;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// What the query says.
+pub(crate) struct QueryOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(value)| Self(value)).map_err(|rejection| Problem::invalid(rejection.body_text()))
+    }
+}
+
 /// The name in the path, checked as a client's.
 pub(crate) struct Named<T>(pub(crate) T);
 
@@ -38,6 +50,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Named<GroupName> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Ok(Self(GroupName::for_client(&path_name(parts, state).await?).map_err(Invalid::Group)?))
+    }
+}
+
+/// Any text in the path.
+impl<S: Send + Sync> FromRequestParts<S> for Named<String> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(path_name(parts, state).await?))
     }
 }
 

@@ -10,24 +10,34 @@
 //! | `POST /groups/{group}/extend`            | `Extend`                          | 200/207 `Ended`             |
 //! | `POST /groups/{group}/dead-letter`       | `Ack`                             | 200/207 `Ended`             |
 //!
+//! | `POST /topics/{topic}/transactions`      | a half message                    | 201 `Sent`                  |
+//! | `POST /transactions/{id}/commit`         |                                   | 204                         |
+//! | `POST /transactions/{id}/rollback`       |                                   | 204                         |
+//! | `POST /transactions/{id}/unknown`        |                                   | 204                         |
+//! | `GET /producers/{topic}/checks`          | `WaitForChecks` in the query      | 200 `Checks`, 204           |
+//! | `DELETE /topics/{topic}/delayed/{handle}` |                                  | 200 `Recalled`              |
+//!
 //! Where each part of a request has a result of its own, 207 says that they differ.
 
 mod body;
 mod headers;
 mod leases;
+mod recall;
 mod receive;
 mod send;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{delete, get, post};
 use http::StatusCode;
 use proxy::Messaging;
+use proxy::checks::Checks;
 use proxy::messaging::message_id::MessageIds;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -42,6 +52,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 #[derive(Clone, Debug)]
 struct Service {
     messaging: Messaging,
+    checks: Checks,
     limits: Arc<Limits>,
     ids: Arc<MessageIds>,
     inbound: Arc<Budget>,
@@ -49,9 +60,10 @@ struct Service {
 }
 
 /// The routes below `/v1` with the layers that are theirs.
-pub(crate) fn routes(messaging: Messaging, limits: Limits) -> Router {
+pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Router {
     let service = Service {
         messaging,
+        checks,
         ids: Arc::default(),
         inbound: Budget::new(limits.inbound_bytes_max),
         undelivered: Budget::new(limits.undelivered_bytes_max),
@@ -64,6 +76,12 @@ pub(crate) fn routes(messaging: Messaging, limits: Limits) -> Router {
         .route("/groups/{name}/nack", post(leases::nack))
         .route("/groups/{name}/extend", post(leases::extend))
         .route("/groups/{name}/dead-letter", post(leases::dead_letter))
+        .route("/topics/{name}/transactions", post(transactions::begin))
+        .route("/transactions/{id}/commit", post(transactions::commit))
+        .route("/transactions/{id}/rollback", post(transactions::rollback))
+        .route("/transactions/{id}/unknown", post(transactions::unknown))
+        .route("/producers/{name}/checks", get(transactions::checks))
+        .route("/topics/{topic}/delayed/{handle}", delete(recall::call))
         .with_state(service)
         // A web page of another site must not be able to send here through its reader's browser.
         .layer(CsrfLayer::new().with_rejection_response(cross_site))

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use proxy::Messaging;
+use proxy::checks::Checks;
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use types::Admin;
@@ -28,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Gateway {
     /// Where messages are sent and received.
     pub messaging: Messaging,
+    /// Where HTTP producers hear which half messages wait for them.
+    pub checks: Checks,
     /// What their clients may use up.
     pub limits: Limits,
     /// Topics and groups, of a role that manages them.
@@ -59,7 +62,7 @@ pub struct Version {
 
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
-    let Gateway { messaging, limits, admin, probes } = gateway;
+    let Gateway { messaging, checks, limits, admin, probes } = gateway;
     let mut short = probe_routes(probes);
     if let Some(admin) = admin {
         short = short.merge(Router::new().nest("/v1/admin", admin::routes()).with_state(admin));
@@ -70,7 +73,7 @@ pub fn router(gateway: Gateway) -> Router {
         // A request that hangs frees its connection.
         .layer(middleware::from_fn(with_timeout))
         // These wait for messages and take large ones, so they have bounds of their own.
-        .nest("/v1", messaging::routes(messaging, limits))
+        .nest("/v1", messaging::routes(messaging, checks, limits))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // A bug in one request is that request's error.

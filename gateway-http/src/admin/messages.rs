@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use http::StatusCode;
 use types::Admin;
 use types::admin::{FindBy, MessageQuery};
 use types::{QueueId, Timestamp, TopicName};
 
-use crate::extract::Named;
+use crate::extract::{Named, QueryOf};
 use crate::problem::Problem;
 use crate::views::messages::{FindMessages, Message, Messages};
 
@@ -19,9 +19,8 @@ const MESSAGES_DEFAULT: usize = 32;
 pub(super) async fn find(
     State(admin): State<Arc<dyn Admin>>,
     Named(topic): Named<TopicName>,
-    query: Result<Query<FindMessages>, axum::extract::rejection::QueryRejection>,
+    QueryOf(wanted): QueryOf<FindMessages>,
 ) -> Result<Json<Messages>, Problem> {
-    let Query(wanted) = query.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let has_bodies = wanted.body.unwrap_or(true);
     let found = admin.find_messages(to_query(topic, wanted)?).await?;
     let messages = found.records.iter().filter_map(|bytes| Message::of(bytes, has_bodies)).collect();
@@ -55,9 +54,8 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
 /// The message that an offset message id names.
 pub(super) async fn show(
     State(admin): State<Arc<dyn Admin>>,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    Named(id): Named<String>,
 ) -> Result<Json<Message>, Problem> {
-    let Path(id) = path.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let Some((_, offset)) = record::parse_offset_message_id(&id) else {
         let detail = format!(
             "{id:?} is no offset message id (32 or 56 hexadecimal digits); \

@@ -46,7 +46,7 @@ impl NewMessage {
     }
 }
 
-fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+pub(super) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(name).iter();
     let first = values.next().map(|value| text(name, value)).transpose()?;
     if values.next().is_some() {

@@ -75,14 +75,7 @@ impl Service {
             return Err(Problem::invalid(format!("max is {messages_max}, allowed are 1 to {max_allowed}{why}")));
         }
         let invisible = receive.invisible.as_deref().map(|text| text::length("invisible", text)).transpose()?;
-        let wait = match receive.wait.as_deref() {
-            Some(text) => text::length("wait", text)?,
-            None => limits.long_polling_max,
-        };
-        if wait > limits.long_polling_max {
-            let limit = limits.long_polling_max.as_millis();
-            return Err(Problem::invalid(format!("wait is {} ms, limit is {limit} ms", wait.as_millis())));
-        }
+        let wait = self.wait(receive.wait.as_deref())?;
         let attempt_id = receive.attempt_id.filter(|id| !id.is_empty());
         if let Some(bytes) = attempt_id.as_ref().map(String::len).filter(|bytes| *bytes > ATTEMPT_ID_BYTES_MAX) {
             let (field, bytes_max) = ("attemptId", ATTEMPT_ID_BYTES_MAX);
@@ -100,6 +93,17 @@ impl Service {
             wait,
             attempt_id: attempt_id.map(Into::into),
         })
+    }
+
+    /// How long a long poll may wait; as long as possible, if its client does not say.
+    pub(super) fn wait(&self, asked: Option<&str>) -> Result<Duration, Problem> {
+        let limit = self.limits.messages.long_polling_max;
+        let wait = asked.map_or(Ok(limit), |text| text::length("wait", text))?;
+        if wait > limit {
+            let (wait, limit) = (wait.as_millis(), limit.as_millis());
+            return Err(Problem::invalid(format!("wait is {wait} ms, limit is {limit} ms")));
+        }
+        Ok(wait)
     }
 
     fn too_much_undelivered(&self) -> Problem {

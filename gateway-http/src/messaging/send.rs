@@ -14,7 +14,7 @@ use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
 use types::properties::names;
 
-use super::{Peer, Service};
+use super::{Peer, Service, transactions};
 use crate::extract::Named;
 use crate::problem::Problem;
 use crate::text;
@@ -40,11 +40,16 @@ pub(super) async fn call(
 }
 
 impl Service {
-    async fn send_one(&self, topic: &TopicName, draft: Draft, peer: Option<Peer>) -> Result<Response, Problem> {
+    pub(super) async fn send_one(
+        &self,
+        topic: &TopicName,
+        draft: Draft,
+        peer: Option<Peer>,
+    ) -> Result<Response, Problem> {
         let Outgoing { message, message_type, message_id } = self.outgoing(topic, draft, peer)?;
         let results = self.messaging.send(topic, vec![message], &[message_type]).await?;
         let sent = match results.into_iter().next() {
-            Some(result) => self.sent(message_id, result)?,
+            Some(result) => self.sent(topic, message_id, result)?,
             None => return Err(no_result()),
         };
         let replayed = sent.repeated.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
@@ -77,7 +82,7 @@ impl Service {
         }
         let mut results = results.into_iter();
         let result = |id: Result<String, Problem>| match id {
-            Ok(id) => results.next().map_or_else(|| Err(no_result()), |result| self.sent(id, result)),
+            Ok(id) => results.next().map_or_else(|| Err(no_result()), |result| self.sent(topic, id, result)),
             Err(problem) => Err(problem),
         };
         let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
@@ -93,17 +98,26 @@ impl Service {
         Ok(draft.outgoing(&self.limits.messages, topic.clone(), address)?)
     }
 
-    fn sent(&self, message_id: String, result: Result<SendReceipt, SendError>) -> Result<Sent, Problem> {
+    fn sent(
+        &self,
+        topic: &TopicName,
+        message_id: String,
+        result: Result<SendReceipt, SendError>,
+    ) -> Result<Sent, Problem> {
         let receipt = result?;
         let (message_id, repeated) = match receipt.repeat_of {
             Some(first) => (String::from(first), true),
             None => (message_id, false),
         };
+        let transaction_id = receipt.transaction.map(|position| {
+            transactions::to_path(topic, &self.messaging.transaction_id(position, &message_id).to_string())
+        });
         Ok(Sent {
             durability: durability(receipt.durability, &message_id)?,
             message_id,
             queue: receipt.queue.0,
             offset: receipt.queue_offset.0,
+            transaction_id,
             recall_handle: receipt.recall_handle,
             repeated,
         })
@@ -159,7 +173,7 @@ impl NewMessage {
         self.draft(body)
     }
 
-    fn draft(mut self, body: Bytes) -> Result<Draft, Problem> {
+    pub(super) fn draft(mut self, body: Bytes) -> Result<Draft, Problem> {
         if let Some(key) = self.idempotency_key {
             if self.properties.contains_key(names::IDEMPOTENCY_KEY) {
                 return Err(Problem::invalid(format!(

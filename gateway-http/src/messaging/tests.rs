@@ -1,6 +1,7 @@
 //! The routes over a broker on a directory of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,6 +23,7 @@ use proxy::messaging::message::Received;
 mod bounds;
 mod leases;
 mod sending;
+mod transactions;
 
 /// A message as a broker gives it.
 pub(super) fn received() -> Received {
@@ -52,7 +54,15 @@ pub(crate) fn broker() -> (broker::LocalBroker, TempDir) {
     options.segment_bytes = 16 * 1024 * 1024;
     // How full the machine's disk is says nothing of what is tested here.
     options.retention.disk_warning = 100;
+    // A check that nobody was there for is made again soon.
+    let (check_after, check_interval) = (Duration::ZERO, Duration::from_millis(20));
+    options.transaction = broker::transaction::Schedule { check_after, check_interval, checks_max: 10_000 };
     (broker::LocalBroker::start(Env::real(), options).expect("a broker"), dir)
+}
+
+/// The gRPC front door beside it.
+pub(crate) fn server(broker: &broker::LocalBroker) -> proxy::Server {
+    proxy::Server::new(Arc::new(broker.clone()), proxy::Options::default()).expect("a server")
 }
 
 /// A gateway over a broker.
@@ -103,7 +113,8 @@ impl World {
         let (broker, dir) = broker();
         let tasks = TaskTracker::new();
         let messaging = Messaging::new(Arc::new(broker.clone()), CancellationToken::new(), tasks.clone());
-        Self { routes: routes(messaging, limits), broker, tasks, _dir: dir }
+        let checks = server(&broker).checks();
+        Self { routes: routes(messaging, checks, limits), broker, tasks, _dir: dir }
     }
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {

@@ -8,8 +8,6 @@ use axum::body::{Body, Bytes};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use types::admin::{AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, TopicDescription};
 use types::broker::{LookupError, Unavailable};
@@ -107,9 +105,10 @@ impl Server {
         let counter = prometheus::IntCounter::new("sent_total", "Sent").expect("valid name");
         metrics.register(Box::new(counter)).expect("new");
         let (broker, dir) = messaging::tests::broker();
-        let messaging = Messaging::new(Arc::new(broker), CancellationToken::new(), TaskTracker::new());
+        let server = messaging::tests::server(&broker);
+        let (messaging, checks) = (server.messaging(), server.checks());
         let probes = Probes { readiness: readiness.clone(), metrics, version };
-        let gateway = Gateway { messaging, limits: Limits::default(), admin: Some(Arc::new(maps)), probes };
+        let gateway = Gateway { messaging, checks, limits: Limits::default(), admin: Some(Arc::new(maps)), probes };
         Self(router(gateway), readiness, dir)
     }
 

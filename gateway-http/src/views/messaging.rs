@@ -67,6 +67,9 @@ pub struct Sent {
     pub offset: u64,
     /// How far it had got when the answer was given.
     pub durability: Durability,
+    /// Ends the transaction of a half message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
     /// Takes a delayed message back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recall_handle: Option<String>,
@@ -280,4 +283,38 @@ pub struct LeaseResult {
     /// Why nothing became of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Document>,
+}
+
+/// How long a producer waits for being asked, in the request's query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitForChecks {
+    /// At most and when missing `20s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+}
+
+/// Half messages whose outcome their producer shall say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// 1 to 64 of them.
+    pub checks: Vec<Check>,
+}
+
+/// A half message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Ends its transaction.
+    pub transaction_id: String,
+    /// The message, whose handle is empty.
+    pub message: ReceivedMessage,
+}
+
+/// A delayed message that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recalled {
+    /// Its id.
+    pub message_id: String,
 }

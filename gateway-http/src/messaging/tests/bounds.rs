@@ -1,7 +1,5 @@
 //! Bad input and too much of it: each its documented answer, and nothing is stored.
 
-use std::time::Duration;
-
 use super::*;
 
 fn small() -> Limits {

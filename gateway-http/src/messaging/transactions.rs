@@ -1,0 +1,96 @@
+//! Transactions: a half message, its outcome, and being asked for it.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, StatusCode};
+use proxy::Code;
+use proxy::messaging::message::Draft;
+use proxy::messaging::transaction::{IdError, TransactionId};
+use types::TopicName;
+use types::broker::Resolution;
+
+use super::{Service, headers};
+use crate::extract::{Named, QueryOf};
+use crate::problem::Problem;
+use crate::text;
+use crate::views::messaging::{Check, Checks, NewMessage, ReceivedMessage, WaitForChecks};
+
+/// Stores a half message, which nobody sees until it is committed.
+pub(super) async fn begin(
+    State(service): State<Service>,
+    Named(topic): Named<TopicName>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get().copied();
+    let inbound = service.read(&parts.headers, body).await?;
+    let message = NewMessage::of_headers(&parts.headers)?;
+    let check_after = check_after(&parts.headers)?;
+    let draft = Draft { transaction: Some(check_after), ..message.draft(inbound.bytes.clone())? };
+    service.send_one(&topic, draft, peer).await
+}
+
+fn check_after(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Problem> {
+    headers::single(headers, "check-after")?.map(|text| text::length("check-after", &text)).transpose()
+}
+
+pub(super) async fn commit(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Commit).await
+}
+
+pub(super) async fn rollback(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Rollback).await
+}
+
+/// The producer does not know yet: it is asked again.
+pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Unknown).await
+}
+
+/// Half messages whose outcome a producer of the topic shall say.
+pub(super) async fn checks(
+    State(service): State<Service>,
+    Named(topic): Named<TopicName>,
+    QueryOf(WaitForChecks { wait }): QueryOf<WaitForChecks>,
+) -> Result<Response, Problem> {
+    let wait = service.wait(wait.as_deref())?;
+    let found = service.checks.wait(&topic, wait).await.map_err(|full| {
+        let code = Some(Code::TooManyRequests);
+        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", full.to_string()) }
+    })?;
+    if found.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let check = |check: proxy::checks::Check| Check {
+        transaction_id: to_path(&topic, &check.transaction_id),
+        message: ReceivedMessage::of(topic.as_str(), check.message),
+    };
+    Ok(Json(Checks { checks: found.into_iter().map(check).collect() }).into_response())
+}
+
+impl Service {
+    async fn end_transaction(&self, id: &str, resolution: Resolution) -> Result<StatusCode, Problem> {
+        let (topic, id) = of_path(id)?;
+        self.messaging.check_transaction(&id)?;
+        self.messaging.end_transaction(topic, &id, resolution).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+}
+
+/// A transaction's id as HTTP has it: the topic, which gRPC clients say beside the id, and the id that these get, in one
+/// text that can stand in a path.
+pub(super) fn to_path(topic: &TopicName, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{topic} {id}"))
+}
+
+fn of_path(id: &str) -> Result<(TopicName, TransactionId), Problem> {
+    let parse = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
+        let (topic, id) = text.split_once(' ')?;
+        Some((TopicName::for_client(topic).ok()?, id.parse().ok()?))
+    };
+    parse().ok_or_else(|| IdError::Malformed { shown: id.chars().take(64).collect() }.into())
+}
