@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use broker::{LocalBroker, StartError, takeover};
-use gateway_http::{Gateway, Limits, Probes, Readiness, Version};
+use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
@@ -148,7 +148,7 @@ async fn serve_clients(
     let broker = Arc::new(broker.clone());
     let options = proxy_options(config)?;
     let readiness = Readiness::default();
-    let limits = Limits { messages: options.limits.clone(), ..Limits::default() };
+    let limits = config.http_limits.limits(options.limits.clone());
     let proxy = proxy::Server::new(broker.clone(), options)?;
     let connections_max = limits.connections_max;
     let router = gateway_http::router(Gateway {

@@ -10,7 +10,7 @@ use ::proxy::cluster::{self, Cluster};
 use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
-use gateway_http::{Gateway, Limits, Readiness};
+use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = Port::bind(config.http, "http")?;
     open_files::raise(ConnectionLimits::default().connections_max);
     let options = options(config)?;
-    let limits = Limits { messages: options.limits.clone(), ..Limits::default() };
+    let limits = config.http_limits.limits(options.limits.clone());
     let connections_max = limits.connections_max;
     let proxy = ::proxy::Server::new(Arc::new(broker(config)), options)?;
     let readiness = Readiness::default();
