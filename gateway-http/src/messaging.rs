@@ -3,12 +3,12 @@
 //!
 //! | method and path                          | body                              | answer                      |
 //! |------------------------------------------|-----------------------------------|-----------------------------|
-//! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201/207 `SentMany` |
+//! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201 `SentMany`   |
 //! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
-//! | `POST /groups/{group}/ack`               | `Ack`                             | 200/207 `Ended`             |
-//! | `POST /groups/{group}/nack`              | `Nack`                            | 200/207 `Ended`             |
-//! | `POST /groups/{group}/extend`            | `Extend`                          | 200/207 `Ended`             |
-//! | `POST /groups/{group}/dead-letter`       | `Ack`                             | 200/207 `Ended`             |
+//! | `POST /groups/{group}/ack`               | `Ack`                             | 200 `Ended`                 |
+//! | `POST /groups/{group}/nack`              | `Nack`                            | 200 `Ended`                 |
+//! | `POST /groups/{group}/extend`            | `Extend`                          | 200 `Ended`                 |
+//! | `POST /groups/{group}/dead-letter`       | `Ack`                             | 200 `Ended`                 |
 //!
 //! | `POST /topics/{topic}/transactions`      | a half message                    | 201 `Sent`                  |
 //! | `POST /transactions/{id}/commit`         |                                   | 204                         |
@@ -17,7 +17,7 @@
 //! | `GET /producers/{topic}/checks`          | `WaitForChecks` in the query      | 200 `Checks`, 204           |
 //! | `DELETE /topics/{topic}/delayed/{handle}` |                                  | 200 `Recalled`              |
 //!
-//! Where each part of a request has a result of its own, 207 says that they differ.
+//! Where each part of a request has a result of its own, the answer's status is theirs if they agree, and else 207.
 
 mod body;
 mod headers;
@@ -85,6 +85,12 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
         .with_state(service)
         // A web page of another site must not be able to send here through its reader's browser.
         .layer(CsrfLayer::new().with_rejection_response(cross_site))
+}
+
+/// The status of several results together: theirs if they agree.
+fn overall(mut statuses: impl Iterator<Item = u16>) -> StatusCode {
+    let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
+    first.filter(|first| statuses.all(|status| status == first.as_u16())).unwrap_or(StatusCode::MULTI_STATUS)
 }
 
 fn cross_site(_: ProtectionError) -> Response {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use proxy::validate::Invalid;
 use types::broker::{LeaseError, LeaseOwner};
 use types::{GroupName, ReceiptHandle, TopicName};
 
-use super::Service;
+use super::{Service, overall};
 use crate::extract::{Body, Named};
 use crate::problem::Problem;
 use crate::text;
@@ -126,12 +125,10 @@ impl Service {
 }
 
 fn answer(handles: Vec<String>, outcomes: Vec<Outcome>) -> Response {
-    let is_uniform = outcomes.iter().all(Result::is_ok);
     let result = |(handle, outcome): (String, Outcome)| match outcome {
         Ok(next) => LeaseResult { status: 200, handle: next.map_or(handle, |next| next.to_string()), problem: None },
         Err(problem) => LeaseResult { status: problem.status.as_u16(), handle, problem: Some(problem.document()) },
     };
-    let results = handles.into_iter().zip(outcomes).map(result).collect();
-    let status = if is_uniform { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-    (status, Json(Ended { results })).into_response()
+    let results: Vec<_> = handles.into_iter().zip(outcomes).map(result).collect();
+    (overall(results.iter().map(|result| result.status)), Json(Ended { results })).into_response()
 }

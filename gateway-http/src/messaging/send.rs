@@ -14,7 +14,7 @@ use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
 use types::properties::names;
 
-use super::{Peer, Service, transactions};
+use super::{Peer, Service, overall, transactions};
 use crate::extract::Named;
 use crate::problem::Problem;
 use crate::text;
@@ -86,8 +86,7 @@ impl Service {
             Err(problem) => Err(problem),
         };
         let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
-        let all_stored = results.iter().all(|result| result.status == StatusCode::CREATED.as_u16());
-        let status = if all_stored { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+        let status = overall(results.iter().map(|result| result.status));
         Ok((status, Json(SentMany { results })).into_response())
     }
 

@@ -13,6 +13,8 @@ async fn acknowledged_messages_are_done_with() {
     let handle = handle(&world).await;
     let answer = world.post("/groups/g/ack", json!({"topic": "orders", "handles": [handle]})).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"results": [{"status": 200, "handle": handle}]})));
+    let rubbish = world.post("/groups/g/ack", json!({"topic": "orders", "handles": ["rubbish", ""]})).await;
+    assert_eq!(rubbish.status, 400, "both have it");
     let mixed = world.post("/groups/g/ack", json!({"topic": "orders", "handles": [handle, "rubbish"]})).await;
     assert_eq!(mixed.status, 207);
     let results = &mixed.json()["results"];
