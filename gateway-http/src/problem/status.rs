@@ -231,3 +231,42 @@ impl From<AdminError> for Problem {
         Self::new(status, kind, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_names_every_kind_with_its_status() {
+        let page = include_str!("../../../docs/http.md");
+        let source = include_str!("status.rs").split("#[cfg(test)]").next().expect("a first part");
+        let admin_only = ["exists", "queue-count", "queues-shrink", "system-name"];
+        let mut kinds = 0;
+        for line in source.lines() {
+            let Some((status, kind)) = line.split_once("(S::").and_then(|(_, pair)| pair.split_once(", \"")) else {
+                continue;
+            };
+            let kind = kind.split('"').next().expect("a first part");
+            if admin_only.contains(&kind) {
+                continue;
+            }
+            let number = http::StatusCode::from_bytes(number_of(status).as_bytes()).expect("a status");
+            let row = page.lines().find(|row| row.starts_with("| ") && row.contains(&format!("`{kind}`")));
+            let row = row.unwrap_or_else(|| panic!("docs/http.md lacks {kind}"));
+            assert!(
+                row.split('|').nth(1).is_some_and(|cell| cell.contains(number.as_str())),
+                "{kind} is {number}: {row}"
+            );
+            kinds += 1;
+        }
+        assert!(kinds > 30, "{kinds} found");
+    }
+
+    /// The digits of a status that the source names.
+    fn number_of(name: &str) -> String {
+        let statuses = (100..600u16).filter_map(|number| http::StatusCode::from_u16(number).ok());
+        let spelt = |status: &http::StatusCode| {
+            status.canonical_reason().unwrap_or_default().to_ascii_uppercase().replace([' ', '-'], "_")
+        };
+        let found = statuses.into_iter().find(|status| spelt(status) == name);
+        found.unwrap_or_else(|| panic!("no status is called {name}")).as_str().to_owned()
+    }
+}
