@@ -5,6 +5,7 @@
 //! |------------------------------------------|-----------------------------------|-----------------------------|
 //! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201 `SentMany`   |
 //! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
+//! | `GET /groups/{group}/stream`             | `OpenStream` in the query         | 200 Server-Sent Events      |
 //! | `POST /groups/{group}/ack`               | `Ack`                             | 200 `Ended`                 |
 //! | `POST /groups/{group}/nack`              | `Nack`                            | 200 `Ended`                 |
 //! | `POST /groups/{group}/extend`            | `Extend`                          | 200 `Ended`                 |
@@ -25,6 +26,7 @@ mod leases;
 mod recall;
 mod receive;
 mod send;
+mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transactions;
@@ -33,7 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use http::StatusCode;
 use proxy::Messaging;
@@ -72,6 +74,7 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
     Router::new()
         .route("/topics/{name}/messages", post(send::call))
         .route("/groups/{name}/receive", post(receive::call))
+        .route("/groups/{name}/stream", get(stream::call))
         .route("/groups/{name}/ack", post(leases::ack))
         .route("/groups/{name}/nack", post(leases::nack))
         .route("/groups/{name}/extend", post(leases::extend))
@@ -84,7 +87,7 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
         .route("/topics/{topic}/delayed/{handle}", delete(recall::call))
         .with_state(service)
         // A web page of another site must not be able to send here through its reader's browser.
-        .layer(CsrfLayer::new().with_rejection_response(cross_site))
+        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
 }
 
 /// The status of several results together: theirs if they agree.
@@ -93,7 +96,7 @@ fn overall(mut statuses: impl Iterator<Item = u16>) -> StatusCode {
     first.filter(|first| statuses.all(|status| status == first.as_u16())).unwrap_or(StatusCode::MULTI_STATUS)
 }
 
-fn cross_site(_: ProtectionError) -> Response {
+fn cross_site() -> Problem {
     let detail = "the request comes from a web page of another site (headers Origin, Sec-Fetch-Site)";
-    Problem::new(StatusCode::FORBIDDEN, "cross-site", detail).into_response()
+    Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)
 }

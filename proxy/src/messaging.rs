@@ -52,6 +52,12 @@ impl Messaging {
         &self.shared.broker
     }
 
+    /// Whether the server has begun to stop, so that long polls end at once.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
+    }
+
     /// The next turn of a topic's round robin.
     fn next_round(&self, topic: &TopicName) -> u32 {
         let hash = topic.as_str().bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));

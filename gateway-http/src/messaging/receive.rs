@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::text;
 use crate::views::messaging::Receive;
 
-mod answer;
+pub(super) mod answer;
 
 use answer::{Answer, one};
 
@@ -44,9 +44,7 @@ pub(super) async fn call(
 ) -> Result<Response, Problem> {
     let is_raw = request_headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes() == OCTETS.as_bytes());
     let pop = service.pop(group, receive, is_raw)?;
-    if service.undelivered.is_used_up() {
-        return Err(service.too_much_undelivered());
-    }
+    service.check_undelivered()?;
     let mut delivery = service.messaging.receive(pop).await?;
     if delivery.remaining() == 0 {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -65,7 +63,7 @@ pub(super) async fn call(
 }
 
 impl Service {
-    fn pop(&self, group: GroupName, receive: Receive, is_raw: bool) -> Result<Pop, Problem> {
+    pub(super) fn pop(&self, group: GroupName, receive: Receive, is_raw: bool) -> Result<Pop, Problem> {
         let limits = &self.limits.messages;
         let topic = TopicName::for_client(&receive.topic).map_err(Invalid::Topic)?;
         let max_allowed = if is_raw { 1 } else { Pop::MESSAGES_MAX };
@@ -106,11 +104,15 @@ impl Service {
         Ok(wait)
     }
 
-    fn too_much_undelivered(&self) -> Problem {
+    /// Refuses to take more messages out for clients that do not take what they have.
+    pub(super) fn check_undelivered(&self) -> Result<(), Problem> {
+        if !self.undelivered.is_used_up() {
+            return Ok(());
+        }
         let limit = self.undelivered.max();
         let detail = format!("messages that clients have not taken yet hold {limit} bytes or more, which is the limit");
         let code = Some(Code::TooManyRequests);
-        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
+        Err(Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) })
     }
 }
 

@@ -23,6 +23,7 @@ use proxy::messaging::message::Received;
 mod bounds;
 mod leases;
 mod sending;
+mod streams;
 mod transactions;
 
 /// A message as a broker gives it.

@@ -318,3 +318,23 @@ pub struct Recalled {
     /// Its id.
     pub message_id: String,
 }
+
+/// What a consumer wants streamed, in the request's query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenStream {
+    /// From where.
+    pub topic: String,
+    /// After so many messages the stream ends, 1 to 4,096; 256 when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits: Option<u32>,
+    /// How long they stay invisible to the rest of the group, `10s` to `12h`; `60s` when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invisible: Option<String>,
+    /// Only messages with one of these tags: `a || b`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Only messages whose properties meet this SQL92 condition; not together with `filter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+}

@@ -37,7 +37,7 @@ enum Next {
 }
 
 /// The first message that can be shown.
-pub(super) fn one(delivery: &mut Delivery) -> Option<Received> {
+pub(in crate::messaging) fn one(delivery: &mut Delivery) -> Option<Received> {
     while let Some(popped) = delivery.take() {
         match Received::of(delivery.topic(), &popped) {
             Ok(message) => return Some(message),
