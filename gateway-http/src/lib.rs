@@ -7,6 +7,7 @@ mod admin;
 mod extract;
 pub mod limits;
 mod messaging;
+mod openapi;
 pub mod problem;
 mod readiness;
 mod router;

@@ -36,14 +36,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
 use http::StatusCode;
 use proxy::Messaging;
 use proxy::checks::Checks;
 use proxy::messaging::message_id::MessageIds;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::limits::{Budget, Limits};
+use crate::openapi::Head;
 use crate::problem::Problem;
 
 /// Where a request came from, put beside it by the server.
@@ -71,23 +75,34 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
         undelivered: Budget::new(limits.undelivered_bytes_max),
         limits: Arc::new(limits),
     };
-    Router::new()
-        .route("/topics/{name}/messages", post(send::call))
-        .route("/groups/{name}/receive", post(receive::call))
-        .route("/groups/{name}/stream", get(stream::call))
-        .route("/groups/{name}/ack", post(leases::ack))
-        .route("/groups/{name}/nack", post(leases::nack))
-        .route("/groups/{name}/extend", post(leases::extend))
-        .route("/groups/{name}/dead-letter", post(leases::dead_letter))
-        .route("/topics/{name}/transactions", post(transactions::begin))
-        .route("/transactions/{id}/commit", post(transactions::commit))
-        .route("/transactions/{id}/rollback", post(transactions::rollback))
-        .route("/transactions/{id}/unknown", post(transactions::unknown))
-        .route("/producers/{name}/checks", get(transactions::checks))
-        .route("/topics/{topic}/delayed/{handle}", delete(recall::call))
+    let (routes, _) = described().split_for_parts();
+    routes
         .with_state(service)
         // A web page of another site must not be able to send here through its reader's browser.
         .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
+}
+
+/// The document that describes them.
+pub(crate) fn document() -> OpenApi {
+    OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", described()).into_openapi()
+}
+
+/// The routes with what they say of themselves.
+fn described() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(send::call))
+        .routes(routes!(recall::call))
+        .routes(routes!(receive::call))
+        .routes(routes!(stream::call))
+        .routes(routes!(leases::ack))
+        .routes(routes!(leases::nack))
+        .routes(routes!(leases::extend))
+        .routes(routes!(leases::dead_letter))
+        .routes(routes!(transactions::begin))
+        .routes(routes!(transactions::commit))
+        .routes(routes!(transactions::rollback))
+        .routes(routes!(transactions::unknown))
+        .routes(routes!(transactions::checks))
 }
 
 /// The status of several results together: theirs if they agree.

@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use proxy::Code;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 mod status;
 
@@ -26,7 +27,8 @@ pub struct Problem {
 }
 
 /// The document on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(title = "Problem")]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     /// `urn:gantry:problem:<kind>`.

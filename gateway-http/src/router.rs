@@ -63,7 +63,8 @@ pub struct Version {
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
     let Gateway { messaging, checks, limits, admin, probes } = gateway;
-    let mut short = probe_routes(probes);
+    let document = messaging::document();
+    let mut short = probe_routes(probes).route("/openapi.json", get(async move || Json(document)));
     if let Some(admin) = admin {
         short = short.merge(Router::new().nest("/v1/admin", admin::routes()).with_state(admin));
     }

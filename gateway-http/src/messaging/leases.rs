@@ -11,13 +11,20 @@ use types::{GroupName, ReceiptHandle, TopicName};
 
 use super::{Service, overall};
 use crate::extract::{Body, Named};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::text;
 use crate::views::messaging::{Ack, Ended, Extend, LeaseResult, Nack};
 
 /// What a call came to: a handle that is good from now on, if there is another.
 type Outcome = Result<Option<ReceiptHandle>, Problem>;
 
+/// Finish messages
+#[utoipa::path(post, path = "/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Ack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn ack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -37,6 +44,13 @@ pub(super) async fn ack(
 /// A broker that answers fewer handles than it was given knows the others no more than a lost lease.
 const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no result" };
 
+/// Give messages back, so that they come again
+#[utoipa::path(post, path = "/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Nack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn nack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -48,6 +62,13 @@ pub(super) async fn nack(
     Ok(answer(handles, service.each(&lease, parsed, End::GiveBack(delay)).await))
 }
 
+/// Keep messages longer
+#[utoipa::path(post, path = "/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Extend),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn extend(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -58,6 +79,13 @@ pub(super) async fn extend(
     Ok(answer(handles, service.each(&lease, parsed, End::Extend(invisible)).await))
 }
 
+/// Move messages to the group's dead-letter topic
+#[utoipa::path(post, path = "/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Ack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn dead_letter(
     State(service): State<Service>,
     Named(group): Named<GroupName>,

@@ -18,9 +18,9 @@ use types::{Filter, GroupName, TopicName};
 
 use super::{Service, headers};
 use crate::extract::{Body, Named};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::Receive;
+use crate::views::messaging::{Receive, ReceivedMessages};
 
 pub(super) mod answer;
 
@@ -36,6 +36,15 @@ const ATTEMPT_ID_BYTES_MAX: usize = 256;
 const CLIENT: &str = "http";
 const OCTETS: &str = "application/octet-stream";
 
+/// Lease messages, waiting for the first
+///
+/// With `Accept: application/octet-stream` one message: its body is the answer's, all else stands in headers.
+#[utoipa::path(post, path = "/groups/{group}/receive", operation_id = "receiveMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Receive),
+    responses((status = 200, description = "Messages", content((ReceivedMessages = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 204, description = "None came in time"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn call(
     State(service): State<Service>,
     Named(group): Named<GroupName>,

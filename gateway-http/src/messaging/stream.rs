@@ -20,7 +20,7 @@ use super::Service;
 use super::receive::answer::one;
 use crate::extract::{Named, QueryOf};
 use crate::limits::Share;
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::views::messaging::{OpenStream, Receive, ReceivedMessage};
 
 /// Messages of a stream, when the request does not say.
@@ -31,6 +31,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long `EventSource` waits before it opens the next stream.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Stream messages as Server-Sent Events until the credits are used up
+#[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group"), OpenStream),
+    responses((status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn call(
     State(service): State<Service>,
     Named(group): Named<GroupName>,

@@ -21,6 +21,7 @@ use super::*;
 use proxy::messaging::message::Received;
 
 mod bounds;
+mod described;
 mod leases;
 mod sending;
 mod streams;

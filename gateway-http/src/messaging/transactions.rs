@@ -14,11 +14,24 @@ use types::broker::Resolution;
 
 use super::{Service, headers};
 use crate::extract::{Named, QueryOf};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Check, Checks, NewMessage, ReceivedMessage, WaitForChecks};
+use crate::views::messaging::{Check, Checks, NewMessage, ReceivedMessage, Sent, WaitForChecks};
 
-/// Stores a half message, which nobody sees until it is committed.
+/// Store a half message, which nobody sees until it is committed
+#[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
+    params(("topic" = String, Path, description = "The topic"),
+        ("Tag" = Option<String>, Header, description = "One word by which consumers may filter"),
+        ("Key" = Option<String>, Header, description = "By which it is found; may stand several times"),
+        ("Message-Group" = Option<String>, Header, description = "Messages of a group are delivered in order, one at a time"),
+        ("Delay" = Option<String>, Header, description = "How long it waits for its delivery, such as 30s"),
+        ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
+        ("Priority" = Option<i32>, Header, description = "From 0 on"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once"),
+        ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 201, description = "Stored", body = Sent),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn begin(
     State(service): State<Service>,
     Named(topic): Named<TopicName>,
@@ -37,20 +50,39 @@ fn check_after(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Probl
     headers::single(headers, "check-after")?.map(|text| text::length("check-after", &text)).transpose()
 }
 
+/// Deliver a half message
+#[utoipa::path(post, path = "/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn commit(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
     service.end_transaction(&id, Resolution::Commit).await
 }
 
+/// Drop a half message
+#[utoipa::path(post, path = "/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn rollback(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
     service.end_transaction(&id, Resolution::Rollback).await
 }
 
-/// The producer does not know yet: it is asked again.
+/// Answer a check: not known yet, ask again
+#[utoipa::path(post, path = "/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
     service.end_transaction(&id, Resolution::Unknown).await
 }
 
-/// Half messages whose outcome a producer of the topic shall say.
+/// Wait for half messages whose outcome a producer of the topic shall say
+#[utoipa::path(get, path = "/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
+    params(("topic" = String, Path, description = "The topic"), WaitForChecks),
+    responses((status = 200, description = "Half messages", body = Checks),
+        (status = 204, description = "None in time"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn checks(
     State(service): State<Service>,
     Named(topic): Named<TopicName>,

@@ -8,11 +8,12 @@ use http::StatusCode;
 use proxy::messaging::body::Encoding;
 use proxy::messaging::message::Received;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::{Document, Problem};
 
 /// Messages to be sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SendMany {
     /// 1 to 1,024 of them.
@@ -20,7 +21,7 @@ pub struct SendMany {
 }
 
 /// A message to be sent. Of one that is a request's own body the rest stands in headers of the same names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NewMessage {
     /// Its body, when it is text.
@@ -56,7 +57,7 @@ pub struct NewMessage {
 }
 
 /// A stored message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
     /// Its id.
@@ -79,7 +80,7 @@ pub struct Sent {
 }
 
 /// How far a stored message has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// In the operating system's hands: survives the process, not the machine.
@@ -89,14 +90,14 @@ pub enum Durability {
 }
 
 /// What became of messages, in their order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SentMany {
     /// One result a message.
     pub results: Vec<SendResult>,
 }
 
 /// What became of one message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SendResult {
     /// The status that it would have got alone.
     pub status: u16,
@@ -118,7 +119,7 @@ impl From<Result<Sent, Problem>> for SendResult {
 }
 
 /// What a consumer wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Receive {
     /// From where.
@@ -143,8 +144,15 @@ pub struct Receive {
     pub attempt_id: Option<String>,
 }
 
+/// Leased messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceivedMessages {
+    /// 1 to 32 of them.
+    pub messages: Vec<ReceivedMessage>,
+}
+
 /// A leased message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceivedMessage {
     /// Its id.
@@ -232,7 +240,7 @@ impl ReceivedMessage {
 }
 
 /// Messages that are done with, or given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ack {
     /// The topic that they were received from.
@@ -242,7 +250,7 @@ pub struct Ack {
 }
 
 /// Messages that shall come again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Nack {
     /// The topic that they were received from.
@@ -255,7 +263,7 @@ pub struct Nack {
 }
 
 /// Messages that take longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Extend {
     /// The topic that they were received from.
@@ -267,14 +275,14 @@ pub struct Extend {
 }
 
 /// What became of leases, in the order of their handles.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ended {
     /// One result a handle.
     pub results: Vec<LeaseResult>,
 }
 
 /// What became of one lease.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaseResult {
     /// The status that it would have got alone.
     pub status: u16,
@@ -286,8 +294,9 @@ pub struct LeaseResult {
 }
 
 /// How long a producer waits for being asked, in the request's query.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct WaitForChecks {
     /// At most and when missing `20s`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,14 +304,14 @@ pub struct WaitForChecks {
 }
 
 /// Half messages whose outcome their producer shall say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checks {
     /// 1 to 64 of them.
     pub checks: Vec<Check>,
 }
 
 /// A half message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// Ends its transaction.
@@ -312,7 +321,7 @@ pub struct Check {
 }
 
 /// A delayed message that was taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recalled {
     /// Its id.
@@ -320,8 +329,9 @@ pub struct Recalled {
 }
 
 /// What a consumer wants streamed, in the request's query.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct OpenStream {
     /// From where.
     pub topic: String,
