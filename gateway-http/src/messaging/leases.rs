@@ -24,7 +24,7 @@ type Outcome = Result<Option<ReceiptHandle>, Problem>;
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),
         (status = 207, description = "The results differ", body = Ended),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
 pub(super) async fn ack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -50,7 +50,7 @@ const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no 
     request_body(content = Nack),
     responses((status = 200, description = "All of them", body = Ended),
         (status = 207, description = "The results differ", body = Ended),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
 pub(super) async fn nack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -68,7 +68,7 @@ pub(super) async fn nack(
     request_body(content = Extend),
     responses((status = 200, description = "All of them", body = Ended),
         (status = 207, description = "The results differ", body = Ended),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
 pub(super) async fn extend(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
@@ -85,7 +85,7 @@ pub(super) async fn extend(
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),
         (status = 207, description = "The results differ", body = Ended),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
 pub(super) async fn dead_letter(
     State(service): State<Service>,
     Named(group): Named<GroupName>,

@@ -20,7 +20,7 @@ use super::{Service, headers};
 use crate::extract::{Body, Named};
 use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Receive, ReceivedMessages};
+use crate::views::messaging::{RawBody, Receive, ReceivedMessages};
 
 pub(super) mod answer;
 
@@ -42,7 +42,7 @@ const OCTETS: &str = "application/octet-stream";
 #[utoipa::path(post, path = "/groups/{group}/receive", operation_id = "receiveMessages", tag = "consumers",
     params(("group" = String, Path, description = "The consumer group")),
     request_body(content = Receive),
-    responses((status = 200, description = "Messages", content((ReceivedMessages = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses((status = 200, description = "Messages", content((ReceivedMessages = "application/json"), (RawBody = "application/octet-stream"))),
         (status = 204, description = "None came in time"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn call(

@@ -18,7 +18,7 @@ use super::{Peer, Service, overall, transactions};
 use crate::extract::Named;
 use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Durability, NewMessage, SendMany, SendResult, Sent, SentMany};
+use crate::views::messaging::{Durability, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany};
 
 /// Says that nothing was stored, because the message is already.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -35,10 +35,10 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
         ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
         ("Priority" = Option<i32>, Header, description = "From 0 on"),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once")),
-    request_body(content((Vec<u8> = "application/octet-stream"), (SendMany = "application/json"))),
-    responses((status = 201, description = "Stored", content((Sent = "application/json"))),
+    request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"))),
+    responses((status = 201, description = "Stored", body = SendAnswer),
         (status = 207, description = "The results differ", body = SentMany),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+        (status = "default", description = "A problem, or the results of several messages that all have it", content((Document = "application/problem+json"), (SentMany = "application/json")))))]
 pub(super) async fn call(
     State(service): State<Service>,
     Named(topic): Named<TopicName>,
@@ -69,7 +69,8 @@ impl Service {
             None => return Err(no_result()),
         };
         let replayed = sent.repeated.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
-        Ok((StatusCode::CREATED, replayed.into_iter().flatten().collect::<HeaderMap>(), Json(sent)).into_response())
+        Ok((StatusCode::CREATED, replayed.into_iter().flatten().collect::<HeaderMap>(), Json(SendAnswer::One(sent)))
+            .into_response())
     }
 
     /// Messages that are not valid have their result without being sent.
@@ -103,7 +104,7 @@ impl Service {
         };
         let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
         let status = overall(results.iter().map(|result| result.status));
-        Ok((status, Json(SentMany { results })).into_response())
+        Ok((status, Json(SendAnswer::Many(SentMany { results }))).into_response())
     }
 
     fn outgoing(&self, topic: &TopicName, draft: Draft, peer: Option<Peer>) -> Result<Outgoing, Problem> {

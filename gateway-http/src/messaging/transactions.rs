@@ -16,7 +16,7 @@ use super::{Service, headers};
 use crate::extract::{Named, QueryOf};
 use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Check, Checks, NewMessage, ReceivedMessage, Sent, WaitForChecks};
+use crate::views::messaging::{Check, Checks, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks};
 
 /// Store a half message, which nobody sees until it is committed
 #[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
@@ -29,7 +29,7 @@ use crate::views::messaging::{Check, Checks, NewMessage, ReceivedMessage, Sent, 
         ("Priority" = Option<i32>, Header, description = "From 0 on"),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once"),
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = RawBody, content_type = "application/octet-stream"),
     responses((status = 201, description = "Stored", body = Sent),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn begin(

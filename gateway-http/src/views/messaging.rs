@@ -12,6 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::{Document, Problem};
 
+/// A message's body, any bytes.
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct RawBody(pub Vec<u8>);
+
 /// Messages to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -94,6 +99,16 @@ pub enum Durability {
 pub struct SentMany {
     /// One result a message.
     pub results: Vec<SendResult>,
+}
+
+/// What a send answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SendAnswer {
+    /// To a message that was the request's body.
+    One(Sent),
+    /// To several.
+    Many(SentMany),
 }
 
 /// What became of one message.

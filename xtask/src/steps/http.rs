@@ -1,4 +1,4 @@
-//! Messages over HTTP: what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
+//! Messages over HTTP: the OpenAPI document is valid, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
 //! client and HTTP see the same in all four pairings.
 
 use std::path::Path;
@@ -36,8 +36,12 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         let reason = shell::tail(&log, 1).pop().unwrap_or_default();
         return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
     }
+    let validator = context.workspace.own("http-validator")?;
+    if let Err(error) = install_validator(&context.workspace.root, &validator, &log) {
+        return Ok(Done::Skipped { reason: format!("the validator of OpenAPI cannot be had: {error:#}") });
+    }
     let server = Server::start(context, "http")?;
-    match show(&context.workspace.root, &server, &log) {
+    match show(&context.workspace.root, &server, &validator, &log) {
         Ok(()) => server.stop().map(|()| Done::Passed),
         Err(error) => {
             println!("--- end of {}\n{}\n---", log.display(), shell::tail(&log, LINES_SHOWN).join("\n"));
@@ -46,8 +50,15 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     }
 }
 
-fn show(root: &Path, server: &Server, log: &Path) -> Result<()> {
+fn show(root: &Path, server: &Server, validator: &Path, log: &Path) -> Result<()> {
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
+    let mut validate = Command::new(validator.join("bin/openapi-spec-validator"));
+    let fetched = log.with_extension("openapi.json");
+    let mut fetch = Command::new("curl");
+    fetch.args(["-sSf", &format!("http://{http}/openapi.json"), "-o"]).arg(&fetched);
+    shell::run(&mut fetch, To::File(log))?;
+    shell::run(validate.arg(&fetched), To::File(log)).context("the OpenAPI document is not valid")?;
+
     let page = std::fs::read_to_string(root.join("docs/http.md"))?;
     let mut bash = Command::new("bash");
     bash.arg("-c").arg(script(&page)?.replace(ADDRESS, &http)).current_dir(log.parent().context("a folder")?);
@@ -61,6 +72,20 @@ fn show(root: &Path, server: &Server, log: &Path) -> Result<()> {
     let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
     ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
     Ok(())
+}
+
+/// A public validator of OpenAPI documents in a Python environment of its own; nothing to do if it is there already.
+fn install_validator(root: &Path, folder: &Path, log: &Path) -> Result<()> {
+    let requirements = root.join("tests/http/requirements.txt");
+    let installed = folder.join("installed");
+    if std::fs::read(&installed).ok() == Some(std::fs::read(&requirements)?) {
+        return Ok(());
+    }
+    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+    shell::run(&mut pip, To::File(log))?;
+    std::fs::copy(&requirements, &installed).map(drop).context("noting what is installed")
 }
 
 /// The page's commands as one script, in their order.

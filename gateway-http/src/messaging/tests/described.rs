@@ -5,10 +5,7 @@ use super::*;
 #[test]
 fn every_route_is_described() {
     let document = serde_json::to_value(document()).expect("plain data");
-    assert_eq!(
-        document["openapi"].as_str().and_then(|version| version.split_once('.')).map(|(major, _)| major),
-        Some("3")
-    );
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let paths = document["paths"].as_object().expect("paths");
     let mut described: Vec<_> = paths
         .iter()
