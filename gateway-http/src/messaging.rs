@@ -34,12 +34,13 @@ mod transactions;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use http::StatusCode;
 use proxy::Messaging;
 use proxy::checks::Checks;
 use proxy::messaging::message_id::MessageIds;
+use serde::Serialize;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -48,7 +49,7 @@ use utoipa_axum::routes;
 
 use crate::limits::{Budget, Limits};
 use crate::openapi::Head;
-use crate::problem::Problem;
+use crate::problem::{Problem, with_retry_after};
 
 /// Where a request came from, put beside it by the server.
 #[derive(Clone, Copy, Debug)]
@@ -105,10 +106,11 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(transactions::checks))
 }
 
-/// The status of several results together: theirs if they agree.
-fn overall(mut statuses: impl Iterator<Item = u16>) -> StatusCode {
+/// The answer with several results: its status is theirs if they agree.
+fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
     let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
-    first.filter(|first| statuses.all(|status| status == first.as_u16())).unwrap_or(StatusCode::MULTI_STATUS)
+    let agreed = first.filter(|first| statuses.all(|status| status == first.as_u16()));
+    with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())
 }
 
 fn cross_site() -> Problem {

@@ -87,11 +87,16 @@ impl IntoResponse for Problem {
         let status = self.status;
         let mut response = (status, axum::Json(self.document())).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-        }
-        response
+        with_retry_after(response)
     }
+}
+
+/// An answer that says when to come again, if its status is one that passes.
+pub(crate) fn with_retry_after(mut response: Response) -> Response {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
 }
 
 #[cfg(test)]

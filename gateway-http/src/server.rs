@@ -158,4 +158,22 @@ mod tests {
         server.await.expect("no panic");
         drop((silent, kept));
     }
+
+    #[tokio::test]
+    async fn too_many_or_too_long_headers_are_refused() {
+        let (address, stop, server) = start(Router::new().route("/", get(async || "hi"))).await;
+        let many: String = (0..101).map(|n| format!("h{n}: x\r\n")).collect();
+        let long = format!("h: {}\r\n", "x".repeat(512 * 1024));
+        for headers in [many, long] {
+            let mut stream = TcpStream::connect(address).await.expect("listening");
+            let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
+            // The server may have closed the connection before it has read all.
+            let _ = stream.write_all(request.as_bytes()).await;
+            let mut answer = vec![0; 12];
+            stream.read_exact(&mut answer).await.expect("answered");
+            assert_eq!(str::from_utf8(&answer), Ok("HTTP/1.1 431"));
+        }
+        stop.cancel();
+        server.await.expect("no panic");
+    }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use proxy::validate::Invalid;
 use types::broker::{LeaseError, LeaseOwner};
 use types::{GroupName, ReceiptHandle, TopicName};
 
-use super::{Service, overall};
+use super::{Service, together};
 use crate::extract::{Body, Named};
 use crate::problem::{Document, Problem};
 use crate::text;
@@ -158,5 +157,6 @@ fn answer(handles: Vec<String>, outcomes: Vec<Outcome>) -> Response {
         Err(problem) => LeaseResult { status: problem.status.as_u16(), handle, problem: Some(problem.document()) },
     };
     let results: Vec<_> = handles.into_iter().zip(outcomes).map(result).collect();
-    (overall(results.iter().map(|result| result.status)), Json(Ended { results })).into_response()
+    let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+    together(statuses.into_iter(), Ended { results })
 }

@@ -14,7 +14,7 @@ use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
 use types::properties::names;
 
-use super::{Peer, Service, overall, transactions};
+use super::{Peer, Service, together, transactions};
 use crate::extract::Named;
 use crate::problem::{Document, Problem};
 use crate::text;
@@ -103,8 +103,8 @@ impl Service {
             Err(problem) => Err(problem),
         };
         let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
-        let status = overall(results.iter().map(|result| result.status));
-        Ok((status, Json(SendAnswer::Many(SentMany { results }))).into_response())
+        let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+        Ok(together(statuses.into_iter(), SendAnswer::Many(SentMany { results })))
     }
 
     fn outgoing(&self, topic: &TopicName, draft: Draft, peer: Option<Peer>) -> Result<Outgoing, Problem> {

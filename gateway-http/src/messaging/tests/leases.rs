@@ -97,3 +97,39 @@ async fn a_client_that_goes_while_it_waits_takes_nothing_with_it() {
     world.send(&[], "1").await;
     assert_eq!(world.receive(16).await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_while_its_client_waits_ends_the_wait() {
+    let world = World::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let stop = CancellationToken::new();
+    // Lives as long as the call.
+    let (call, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+    let watched = axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
+        let call = call.clone();
+        async move {
+            let response = next.run(request).await;
+            drop(call);
+            response
+        }
+    });
+    let routes = world.routes.clone().layer(watched);
+    let served = crate::server::serve(listener, routes, 16, stop.clone(), Duration::from_secs(60));
+    let served = tokio::spawn(served);
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
+    let body = json!({"topic": "orders", "wait": "20s", "invisible": "1h"}).to_string();
+    let head = "POST /groups/g/receive HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length:";
+    let request = format!("{head} {}\r\n\r\n{body}", body.len());
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("open");
+    while world.broker.status().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    stop.cancel();
+    served.await.expect("no panic");
+    assert_eq!(ended.recv().await, None);
+    assert_eq!(world.broker.status().waiting, 1, "the call did not end by its own time");
+    world.send(&[], "1").await;
+    assert_eq!(world.receive(16).await.len(), 1);
+}
