@@ -22,12 +22,17 @@ impl fmt::Display for Banner {
         writeln!(f, "gantry {} is ready", env!("CARGO_PKG_VERSION"))?;
         writeln!(f)?;
         writeln!(f, "  gRPC  {grpc}  for RocketMQ 5 clients, plaintext and TLS")?;
-        writeln!(f, "  HTTP  {http}  /readyz /metrics /version, gantry admin")?;
+        writeln!(f, "  HTTP  {http}  messages without an SDK, /readyz /metrics /version, gantry admin")?;
         writeln!(f, "  data  {}  (flush {flush})", data.display())?;
         writeln!(f)?;
         writeln!(f, "Send and receive with the official Python client, from the checkout:")?;
         writeln!(f)?;
         writeln!(f, "  cd sdk-examples/python && ./setup && ./run normal --endpoint {client}")?;
+        writeln!(f)?;
+        writeln!(f, "or with nothing but curl:")?;
+        writeln!(f)?;
+        writeln!(f, "  curl http://{admin}/v1/topics/hello/messages -d 'Hello'")?;
+        writeln!(f, "  curl http://{admin}/v1/groups/readers/receive --json '{{\"topic\": \"hello\"}}'")?;
         writeln!(f)?;
         writeln!(f, "Look at what it left:")?;
         writeln!(f)?;

@@ -3,6 +3,7 @@
 
 mod apache;
 pub(crate) mod broker;
+pub(crate) mod http;
 mod layers;
 pub(crate) mod nameserver;
 pub(crate) mod proxy;
@@ -32,6 +33,7 @@ pub(crate) struct Local {
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) http_limits: http::Http,
     pub(crate) log: Log,
     pub(crate) otlp_endpoint: Option<String>,
 }
@@ -216,6 +218,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let storage = storage(reader, &STORAGE);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
+    let http_limits = reader.http(&HTTP_KEYS);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
@@ -226,10 +229,19 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
         advertise: advertise?,
         tls: tls?,
         drain_timeout: drain_timeout?,
+        http_limits: http_limits?,
         log: log?,
         otlp_endpoint: otlp_endpoint?,
     })
 }
+
+const HTTP_KEYS: http::HttpKeys<Key> = http::HttpKeys {
+    connections: Key::HttpMaxConnections,
+    request_size: Key::HttpMaxRequestSize,
+    request_timeout: Key::HttpRequestTimeout,
+    inbound: Key::HttpMaxInbound,
+    undelivered: Key::HttpMaxUndelivered,
+};
 
 const STORAGE: StorageKeys<Key> = StorageKeys {
     data: Key::Data,

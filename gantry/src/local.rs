@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use broker::{LocalBroker, StartError, takeover};
-use gateway_http::{Gateway, Readiness, Version};
+use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
@@ -150,13 +150,17 @@ async fn serve_clients(
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let broker = Arc::new(broker.clone());
-    let proxy = proxy::Server::new(broker.clone(), proxy_options(config)?)?;
+    let options = proxy_options(config)?;
     let readiness = Readiness::default();
+    let limits = config.http_limits.limits(options.limits.clone());
+    let proxy = proxy::Server::new(broker.clone(), options)?;
+    let connections_max = limits.connections_max;
     let router = gateway_http::router(Gateway {
-        admin: broker,
-        readiness: readiness.clone(),
-        metrics: telemetry.registry.clone(),
-        version: Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        messaging: proxy.messaging(),
+        checks: proxy.checks(),
+        limits,
+        admin: Some(broker),
+        probes: probes(telemetry, &readiness),
     });
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let banner = Banner {
@@ -167,7 +171,13 @@ async fn serve_clients(
     };
     let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
     let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
-    let http = tokio::spawn(gateway_http::server::serve(http, router, stop_http.clone(), config.drain_timeout));
+    let http = tokio::spawn(gateway_http::server::serve(
+        http,
+        router,
+        connections_max,
+        stop_http.clone(),
+        config.drain_timeout,
+    ));
     readiness.set_ready();
     announce(&banner);
 
@@ -182,6 +192,15 @@ async fn serve_clients(
     stop_http.cancel();
     http.await.context("the HTTP port failed")?;
     drained.context("the gRPC port failed")
+}
+
+/// What every role shows on its HTTP port.
+pub(crate) fn probes(telemetry: &Telemetry, readiness: &Readiness) -> Probes {
+    Probes {
+        readiness: readiness.clone(),
+        metrics: telemetry.registry.clone(),
+        version: Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+    }
 }
 
 fn announce(banner: &Banner) {

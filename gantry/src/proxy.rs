@@ -10,12 +10,12 @@ use ::proxy::cluster::{self, Cluster};
 use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
-use gateway_http::{Probes, Readiness, Version};
+use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::proxy::Proxy as Config;
-use crate::local::notify;
+use crate::local::{notify, probes};
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
@@ -35,18 +35,29 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = Port::bind(config.http, "http")?;
     open_files::raise(ConnectionLimits::default().connections_max);
     let cluster = broker(config);
-    let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options(config)?)?;
+    let options = options(config)?;
+    let limits = config.http_limits.limits(options.limits.clone());
+    let connections_max = limits.connections_max;
+    let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
-    let router = gateway_http::probes(Probes {
-        readiness: readiness.clone(),
-        metrics: telemetry.registry.clone(),
-        version: Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+    let router = gateway_http::router(Gateway {
+        messaging: proxy.messaging(),
+        checks: proxy.checks(),
+        limits,
+        admin: None,
+        probes: probes(telemetry, &readiness),
     });
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
     let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
     let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
-    let http = tokio::spawn(gateway_http::server::serve(http, router, stop_http.clone(), config.drain_timeout));
+    let http = tokio::spawn(gateway_http::server::serve(
+        http,
+        router,
+        connections_max,
+        stop_http.clone(),
+        config.drain_timeout,
+    ));
     readiness.set_ready();
 
     // Nobody may be reading.
@@ -54,7 +65,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let _ = writeln!(
         std::io::stdout(),
         "gantry {version} proxy is ready\n\n  gRPC  {grpc_address}  for RocketMQ 5 clients, plaintext and TLS\n  \
-         HTTP  {http_address}  /readyz /metrics /version\n  name servers  {name_servers}",
+         HTTP  {http_address}  messages without an SDK, /readyz /metrics /version\n  name servers  {name_servers}",
     );
     tracing::info!(grpc = %grpc_address, http = %http_address, name_servers, "ready");
     notify(NotifyState::Ready);

@@ -13,17 +13,6 @@ pub(crate) fn local_hour(time: Timestamp) -> u8 {
     local.map_or_else(|_| broker::retention::utc_hour(time), |time| time.hour().unsigned_abs())
 }
 
-/// Reads what people write: RFC 3339 with an offset, or milliseconds since 1970.
-pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ms) = text.parse() {
-        return Ok(Timestamp(ms));
-    }
-    let time: Result<jiff::Timestamp, _> = text.parse();
-    time.map(|time| Timestamp(time.as_millisecond())).map_err(|_| {
-        "expected a time with its offset, such as 2026-11-25T08:00:00Z, or milliseconds since 1970".to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,13 +21,5 @@ mod tests {
     fn times_are_shown_in_utc_and_never_refused() {
         assert_eq!(text(Timestamp(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
         assert_eq!(text(Timestamp(i64::MAX)), "9223372036854775807");
-    }
-
-    #[test]
-    fn times_are_read_in_both_forms() {
-        for form in ["1700000000123", "2023-11-14T22:13:20.123Z", "2023-11-15T00:13:20.123+02:00"] {
-            assert_eq!(parse(form), Ok(Timestamp(1_700_000_000_123)), "{form}");
-        }
-        assert!(parse("yesterday").is_err_and(|text| text.contains("2026-11-25T08:00:00Z")));
     }
 }

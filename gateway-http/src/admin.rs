@@ -20,18 +20,14 @@ mod groups;
 mod messages;
 mod topics;
 
-use axum::Router;
-use axum::extract::{FromRequest, FromRequestParts, Json, Path, Request};
-use axum::routing::{get, post};
-use http::request::Parts;
-use serde::de::DeserializeOwned;
-use types::{GroupName, TopicName};
+use std::sync::Arc;
 
-use crate::Gateway;
-use crate::problem::Problem;
+use axum::Router;
+use axum::routing::{get, post};
+use types::Admin;
 
 /// The routes below `/v1/admin`.
-pub(crate) fn routes() -> Router<Gateway> {
+pub(crate) fn routes() -> Router<Arc<dyn Admin>> {
     Router::new()
         .route("/topics", get(topics::list))
         .route(
@@ -46,44 +42,4 @@ pub(crate) fn routes() -> Router<Gateway> {
             "/groups/{name}",
             get(groups::describe).post(groups::create).patch(groups::update).delete(groups::delete),
         )
-}
-
-/// A JSON body whose refusal is a problem document.
-struct Body<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(Problem { status: rejection.status(), kind: "invalid-body", detail: rejection.body_text() })
-            }
-        }
-    }
-}
-
-/// The name in the path, checked as a client's.
-struct Named<T>(T);
-
-impl<S: Send + Sync> FromRequestParts<S> for Named<TopicName> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(TopicName::for_client(&path_name(parts, state).await?)?))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Named<GroupName> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(GroupName::for_client(&path_name(parts, state).await?)?))
-    }
-}
-
-async fn path_name<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
-    let path = Path::<String>::from_request_parts(parts, state).await;
-    path.map(|Path(name)| name).map_err(|rejection| Problem::invalid(rejection.body_text()))
 }

@@ -1,14 +1,20 @@
-//! The HTTP front: health, readiness, metrics, version, and the admin API behind `gantry admin`.
+//! The HTTP front: messages over HTTP, health, readiness, metrics, version, and the admin API behind `gantry admin`.
 //!
-//! The REST bridge to topics joins here as routes of the same router. It sees `trait Admin` only, so it serves a
-//! broker in this process and one behind Remoting alike.
+//! Messages go through `proxy::messaging`, the service that the gRPC front door is on too; topics and groups through
+//! `trait Admin`. So it serves a broker in this process and one behind Remoting alike.
 
 mod admin;
+mod extract;
+pub mod limits;
+mod messaging;
+mod openapi;
 pub mod problem;
 mod readiness;
 mod router;
 pub mod server;
+pub mod text;
 pub mod views;
 
+pub use limits::Limits;
 pub use readiness::Readiness;
-pub use router::{Gateway, Probes, Version, probes, router};
+pub use router::{Gateway, Probes, Version, router};

@@ -1,12 +1,13 @@
-//! Errors as RFC 9457 problem documents, and the one table from an admin error to an HTTP status.
+//! Errors as RFC 9457 problem documents. Which error is which status stands in `problem/status.rs`.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use proxy::Code;
 use serde::{Deserialize, Serialize};
-use types::admin::AdminError;
-use types::broker::{LookupError, Unavailable};
-use types::topic::NameError;
+use utoipa::ToSchema;
+
+mod status;
 
 /// The document's media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -21,10 +22,14 @@ pub struct Problem {
     pub kind: &'static str,
     /// What exactly, for people; says the remedy where there is one.
     pub detail: String,
+    /// What a gRPC client would be told, where gRPC knows the problem.
+    pub code: Option<Code>,
 }
 
 /// The document on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(title = "Problem")]
+#[serde(rename_all = "camelCase")]
 pub struct Document {
     /// `urn:gantry:problem:<kind>`.
     #[serde(rename = "type")]
@@ -35,19 +40,32 @@ pub struct Document {
     pub status: u16,
     /// What exactly.
     pub detail: String,
+    /// RocketMQ's number of the problem, as gRPC clients get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_name: Option<String>,
 }
 
 impl Problem {
+    /// A problem that only HTTP knows.
+    #[must_use]
+    pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), code: None }
+    }
+
     /// A problem of the client's making: 400.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, kind: "invalid-request", detail: detail.into() }
+        let code = Some(Code::BadRequest);
+        Self { code, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
     }
 
     /// The request contradicts what is there: 409.
     #[must_use]
     pub fn conflict(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status: StatusCode::CONFLICT, kind, detail: detail.into() }
+        Self::new(StatusCode::CONFLICT, kind, detail)
     }
 
     /// The document that says so.
@@ -58,6 +76,8 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
             detail: self.detail,
+            code: self.code.map(i32::from),
+            code_name: self.code.map(|code| code.as_str_name().to_owned()),
         }
     }
 }
@@ -67,62 +87,23 @@ impl IntoResponse for Problem {
         let status = self.status;
         let mut response = (status, axum::Json(self.document())).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-        }
-        response
+        with_retry_after(response)
     }
 }
 
-impl From<NameError> for Problem {
-    fn from(error: NameError) -> Self {
-        let status = match error {
-            NameError::System { .. } => StatusCode::FORBIDDEN,
-            NameError::Blank { .. } | NameError::TooLong { .. } | NameError::Character { .. } => {
-                StatusCode::BAD_REQUEST
-            }
-        };
-        Self { status, kind: "invalid-name", detail: error.to_string() }
+/// An answer that says when to come again, if its status is one that passes.
+pub(crate) fn with_retry_after(mut response: Response) -> Response {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
-}
-
-impl From<AdminError> for Problem {
-    fn from(error: AdminError) -> Self {
-        let (status, kind) = match &error {
-            AdminError::Exists { .. } => (StatusCode::CONFLICT, "exists"),
-            AdminError::Lookup(lookup) => lookup_status(lookup),
-            AdminError::QueueCount { .. } => (StatusCode::BAD_REQUEST, "queue-count"),
-            AdminError::QueuesShrink { .. } => (StatusCode::CONFLICT, "queues-shrink"),
-            AdminError::System { .. } => (StatusCode::FORBIDDEN, "system-name"),
-            AdminError::Unavailable(unavailable) => unavailable_status(unavailable),
-        };
-        Self { status, kind, detail: error.to_string() }
-    }
-}
-
-fn lookup_status(error: &LookupError) -> (StatusCode, &'static str) {
-    match error {
-        LookupError::TopicNotFound { .. } => (StatusCode::NOT_FOUND, "topic-not-found"),
-        LookupError::GroupNotFound { .. } => (StatusCode::NOT_FOUND, "group-not-found"),
-        LookupError::QueueNotFound { .. } => (StatusCode::NOT_FOUND, "queue-not-found"),
-        LookupError::Unavailable(unavailable) => unavailable_status(unavailable),
-    }
-}
-
-fn unavailable_status(error: &Unavailable) -> (StatusCode, &'static str) {
-    match error {
-        Unavailable::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-        Unavailable::DiskFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
-        Unavailable::StoreFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store-failed"),
-        Unavailable::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        Unavailable::NotServed { .. } => (StatusCode::NOT_IMPLEMENTED, "not-served"),
-        Unavailable::Remote { .. } => (StatusCode::BAD_GATEWAY, "broker-failed"),
-        Unavailable::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed-out"),
-    }
+    response
 }
 
 #[cfg(test)]
 mod tests {
+    use types::admin::AdminError;
+    use types::broker::{SendError, Unavailable};
+
     use super::*;
 
     #[test]
@@ -138,6 +119,13 @@ mod tests {
                 "detail": "2000 queues asked for, allowed are 1 to 1024",
             }),
         );
+    }
+
+    #[test]
+    fn documents_carry_rocketmqs_code() {
+        let document = Problem::from(SendError::BodyTooLarge { bytes: 5, bytes_max: 4 }).document();
+        assert_eq!((document.status, document.code), (413, Some(Code::MessageBodyTooLarge.into())));
+        assert_eq!(document.code_name.as_deref(), Some("MESSAGE_BODY_TOO_LARGE"));
     }
 
     #[test]

@@ -10,14 +10,16 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use proxy::Messaging;
+use proxy::checks::Checks;
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use types::Admin;
 
 use crate::problem::Problem;
-use crate::{Readiness, admin};
+use crate::{Limits, Readiness, admin, messaging};
 
-/// Longest request body.
+/// Longest body of a request that sends no message.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time one request may take; the client is told, the broker finishes what it began.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,14 +27,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// What the routes work on.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Topics and groups.
-    pub admin: Arc<dyn Admin>,
-    /// What `/readyz` says.
-    pub readiness: Readiness,
-    /// What `/metrics` shows.
-    pub metrics: prometheus::Registry,
-    /// What `/version` says.
-    pub version: Version,
+    /// Where messages are sent and received.
+    pub messaging: Messaging,
+    /// Where HTTP producers hear which half messages wait for them.
+    pub checks: Checks,
+    /// What their clients may use up.
+    pub limits: Limits,
+    /// Topics and groups, of a role that manages them.
+    pub admin: Option<Arc<dyn Admin>>,
+    /// What the routes that every role has show.
+    pub probes: Probes,
 }
 
 /// What the routes that every role has work on.
@@ -56,16 +60,25 @@ pub struct Version {
     pub version: &'static str,
 }
 
-/// All routes with their layers, outermost last.
+/// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
-    let Gateway { readiness, metrics, version, .. } = gateway.clone();
-    let admin = Router::new().nest("/v1/admin", admin::routes()).with_state(gateway);
-    layered(probe_routes(Probes { readiness, metrics, version }).merge(admin))
-}
-
-/// Health, readiness, metrics and version alone, of a role that has nothing to manage.
-pub fn probes(probes: Probes) -> Router {
-    layered(probe_routes(probes))
+    let Gateway { messaging, checks, limits, admin, probes } = gateway;
+    let document = messaging::document();
+    let mut short = probe_routes(probes).route("/openapi.json", get(async move || Json(document)));
+    if let Some(admin) = admin {
+        short = short.merge(Router::new().nest("/v1/admin", admin::routes()).with_state(admin));
+    }
+    short
+        // A body over the limit is refused before it is read.
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // A request that hangs frees its connection.
+        .layer(middleware::from_fn(with_timeout))
+        // These wait for messages and take large ones, so they have bounds of their own.
+        .nest("/v1", messaging::routes(messaging, checks, limits))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // A bug in one request is that request's error.
+        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
 }
 
 fn probe_routes(probes: Probes) -> Router {
@@ -77,24 +90,12 @@ fn probe_routes(probes: Probes) -> Router {
         .with_state(probes)
 }
 
-fn layered(routes: Router) -> Router {
-    routes
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        // A body over the limit is refused before it is read.
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        // A request that hangs frees its connection.
-        .layer(middleware::from_fn(with_timeout))
-        // A bug in one request is that request's error.
-        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
-}
-
 async fn readyz(State(probes): State<Probes>) -> Response {
     if probes.readiness.is_ready() {
         return "ready\n".into_response();
     }
-    let detail = "the server is starting or stopping".to_owned();
-    Problem { status: StatusCode::SERVICE_UNAVAILABLE, kind: "not-ready", detail }.into_response()
+    let detail = "the server is starting or stopping";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail).into_response()
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {
@@ -116,12 +117,12 @@ async fn version(State(probes): State<Probes>) -> Json<Version> {
 
 async fn not_found(request: Request) -> Problem {
     let detail = format!("there is nothing at {}", request.uri().path());
-    Problem { status: StatusCode::NOT_FOUND, kind: "no-such-path", detail }
+    Problem::new(StatusCode::NOT_FOUND, "no-such-path", detail)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
     let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
-    Problem { status: StatusCode::METHOD_NOT_ALLOWED, kind: "method-not-allowed", detail }
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 
 async fn with_timeout(request: Request, next: Next) -> Response {
@@ -129,14 +130,14 @@ async fn with_timeout(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => {
             let detail = format!("no answer within {} s; it may still take effect", REQUEST_TIMEOUT.as_secs());
-            Problem { status: StatusCode::GATEWAY_TIMEOUT, kind: "timed-out", detail }.into_response()
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail).into_response()
         }
     }
 }
 
 fn internal_error() -> Problem {
-    let detail = "an internal error, see the server's log".to_owned();
-    Problem { status: StatusCode::INTERNAL_SERVER_ERROR, kind: "internal", detail }
+    let detail = "an internal error, see the server's log";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,9 +12,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
-/// Connections at a time; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 512;
+use crate::messaging::Peer;
+
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
 /// A peer that has not sent a whole header by then is cut off: also the longest an idle connection is kept.
@@ -23,15 +25,21 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The wait after an accept that failed for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then answers what was begun for at most `drain`.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, drain: Duration) {
-    let connections = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Serves at most `connections_max` connections until `stop`, then answers what was begun for at most `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let connections = std::sync::Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
     let accept_all = async {
         loop {
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => serve_connection(stream, router.clone(), &graceful, permit),
+                Ok((stream, peer)) => serve_connection(stream, Peer(peer), router.clone(), &graceful, permit),
                 Err(error) => back_off(&error).await,
             }
         }
@@ -46,11 +54,20 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
 }
 
-fn serve_connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown, permit: OwnedSemaphorePermit) {
+fn serve_connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    graceful: &GracefulShutdown,
+    permit: OwnedSemaphorePermit,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    }));
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
@@ -94,7 +111,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        (address, stop.clone(), tokio::spawn(serve(listener, router, stop, LONG)))
+        (address, stop.clone(), tokio::spawn(serve(listener, router, 16, stop, LONG)))
     }
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -140,5 +157,23 @@ mod tests {
         stop.cancel();
         server.await.expect("no panic");
         drop((silent, kept));
+    }
+
+    #[tokio::test]
+    async fn too_many_or_too_long_headers_are_refused() {
+        let (address, stop, server) = start(Router::new().route("/", get(async || "hi"))).await;
+        let many: String = (0..101).map(|n| format!("h{n}: x\r\n")).collect();
+        let long = format!("h: {}\r\n", "x".repeat(512 * 1024));
+        for headers in [many, long] {
+            let mut stream = TcpStream::connect(address).await.expect("listening");
+            let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
+            // The server may have closed the connection before it has read all.
+            let _ = stream.write_all(request.as_bytes()).await;
+            let mut answer = vec![0; 12];
+            stream.read_exact(&mut answer).await.expect("answered");
+            assert_eq!(str::from_utf8(&answer), Ok("HTTP/1.1 431"));
+        }
+        stop.cancel();
+        server.await.expect("no panic");
     }
 }

@@ -1,9 +1,10 @@
-//! The admin API's JSON shapes: what the routes answer and take, and `gantry admin` reads and writes.
+//! JSON shapes: what the routes answer and take, and `gantry admin` reads and writes.
 //!
-//! Names are camelCase, durations whole milliseconds with the unit in the name. A member that is missing in an
+//! Names are camelCase, durations of the admin API whole milliseconds with the unit in the name. A member that is missing in an
 //! update stays as it is; a member that is unknown is an error, so that a misspelling never goes unnoticed.
 
 pub mod messages;
+pub mod messaging;
 
 use std::time::Duration;
 

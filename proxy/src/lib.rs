@@ -8,11 +8,12 @@
 //! | [`server`], [`listener`], [`tls`] | sockets, TLS detection, HTTP/2, drain |
 //! | `grpc` | one file a call: decode, validate, map |
 //! | [`messaging`] | what all front doors share: queue choice, long polling, deliveries, transactions, back-off |
-//! | [`sessions`], [`clients`] | who is connected, and commands to them |
+//! | [`sessions`], [`clients`], [`checks`] | who is connected, and commands to them |
 //! | [`cluster`] | `trait Broker` over Remoting, in front of any number of brokers |
-//! | [`validate`], `convert`, `status` | the protocol's limits, messages and result codes |
+//! | [`validate`], `convert`, [`status`] | the protocol's limits, messages and result codes |
 
 mod calls;
+pub mod checks;
 pub mod clients;
 mod clock;
 pub mod cluster;
@@ -26,10 +27,11 @@ pub mod messaging;
 pub mod options;
 pub mod server;
 pub mod sessions;
-mod status;
+pub mod status;
 mod transaction_checks;
 pub mod validate;
 
+pub use ::grpc::v2::Code;
 pub use messaging::Messaging;
 pub use options::Options;
 pub use server::Server;

@@ -10,6 +10,8 @@ use types::{Broker, TopicName};
 
 pub mod backoff;
 pub mod body;
+pub mod message;
+pub mod message_id;
 mod queue_choice;
 pub mod recall;
 pub mod receive;
@@ -48,6 +50,12 @@ impl Messaging {
     #[must_use]
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.shared.broker
+    }
+
+    /// Whether the server has begun to stop, so that long polls end at once.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
     }
 
     /// The next turn of a topic's round robin.

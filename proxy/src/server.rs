@@ -14,6 +14,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use types::Broker;
 
+use crate::checks::Checks;
 use crate::clients::{Answers, Clients};
 use crate::http2::{InboundBytes, OtherServices};
 use crate::listener::Front;
@@ -100,6 +101,12 @@ impl Server {
     #[must_use]
     pub fn messaging(&self) -> Messaging {
         self.front.shared.messaging.clone()
+    }
+
+    /// Check-back for producers of other front doors.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        Checks::new(self.front.shared.sessions.clone(), self.front.shared.draining.clone())
     }
 
     /// The connected clients.

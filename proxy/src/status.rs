@@ -14,7 +14,7 @@ use crate::messaging;
 use crate::validate::Invalid;
 
 /// An error with its result code.
-pub(crate) trait HasCode: Display {
+pub trait HasCode: Display {
     /// The code that the client sees.
     fn code(&self) -> Code;
 }

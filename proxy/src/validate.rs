@@ -431,6 +431,22 @@ impl Limits {
         self.invisible(asked, Duration::ZERO)
     }
 
+    /// The invisible time of a receive, as front doors other than gRPC have it.
+    ///
+    /// # Errors
+    /// [`Invalid::InvisibleTooShort`], [`Invalid::InvisibleTooLong`].
+    pub fn received_invisible(&self, asked: Duration) -> Result<Duration, Invalid> {
+        self.receive_invisible(Some(&crate::convert::protocol_duration(asked)))
+    }
+
+    /// The invisible time that a message is to have from now, as front doors other than gRPC have it; zero is one.
+    ///
+    /// # Errors
+    /// [`Invalid::InvisibleTooLong`].
+    pub fn changed_invisible(&self, asked: Duration) -> Result<Duration, Invalid> {
+        self.change_invisible(Some(&crate::convert::protocol_duration(asked)))
+    }
+
     fn invisible(&self, asked: Option<&prost_types::Duration>, min: Duration) -> Result<Duration, Invalid> {
         let ms = asked.map_or(0, |asked| i128::from(asked.seconds) * 1000 + i128::from(asked.nanos) / 1_000_000);
         let duration = u64::try_from(ms).ok().map(Duration::from_millis);

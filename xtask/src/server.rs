@@ -20,6 +20,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     process: Process,
     grpc: SocketAddr,
+    http: SocketAddr,
     folder: PathBuf,
 }
 
@@ -49,12 +50,17 @@ impl Server {
         let mut process = Process::start("gantry local", local, folder.join("log"))?;
         // A port answers only when the server can serve.
         process.wait_until("answers", START_WITHIN, || TcpStream::connect(grpc).is_ok())?;
-        Ok(Self { process, grpc, folder })
+        Ok(Self { process, grpc, http, folder })
     }
 
     /// Where clients connect.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where HTTP is spoken.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// Stops it as an operator would and removes its folder.

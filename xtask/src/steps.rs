@@ -4,6 +4,7 @@ mod broker;
 mod checks;
 mod examples;
 mod fuzz;
+mod http;
 mod loops;
 mod nameserver;
 mod planted;
@@ -14,7 +15,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 18] = [
+pub(crate) const ALL: [Step; 19] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -28,6 +29,7 @@ pub(crate) const ALL: [Step; 18] = [
     beside("sdk-node", |context| examples::prepare(context, "node"), |context| examples::run(context, "node")),
     beside("sdk-java", |context| examples::prepare(context, "java"), |context| examples::run(context, "java")),
     beside("sdk-rust", |context| examples::prepare(context, "rust"), |context| examples::run(context, "rust")),
+    alone("http", http::run),
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),

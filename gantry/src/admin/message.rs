@@ -40,10 +40,10 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct Stored {
     /// Stored at or after this time, such as 2026-11-25T08:00:00Z, or milliseconds since 1970
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = gateway_http::text::time)]
     from: Option<Timestamp>,
     /// Stored before this time
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = gateway_http::text::time)]
     to: Option<Timestamp>,
     /// At most so many, up to 256
     #[arg(long, value_name = "COUNT", default_value_t = 32)]

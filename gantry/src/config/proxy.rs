@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::{self, Http, HttpKeys};
 use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
 use super::{HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, value, within};
 
@@ -23,6 +24,7 @@ pub(crate) struct Proxy {
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) http_limits: Http,
     pub(crate) log: Log,
 }
 
@@ -39,6 +41,11 @@ pub(crate) enum Key {
     TlsCert,
     TlsKey,
     DrainTimeout,
+    HttpMaxConnections,
+    HttpMaxRequestSize,
+    HttpRequestTimeout,
+    HttpMaxInbound,
+    HttpMaxUndelivered,
     LogLevel,
     LogFormat,
 }
@@ -55,6 +62,11 @@ impl Keys for Key {
         Self::TlsCert,
         Self::TlsKey,
         Self::DrainTimeout,
+        Self::HttpMaxConnections,
+        Self::HttpMaxRequestSize,
+        Self::HttpRequestTimeout,
+        Self::HttpMaxInbound,
+        Self::HttpMaxUndelivered,
         Self::LogLevel,
         Self::LogFormat,
     ];
@@ -71,6 +83,11 @@ impl Keys for Key {
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &setting::TLS_KEY,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
+            Self::HttpMaxConnections => &http::CONNECTIONS,
+            Self::HttpMaxRequestSize => &http::REQUEST_SIZE,
+            Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
+            Self::HttpMaxInbound => &http::INBOUND,
+            Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
         }
@@ -106,6 +123,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let data = reader.read(Key::Data, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
+    let http_limits = reader.http(&HTTP_KEYS);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     Some(Proxy {
@@ -117,9 +135,18 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         data: data?,
         tls: tls?,
         drain_timeout: drain_timeout?,
+        http_limits: http_limits?,
         log: log?,
     })
 }
+
+const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
+    connections: Key::HttpMaxConnections,
+    request_size: Key::HttpMaxRequestSize,
+    request_timeout: Key::HttpRequestTimeout,
+    inbound: Key::HttpMaxInbound,
+    undelivered: Key::HttpMaxUndelivered,
+};
 
 /// Addresses as Apache writes them, separated by semicolons.
 fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
@@ -167,7 +194,7 @@ static HTTP: Setting = Setting {
     value: "ADDR",
     default: Some("127.0.0.1:8082"),
     bound: "IP:PORT, port 0 lets the system choose",
-    effect: "Where health, readiness, metrics and version are served, plaintext and without a password",
+    effect: "Where messages without an SDK, health, readiness, metrics and version are served, plaintext and without a password",
     aliases: &[],
 };
 

@@ -4,7 +4,7 @@
 //! Source of the alias names and their units: Apache `rmq-proxy.json` (`ProxyConfig`) and `broker.conf`
 //! (`BrokerConfig`, `MessageStoreConfig`).
 
-use super::apache;
+use super::{apache, http};
 
 /// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,11 @@ pub(crate) enum Key {
     TlsCert,
     TlsKey,
     DrainTimeout,
+    HttpMaxConnections,
+    HttpMaxRequestSize,
+    HttpRequestTimeout,
+    HttpMaxInbound,
+    HttpMaxUndelivered,
     LogLevel,
     LogFormat,
     OtlpEndpoint,
@@ -147,6 +152,11 @@ impl Keys for Key {
         Self::TlsCert,
         Self::TlsKey,
         Self::DrainTimeout,
+        Self::HttpMaxConnections,
+        Self::HttpMaxRequestSize,
+        Self::HttpRequestTimeout,
+        Self::HttpMaxInbound,
+        Self::HttpMaxUndelivered,
         Self::LogLevel,
         Self::LogFormat,
         Self::OtlpEndpoint,
@@ -177,6 +187,11 @@ impl Keys for Key {
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &TLS_KEY,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
+            Self::HttpMaxConnections => &http::CONNECTIONS,
+            Self::HttpMaxRequestSize => &http::REQUEST_SIZE,
+            Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
+            Self::HttpMaxInbound => &http::INBOUND,
+            Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
             Self::OtlpEndpoint => &OTLP_ENDPOINT,
@@ -270,7 +285,7 @@ static HTTP: Setting = Setting {
     value: "ADDR",
     default: Some("127.0.0.1:8082"),
     bound: "IP:PORT, port 0 lets the system choose",
-    effect: "Where health, metrics and `gantry admin` are served, plaintext and without a password",
+    effect: "Where messages without an SDK, health, metrics and `gantry admin` are served, plaintext and without a password",
     aliases: &[],
 };
 

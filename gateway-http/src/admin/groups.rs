@@ -2,15 +2,15 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use types::{GroupConfig, GroupName, RetryPolicy};
+use types::{Admin, GroupConfig, GroupName, RetryPolicy};
 
-use super::{Body, Named};
-use crate::Gateway;
+use crate::extract::{Body, Named};
 use crate::problem::Problem;
 use crate::views::{Group, GroupDetails, GroupSettings, Groups, Retry};
 
@@ -25,46 +25,46 @@ const RETRY_MULTIPLIER: RangeInclusive<u32> = 1..=100;
 /// One delivery to a client that renews by itself: a second to three hours, Apache's `renewMaxTimeMillis`.
 const CONSUME_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=10_800_000;
 
-pub(super) async fn list(State(gateway): State<Gateway>) -> Result<Json<Groups>, Problem> {
-    let groups = gateway.admin.groups().await?;
+pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Groups>, Problem> {
+    let groups = admin.groups().await?;
     Ok(Json(Groups { groups: groups.iter().map(Group::from).collect() }))
 }
 
 pub(super) async fn create(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
     Body(settings): Body<GroupSettings>,
 ) -> Result<(StatusCode, Json<Group>), Problem> {
     let mut config = GroupConfig::new(name);
     change(&mut config, &settings)?;
-    gateway.admin.put_group(config.clone(), false).await?;
+    admin.put_group(config.clone(), false).await?;
     Ok((StatusCode::CREATED, Json((&config).into())))
 }
 
 pub(super) async fn describe(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
 ) -> Result<Json<GroupDetails>, Problem> {
-    let description = gateway.admin.describe_group(&name).await?;
+    let description = admin.describe_group(&name).await?;
     Ok(Json((&description).into()))
 }
 
 pub(super) async fn update(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
     Body(settings): Body<GroupSettings>,
 ) -> Result<Json<Group>, Problem> {
-    let mut config = gateway.admin.describe_group(&name).await?.config;
+    let mut config = admin.describe_group(&name).await?.config;
     change(&mut config, &settings)?;
-    gateway.admin.put_group(config.clone(), true).await?;
+    admin.put_group(config.clone(), true).await?;
     Ok(Json((&config).into()))
 }
 
 pub(super) async fn delete(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
 ) -> Result<StatusCode, Problem> {
-    gateway.admin.delete_group(&name).await?;
+    admin.delete_group(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

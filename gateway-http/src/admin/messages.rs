@@ -1,13 +1,15 @@
 //! Looking at stored messages: by key, by time, by place. Nothing is leased.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use http::StatusCode;
+use types::Admin;
 use types::admin::{FindBy, MessageQuery};
 use types::{QueueId, Timestamp, TopicName};
 
-use super::Named;
-use crate::Gateway;
+use crate::extract::{Named, QueryOf};
 use crate::problem::Problem;
 use crate::views::messages::{FindMessages, Message, Messages};
 
@@ -15,13 +17,12 @@ use crate::views::messages::{FindMessages, Message, Messages};
 const MESSAGES_DEFAULT: usize = 32;
 
 pub(super) async fn find(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(topic): Named<TopicName>,
-    query: Result<Query<FindMessages>, axum::extract::rejection::QueryRejection>,
+    QueryOf(wanted): QueryOf<FindMessages>,
 ) -> Result<Json<Messages>, Problem> {
-    let Query(wanted) = query.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let has_bodies = wanted.body.unwrap_or(true);
-    let found = gateway.admin.find_messages(to_query(topic, wanted)?).await?;
+    let found = admin.find_messages(to_query(topic, wanted)?).await?;
     let messages = found.records.iter().filter_map(|bytes| Message::of(bytes, has_bodies)).collect();
     Ok(Json(Messages { messages, complete: found.is_complete }))
 }
@@ -52,10 +53,9 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
 
 /// The message that an offset message id names.
 pub(super) async fn show(
-    State(gateway): State<Gateway>,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    State(admin): State<Arc<dyn Admin>>,
+    Named(id): Named<String>,
 ) -> Result<Json<Message>, Problem> {
-    let Path(id) = path.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let Some((_, offset)) = record::parse_offset_message_id(&id) else {
         let detail = format!(
             "{id:?} is no offset message id (32 or 56 hexadecimal digits); \
@@ -63,10 +63,10 @@ pub(super) async fn show(
         );
         return Err(Problem::invalid(detail));
     };
-    let bytes = gateway.admin.message_at(offset).await?;
+    let bytes = admin.message_at(offset).await?;
     let message = bytes.and_then(|bytes| Message::of(&bytes, true)).filter(|message| message.offset_message_id == id);
     message.map(Json).ok_or_else(|| {
         let detail = format!("there is no message {id}: it has expired, never was, or belongs to another broker");
-        Problem { status: StatusCode::NOT_FOUND, kind: "message-not-found", detail }
+        Problem::new(StatusCode::NOT_FOUND, "message-not-found", detail)
     })
 }

@@ -1,25 +1,26 @@
 //! Topics: list, create, describe, update, freeze, delete.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use types::{MessageType, TopicConfig, TopicName, TopicType};
+use types::{Admin, MessageType, TopicConfig, TopicName, TopicType};
 
-use super::{Body, Named};
-use crate::Gateway;
+use crate::extract::{Body, Named};
 use crate::problem::Problem;
 use crate::views::{self, FreezeTopic, Topic, TopicDetails, TopicSettings, Topics};
 
 /// Queues of a new topic. Source: Apache `defaultTopicQueueNums`, and what `mqadmin updateTopic` takes unasked.
 const QUEUES_DEFAULT: u32 = 8;
 
-pub(super) async fn list(State(gateway): State<Gateway>) -> Result<Json<Topics>, Problem> {
-    let topics = gateway.admin.topics().await?;
+pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Topics>, Problem> {
+    let topics = admin.topics().await?;
     Ok(Json(Topics { topics: topics.iter().map(Topic::from).collect() }))
 }
 
 pub(super) async fn create(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
     Body(settings): Body<TopicSettings>,
 ) -> Result<(StatusCode, Json<Topic>), Problem> {
@@ -33,50 +34,50 @@ pub(super) async fn create(
         is_auto_created: false,
     };
     change(&mut config, &settings)?;
-    gateway.admin.put_topic(config.clone(), false).await?;
+    admin.put_topic(config.clone(), false).await?;
     Ok((StatusCode::CREATED, Json((&config).into())))
 }
 
 pub(super) async fn describe(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
 ) -> Result<Json<TopicDetails>, Problem> {
-    let description = gateway.admin.describe_topic(&name).await?;
+    let description = admin.describe_topic(&name).await?;
     Ok(Json((&description).into()))
 }
 
 pub(super) async fn update(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
     Body(settings): Body<TopicSettings>,
 ) -> Result<Json<Topic>, Problem> {
-    let mut config = gateway.admin.describe_topic(&name).await?.config;
+    let mut config = admin.describe_topic(&name).await?.config;
     change(&mut config, &settings)?;
-    gateway.admin.put_topic(config.clone(), true).await?;
+    admin.put_topic(config.clone(), true).await?;
     Ok(Json((&config).into()))
 }
 
 /// Fixes the topic's type to the one named, or else to the one that was used.
 pub(super) async fn freeze(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
     Body(request): Body<FreezeTopic>,
 ) -> Result<Json<Topic>, Problem> {
-    let description = gateway.admin.describe_topic(&name).await?;
+    let description = admin.describe_topic(&name).await?;
     let topic_type = match request.message_type {
         Some(text) => views::topic_type(&text).map_err(Problem::invalid)?,
         None => TopicType::Only(the_only_used(&name, &description.used)?),
     };
     let config = TopicConfig { topic_type, is_auto_created: false, ..description.config };
-    gateway.admin.put_topic(config.clone(), true).await?;
+    admin.put_topic(config.clone(), true).await?;
     Ok(Json((&config).into()))
 }
 
 pub(super) async fn delete(
-    State(gateway): State<Gateway>,
+    State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
 ) -> Result<StatusCode, Problem> {
-    gateway.admin.delete_topic(&name).await?;
+    admin.delete_topic(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

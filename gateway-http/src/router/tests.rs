@@ -95,7 +95,7 @@ fn stored_message() -> Bytes {
     encoded.place(QueueOffset(7), PhysicalOffset(133), STORED_AT)
 }
 
-struct Server(Router, Readiness);
+struct Server(Router, Readiness, #[expect(dead_code, reason = "held as long as its broker")] tempfile::TempDir);
 
 impl Server {
     fn new(maps: Maps) -> Self {
@@ -104,8 +104,12 @@ impl Server {
         let metrics = prometheus::Registry::new();
         let counter = prometheus::IntCounter::new("sent_total", "Sent").expect("valid name");
         metrics.register(Box::new(counter)).expect("new");
-        let gateway = Gateway { admin: Arc::new(maps), readiness: readiness.clone(), metrics, version };
-        Self(router(gateway), readiness)
+        let (broker, dir) = messaging::tests::broker();
+        let server = messaging::tests::server(&broker);
+        let (messaging, checks) = (server.messaging(), server.checks());
+        let probes = Probes { readiness: readiness.clone(), metrics, version };
+        let gateway = Gateway { messaging, checks, limits: Limits::default(), admin: Some(Arc::new(maps)), probes };
+        Self(router(gateway), readiness, dir)
     }
 
     /// Status, content type and text of an answer.
@@ -253,6 +257,8 @@ async fn every_refusal_is_a_problem_document() {
         (Method::POST, "/v1/admin/topics/t", json!({"messageType": "a".repeat(70_000)}), 413),
         (Method::DELETE, "/v1/admin/groups/g", json!({}), 503),
         (Method::GET, "/v1/admin/groups", json!({}), 500),
+        (Method::GET, "/v1/nothing", json!({}), 404),
+        (Method::GET, "/v1/groups/g/receive", json!({}), 405),
     ] {
         let (answered, problem) = server.json(method, path, body).await;
         assert_eq!(answered, status, "{path}: {problem}");

@@ -23,7 +23,7 @@ impl Messaging {
         };
         let taken = Vec::with_capacity(messages.len());
         let messages = messages.into();
-        Ok(Delivery { messaging: self.clone(), lease, client, messages, taken, is_renewed, is_complete: false })
+        Ok(Delivery { messaging: self.clone(), lease, client, messages, taken, written: Vec::new(), is_renewed })
     }
 
     /// Reads messages, leasing nothing; waits as [`Messaging::receive`] does.
@@ -41,9 +41,9 @@ impl Messaging {
     }
 }
 
-/// Leased messages on their way to a client. When it is dropped the broker hears what became of them, if it matters:
-/// all were written, if [`Delivery::complete`] was called; otherwise the client is gone in the middle of a reply, which
-/// clients throw away as a whole, and all are free again.
+/// Leased messages on their way to a client. When it is dropped the broker hears what became of them, if it matters: those
+/// that were taken before [`Delivery::complete`] was called last were written; for the others the client is gone in the middle of a
+/// reply, which clients throw away as a whole, and they are free again.
 #[derive(Debug)]
 pub struct Delivery {
     messaging: Messaging,
@@ -51,9 +51,9 @@ pub struct Delivery {
     client: ClientId,
     messages: VecDeque<PoppedMessage>,
     taken: Vec<ReceiptHandle>,
+    written: Vec<ReceiptHandle>,
     /// Whether the broker prolongs the leases of what it knows to be written.
     is_renewed: bool,
-    is_complete: bool,
 }
 
 impl Delivery {
@@ -88,19 +88,17 @@ impl Delivery {
         self.taken.pop();
     }
 
-    /// All taken messages were handed to the client's connection.
+    /// All messages taken so far were handed to the client's connection.
     pub fn complete(&mut self) {
-        self.is_complete = true;
+        self.written.append(&mut self.taken);
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         let mut lost: Vec<_> = self.messages.drain(..).map(|message| message.handle).collect();
-        let mut written = std::mem::take(&mut self.taken);
-        if !self.is_complete {
-            lost.append(&mut written);
-        }
+        lost.append(&mut self.taken);
+        let written = std::mem::take(&mut self.written);
         let is_news = self.is_renewed && !written.is_empty() || !lost.is_empty();
         if !is_news {
             return;

@@ -1,0 +1,119 @@
+//! `/v1`: sending, receiving and ending leases over HTTP, over the same service as gRPC. No session, no stickiness: any
+//! gateway answers any call.
+//!
+//! | method and path                          | body                              | answer                      |
+//! |------------------------------------------|-----------------------------------|-----------------------------|
+//! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201 `SentMany`   |
+//! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
+//! | `GET /groups/{group}/stream`             | `OpenStream` in the query         | 200 Server-Sent Events      |
+//! | `POST /groups/{group}/ack`               | `Ack`                             | 200 `Ended`                 |
+//! | `POST /groups/{group}/nack`              | `Nack`                            | 200 `Ended`                 |
+//! | `POST /groups/{group}/extend`            | `Extend`                          | 200 `Ended`                 |
+//! | `POST /groups/{group}/dead-letter`       | `Ack`                             | 200 `Ended`                 |
+//!
+//! | `POST /topics/{topic}/transactions`      | a half message                    | 201 `Sent`                  |
+//! | `POST /transactions/{id}/commit`         |                                   | 204                         |
+//! | `POST /transactions/{id}/rollback`       |                                   | 204                         |
+//! | `POST /transactions/{id}/unknown`        |                                   | 204                         |
+//! | `GET /producers/{topic}/checks`          | `WaitForChecks` in the query      | 200 `Checks`, 204           |
+//! | `DELETE /topics/{topic}/delayed/{handle}` |                                  | 200 `Recalled`              |
+//!
+//! Where each part of a request has a result of its own, the answer's status is theirs if they agree, and else 207.
+
+mod body;
+mod headers;
+mod leases;
+mod recall;
+mod receive;
+mod send;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+mod transactions;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use http::StatusCode;
+use proxy::Messaging;
+use proxy::checks::Checks;
+use proxy::messaging::message_id::MessageIds;
+use serde::Serialize;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::limits::{Budget, Limits};
+use crate::openapi::Head;
+use crate::problem::{Problem, with_retry_after};
+
+/// Where a request came from, put beside it by the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What the routes work on.
+#[derive(Clone, Debug)]
+struct Service {
+    messaging: Messaging,
+    checks: Checks,
+    limits: Arc<Limits>,
+    ids: Arc<MessageIds>,
+    inbound: Arc<Budget>,
+    undelivered: Arc<Budget>,
+}
+
+/// The routes below `/v1` with the layers that are theirs.
+pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Router {
+    let service = Service {
+        messaging,
+        checks,
+        ids: Arc::default(),
+        inbound: Budget::new(limits.inbound_bytes_max),
+        undelivered: Budget::new(limits.undelivered_bytes_max),
+        limits: Arc::new(limits),
+    };
+    let (routes, _) = described().split_for_parts();
+    routes
+        .with_state(service)
+        // A web page of another site must not be able to send here through its reader's browser.
+        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
+}
+
+/// The document that describes them.
+pub(crate) fn document() -> OpenApi {
+    OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", described()).into_openapi()
+}
+
+/// The routes with what they say of themselves.
+fn described() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(send::call))
+        .routes(routes!(recall::call))
+        .routes(routes!(receive::call))
+        .routes(routes!(stream::call))
+        .routes(routes!(leases::ack))
+        .routes(routes!(leases::nack))
+        .routes(routes!(leases::extend))
+        .routes(routes!(leases::dead_letter))
+        .routes(routes!(transactions::begin))
+        .routes(routes!(transactions::commit))
+        .routes(routes!(transactions::rollback))
+        .routes(routes!(transactions::unknown))
+        .routes(routes!(transactions::checks))
+}
+
+/// The answer with several results: its status is theirs if they agree.
+fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
+    let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
+    let agreed = first.filter(|first| statuses.all(|status| status == first.as_u16()));
+    with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())
+}
+
+fn cross_site() -> Problem {
+    let detail = "the request comes from a web page of another site (headers Origin, Sec-Fetch-Site)";
+    Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)
+}

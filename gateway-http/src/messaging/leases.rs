@@ -1,0 +1,162 @@
+//! What becomes of leased messages: acknowledged, given back, kept longer, given up. Many handles, a result each.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use proxy::validate::Invalid;
+use types::broker::{LeaseError, LeaseOwner};
+use types::{GroupName, ReceiptHandle, TopicName};
+
+use super::{Service, together};
+use crate::extract::{Body, Named};
+use crate::problem::{Document, Problem};
+use crate::text;
+use crate::views::messaging::{Ack, Ended, Extend, LeaseResult, Nack};
+
+/// What a call came to: a handle that is good from now on, if there is another.
+type Outcome = Result<Option<ReceiptHandle>, Problem>;
+
+/// Finish messages
+#[utoipa::path(post, path = "/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Ack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
+pub(super) async fn ack(
+    State(service): State<Service>,
+    Named(group): Named<GroupName>,
+    Body(Ack { topic, handles }): Body<Ack>,
+) -> Result<Response, Problem> {
+    let (lease, parsed) = service.named(group, &topic, &handles)?;
+    let valid = parsed.iter().filter_map(|handle| handle.as_ref().ok().cloned()).collect();
+    let mut results = service.messaging.broker().ack(lease, valid).await.into_iter();
+    let outcome = |parsed: Result<ReceiptHandle, Problem>| match parsed {
+        Ok(_) => results.next().unwrap_or(Err(NO_RESULT)).map(|()| None).map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    let outcomes = parsed.into_iter().map(outcome).collect();
+    Ok(answer(handles, outcomes))
+}
+
+/// A broker that answers fewer handles than it was given knows the others no more than a lost lease.
+const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no result" };
+
+/// Give messages back, so that they come again
+#[utoipa::path(post, path = "/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Nack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
+pub(super) async fn nack(
+    State(service): State<Service>,
+    Named(group): Named<GroupName>,
+    Body(Nack { topic, handles, delay }): Body<Nack>,
+) -> Result<Response, Problem> {
+    let (lease, parsed) = service.named(group, &topic, &handles)?;
+    let delay = text::length("delay", delay.as_deref().unwrap_or("0"))?;
+    let delay = service.limits.messages.changed_invisible(delay)?;
+    Ok(answer(handles, service.each(&lease, parsed, End::GiveBack(delay)).await))
+}
+
+/// Keep messages longer
+#[utoipa::path(post, path = "/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Extend),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
+pub(super) async fn extend(
+    State(service): State<Service>,
+    Named(group): Named<GroupName>,
+    Body(Extend { topic, handles, invisible }): Body<Extend>,
+) -> Result<Response, Problem> {
+    let (lease, parsed) = service.named(group, &topic, &handles)?;
+    let invisible = service.limits.messages.changed_invisible(text::length("invisible", &invisible)?)?;
+    Ok(answer(handles, service.each(&lease, parsed, End::Extend(invisible)).await))
+}
+
+/// Move messages to the group's dead-letter topic
+#[utoipa::path(post, path = "/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group")),
+    request_body(content = Ack),
+    responses((status = 200, description = "All of them", body = Ended),
+        (status = 207, description = "The results differ", body = Ended),
+        (status = "default", description = "A problem, or the results of handles that all have it", content((Document = "application/problem+json"), (Ended = "application/json")))))]
+pub(super) async fn dead_letter(
+    State(service): State<Service>,
+    Named(group): Named<GroupName>,
+    Body(Ack { topic, handles }): Body<Ack>,
+) -> Result<Response, Problem> {
+    let (lease, parsed) = service.named(group, &topic, &handles)?;
+    Ok(answer(handles, service.each(&lease, parsed, End::DeadLetter).await))
+}
+
+/// How a lease goes on.
+#[derive(Clone, Copy)]
+enum End {
+    /// The message comes again after this time.
+    GiveBack(Duration),
+    /// It is kept for this time from now.
+    Extend(Duration),
+    /// It goes to the dead-letter topic.
+    DeadLetter,
+}
+
+impl Service {
+    /// Whose leases the handles are of, and each handle or what is wrong with it.
+    fn named(
+        &self,
+        group: GroupName,
+        topic: &str,
+        handles: &[String],
+    ) -> Result<(LeaseOwner, Vec<Result<ReceiptHandle, Problem>>), Problem> {
+        let topic = TopicName::for_client(topic).map_err(Invalid::Topic)?;
+        let entries_max = self.limits.messages.ack_entries_max;
+        if !(1..=entries_max).contains(&handles.len()) {
+            return Err(Invalid::TooManyEntries { entries: handles.len(), entries_max }.into());
+        }
+        let parsed =
+            handles.iter().map(|handle| handle.parse().map_err(|error: types::receipt_handle::Error| error.into()));
+        Ok((LeaseOwner { group, topic }, parsed.collect()))
+    }
+
+    /// Asks the broker for one handle after the other.
+    async fn each(&self, lease: &LeaseOwner, parsed: Vec<Result<ReceiptHandle, Problem>>, end: End) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(parsed.len());
+        for handle in parsed {
+            outcomes.push(match handle {
+                Ok(handle) => self.end(lease.clone(), handle, end).await.map_err(Problem::from),
+                Err(problem) => Err(problem),
+            });
+        }
+        outcomes
+    }
+
+    async fn end(
+        &self,
+        lease: LeaseOwner,
+        handle: ReceiptHandle,
+        end: End,
+    ) -> Result<Option<ReceiptHandle>, LeaseError> {
+        let broker = self.messaging.broker();
+        match end {
+            // The next handle is of no use to who gives the message back.
+            End::GiveBack(delay) => broker.change_invisible(lease, handle, delay).await.map(|_| None),
+            End::Extend(invisible) => broker.change_invisible(lease, handle, invisible).await.map(Some),
+            End::DeadLetter => broker.dead_letter(lease, handle).await.map(|()| None),
+        }
+    }
+}
+
+fn answer(handles: Vec<String>, outcomes: Vec<Outcome>) -> Response {
+    let result = |(handle, outcome): (String, Outcome)| match outcome {
+        Ok(next) => LeaseResult { status: 200, handle: next.map_or(handle, |next| next.to_string()), problem: None },
+        Err(problem) => LeaseResult { status: problem.status.as_u16(), handle, problem: Some(problem.document()) },
+    };
+    let results: Vec<_> = handles.into_iter().zip(outcomes).map(result).collect();
+    let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+    together(statuses.into_iter(), Ended { results })
+}

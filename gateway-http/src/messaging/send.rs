@@ -1,0 +1,227 @@
+//! Sending: one message as the request's body, or several as JSON with a result each.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, http};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use proxy::Code;
+use proxy::messaging::message::{Draft, Due, Outgoing};
+use proxy::validate::Invalid;
+use types::TopicName;
+use types::broker::{self, SendError, SendReceipt};
+use types::properties::names;
+
+use super::{Peer, Service, together, transactions};
+use crate::extract::Named;
+use crate::problem::{Document, Problem};
+use crate::text;
+use crate::views::messaging::{Durability, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany};
+
+/// Says that nothing was stored, because the message is already.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Send the body as one message, or several as JSON
+///
+/// A header `Property-NAME` is stored as the message's property `name`. 207 when the results of several messages differ.
+#[utoipa::path(post, path = "/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
+    params(("topic" = String, Path, description = "The topic"),
+        ("Tag" = Option<String>, Header, description = "One word by which consumers may filter"),
+        ("Key" = Option<String>, Header, description = "By which it is found; may stand several times"),
+        ("Message-Group" = Option<String>, Header, description = "Messages of a group are delivered in order, one at a time"),
+        ("Delay" = Option<String>, Header, description = "How long it waits for its delivery, such as 30s"),
+        ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
+        ("Priority" = Option<i32>, Header, description = "From 0 on"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once")),
+    request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"))),
+    responses((status = 201, description = "Stored", body = SendAnswer),
+        (status = 207, description = "The results differ", body = SentMany),
+        (status = "default", description = "A problem, or the results of several messages that all have it", content((Document = "application/problem+json"), (SentMany = "application/json")))))]
+pub(super) async fn call(
+    State(service): State<Service>,
+    Named(topic): Named<TopicName>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get().copied();
+    let inbound = service.read(&parts.headers, body).await?;
+    if is_json(&parts.headers) {
+        let many = parse(&inbound.bytes)?;
+        return service.send_many(&topic, many, peer).await;
+    }
+    let message = NewMessage::of_headers(&parts.headers)?;
+    service.send_one(&topic, message.draft(inbound.bytes.clone())?, peer).await
+}
+
+impl Service {
+    pub(super) async fn send_one(
+        &self,
+        topic: &TopicName,
+        draft: Draft,
+        peer: Option<Peer>,
+    ) -> Result<Response, Problem> {
+        let Outgoing { message, message_type, message_id } = self.outgoing(topic, draft, peer)?;
+        let results = self.messaging.send(topic, vec![message], &[message_type]).await?;
+        let sent = match results.into_iter().next() {
+            Some(result) => self.sent(topic, message_id, result)?,
+            None => return Err(no_result()),
+        };
+        let replayed = sent.repeated.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
+        Ok((StatusCode::CREATED, replayed.into_iter().flatten().collect::<HeaderMap>(), Json(SendAnswer::One(sent)))
+            .into_response())
+    }
+
+    /// Messages that are not valid have their result without being sent.
+    async fn send_many(&self, topic: &TopicName, many: SendMany, peer: Option<Peer>) -> Result<Response, Problem> {
+        let messages_max = self.limits.messages.messages_max;
+        match many.messages.len() {
+            0 => return Err(Invalid::NoMessages.into()),
+            messages if messages > messages_max => {
+                return Err(Invalid::TooManyMessages { messages, messages_max }.into());
+            }
+            _ => {}
+        }
+        let (mut messages, mut types) = (Vec::new(), Vec::new());
+        let mut prepared = Vec::with_capacity(many.messages.len());
+        for message in many.messages {
+            let outgoing = message.into_draft().and_then(|draft| self.outgoing(topic, draft, peer));
+            prepared.push(outgoing.map(|outgoing| {
+                messages.push(outgoing.message);
+                types.push(outgoing.message_type);
+                outgoing.message_id
+            }));
+        }
+        let mut results = Vec::new();
+        if !messages.is_empty() {
+            results = self.messaging.send(topic, messages, &types).await?;
+        }
+        let mut results = results.into_iter();
+        let result = |id: Result<String, Problem>| match id {
+            Ok(id) => results.next().map_or_else(|| Err(no_result()), |result| self.sent(topic, id, result)),
+            Err(problem) => Err(problem),
+        };
+        let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
+        let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+        Ok(together(statuses.into_iter(), SendAnswer::Many(SentMany { results })))
+    }
+
+    fn outgoing(&self, topic: &TopicName, draft: Draft, peer: Option<Peer>) -> Result<Outgoing, Problem> {
+        let draft = Draft { message_id: self.ids.next(), ..draft };
+        // Every connection has a peer; a test without one does not look at it.
+        let Peer(address) = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
+        Ok(draft.outgoing(&self.limits.messages, topic.clone(), address)?)
+    }
+
+    fn sent(
+        &self,
+        topic: &TopicName,
+        message_id: String,
+        result: Result<SendReceipt, SendError>,
+    ) -> Result<Sent, Problem> {
+        let receipt = result?;
+        let (message_id, repeated) = match receipt.repeat_of {
+            Some(first) => (String::from(first), true),
+            None => (message_id, false),
+        };
+        let transaction_id = receipt.transaction.map(|position| {
+            transactions::to_path(topic, &self.messaging.transaction_id(position, &message_id).to_string())
+        });
+        Ok(Sent {
+            durability: durability(receipt.durability, &message_id)?,
+            message_id,
+            queue: receipt.queue.0,
+            offset: receipt.queue_offset.0,
+            transaction_id,
+            recall_handle: receipt.recall_handle,
+            repeated,
+        })
+    }
+}
+
+/// What a client may rely on. What was not confirmed is a problem, as it is for gRPC clients: the message is there, but may be lost.
+fn durability(durability: broker::Durability, message_id: &str) -> Result<Durability, Problem> {
+    let (code, what) = match durability {
+        broker::Durability::Written => return Ok(Durability::Written),
+        broker::Durability::Flushed => return Ok(Durability::Flushed),
+        broker::Durability::FlushTimedOut => (Code::MasterPersistenceTimeout, "the disk did not confirm in time"),
+        broker::Durability::ReplicaTimedOut => (Code::SlavePersistenceTimeout, "the replicas did not confirm in time"),
+        broker::Durability::ReplicaMissing => (Code::HaNotAvailable, "there is no replica to confirm"),
+    };
+    let detail = format!("message {message_id} is stored, but {what}");
+    Err(Problem { code: Some(code), ..Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-confirmed", detail) })
+}
+
+fn no_result() -> Problem {
+    let code = Some(Code::InternalServerError);
+    Problem { code, ..Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the broker gave no result") }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn parse(bytes: &[u8]) -> Result<SendMany, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let detail = format!(
+            "{error}; application/json is a list of messages here, {{\"messages\": [...]}}: to send JSON as one message \
+             give another Content-Type, such as application/octet-stream"
+        );
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        Problem { code: Some(Code::BadRequest), ..Problem::new(status, "invalid-body", detail) }
+    })
+}
+
+impl NewMessage {
+    /// The message with the body that it names itself.
+    fn into_draft(mut self) -> Result<Draft, Problem> {
+        let body = match (self.body.take(), self.body_base64.take()) {
+            (Some(text), None) => text.into(),
+            (None, Some(text)) => STANDARD
+                .decode(&text)
+                .map(Bytes::from)
+                .map_err(|error| Problem::invalid(format!("bodyBase64 is not Base64: {error}")))?,
+            (None, None) => return Err(Problem::invalid("body or bodyBase64 is missing")),
+            (Some(_), Some(_)) => return Err(Problem::invalid("body and bodyBase64 cannot be given together")),
+        };
+        self.draft(body)
+    }
+
+    pub(super) fn draft(mut self, body: Bytes) -> Result<Draft, Problem> {
+        if let Some(key) = self.idempotency_key {
+            if self.properties.contains_key(names::IDEMPOTENCY_KEY) {
+                return Err(Problem::invalid(format!(
+                    "the idempotency key is given twice, once as property {}",
+                    names::IDEMPOTENCY_KEY
+                )));
+            }
+            self.properties.insert(names::IDEMPOTENCY_KEY.to_owned(), key);
+        }
+        Ok(Draft {
+            message_id: String::new(),
+            body,
+            tag: self.tag,
+            keys: self.keys,
+            message_group: self.message_group,
+            due: due(self.delay.as_deref(), self.deliver_at.as_deref())?,
+            priority: self.priority,
+            properties: self.properties,
+            transaction: None,
+        })
+    }
+}
+
+fn due(delay: Option<&str>, deliver_at: Option<&str>) -> Result<Option<Due>, Problem> {
+    match (delay, deliver_at) {
+        (Some(_), Some(_)) => Err(Problem::invalid("delay and deliver-at cannot be given together")),
+        (Some(delay), None) => Ok(Some(Due::After(text::length("delay", delay)?))),
+        (None, Some(time)) => {
+            let at = text::time(time);
+            at.map(|at| Some(Due::At(at)))
+                .map_err(|expected| Problem::invalid(format!("deliver-at is {time:?}, {expected}")))
+        }
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,172 @@
+//! Receiving as Server-Sent Events: messages as they come, until the credits that the client gave are used up. It works them off,
+//! acknowledges them by calls of their own at any gateway, and opens the next stream, as `EventSource` does by itself.
+//!
+//! Nothing is lost when a stream breaks: what was not written is free again at once, the rest when its lease ends.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response, Sse, sse};
+use http::{HeaderMap, header};
+use proxy::messaging::receive::Delivery;
+use tokio_stream::Stream;
+use types::GroupName;
+use types::broker::{Pop, PopError};
+
+use super::Service;
+use super::receive::answer::one;
+use crate::extract::{Named, QueryOf};
+use crate::limits::Share;
+use crate::problem::{Document, Problem};
+use crate::views::messaging::{OpenStream, Receive, ReceivedMessage};
+
+/// Messages of a stream, when the request does not say.
+const CREDITS_DEFAULT: u32 = 256;
+const CREDITS_MAX: u32 = 4096;
+/// How often a silent stream shows that it lives, which also finds out who has gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long `EventSource` waits before it opens the next stream.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Stream messages as Server-Sent Events until the credits are used up
+#[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
+    params(("group" = String, Path, description = "The consumer group"), OpenStream),
+    responses((status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn call(
+    State(service): State<Service>,
+    Named(group): Named<GroupName>,
+    QueryOf(open): QueryOf<OpenStream>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // Unlike other GETs this one takes messages from others, so no other site's page may make it.
+    if is_cross_site(&headers) {
+        return Err(super::cross_site());
+    }
+    let credits = open.credits.unwrap_or(CREDITS_DEFAULT);
+    if !(1..=CREDITS_MAX).contains(&credits) {
+        return Err(Problem::invalid(format!("credits is {credits}, allowed are 1 to {CREDITS_MAX}")));
+    }
+    let receive = Receive {
+        topic: open.topic,
+        invisible: open.invisible,
+        filter: open.filter,
+        sql: open.sql,
+        ..Receive::default()
+    };
+    let pop = service.pop(group, receive, false)?;
+    service.check_undelivered()?;
+    // What can be refused is refused before the stream begins.
+    let first = service.messaging.receive(Pop { wait: Duration::ZERO, ..with_credits(&pop, credits) }).await?;
+    let events = Events { service, pop, credits, state: Next::Begin(Some(first)) };
+    let keep_alive = sse::KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-site") {
+        Some(site) => !matches!(site, "same-origin" | "none"),
+        None => {
+            let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+            text("origin").is_some_and(|origin| host(origin).as_deref() != text(header::HOST.as_str()))
+        }
+    }
+}
+
+fn with_credits(pop: &Pop, credits: u32) -> Pop {
+    Pop { messages_max: pop.messages_max.min(credits), ..pop.clone() }
+}
+
+/// The events, made as the client takes them.
+struct Events {
+    service: Service,
+    pop: Pop,
+    /// How many more messages the client takes.
+    credits: u32,
+    state: Next,
+}
+
+type Receiving = Pin<Box<dyn Future<Output = Result<Delivery, PopError>> + Send>>;
+
+enum Next {
+    /// Says how to go on after the end, then delivers what is there already.
+    Begin(Option<Delivery>),
+    Deliver {
+        delivery: Delivery,
+        _share: Share,
+    },
+    Wait(Receiving),
+    End,
+}
+
+impl Events {
+    fn deliver(&self, delivery: Delivery) -> Next {
+        let mut share = self.service.undelivered.share();
+        share.add(delivery.remaining_bytes());
+        Next::Deliver { delivery, _share: share }
+    }
+
+    /// What comes after the messages that were there; with an event, if the stream ends.
+    fn go_on(&mut self) -> Option<sse::Event> {
+        let end = |why: &str| Some(sse::Event::default().event("end").data(why));
+        self.state = Next::End;
+        if self.credits == 0 {
+            return end("credits");
+        }
+        if self.service.messaging.is_draining() {
+            return end("stopping");
+        }
+        if self.service.undelivered.is_used_up() {
+            return end("busy");
+        }
+        let (messaging, pop) = (self.service.messaging.clone(), with_credits(&self.pop, self.credits));
+        self.state = Next::Wait(Box::pin(async move { messaging.receive(pop).await }));
+        None
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<sse::Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match &mut self.state {
+                Next::Begin(first) => {
+                    let first = first.take();
+                    self.state = first.map_or(Next::End, |first| self.deliver(first));
+                    return Poll::Ready(Some(Ok(sse::Event::default().retry(RETRY).comment("open"))));
+                }
+                Next::Deliver { delivery, .. } => {
+                    // Who asks for the next event has taken the one before.
+                    delivery.complete();
+                    if let Some(message) = one(delivery) {
+                        let event = event(ReceivedMessage::of(delivery.topic(), message));
+                        self.credits = self.credits.saturating_sub(1);
+                        return Poll::Ready(Some(Ok(event)));
+                    }
+                    if let Some(end) = self.go_on() {
+                        return Poll::Ready(Some(Ok(end)));
+                    }
+                }
+                Next::Wait(receiving) => match ready!(receiving.as_mut().poll(context)) {
+                    Ok(delivery) => self.state = self.deliver(delivery),
+                    Err(error) => {
+                        self.state = Next::End;
+                        let document = serde_json::to_string(&Problem::from(error).document()).expect("plain data");
+                        return Poll::Ready(Some(Ok(sse::Event::default().event("problem").data(document))));
+                    }
+                },
+                Next::End => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+fn event(message: ReceivedMessage) -> sse::Event {
+    let data = serde_json::to_string(&message).expect("plain data");
+    sse::Event::default().event("message").id(message.handle).data(data)
+}

@@ -1,0 +1,145 @@
+//! Bad input and too much of it: each its documented answer, and nothing is stored.
+
+use super::*;
+
+fn small() -> Limits {
+    Limits { request_bytes_max: 64, request_timeout: Duration::from_millis(50), ..Limits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_refused_and_named() {
+    let world = World::start();
+    let many = |messages: Value| json!({"messages": messages});
+    let long = "a".repeat(128);
+    for (path, body, status, kind, detail) in [
+        ("/topics/orders/messages", many(json!([])), 400, "invalid-request", "messages is empty"),
+        (
+            "/topics/orders/messages",
+            many(json!([{"body": "x", "colour": "red"}])),
+            422,
+            "invalid-body",
+            "unknown field `colour`",
+        ),
+        ("/topics/orders/messages", json!({"order": 1}), 422, "invalid-body", "unknown field `order`"),
+        ("/topics/orders/messages", many(json!([{"body": 1}])), 422, "invalid-body", "expected a string"),
+        ("/topics/a.b/messages", many(json!([{"body": "x"}])), 400, "invalid-name", "a.b"),
+        ("/topics/..%2f..%2fadmin/messages", many(json!([{"body": "x"}])), 400, "invalid-name", "../../admin"),
+        ("/topics/a%00b/messages", many(json!([{"body": "x"}])), 400, "invalid-name", "a\\0b"),
+        ("/topics/%ff/messages", many(json!([{"body": "x"}])), 400, "invalid-request", "UTF-8"),
+        ("/topics/TBW102/messages", many(json!([{"body": "x"}])), 403, "invalid-name", "TBW102"),
+        ("/groups/g/receive", json!({"topic": "orders", "maximum": 1}), 422, "invalid-body", "unknown field `maximum`"),
+        (
+            "/groups/g/receive",
+            json!({"topic": "orders", "max": 33}),
+            400,
+            "invalid-request",
+            "max is 33, allowed are 1 to 32",
+        ),
+        ("/groups/g/receive", json!({"topic": "orders", "wait": "21s"}), 400, "invalid-request", "limit is 20000 ms"),
+        (
+            "/groups/g/receive",
+            json!({"topic": "orders", "invisible": "9s"}),
+            400,
+            "invalid-request",
+            "the shortest allowed is 10000 ms",
+        ),
+        (
+            "/groups/g/receive",
+            json!({"topic": "orders", "filter": "a", "sql": "b > 1"}),
+            400,
+            "invalid-request",
+            "together",
+        ),
+        ("/groups/g/receive", json!({"topic": "orders", "sql": "b >"}), 400, "invalid-request", ""),
+        (
+            "/groups/g/receive",
+            json!({"topic": "orders", "attemptId": "a".repeat(257)}),
+            400,
+            "invalid-request",
+            "attemptId is 257 bytes",
+        ),
+        ("/groups/g/receive", json!({}), 422, "invalid-body", "missing field `topic`"),
+        (&format!("/groups/{long}x/receive"), json!({"topic": "orders"}), 400, "invalid-name", ""),
+        ("/groups/g/ack", json!({"topic": "orders", "handles": []}), 400, "invalid-request", "allowed are 1 to 1024"),
+        ("/groups/g/ack", json!({"topic": "orders", "handles": vec!["h"; 1025]}), 400, "invalid-request", "1025"),
+        (
+            "/groups/g/nack",
+            json!({"topic": "orders", "handles": ["h"], "delay": "soon"}),
+            400,
+            "invalid-request",
+            "delay is \"soon\"",
+        ),
+    ] {
+        let answer = world.post(path, body).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (status, kind), "{path} {answer:?}");
+        assert!(answer.json()["detail"].as_str().expect("text").contains(detail), "{answer:?}");
+    }
+    let cut = world.ask(json_request("/topics/orders/messages"), "{\"messages\": [").await;
+    assert_eq!((cut.status, cut.problem().as_str()), (400, "invalid-body"));
+    assert!(world.receive(16).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_bounded_in_size_whether_their_length_is_told_or_not() {
+    let world = World::with(small());
+    let told = world.ask(raw("/topics/orders/messages").header("content-length", "65"), "x").await;
+    assert_eq!((told.status, told.problem().as_str()), (413, "request-too-large"));
+    let pieces = tokio_stream::iter(std::iter::repeat_n(Ok::<_, std::convert::Infallible>("0123456789"), 7));
+    let untold = world.ask(raw("/topics/orders/messages"), Body::from_stream(pieces)).await;
+    assert_eq!((untold.status, untold.json()["codeName"].clone()), (413, json!("MESSAGE_BODY_TOO_LARGE")));
+    let pieces = tokio_stream::iter(std::iter::repeat_n(Ok::<_, std::convert::Infallible>("0123456789"), 6));
+    let fits = world.ask(raw("/topics/orders/messages"), Body::from_stream(pieces)).await;
+    assert_eq!(fits.status, 201);
+    assert_eq!(world.receive(16).await[0]["body"].as_str().map(str::len), Some(60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_body_is_given_up() {
+    let world = World::with(small());
+    let endless = tokio_stream::pending::<Result<Bytes, std::convert::Infallible>>();
+    let answer = world.ask(raw("/topics/orders/messages"), Body::from_stream(endless)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_says_when_to_come_again() {
+    let world = World::with(Limits { inbound_bytes_max: 4, undelivered_bytes_max: 1, ..Limits::default() });
+    let answer = world.ask(raw("/topics/orders/messages"), "hello").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
+    assert_eq!(answer.json()["codeName"], "TOO_MANY_REQUESTS");
+    world.send(&[], "1234").await;
+    let first = world.begin(json_request("/groups/g/receive"), json!({"topic": "orders"}).to_string()).await;
+    let second = world.post("/groups/g/receive", json!({"topic": "orders", "wait": "0"})).await;
+    assert_eq!((second.status, second.problem().as_str()), (429, "busy"));
+    drop(first);
+    let third = world.post("/groups/other/receive", json!({"topic": "orders", "wait": "0"})).await;
+    assert_eq!(third.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sites_pages_may_not_send() {
+    let world = World::start();
+    for headers in [
+        [("origin", "https://evil.example"), ("host", "mq.example:8082")],
+        [("sec-fetch-site", "cross-site"), ("host", "a")],
+    ] {
+        let answer = world.ask(with(raw("/topics/orders/messages"), &headers), "x").await;
+        assert_eq!((answer.status, answer.problem().as_str()), (403, "cross-site"));
+    }
+    let own = [("origin", "http://mq.example:8082"), ("host", "mq.example:8082")];
+    assert_eq!(world.ask(with(raw("/topics/orders/messages"), &own), "x").await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_bounded_and_the_rest_is_free_at_once() {
+    let world = World::start();
+    let body = "x".repeat(3 * 1024 * 1024);
+    for _ in 0..4 {
+        let answer = world.ask(raw("/topics/orders/messages"), body.clone()).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    assert_eq!(world.receive(16).await.len(), 3, "8 MiB are passed by the third");
+    world.tasks.close();
+    world.tasks.wait().await;
+    assert_eq!(world.receive(16).await.len(), 1);
+}

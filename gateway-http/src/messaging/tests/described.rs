@@ -1,0 +1,50 @@
+//! The document says what the routes do.
+
+use super::*;
+
+#[test]
+fn every_route_is_described() {
+    let document = serde_json::to_value(document()).expect("plain data");
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let paths = document["paths"].as_object().expect("paths");
+    let mut described: Vec<_> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().expect("methods").keys().map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    described.sort();
+    assert_eq!(
+        described,
+        [
+            "delete /v1/topics/{topic}/delayed/{handle}",
+            "get /v1/groups/{group}/stream",
+            "get /v1/producers/{topic}/checks",
+            "post /v1/groups/{group}/ack",
+            "post /v1/groups/{group}/dead-letter",
+            "post /v1/groups/{group}/extend",
+            "post /v1/groups/{group}/nack",
+            "post /v1/groups/{group}/receive",
+            "post /v1/topics/{topic}/messages",
+            "post /v1/topics/{topic}/transactions",
+            "post /v1/transactions/{id}/commit",
+            "post /v1/transactions/{id}/rollback",
+            "post /v1/transactions/{id}/unknown",
+        ]
+    );
+}
+
+#[test]
+fn every_answer_with_a_body_names_its_shape() {
+    let document = serde_json::to_value(document()).expect("plain data");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for operation in methods.as_object().expect("methods").values() {
+            let responses = operation["responses"].as_object().expect("responses");
+            let problem = &responses["default"]["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(problem, "#/components/schemas/Document", "{path}");
+            let success = responses.iter().find(|(status, _)| ["200", "201", "204"].contains(&status.as_str()));
+            let (status, success) = success.expect("an answer");
+            assert_eq!(success["content"].is_object(), status != "204", "{path}: {success}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Transactions: a half message, its outcome, and being asked for it.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, StatusCode};
+use proxy::Code;
+use proxy::messaging::message::Draft;
+use proxy::messaging::transaction::{IdError, TransactionId};
+use types::TopicName;
+use types::broker::Resolution;
+
+use super::{Service, headers};
+use crate::extract::{Named, QueryOf};
+use crate::problem::{Document, Problem};
+use crate::text;
+use crate::views::messaging::{Check, Checks, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks};
+
+/// Store a half message, which nobody sees until it is committed
+#[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
+    params(("topic" = String, Path, description = "The topic"),
+        ("Tag" = Option<String>, Header, description = "One word by which consumers may filter"),
+        ("Key" = Option<String>, Header, description = "By which it is found; may stand several times"),
+        ("Message-Group" = Option<String>, Header, description = "Messages of a group are delivered in order, one at a time"),
+        ("Delay" = Option<String>, Header, description = "How long it waits for its delivery, such as 30s"),
+        ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
+        ("Priority" = Option<i32>, Header, description = "From 0 on"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once"),
+        ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
+    request_body(content = RawBody, content_type = "application/octet-stream"),
+    responses((status = 201, description = "Stored", body = Sent),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn begin(
+    State(service): State<Service>,
+    Named(topic): Named<TopicName>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get().copied();
+    let inbound = service.read(&parts.headers, body).await?;
+    let message = NewMessage::of_headers(&parts.headers)?;
+    let check_after = check_after(&parts.headers)?;
+    let draft = Draft { transaction: Some(check_after), ..message.draft(inbound.bytes.clone())? };
+    service.send_one(&topic, draft, peer).await
+}
+
+fn check_after(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Problem> {
+    headers::single(headers, "check-after")?.map(|text| text::length("check-after", &text)).transpose()
+}
+
+/// Deliver a half message
+#[utoipa::path(post, path = "/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn commit(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Commit).await
+}
+
+/// Drop a half message
+#[utoipa::path(post, path = "/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn rollback(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Rollback).await
+}
+
+/// Answer a check: not known yet, ask again
+#[utoipa::path(post, path = "/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
+    params(("id" = String, Path, description = "The transactionId")),
+    responses((status = 204, description = "Done; once more is fine"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<String>) -> Result<StatusCode, Problem> {
+    service.end_transaction(&id, Resolution::Unknown).await
+}
+
+/// Wait for half messages whose outcome a producer of the topic shall say
+#[utoipa::path(get, path = "/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
+    params(("topic" = String, Path, description = "The topic"), WaitForChecks),
+    responses((status = 200, description = "Half messages", body = Checks),
+        (status = 204, description = "None in time"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn checks(
+    State(service): State<Service>,
+    Named(topic): Named<TopicName>,
+    QueryOf(WaitForChecks { wait }): QueryOf<WaitForChecks>,
+) -> Result<Response, Problem> {
+    let wait = service.wait(wait.as_deref())?;
+    let found = service.checks.wait(&topic, wait).await.map_err(|full| {
+        let code = Some(Code::TooManyRequests);
+        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", full.to_string()) }
+    })?;
+    if found.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let check = |check: proxy::checks::Check| Check {
+        transaction_id: to_path(&topic, &check.transaction_id),
+        message: ReceivedMessage::of(topic.as_str(), check.message),
+    };
+    Ok(Json(Checks { checks: found.into_iter().map(check).collect() }).into_response())
+}
+
+impl Service {
+    async fn end_transaction(&self, id: &str, resolution: Resolution) -> Result<StatusCode, Problem> {
+        let (topic, id) = of_path(id)?;
+        self.messaging.check_transaction(&id)?;
+        self.messaging.end_transaction(topic, &id, resolution).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+}
+
+/// A transaction's id as HTTP has it: the topic, which gRPC clients say beside the id, and the id that these get, in one
+/// text that can stand in a path.
+pub(super) fn to_path(topic: &TopicName, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{topic} {id}"))
+}
+
+fn of_path(id: &str) -> Result<(TopicName, TransactionId), Problem> {
+    let parse = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
+        let (topic, id) = text.split_once(' ')?;
+        Some((TopicName::for_client(topic).ok()?, id.parse().ok()?))
+    };
+    parse().ok_or_else(|| IdError::Malformed { shown: id.chars().take(64).collect() }.into())
+}

@@ -1,0 +1,365 @@
+//! Messages, receives and leases as JSON.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use proxy::messaging::body::Encoding;
+use proxy::messaging::message::Received;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::problem::{Document, Problem};
+
+/// A message's body, any bytes.
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct RawBody(pub Vec<u8>);
+
+/// Messages to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SendMany {
+    /// 1 to 1,024 of them.
+    pub messages: Vec<NewMessage>,
+}
+
+/// A message to be sent. Of one that is a request's own body the rest stands in headers of the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NewMessage {
+    /// Its body, when it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Its body in Base64, when it is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+    /// Its tag, by which consumers may filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Its keys, by which it can be found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Messages of one group are delivered in order, one at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_group: Option<String>,
+    /// How long it waits for its delivery, such as `30s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    /// Not to be delivered before this time: RFC 3339, or milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<String>,
+    /// Its priority, from 0 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// What its producer says besides.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    /// A message that is sent again under its key is stored once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sent {
+    /// Its id.
+    pub message_id: String,
+    /// Its queue; of delayed messages the one that keeps them until then.
+    pub queue: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// How far it had got when the answer was given.
+    pub durability: Durability,
+    /// Ends the transaction of a half message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+    /// Takes a delayed message back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall_handle: Option<String>,
+    /// Whether nothing was stored, because a message with this idempotency key is: all else here speaks of that one.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub repeated: bool,
+}
+
+/// How far a stored message has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// In the operating system's hands: survives the process, not the machine.
+    Written,
+    /// On the disk.
+    Flushed,
+}
+
+/// What became of messages, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SentMany {
+    /// One result a message.
+    pub results: Vec<SendResult>,
+}
+
+/// What a send answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SendAnswer {
+    /// To a message that was the request's body.
+    One(Sent),
+    /// To several.
+    Many(SentMany),
+}
+
+/// What became of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SendResult {
+    /// The status that it would have got alone.
+    pub status: u16,
+    /// Of a stored one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+    /// Of one that was not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Document>,
+}
+
+impl From<Result<Sent, Problem>> for SendResult {
+    fn from(result: Result<Sent, Problem>) -> Self {
+        match result {
+            Ok(sent) => Self { status: StatusCode::CREATED.as_u16(), sent: Some(sent), problem: None },
+            Err(problem) => Self { status: problem.status.as_u16(), sent: None, problem: Some(problem.document()) },
+        }
+    }
+}
+
+/// What a consumer wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Receive {
+    /// From where.
+    pub topic: String,
+    /// At most so many, 1 to 32; 16 when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// How long to wait for the first, at most and when missing `20s`; `0` answers at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+    /// How long they stay invisible to the rest of the group, `10s` to `12h`; `60s` when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invisible: Option<String>,
+    /// Only messages with one of these tags: `a || b`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Only messages whose properties meet this SQL92 condition; not together with `filter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Names the attempt: asked again with it, the same ordered messages come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_id: Option<String>,
+}
+
+/// Leased messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceivedMessages {
+    /// 1 to 32 of them.
+    pub messages: Vec<ReceivedMessage>,
+}
+
+/// A leased message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedMessage {
+    /// Its id.
+    pub message_id: String,
+    /// What acknowledges it.
+    pub handle: String,
+    /// Which delivery this is, from 1.
+    pub attempt: u32,
+    /// The topic that was asked for.
+    pub topic: String,
+    /// Its queue.
+    pub queue: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// Its tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Its keys.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub keys: Vec<String>,
+    /// Its message group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_group: Option<String>,
+    /// Its priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// When it was to be delivered, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_at_ms: Option<i64>,
+    /// When its producer made it.
+    pub born_at_ms: i64,
+    /// When it was stored.
+    pub stored_at_ms: i64,
+    /// What its producer said besides.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub properties: BTreeMap<String, String>,
+    /// Of a dead letter: the topic it was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_topic: Option<String>,
+    /// Of a dead letter: the id it had there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_message_id: Option<String>,
+    /// Its body, when it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Its body in Base64, when it is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+    /// Whether its body is still compressed, in a way that only its producer knows.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub compressed: bool,
+}
+
+impl ReceivedMessage {
+    /// The view of a message of the topic that was asked for.
+    #[must_use]
+    pub fn of(topic: &str, message: Received) -> Self {
+        let (body, body_base64) = match String::from_utf8(message.body.into()) {
+            Ok(text) => (Some(text), None),
+            Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+        };
+        let (dead_letter_topic, dead_letter_message_id) = message.dead_letter_of.unzip();
+        Self {
+            message_id: message.message_id,
+            handle: message.handle,
+            attempt: message.attempt,
+            topic: topic.to_owned(),
+            queue: message.queue,
+            offset: message.offset,
+            tag: message.tag,
+            keys: message.keys,
+            message_group: message.message_group,
+            priority: message.priority,
+            deliver_at_ms: message.deliver_at.map(|time| time.0),
+            born_at_ms: message.born_at.0,
+            stored_at_ms: message.stored_at.0,
+            properties: message.properties,
+            dead_letter_topic,
+            dead_letter_message_id,
+            body,
+            body_base64,
+            compressed: message.encoding == Encoding::Compressed,
+        }
+    }
+}
+
+/// Messages that are done with, or given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ack {
+    /// The topic that they were received from.
+    pub topic: String,
+    /// 1 to 1,024 handles.
+    pub handles: Vec<String>,
+}
+
+/// Messages that shall come again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Nack {
+    /// The topic that they were received from.
+    pub topic: String,
+    /// 1 to 1,024 handles.
+    pub handles: Vec<String>,
+    /// After how long, such as `30s`; at once when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+}
+
+/// Messages that take longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Extend {
+    /// The topic that they were received from.
+    pub topic: String,
+    /// 1 to 1,024 handles.
+    pub handles: Vec<String>,
+    /// How long they stay invisible from now, such as `5m`; at most `12h`.
+    pub invisible: String,
+}
+
+/// What became of leases, in the order of their handles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ended {
+    /// One result a handle.
+    pub results: Vec<LeaseResult>,
+}
+
+/// What became of one lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaseResult {
+    /// The status that it would have got alone.
+    pub status: u16,
+    /// The handle; after `extend` the one to use from now on, while the old one stays good too.
+    pub handle: String,
+    /// Why nothing became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Document>,
+}
+
+/// How long a producer waits for being asked, in the request's query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitForChecks {
+    /// At most and when missing `20s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+}
+
+/// Half messages whose outcome their producer shall say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checks {
+    /// 1 to 64 of them.
+    pub checks: Vec<Check>,
+}
+
+/// A half message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Ends its transaction.
+    pub transaction_id: String,
+    /// The message, whose handle is empty.
+    pub message: ReceivedMessage,
+}
+
+/// A delayed message that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recalled {
+    /// Its id.
+    pub message_id: String,
+}
+
+/// What a consumer wants streamed, in the request's query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OpenStream {
+    /// From where.
+    pub topic: String,
+    /// After so many messages the stream ends, 1 to 4,096; 256 when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits: Option<u32>,
+    /// How long they stay invisible to the rest of the group, `10s` to `12h`; `60s` when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invisible: Option<String>,
+    /// Only messages with one of these tags: `a || b`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Only messages whose properties meet this SQL92 condition; not together with `filter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+}

@@ -1,0 +1,130 @@
+//! Messages over HTTP: the OpenAPI document is valid, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
+//! client and HTTP see the same in all four pairings.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::plan::{Context, Done};
+use crate::server::Server;
+use crate::shell::{self, To};
+
+/// Lines of a failed program's output that are shown.
+const LINES_SHOWN: usize = 40;
+/// The address that the page and the examples name.
+const ADDRESS: &str = "127.0.0.1:8082";
+/// Commands in a block of this kind must succeed.
+const SHOWN: &str = "```sh";
+/// Those in one of this kind must be refused.
+const REFUSED: &str = "```sh refused";
+/// What the commands run in: the first that fails ends it, and a refusal is a failure.
+const STRICT: &str = "set -euo pipefail\ncurl() { command curl --no-progress-meter --fail-with-body \"$@\"; }\n";
+
+/// About a minute.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    for tool in ["curl", "jq", "bash"] {
+        if !shell::succeeds(Command::new(tool).arg("--version")) {
+            return Ok(Done::Skipped { reason: format!("{tool} is missing: apt-get install {tool}") });
+        }
+    }
+    let log = context.workspace.own("logs/http.log")?;
+    // A log tells of one run.
+    std::fs::write(&log, "")?;
+    let examples = context.workspace.root.join("sdk-examples");
+    if shell::run(Command::new("./setup").current_dir(examples.join("python")), To::File(&log)).is_err() {
+        let reason = shell::tail(&log, 1).pop().unwrap_or_default();
+        return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
+    }
+    let validator = context.workspace.own("http-validator")?;
+    if let Err(error) = install_validator(&context.workspace.root, &validator, &log) {
+        return Ok(Done::Skipped { reason: format!("the validator of OpenAPI cannot be had: {error:#}") });
+    }
+    let server = Server::start(context, "http")?;
+    match show(&context.workspace.root, &server, &validator, &log) {
+        Ok(()) => server.stop().map(|()| Done::Passed),
+        Err(error) => {
+            println!("--- end of {}\n{}\n---", log.display(), shell::tail(&log, LINES_SHOWN).join("\n"));
+            Err(error.context(format!("data kept: {}", server.keep().display())))
+        }
+    }
+}
+
+fn show(root: &Path, server: &Server, validator: &Path, log: &Path) -> Result<()> {
+    let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
+    let mut validate = Command::new(validator.join("bin/openapi-spec-validator"));
+    let fetched = log.with_extension("openapi.json");
+    let mut fetch = Command::new("curl");
+    fetch.args(["-sSf", &format!("http://{http}/openapi.json"), "-o"]).arg(&fetched);
+    shell::run(&mut fetch, To::File(log))?;
+    shell::run(validate.arg(&fetched), To::File(log)).context("the OpenAPI document is not valid")?;
+
+    let page = std::fs::read_to_string(root.join("docs/http.md"))?;
+    let mut bash = Command::new("bash");
+    bash.arg("-c").arg(script(&page)?.replace(ADDRESS, &http)).current_dir(log.parent().context("a folder")?);
+    shell::run(&mut bash, To::File(log)).ok().context("a command of docs/http.md does not do what it says")?;
+
+    let mut story = Command::new(root.join("sdk-examples/curl/run"));
+    shell::run(story.args(["--endpoint", &http]), To::File(log)).ok().context("sdk-examples/curl/run")?;
+
+    let mut pairings = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
+    pairings.arg(root.join("tests/http/pairings.py")).args([&grpc, &http]);
+    let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
+    ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
+    Ok(())
+}
+
+/// A public validator of OpenAPI documents in a Python environment of its own; nothing to do if it is there already.
+fn install_validator(root: &Path, folder: &Path, log: &Path) -> Result<()> {
+    let requirements = root.join("tests/http/requirements.txt");
+    let installed = folder.join("installed");
+    if std::fs::read(&installed).ok() == Some(std::fs::read(&requirements)?) {
+        return Ok(());
+    }
+    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+    shell::run(&mut pip, To::File(log))?;
+    std::fs::copy(&requirements, &installed).map(drop).context("noting what is installed")
+}
+
+/// The page's commands as one script, in their order.
+fn script(page: &str) -> Result<String> {
+    let mut script = STRICT.to_owned();
+    let mut lines = page.lines();
+    let mut blocks = 0;
+    while let Some(line) = lines.next() {
+        let is_refused = match line {
+            SHOWN => false,
+            REFUSED => true,
+            _ => continue,
+        };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        blocks += 1;
+        for command in block {
+            if is_refused {
+                script.push_str(&format!("if {command}; then echo \"not refused\" >&2; exit 1; fi\n"));
+            } else {
+                script.push_str(command);
+                script.push('\n');
+            }
+        }
+    }
+    if blocks == 0 {
+        bail!("the page shows no commands");
+    }
+    Ok(script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commands_are_taken_from_the_page() {
+        let page = "# T\n```sh\na\nb\n```\ntext\n```json\n{}\n```\n```sh refused\nc\n```\n";
+        let script = script(page).expect("two blocks");
+        assert_eq!(script, format!("{STRICT}a\nb\nif c; then echo \"not refused\" >&2; exit 1; fi\n"));
+        assert!(super::script("# nothing").is_err());
+    }
+}
