@@ -387,7 +387,8 @@ impl Model {
             let has_message = model.machine.has_message(&request, &model.queues, events);
             model.machine.pop(&request, &model.queues, Timestamp(model.now), events, &mut leased);
             // A repeated attempt gets what nobody else would.
-            assert!(has_message == !leased.is_empty() || (!has_message && attempt_id.is_some()));
+            let is_repeated = attempt_id.is_some() && !has_message;
+            assert!(is_repeated || has_message != leased.is_empty());
             leased
         });
         assert!(leased.len() <= max as usize);
