@@ -2,6 +2,7 @@
 
 mod broker;
 mod checks;
+mod cluster;
 mod examples;
 mod fuzz;
 mod loops;
@@ -14,7 +15,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 18] = [
+pub(crate) const ALL: [Step; 19] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -32,6 +33,7 @@ pub(crate) const ALL: [Step; 18] = [
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
     alone("proxy", proxy::run),
+    alone("cluster", cluster::run),
     alone("takeover", takeover::run),
 ];
 
