@@ -73,9 +73,37 @@ pub(crate) struct PopCommand {
     pub(crate) filter: Arc<Filter>,
     pub(crate) attempt_id: Option<Arc<str>>,
     pub(crate) is_fifo: bool,
+    pub(crate) begins_at_first: bool,
     /// Until when it waits.
     pub(crate) until: Moment,
-    pub(crate) reply: Reply<Result<Vec<Leased>, PopError>>,
+    pub(crate) reply: PopReply,
+}
+
+/// What a receiver wants of the messages that are there.
+#[derive(Debug)]
+pub(crate) enum PopReply {
+    /// To lease them.
+    Leases(Reply<Result<Vec<Leased>, PopError>>),
+    /// To know whether there are any.
+    Look(Reply<Result<bool, PopError>>),
+}
+
+impl PopReply {
+    /// Whether nobody waits any longer.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Leases(reply) => reply.is_closed(),
+            Self::Look(reply) => reply.is_closed(),
+        }
+    }
+
+    /// Says that nothing came, or why nothing can.
+    pub(crate) fn end(self, error: Option<PopError>) {
+        match self {
+            Self::Leases(reply) => drop(reply.send(error.map_or_else(|| Ok(Vec::new()), Err))),
+            Self::Look(reply) => drop(reply.send(error.map_or(Ok(false), Err))),
+        }
+    }
 }
 
 #[derive(Debug)]

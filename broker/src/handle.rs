@@ -30,6 +30,8 @@ use crate::prepare::Limits;
 use crate::shared::Shared;
 use crate::timer::spill::Loader;
 
+pub(crate) use self::receive::PopWay;
+
 mod admin;
 mod front;
 mod lease;
@@ -188,7 +190,7 @@ impl Broker for LocalBroker {
     }
 
     async fn pop(&self, request: Pop) -> Result<Popped, PopError> {
-        self.pop_messages(request).await
+        self.pop_messages(request, PopWay::default()).await
     }
 
     async fn report_delivery(&self, report: DeliveryReport) {

@@ -22,6 +22,7 @@ mod codec;
 pub mod event;
 mod expire;
 mod lease;
+mod look;
 mod lookup;
 mod present;
 mod retry;
@@ -152,6 +153,8 @@ pub struct PopRequest<'a> {
     pub attempt_id: Option<&'a Arc<str>>,
     /// Whether the group consumes in order (then messages without message group are one group a queue).
     pub is_fifo: bool,
+    /// Whether a group that never consumed from a queue begins at its first message wherever that is.
+    pub begins_at_first: bool,
 }
 
 /// One leased entry.

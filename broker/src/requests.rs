@@ -4,9 +4,12 @@
 
 mod clients;
 mod groups;
+mod leases;
 mod locks;
 mod names;
 mod offsets;
+mod pop;
+mod pop_answer;
 mod pull;
 mod refusal;
 mod runtime;
@@ -37,6 +40,11 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,
         RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(core, connection, request).await,
+        RequestCode::PopMessage => pop::pop(core, connection, request).await,
+        RequestCode::Notification => pop::notification(core, connection, request).await,
+        RequestCode::AckMessage => leases::ack(core, request).await,
+        RequestCode::BatchAckMessage => leases::batch_ack(core, request).await,
+        RequestCode::ChangeMessageInvisibleTime => leases::change(core, request).await,
         RequestCode::QueryConsumerOffset => offsets::query(core, request).await,
         RequestCode::UpdateConsumerOffset => offsets::update(core, request).await,
         RequestCode::GetMaxOffset => offsets::max(core, request).await,

@@ -6,12 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::server::Options;
-use broker::{BrokerServer, LocalBroker};
 use bytes::{Bytes, BytesMut};
 use env::clock::{BoxFuture, Moment};
 use env::{Clock, Env};
-use remoting::{Client, Connection, Role, Server};
+use remoting::{Connection, Role, Server};
 use remoting_proto::body::{
     ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, MessageQueue, ProducerData, RegisterBroker,
     SubscriptionData,
@@ -27,80 +25,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for a machine that is busy with something else.
-const WITHIN: Duration = Duration::from_secs(60);
+#[path = "common/served.rs"]
+mod served;
 
-/// A broker on a port of its own.
-struct Served {
-    client: Client,
-    address: SocketAddr,
-    broker: LocalBroker,
-    stop: CancellationToken,
-    ended: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
-}
-
-async fn served(name_servers: Vec<String>) -> Served {
-    served_at(Env::real(), name_servers).await
-}
-
-async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
-    let folder = tempfile::tempdir().expect("a folder");
-    let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
-    let broker = LocalBroker::start(Env::real(), options).expect("starts");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let options = Options {
-        cluster: "C".to_owned(),
-        advertised: address,
-        name_servers,
-        auto_create_topics: true,
-        default_queues: 4,
-        shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
-    };
-    let server = BrokerServer::new(env, broker.clone(), options);
-    let stop = CancellationToken::new();
-    let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
-    let client = Client::new(address.to_string(), Env::real().clock);
-    Served { client, address, broker, stop, ended, _folder: folder }
-}
-
-impl Served {
-    async fn call(&self, code: RequestCode, fields: Fields, body: impl Into<Bytes>) -> Command {
-        self.client.call(Command::request(code, fields, body.into()), WITHIN).await.expect("answered")
-    }
-
-    async fn send(&self, topic: &str, body: &'static [u8]) -> SendMessageAnswer {
-        let answer = self.call(RequestCode::SendMessageV2, message(topic).to_fields(), body).await;
-        assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
-        SendMessageAnswer::of(&answer.fields).expect("all that clients need")
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.ended.await.expect("ends");
-        self.broker.stop().await;
-    }
-}
-
-fn message(topic: &str) -> SendMessage {
-    SendMessage {
-        producer_group: "PG".to_owned(),
-        topic: topic.to_owned(),
-        default_topic: Some("TBW102".to_owned()),
-        default_topic_queue_nums: Some(2),
-        queue_id: 1,
-        sys_flag: 0,
-        born_timestamp: 1,
-        flag: 7,
-        properties: Some("TAGS\u{1}a\u{2}KEYS\u{1}k".to_owned()),
-        reconsume_times: None,
-        unit_mode: None,
-        max_reconsume_times: None,
-        is_batch: None,
-        broker_name: None,
-    }
-}
+use served::{WITHIN, message, served, served_at};
 
 fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
     PullMessage {

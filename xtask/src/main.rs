@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "drives real processes in real time, above every seam of env")]
 
 mod bench;
+mod cluster;
 mod plan;
 mod process;
 mod progress;

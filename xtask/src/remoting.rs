@@ -1,4 +1,4 @@
-//! One Remoting request to a name server: asking `mqadmin` costs a JVM's start each time.
+//! One Remoting request to a name server or broker: asking `mqadmin` costs a JVM's start each time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,12 +17,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 /// It does not answer, or not with what was asked for.
 pub(crate) fn brokers(name_server: SocketAddr) -> Result<ClusterInfo> {
-    let mut stream = TcpStream::connect_timeout(&name_server, ANSWER_WITHIN)?;
+    let answer = call(name_server, RequestCode::GetBrokerClusterInfo, Fields::default(), Bytes::new())?;
+    Ok(remoting_proto::from_slice(&answer.body)?)
+}
+
+/// What a server answers.
+///
+/// # Errors
+/// It does not answer, or not with success.
+pub(crate) fn call(server: SocketAddr, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
+    let mut stream = TcpStream::connect_timeout(&server, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
     let mut frame = BytesMut::new();
-    let request = Command::request(RequestCode::GetBrokerClusterInfo, Fields::default(), Bytes::new());
-    remoting_proto::encode(&request, &mut frame)?;
+    remoting_proto::encode(&Command::request(code, fields, body), &mut frame)?;
     stream.write_all(&frame)?;
 
     let mut answer = vec![0; 4];
@@ -30,6 +38,6 @@ pub(crate) fn brokers(name_server: SocketAddr) -> Result<ClusterInfo> {
     answer.resize(remoting_proto::announced(&answer)?.context("four bytes tell the length")?, 0);
     stream.read_exact(&mut answer[4..])?;
     let answer = remoting_proto::decode(answer.into())?;
-    ensure!(answer.response_code() == ResponseCode::Success, "{name_server} answers {answer:?}");
-    Ok(remoting_proto::from_slice(&answer.body)?)
+    ensure!(answer.response_code() == ResponseCode::Success, "{server} answers {answer:?}");
+    Ok(answer)
 }

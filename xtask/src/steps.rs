@@ -2,6 +2,7 @@
 
 mod broker;
 mod checks;
+mod cluster;
 mod examples;
 mod fuzz;
 mod http;
@@ -34,6 +35,7 @@ pub(crate) const ALL: [Step; 19] = [
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
     alone("proxy", proxy::run),
+    alone("cluster", cluster::run),
     alone("takeover", takeover::run),
 ];
 

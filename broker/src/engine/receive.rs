@@ -7,7 +7,7 @@ use super::Engine;
 use super::answer::tell;
 use super::pull::nothing;
 use super::queues::{Queues, range};
-use crate::command::PopCommand;
+use crate::command::{PopCommand, PopReply};
 use crate::options::WAITING_MAX;
 use crate::pop::{Leased, PopEnd, PopQueues, PopRequest};
 
@@ -16,7 +16,7 @@ impl Engine {
     pub(super) fn serve_receivers(&mut self) {
         if let Some(why) = self.failure.clone() {
             for pop in std::mem::take(&mut self.pops) {
-                tell(pop.reply, Err(PopError::Unavailable(why.clone())));
+                pop.reply.end(Some(PopError::Unavailable(why.clone())));
             }
             return;
         }
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// Leases messages to a pop; gives it back when there are none for it.
+    /// Leases messages to a pop, or tells that there are some; gives it back when there are none for it.
     fn serve(&mut self, pop: PopCommand) -> Option<PopCommand> {
         if pop.reply.is_closed() {
             return None;
@@ -91,8 +91,14 @@ impl Engine {
             filter: &pop.filter,
             attempt_id: pop.attempt_id.as_ref(),
             is_fifo: pop.is_fifo,
+            begins_at_first: pop.begins_at_first,
         };
         let queues = Queues::new(&mut self.store, &self.machines.catalog, &self.arrivals);
+        let PopReply::Leases(_) = pop.reply else {
+            let is_there = self.machines.pop.has_message(&request, &queues, &mut self.events);
+            self.commit_pop_events();
+            return told_if(is_there, pop);
+        };
         let mut leased = Vec::new();
         let end = self.machines.pop.pop(&request, &queues, self.now, &mut self.events, &mut leased);
         self.commit_pop_events();
@@ -110,7 +116,9 @@ impl Engine {
     fn hand_out(&mut self, pop: PopCommand, leased: Vec<Leased>) {
         self.shared.counters.messages_out.add(leased.len() as u64);
         self.shared.counters.bytes_out.add(leased.iter().map(|leased| u64::from(leased.entry.size)).sum());
-        if let Err(Ok(leased)) = pop.reply.send(Ok(leased)) {
+        if let PopReply::Leases(reply) = pop.reply
+            && let Err(Ok(leased)) = reply.send(Ok(leased))
+        {
             self.give_back(&pop.owner, &leased);
         }
     }
@@ -123,10 +131,10 @@ impl Engine {
 
     fn let_wait(&mut self, pop: PopCommand) {
         if pop.until <= self.moment {
-            tell(pop.reply, Ok(Vec::new()));
+            pop.reply.end(None);
         } else if self.waiting.is_full() {
             self.shared.counters.busy.add(1);
-            tell(pop.reply, Err(PopError::TooManyWaiting { waiting_max: WAITING_MAX }));
+            pop.reply.end(Some(PopError::TooManyWaiting { waiting_max: WAITING_MAX }));
         } else {
             let queue = wanted(pop.queues);
             self.waiting.push_pop(pop, queue);
@@ -138,8 +146,19 @@ impl Engine {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.dismiss(error, |pull| nothing(self.range(&pull.topic, pull.queue)));
         for pop in std::mem::take(&mut self.pops) {
-            tell(pop.reply, error.cloned().map_or_else(|| Ok(Vec::new()), Err));
+            pop.reply.end(error.cloned());
         }
+    }
+}
+
+/// Tells who only looks; gives the pop back when nothing is there.
+fn told_if(is_there: bool, pop: PopCommand) -> Option<PopCommand> {
+    match pop.reply {
+        PopReply::Look(reply) if is_there => {
+            tell(reply, Ok(true));
+            None
+        }
+        reply => Some(PopCommand { reply, ..pop }),
     }
 }
 

@@ -149,7 +149,7 @@ impl Waiting {
                 return;
             }
             match self.remove(id) {
-                Some((Some(pop), _)) => tell(pop.reply, Ok(Vec::new())),
+                Some((Some(pop), _)) => pop.reply.end(None),
                 Some((_, Some(pull))) => {
                     let entries = empty(&pull);
                     tell(pull.reply, Ok(entries));
@@ -163,7 +163,7 @@ impl Waiting {
     pub(crate) fn dismiss(&mut self, error: Option<&PopError>, empty: impl Fn(&PullCommand) -> PulledEntries) {
         let all = std::mem::take(self);
         for pop in all.pops.into_values().flatten().flat_map(|(_, lines)| lines).flat_map(|line| line.pops) {
-            tell(pop.1.reply, error.cloned().map_or_else(|| Ok(Vec::new()), Err));
+            pop.1.reply.end(error.cloned());
         }
         for (_, pull) in all.pulls.into_values().flatten() {
             let entries = empty(&pull);

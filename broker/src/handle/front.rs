@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use store::QueueEntry;
 use tokio::sync::watch;
-use types::broker::{LookupError, OffsetAt};
+use types::broker::{LookupError, OffsetAt, Pop, PopError, Popped};
 use types::{Broker as _, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
-use super::LocalBroker;
+use super::{LocalBroker, PopWay};
 use crate::command::Command;
 use crate::prepare;
 
@@ -46,6 +46,17 @@ impl LocalBroker {
         let chosen = self.inner.shared.random.next() % u64::from(queues.max(1));
         // Smaller than the number of queues.
         QueueId(chosen as u32)
+    }
+
+    /// As [`Broker::pop`], in a way that only the Remoting port asks for.
+    pub(crate) async fn pop_in(&self, request: Pop, way: PopWay) -> Result<Popped, PopError> {
+        self.pop_messages(request, way).await
+    }
+
+    /// Whether [`LocalBroker::pop_in`] would get something, now or as soon as something comes within its wait; nothing is leased. Tags
+    /// are told apart by their hash, properties not at all.
+    pub(crate) async fn has_message(&self, request: Pop, way: PopWay) -> Result<bool, PopError> {
+        self.look_for_message(request, way).await
     }
 
     /// When the message at an offset was stored; `None` when none is there, or it cannot be read.

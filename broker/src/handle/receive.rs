@@ -6,26 +6,45 @@ use std::sync::Arc;
 use env::clock::Moment;
 use store::ReadError;
 use tokio::sync::oneshot;
-use types::broker::{ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage};
+use types::broker::{
+    ClientId, DeliveryReport, LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage, Unavailable,
+};
 use types::{MessageType, ReceiptHandle, TopicConfig, TopicType};
 
 use super::LocalBroker;
 use super::read::{is_damage, is_for_group, is_wanted, unavailable};
-use crate::command::{Command, PopCommand};
+use crate::command::{Command, PopCommand, PopReply};
 use crate::options::WAIT_MAX;
 use crate::pop::{Leased, PopQueues};
 
+/// What a pop of the Remoting port says beyond [`Pop`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PopWay {
+    /// Each queue in order, whatever the group's setting.
+    pub(crate) in_order: bool,
+    /// Whether a group that is new begins at a queue's first message wherever that is, else where the group begins in any case.
+    pub(crate) begins_at_first: bool,
+}
+
+/// What a pop names, looked up.
+struct LookedUp {
+    owner: LeaseOwner,
+    queues: PopQueues,
+    is_fifo: bool,
+    begins_at_first: bool,
+    until: Moment,
+}
+
 impl LocalBroker {
-    pub(super) async fn pop_messages(&self, request: Pop) -> Result<Popped, PopError> {
-        let (queues, is_fifo) = self.check_pop(&request).await?;
-        let owner = LeaseOwner { group: request.group.clone(), topic: request.topic.clone() };
-        let until = self.inner.shared.clock.moment().plus(request.wait.min(WAIT_MAX));
+    pub(super) async fn pop_messages(&self, request: Pop, way: PopWay) -> Result<Popped, PopError> {
+        let looked_up = self.check_pop(&request, way).await?;
         loop {
-            let leased = self.lease(&request, &owner, queues, is_fifo, until).await?;
+            let leased = self.lease(&request, &looked_up).await?;
             if leased.is_empty() {
                 return Ok(Popped::default());
             }
-            let mut held = Held { broker: self, owner: &owner, client: &request.client, leased };
+            let (owner, until) = (&looked_up.owner, looked_up.until);
+            let mut held = Held { broker: self, owner, client: &request.client, leased };
             let popped = held.read(&request).await?;
             let was_all_unwanted = popped.messages.is_empty();
             if !was_all_unwanted || self.inner.shared.clock.moment() >= until {
@@ -34,8 +53,16 @@ impl LocalBroker {
         }
     }
 
+    /// Whether a pop would get something, now or as soon as something comes; nothing is leased.
+    pub(super) async fn look_for_message(&self, request: Pop, way: PopWay) -> Result<bool, PopError> {
+        let looked_up = self.check_pop(&request, way).await?;
+        let (reply, answer) = oneshot::channel();
+        self.submit(Command::Pop(Box::new(command(&request, &looked_up, PopReply::Look(reply)))))?;
+        answer.await.unwrap_or(Err(Unavailable::Stopping.into()))
+    }
+
     /// Looks up what the pop names.
-    async fn check_pop(&self, request: &Pop) -> Result<(PopQueues, bool), PopError> {
+    async fn check_pop(&self, request: &Pop, way: PopWay) -> Result<LookedUp, PopError> {
         let topic = self.find_topic(&request.topic).await?;
         if !topic.is_readable {
             return Err(PopError::NotReadable { topic: request.topic.clone() });
@@ -44,35 +71,21 @@ impl LocalBroker {
         if !group.is_enabled {
             return Err(PopError::GroupDisabled { group: request.group.clone() });
         }
-        Ok((wanted_queues(request, &topic)?, group.is_fifo))
+        Ok(LookedUp {
+            owner: LeaseOwner { group: request.group.clone(), topic: request.topic.clone() },
+            queues: wanted_queues(request, &topic)?,
+            is_fifo: group.is_fifo || way.in_order,
+            begins_at_first: way.begins_at_first,
+            until: self.inner.shared.clock.moment().plus(request.wait.min(WAIT_MAX)),
+        })
     }
 
     /// Asks the engine for leases; those that come when nobody waits any more are given back.
-    async fn lease(
-        &self,
-        request: &Pop,
-        owner: &LeaseOwner,
-        queues: PopQueues,
-        is_fifo: bool,
-        until: Moment,
-    ) -> Result<Vec<Leased>, PopError> {
+    async fn lease(&self, request: &Pop, looked_up: &LookedUp) -> Result<Vec<Leased>, PopError> {
         let (reply, answer) = oneshot::channel();
-        let command = PopCommand {
-            owner: owner.clone(),
-            queues,
-            messages_max: request.messages_max.clamp(1, Pop::MESSAGES_MAX),
-            invisible: request.invisible,
-            client: request.client.clone(),
-            auto_renew: request.auto_renew,
-            filter: Arc::clone(&request.filter),
-            attempt_id: request.attempt_id.clone(),
-            is_fifo,
-            until,
-            reply,
-        };
-        self.submit(Command::Pop(Box::new(command)))?;
-        let mut awaited = Awaited { broker: self, owner, client: &request.client, answer };
-        (&mut awaited.answer).await.unwrap_or(Err(types::broker::Unavailable::Stopping.into()))
+        self.submit(Command::Pop(Box::new(command(request, looked_up, PopReply::Leases(reply)))))?;
+        let mut awaited = Awaited { broker: self, owner: &looked_up.owner, client: &request.client, answer };
+        (&mut awaited.answer).await.unwrap_or(Err(Unavailable::Stopping.into()))
     }
 
     /// Says that leases are not used; when the engine is too busy to hear it they end by time.
@@ -89,6 +102,24 @@ impl LocalBroker {
 
     fn handles(&self, leased: &[Leased]) -> Vec<ReceiptHandle> {
         leased.iter().map(|leased| leased.handle(&self.inner.shared.name)).collect()
+    }
+}
+
+fn command(request: &Pop, looked_up: &LookedUp, reply: PopReply) -> PopCommand {
+    let LookedUp { owner, queues, is_fifo, begins_at_first, until } = looked_up;
+    PopCommand {
+        owner: owner.clone(),
+        queues: *queues,
+        messages_max: request.messages_max.clamp(1, Pop::MESSAGES_MAX),
+        invisible: request.invisible,
+        client: request.client.clone(),
+        auto_renew: request.auto_renew,
+        filter: Arc::clone(&request.filter),
+        attempt_id: request.attempt_id.clone(),
+        is_fifo: *is_fifo,
+        begins_at_first: *begins_at_first,
+        until: *until,
+        reply,
     }
 }
 

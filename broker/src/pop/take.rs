@@ -23,7 +23,7 @@ const READ_ENTRIES: usize = 32;
 
 /// What a pop found in one queue.
 #[derive(Default)]
-struct Finds {
+pub(super) struct Finds {
     /// Unfinished entries to lease again.
     again: Offsets,
     /// Unfinished entries that the filter does not want any more.
@@ -49,17 +49,24 @@ struct Request<'a, V> {
     is_fresh_wanted: bool,
 }
 
-struct Picked {
+pub(super) struct Picked {
     entry: QueueEntry,
     attempt: u32,
     is_ordered: bool,
+}
+
+impl Finds {
+    /// Whether a pop would lease something, or get past something that it does not want.
+    pub(super) fn is_something(&self) -> bool {
+        !self.picked.is_empty() || self.is_cut
+    }
 }
 
 impl PopMachine {
     /// Leases what is there for `request` and appends it to `leased`, at most [`PopRequest::messages_max`].
     ///
     /// A group that never consumed from the topic begins on all its queues: at 0 where the queue begins there, else at
-    /// the end. A repeated attempt of the same client gets its ordered messages again, and nothing else.
+    /// the end, or where the request says that it does, at the first message. A repeated attempt of the same client gets its ordered messages again, and nothing else.
     pub fn pop(
         &mut self,
         request: &PopRequest<'_>,
@@ -118,7 +125,7 @@ impl PopMachine {
         self.slots.get(id).is_some_and(|slot| slot.is_unread || !slot.ready.is_empty())
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         request: &PopRequest<'_>,
         queue: QueueId,
@@ -129,7 +136,7 @@ impl PopMachine {
             return id;
         }
         let (first, end) = view.range(&request.owner.topic, queue);
-        let start = if first == QueueOffset(0) { first } else { end };
+        let start = if first == QueueOffset(0) || request.begins_at_first { first } else { end };
         let slot = self.slots.next_id();
         self.commit(PopEvent::Began { slot, owner: request.owner.clone(), queue, start }, events);
         slot
@@ -143,28 +150,43 @@ impl PopMachine {
         events: &mut Vec<PopEvent>,
         leased: &mut Vec<Leased>,
     ) -> bool {
+        let wanted = request.messages_max - leased.len();
+        match self.look_in(id, (request.of, request.view), (wanted, request.is_fresh_wanted), events) {
+            Some(finds) => self.settle(id, request.of, request.now, finds, events, leased),
+            None => false,
+        }
+    }
+
+    /// What a pop of at most `wanted` messages would get from one queue; `None` when there is nothing to look at. Only what has
+    /// expired is changed.
+    pub(super) fn look_in(
+        &mut self,
+        id: SlotId,
+        (request, view): (&PopRequest<'_>, &impl QueueView),
+        (wanted, is_fresh_wanted): (usize, bool),
+        events: &mut Vec<PopEvent>,
+    ) -> Option<Finds> {
         let slot = self.slots.get(id).expect("a slot that was just looked up");
-        let (first, end) = request.view.range(&slot.owner.topic, slot.queue);
+        let (first, end) = view.range(&slot.owner.topic, slot.queue);
         if slot.committed() < first {
             self.commit(PopEvent::Trimmed { slot: id, first }, events);
         }
         let slot = self.slots.get(id).expect("a slot that was just looked up");
         if slot.ready.is_empty() && slot.next >= end {
             self.slots.get_mut(id).expect("a slot that was just looked up").is_unread = false;
-            return false;
+            return None;
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut finds = Finds::default();
-        let wanted = request.messages_max - leased.len();
-        look_at_ready(slot, request.of, request.view, wanted, end, &mut buffer, &mut finds);
-        if request.is_fresh_wanted {
-            look_at_fresh(slot, request.of, request.view, wanted, end, &mut buffer, &mut finds);
+        look_at_ready(slot, request, view, wanted, end, &mut buffer, &mut finds);
+        if is_fresh_wanted {
+            look_at_fresh(slot, request, view, wanted, end, &mut buffer, &mut finds);
         }
         self.read_buffer = buffer;
         if finds.is_held_back {
             self.held_back.insert(id);
         }
-        self.settle(id, request.of, request.now, finds, events, leased)
+        Some(finds)
     }
 
     /// Makes events of what a pop found.

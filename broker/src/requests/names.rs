@@ -11,6 +11,8 @@ use crate::server::Core;
 
 /// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
 pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
+/// The receipt handle of a popped message as a property, which only a broker may set. Source: `MessageConst.PROPERTY_POP_CK`.
+pub(super) const POP_CHECK: &str = "POP_CK";
 /// Properties that decide when a message is delivered.
 pub(super) const TIMES: [&str; 5] = [
     names::TIMER_DELIVER_MS,

@@ -3,7 +3,7 @@
 use remoting_proto::{Fields, ResponseCode};
 use types::admin::AdminError;
 use types::broker::{
-    KeyError, LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable,
+    KeyError, LeaseError, LookupError, PopError, PullError, RecallError, SendError, TransactionError, Unavailable,
 };
 
 /// A response code that is not success, with the words for people.
@@ -40,7 +40,7 @@ macro_rules! refusals {
         })*
     };
 }
-refusals!(LookupError, SendError, PopError, PullError, AdminError, TransactionError, RecallError);
+refusals!(LookupError, SendError, PopError, PullError, LeaseError, AdminError, TransactionError, RecallError);
 
 impl Coded for Unavailable {
     fn code(&self) -> ResponseCode {
@@ -102,6 +102,15 @@ impl Coded for PullError {
     }
 }
 
+impl Coded for LeaseError {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::Invalid { .. } => ResponseCode::NoMessage,
+            Self::Unavailable(why) => why.code(),
+        }
+    }
+}
+
 impl Coded for AdminError {
     fn code(&self) -> ResponseCode {
         match self {
@@ -143,7 +152,7 @@ macro_rules! system_errors {
         })*
     };
 }
-system_errors!(remoting_proto::FieldError, remoting_proto::JsonError);
+system_errors!(remoting_proto::FieldError, remoting_proto::JsonError, types::receipt_handle::Error);
 
 impl From<remoting_proto::body::batch::Error> for Refusal {
     fn from(error: remoting_proto::body::batch::Error) -> Self {

@@ -8,13 +8,11 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
+use super::names::{POP_CHECK, PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
 
-/// A property that only a broker may set. Source: `MessageConst.PROPERTY_POP_CK`.
-const POP_CHECK: &str = "POP_CK";
 /// What traces of clients name. Source: `BrokerConfig.regionId`.
 const REGION: &str = "DefaultRegion";
 

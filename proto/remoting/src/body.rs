@@ -1,5 +1,6 @@
 //! The JSON bodies. Members that nobody reads are left out; what is missing or null has the default.
 
+mod acks;
 pub mod batch;
 mod broker;
 mod client;
@@ -10,6 +11,7 @@ mod register;
 mod route;
 mod topic;
 
+pub use acks::{BatchAck, BatchAcks};
 pub use broker::{BrokerData, BrokerMemberGroup, ClusterInfo, MemberGroup};
 pub use client::{
     CheckClientConfig, ClientConnection, ConsumerConnection, ConsumerData, ConsumerIdList, GroupList, HeartbeatData,

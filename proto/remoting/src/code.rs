@@ -170,6 +170,8 @@ codes! {
         ChangeMessageInvisibleTime = 200_053,
         /// Waits for a message without leasing it.
         Notification = 200_054,
+        /// Ends several leases.
+        BatchAckMessage = 200_151,
     }
 }
 

@@ -9,6 +9,8 @@
 //!
 //! The source is 0 for the topic, 1 and 2 for the group's retry topic in its two spellings. Source: Apache 5.5 `ExtraInfoUtil`.
 
+use std::fmt::{self, Display};
+
 /// Most entries of one text: a pop has at most 32 messages.
 pub const ENTRIES_MAX: usize = 128;
 
@@ -101,6 +103,43 @@ pub fn order_counts(text: &str) -> Result<Vec<OrderCount>, Error> {
     })
 }
 
+/// Writes the text of these entries.
+#[must_use]
+pub fn text(entries: impl IntoIterator<Item = impl Display>) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let separator = if text.is_empty() { "" } else { ";" };
+        text.push_str(separator);
+        text.push_str(&entry.to_string());
+    }
+    text
+}
+
+impl Display for StartOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.source, self.queue, self.offset)
+    }
+}
+
+impl Display for MessageOffsets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.source, self.queue)?;
+        for (index, offset) in self.offsets.iter().enumerate() {
+            write!(f, "{}{offset}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for OrderCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offset {
+            Some(offset) => write!(f, "{} qo{}%{offset} {}", self.source, self.queue, self.count),
+            None => write!(f, "{} {} {}", self.source, self.queue, self.count),
+        }
+    }
+}
+
 fn entries<T>(what: &'static str, text: &str, read: impl Fn(u8, &str, &str) -> Option<T>) -> Result<Vec<T>, Error> {
     let mut all = Vec::new();
     for entry in text.split(';').filter(|entry| !entry.is_empty()) {
@@ -133,6 +172,15 @@ mod tests {
         let counts = order_counts("0 qo2%101 1;0 2 0").expect("read");
         assert_eq!(counts[0], OrderCount { source: 0, queue: 2, offset: Some(101), count: 1 });
         assert_eq!(counts[1].offset, None);
+    }
+
+    #[test]
+    fn texts_are_written_as_they_are_read() {
+        for text in ["0 2 100;1 0 7", ""] {
+            assert_eq!(super::text(start_offsets(text).expect("read")), text);
+        }
+        assert_eq!(text(message_offsets("0 2 100,101;1 0 7").expect("read")), "0 2 100,101;1 0 7");
+        assert_eq!(text(order_counts("0 qo2%101 1;0 2 0").expect("read")), "0 qo2%101 1;0 2 0");
     }
 
     #[test]

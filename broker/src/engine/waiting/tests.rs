@@ -7,6 +7,7 @@ use types::QueueOffset;
 use types::broker::{LeaseOwner, Unavailable};
 
 use super::*;
+use crate::command::PopReply;
 use crate::pop::{Leased, PopQueues};
 
 type Answer<T, E> = oneshot::Receiver<Result<T, E>>;
@@ -32,8 +33,9 @@ fn pop(group: &str, filter: Filter, until: u64) -> (PopCommand, Answer<Vec<Lease
         filter: Arc::new(filter),
         attempt_id: None,
         is_fifo: false,
+        begins_at_first: false,
         until: at(until),
-        reply,
+        reply: PopReply::Leases(reply),
     };
     (command, answer)
 }

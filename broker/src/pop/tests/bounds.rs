@@ -178,6 +178,7 @@ fn a_filter_that_wants_nothing_is_cut_short_and_goes_on() {
         filter: &Filter::tags(["a"]).expect("a tag"),
         attempt_id: None,
         is_fifo: false,
+        begins_at_first: false,
     };
     assert_eq!(machine.pop(&request, &view, Timestamp(1), &mut events, &mut leased), PopEnd::ScanLimit);
     assert_eq!(machine.committed(&owner, QUEUE), Some(QueueOffset(SCAN_ENTRIES_MAX as u64)));

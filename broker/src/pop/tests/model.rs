@@ -369,6 +369,7 @@ impl Model {
             filter: &filter,
             attempt_id: attempt_id.as_ref(),
             is_fifo: self.is_fifo,
+            begins_at_first: false,
         };
         let leased = self.journal(|model, events| {
             let mut leased = Vec::new();
@@ -383,7 +384,11 @@ impl Model {
             assert!(leased.is_empty());
             request.messages_max = max;
             request.queues = queue.map_or(PopQueues::Any(QUEUES), |queue| PopQueues::One(QueueId(queue)));
+            let has_message = model.machine.has_message(&request, &model.queues, events);
             model.machine.pop(&request, &model.queues, Timestamp(model.now), events, &mut leased);
+            // A repeated attempt gets what nobody else would.
+            let is_repeated = attempt_id.is_some() && !has_message;
+            assert!(is_repeated || has_message != leased.is_empty());
             leased
         });
         assert!(leased.len() <= max as usize);

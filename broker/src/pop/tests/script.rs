@@ -137,16 +137,19 @@ impl Stage {
     fn pop(&mut self, words: &Words<'_>) {
         let attempt_id: Option<Arc<str>> = words.named.get("attempt").map(|attempt| (*attempt).into());
         let client: ClientId = words.client().into();
+        let owner = owner();
+        let filter = words.named.get("tag").map_or(Filter::All, |tag| Filter::tags([*tag]).expect("a tag"));
         let request = PopRequest {
-            owner: &owner(),
+            owner: &owner,
             queues: words.number("queue").map_or(PopQueues::Any(QUEUES), |queue| PopQueues::One(QueueId(queue))),
             messages_max: words.number("max").expect("max"),
             invisible: words.invisible(),
             client: &client,
             auto_renew: words.has("renew"),
-            filter: &words.named.get("tag").map_or(Filter::All, |tag| Filter::tags([*tag]).expect("a tag")),
+            filter: &filter,
             attempt_id: attempt_id.as_ref(),
             is_fifo: words.has("fifo"),
+            begins_at_first: words.has("first"),
         };
         let (mut events, mut leased) = (Vec::new(), Vec::new());
         self.machine.pop(&request, &self.queues, Timestamp(self.now), &mut events, &mut leased);

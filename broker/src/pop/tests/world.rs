@@ -167,6 +167,7 @@ pub(super) fn pop(machine: &mut PopMachine, view: &Queues, max: u32, events: &mu
         filter: &Filter::All,
         attempt_id: None,
         is_fifo: false,
+        begins_at_first: false,
     };
     let mut leased = Vec::new();
     machine.pop(&request, view, Timestamp(1_000_000), events, &mut leased);

@@ -1,0 +1,91 @@
+//! A broker's Remoting port over real sockets, and the calls that its tests make.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use broker::server::Options;
+use broker::{BrokerServer, LocalBroker};
+use bytes::Bytes;
+use env::Env;
+use remoting::Client;
+use remoting_proto::requests::{SendMessage, SendMessageAnswer};
+use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Long enough for a machine that is busy with something else.
+pub const WITHIN: Duration = Duration::from_secs(60);
+
+/// A broker on a port of its own.
+pub struct Served {
+    pub client: Client,
+    pub address: SocketAddr,
+    pub broker: LocalBroker,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+pub async fn served(name_servers: Vec<String>) -> Served {
+    served_at(Env::real(), name_servers).await
+}
+
+pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
+    let broker = LocalBroker::start(Env::real(), options).expect("starts");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let options = Options {
+        cluster: "C".to_owned(),
+        advertised: address,
+        name_servers,
+        auto_create_topics: true,
+        default_queues: 4,
+        shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
+    };
+    let server = BrokerServer::new(env, broker.clone(), options);
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
+    let client = Client::new(address.to_string(), Env::real().clock);
+    Served { client, address, broker, stop, ended, _folder: folder }
+}
+
+impl Served {
+    pub async fn call(&self, code: RequestCode, fields: Fields, body: impl Into<Bytes>) -> Command {
+        self.client.call(Command::request(code, fields, body.into()), WITHIN).await.expect("answered")
+    }
+
+    pub async fn send(&self, topic: &str, body: &'static [u8]) -> SendMessageAnswer {
+        let answer = self.call(RequestCode::SendMessageV2, message(topic).to_fields(), body).await;
+        assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+        SendMessageAnswer::of(&answer.fields).expect("all that clients need")
+    }
+
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.ended.await.expect("ends");
+        self.broker.stop().await;
+    }
+}
+
+pub fn message(topic: &str) -> SendMessage {
+    SendMessage {
+        producer_group: "PG".to_owned(),
+        topic: topic.to_owned(),
+        default_topic: Some("TBW102".to_owned()),
+        default_topic_queue_nums: Some(2),
+        queue_id: 1,
+        sys_flag: 0,
+        born_timestamp: 1,
+        flag: 7,
+        properties: Some("TAGS\u{1}a\u{2}KEYS\u{1}k".to_owned()),
+        reconsume_times: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+        is_batch: None,
+        broker_name: None,
+    }
+}

@@ -1,0 +1,104 @@
+"""Messages that were acknowledged to their sender are delivered, though the broker is killed while they are sent and consumed.
+
+survive.py FIRST SECOND TOPIC GROUP COUNT: two proxies' HOST:PORT. Prints "acked N" as it goes on; exit code 0 if it held.
+Runs with the Python example's environment (sdk-examples/python/.venv): it speaks the protocol with the SDK's own stubs.
+"""
+
+import itertools
+import sys
+import threading
+import time
+import uuid
+
+import grpc
+from rocketmq.grpc_protocol import (AckMessageRequest, Code, MessagingServiceStub, ReceiveMessageRequest,
+                                    SendMessageRequest)
+
+INVISIBLE = 10
+# Longest time without a new message before those that are missing count as lost.
+ARRIVES_WITHIN = 60
+METADATA = (("x-mq-client-id", f"survive-{uuid.uuid4().hex}"), ("x-mq-language", "PYTHON"))
+
+
+def send(stub, topic, body):
+    """Whether the message was stored; if not, it may have been."""
+    request = SendMessageRequest()
+    message = request.messages.add()
+    message.topic.name = topic
+    message.body = body.encode()
+    message.system_properties.message_id = uuid.uuid4().hex
+    try:
+        return stub.SendMessage(request, timeout=10, metadata=METADATA).status.code == Code.OK
+    except grpc.RpcError:
+        return False
+
+
+def receive(stub, topic, group):
+    request = ReceiveMessageRequest()
+    request.group.name = group
+    request.message_queue.topic.name = topic
+    request.filter_expression.expression = "*"
+    request.batch_size = 32
+    request.invisible_duration.seconds = INVISIBLE
+    request.long_polling_timeout.seconds = 2
+    try:
+        frames = list(stub.ReceiveMessage(request, timeout=10, metadata=METADATA))
+    except grpc.RpcError:
+        return []
+    return [frame.message for frame in frames if frame.WhichOneof("content") == "message"]
+
+
+def ack(stub, topic, group, message):
+    """Whether it was taken for finished."""
+    request = AckMessageRequest()
+    request.topic.name = topic
+    request.group.name = group
+    entry = request.entries.add()
+    entry.message_id = message.system_properties.message_id
+    entry.receipt_handle = message.system_properties.receipt_handle
+    try:
+        return stub.AckMessage(request, timeout=10, metadata=METADATA).status.code == Code.OK
+    except grpc.RpcError:
+        return False
+
+
+def produce(stubs, topic, count, sent):
+    for stub in itertools.cycle(stubs):
+        body = uuid.uuid4().hex
+        if send(stub, topic, body):
+            sent.append(body)
+            print(f"acked {len(sent)}", flush=True)
+        else:
+            time.sleep(0.1)
+        if len(sent) == count:
+            return
+
+
+def main():
+    first, second, topic, group, count = sys.argv[1:]
+    stubs = [MessagingServiceStub(grpc.insecure_channel(address)) for address in (first, second)]
+    # A group that is new begins at the end: it is there once it has asked.
+    receive(stubs[0], topic, group)
+    sent, finished, delivered = [], set(), set()
+    producer = threading.Thread(target=produce, args=(stubs, topic, int(count), sent), daemon=True)
+    producer.start()
+    newest = time.monotonic()
+    for popper, acker in itertools.cycle([stubs, stubs[::-1]]):
+        for message in receive(popper, topic, group):
+            body = message.body.decode()
+            # What was finished stays so, whoever is killed.
+            assert body not in finished, f"{body} was delivered again after its acknowledgement"
+            if body not in delivered:
+                delivered.add(body)
+                newest = time.monotonic()
+            # Through the other proxy than it came.
+            if ack(acker, topic, group, message):
+                finished.add(body)
+        if not producer.is_alive() and delivered.issuperset(sent):
+            break
+        lost = set(sent) - delivered
+        assert time.monotonic() < newest + ARRIVES_WITHIN, f"lost: {sorted(lost)} of {len(sent)}"
+    print(f"passed: {len(sent)} sent, {len(delivered)} delivered, {len(finished)} finished", flush=True)
+
+
+main()

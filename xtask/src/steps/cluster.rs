@@ -1,0 +1,145 @@
+//! `gantry nameserver`, `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
+//! on Apache's, what was popped through a proxy that is killed is acknowledged through the other, and nothing that was acknowledged is
+//! lost when the broker is killed.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use remoting_proto::body::SubscriptionGroupConfig;
+use remoting_proto::requests::UpdateAndCreateTopic;
+use remoting_proto::{Dialect, Fields, RequestCode};
+
+use super::examples;
+use crate::cluster::Cluster;
+use crate::plan::{Context, Done};
+use crate::process::Process;
+use crate::shell;
+use crate::workspace::clear;
+use crate::{reference, remoting, server};
+
+/// Longest wait for a process to do its work.
+const WITHIN: Duration = Duration::from_secs(120);
+/// Clients that speak for the others: one that shares nothing with Apache's code, and the programs for the kills are its.
+const SDKS: [&str; 2] = ["python", "go"];
+/// What the proxy does not serve yet.
+const NOT_SERVED: &str = "transaction";
+const HANDOVER: &str = "handover";
+const SURVIVE: &str = "survive";
+/// Messages that are sent while the broker is killed.
+const SURVIVE_MESSAGES: u32 = 600;
+/// The broker is killed when so many of them are acknowledged, each time.
+const KILL_AT: [u32; 2] = [100, 350];
+
+/// About a minute and a half.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    for sdk in SDKS {
+        if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
+            return Ok(skipped);
+        }
+    }
+    let log = context.workspace.own("logs/cluster.log")?;
+    // A log tells of one run.
+    fs::write(&log, "")?;
+    let folder = context.workspace.own("cluster")?;
+    clear(&folder)?;
+    let gantry = server::build(context)?;
+    show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?;
+    clear(&folder)?;
+    Ok(Done::Passed)
+}
+
+fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
+    let mut cluster = Cluster::start(folder, gantry)?;
+    create_topics(cluster.broker_address())?;
+    let (first, first_address) = cluster.proxy("first")?;
+    let (second, second_address) = cluster.proxy("second")?;
+    // The examples are clients of the proxy that lives on.
+    std::thread::scope(|scope| {
+        let observe = |sdk| scope.spawn(move || examples::observe(context, sdk, second_address, NOT_SERVED, log));
+        let mut running: Vec<_> = SDKS.map(observe).into();
+        running.push(scope.spawn(|| hand_over(context, [first_address, second_address], first.id(), log)));
+        running.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    })?;
+    drop(first);
+    let (third, third_address) = cluster.proxy("third")?;
+    let client = python(context, "tests/cluster/survive.py");
+    survive(&mut cluster, folder, client, [second_address, third_address])?;
+    third.stop()?;
+    second.stop()?;
+    cluster.stop()
+}
+
+/// Pops through the first proxy, which is killed, and acknowledges through the second.
+fn hand_over(context: &Context, proxies: [SocketAddr; 2], first: u32, log: &Path) -> Result<()> {
+    let mut handover = python(context, "tests/proxy/handover.py");
+    handover.args(proxies.map(|address| address.to_string()));
+    handover.args([&first.to_string(), HANDOVER, &format!("{HANDOVER}-group")]);
+    let (printed, has_succeeded) = shell::output(&mut handover, log)?;
+    ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    Ok(())
+}
+
+/// A program in the environment of the Python example.
+fn python(context: &Context, program: &str) -> Command {
+    let root = &context.workspace.root;
+    let mut command = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
+    command.arg(root.join(program));
+    command
+}
+
+/// What the examples and the kills use.
+fn create_topics(broker: SocketAddr) -> Result<()> {
+    for sdk in SDKS {
+        for (feature, message_type) in reference::FEATURES {
+            create(broker, &format!("example-{sdk}-{feature}"), message_type)?;
+        }
+        create_group(broker, &format!("example-{sdk}-filter-sql-group"), false)?;
+    }
+    create(broker, HANDOVER, "NORMAL")?;
+    create(broker, SURVIVE, "NORMAL")
+}
+
+/// A topic, and a group of the same kind.
+fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
+    let header = UpdateAndCreateTopic {
+        topic: topic.to_owned(),
+        read_queue_nums: 4,
+        write_queue_nums: 4,
+        perm: 6,
+        default_topic: None,
+        topic_filter_type: None,
+        topic_sys_flag: None,
+        order: None,
+        attributes: Some(format!("+message.type={message_type}")),
+    };
+    remoting::call(broker, RequestCode::UpdateAndCreateTopic, header.to_fields(), Bytes::new())?;
+    create_group(broker, &format!("{topic}-group"), message_type == "FIFO")
+}
+
+fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
+    let group_name = group.to_owned();
+    let config = SubscriptionGroupConfig { group_name, consume_message_orderly, ..SubscriptionGroupConfig::default() };
+    let (code, body) =
+        (RequestCode::UpdateAndCreateSubscriptionGroup, remoting_proto::to_vec(&config, Dialect::Standard));
+    remoting::call(broker, code, Fields::default(), body.into()).map(drop)
+}
+
+/// Kills the broker while a client sends and consumes through both proxies; the client knows what was acknowledged.
+fn survive(cluster: &mut Cluster, folder: &Path, mut command: Command, proxies: [SocketAddr; 2]) -> Result<()> {
+    command.args(proxies.map(|address| address.to_string()));
+    command.args([SURVIVE, &format!("{SURVIVE}-group"), &SURVIVE_MESSAGES.to_string()]);
+    let log = folder.join("survive.log");
+    let mut client = Process::start("client", command, log.clone())?;
+    let prints =
+        |start: &str| fs::read_to_string(&log).is_ok_and(|text| text.lines().any(|line| line.starts_with(start)));
+    for acked in KILL_AT {
+        client.wait_until("sends", WITHIN, || prints(&format!("acked {acked}")))?;
+        cluster.restart_broker()?;
+    }
+    client.wait_until("gets everything", WITHIN, || prints("passed"))
+}
