@@ -10,8 +10,8 @@ use store::{Appended, KeySearch, QueueEntry, ReadError};
 use tokio::sync::oneshot;
 use types::admin::{AdminError, GroupDescription, TopicDescription};
 use types::broker::{
-    ClientId, DeliveryReport, Durability, EndTransaction, LeaseError, LeaseOwner, LookupError, PopError, PullError,
-    RecallError, SendError, TransactionError,
+    ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError, RecallError,
+    Resolution, SendError, TransactionError, TransactionPosition,
 };
 use types::{Filter, GroupConfig, GroupName, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig, TopicName};
 
@@ -117,7 +117,9 @@ pub(crate) struct ChangeCommand {
 /// A request to end a transaction.
 #[derive(Debug)]
 pub(crate) struct EndCommand {
-    pub(crate) request: EndTransaction,
+    pub(crate) topic: TopicName,
+    pub(crate) position: TransactionPosition,
+    pub(crate) resolution: Resolution,
     pub(crate) reply: Reply<Result<(), TransactionError>>,
 }
 

@@ -33,13 +33,13 @@ async fn used(world: &World) {
             broker.recall(topic("plain"), receipt.recall_handle.expect("delayed")).await.expect("recalled");
         }
     }
-    let mut positions = Vec::new();
+    let mut places = Vec::new();
     for body in ["rolled back", "undecided", "committed"] {
         let half = message("plain", body, &[(names::TRANSACTION_PREPARED, "true")]);
-        positions.push(try_send(&broker, half).await.expect("stored").transaction.expect("a half message"));
+        places.push(try_send(&broker, half).await.expect("stored").transaction.expect("a half message"));
     }
-    for (position, resolution) in [(positions[0], Resolution::Rollback), (positions[2], Resolution::Commit)] {
-        let request = EndTransaction { topic: topic("plain"), position, resolution };
+    for (place, resolution) in [(&places[0], Resolution::Rollback), (&places[2], Resolution::Commit)] {
+        let request = EndTransaction::new(topic("plain"), place.clone(), resolution);
         assert_eq!(broker.end_transaction(request).await, Ok(()));
     }
     let popped = pop(&broker, pop_of("g", "plain")).await;

@@ -185,12 +185,12 @@ fn a_repeated_half_message_gets_the_first_transaction() {
         let first = try_send(&broker, keyed("k", "half", "A", &half)).await.expect("stored");
         let again = try_send(&broker, keyed("k", "half", "B", &half)).await.expect("taken");
         assert_eq!(again, repeat_of(&first, "A"));
-        let position = again.transaction.expect("a half message");
-        let end = EndTransaction { topic: topic("t"), position, resolution: Resolution::Commit };
+        let place = again.transaction.expect("a half message");
+        let end = EndTransaction::new(topic("t"), place.clone(), Resolution::Commit);
         broker.end_transaction(end.clone()).await.expect("committed");
         let broker = restart_killed_with(&world, broker).await;
         let late = try_send(&broker, keyed("k", "half", "C", &half)).await.expect("taken");
-        assert_eq!(late.transaction, Some(position));
+        assert_eq!(late.transaction, Some(place));
         broker.end_transaction(end).await.expect("committed already");
         assert_eq!(pop_bodies(&broker, "g", "t").await, ["half"]);
         let plain = try_send(&broker, keyed("k", "half", "D", &[])).await;

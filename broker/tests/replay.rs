@@ -58,12 +58,9 @@ async fn live(world: &World, broker: &LocalBroker) {
                 halves.push(try_send(broker, half).await.expect("stored").transaction.expect("a half message"));
             }
             7 => {
-                let Some(position) = halves.pop() else { continue };
+                let Some(place) = halves.pop() else { continue };
                 let resolution = if rng.bool() { Resolution::Commit } else { Resolution::Rollback };
-                broker
-                    .end_transaction(EndTransaction { topic: topic("t"), position, resolution })
-                    .await
-                    .expect("ended");
+                broker.end_transaction(EndTransaction::new(topic("t"), place, resolution)).await.expect("ended");
             }
             8 => {
                 let name = if rng.bool() { "g" } else { "once" };

@@ -129,7 +129,7 @@ async fn outlive(world: &World, what: Then, times: usize) {
     // Handles and ids from before are good.
     ack(&broker, "g", "t", &leased[1]).await;
     broker.recall(topic("t"), taken_back.expect("delayed")).await.expect("recalled");
-    let end = |position, resolution| broker.end_transaction(EndTransaction { topic: topic("t"), position, resolution });
+    let end = |place, resolution| broker.end_transaction(EndTransaction::new(topic("t"), place, resolution));
     end(half, Resolution::Commit).await.expect("committed");
     end(dropped, Resolution::Rollback).await.expect("rolled back");
     assert_eq!(pop_bodies(&broker, "g", "t").await, ["half"]);

@@ -67,10 +67,10 @@ fn everything_goes_on_where_apache_left_it() {
             for _ in 0..3 {
                 let check = checks.recv().await.expect("asked");
                 assert_eq!(record::decode(&check.record).expect("a record").body, b"undecided");
-                halves.push(check.position);
+                halves.push(check.place);
             }
-            for (position, resolution) in halves.into_iter().zip([Resolution::Commit, Resolution::Rollback]) {
-                let request = EndTransaction { topic: topic("deals"), position, resolution };
+            for (place, resolution) in halves.into_iter().zip([Resolution::Commit, Resolution::Rollback]) {
+                let request = EndTransaction::new(topic("deals"), place, resolution);
                 assert_eq!(broker.end_transaction(request).await, Ok(()));
             }
             assert_eq!(topic_bodies(&broker, "deals").await, ["commit", "commit", "undecided"], "{end}");

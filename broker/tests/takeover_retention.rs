@@ -39,8 +39,7 @@ fn what_apache_left_waiting_outlives_its_segments() {
             let broker = LocalBroker::start(world.env(), options).expect("starts");
             let mut checks = broker.transaction_checks();
             let check = checks.recv().await.expect("asked");
-            let request =
-                EndTransaction { topic: topic("deals"), position: check.position, resolution: Resolution::Commit };
+            let request = EndTransaction::new(topic("deals"), check.place, Resolution::Commit);
             assert_eq!(broker.end_transaction(request).await, Ok(()));
             world.env().clock.sleep(minutes(91)).await;
             assert_eq!((broker.status().timers_delivered, broker.status().committed), (5, 1), "{end}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::LocalBroker;
 use common::*;
 use env::sim::{self, World};
-use types::broker::{EndTransaction, Resolution, TransactionError, TransactionPosition};
+use types::broker::{EndTransaction, Resolution, TransactionError, TransactionPlace, TransactionPosition};
 use types::properties::names;
 use types::{Broker, PhysicalOffset};
 
@@ -15,7 +15,7 @@ async fn prepare_with(broker: &LocalBroker, body: &str, more: &[(&'static str, &
     let mut properties = vec![(names::TRANSACTION_PREPARED, "true")];
     properties.extend(more);
     let receipt = try_send(broker, message("t", body, &properties)).await.expect("stored");
-    receipt.transaction.expect("half messages have a position")
+    receipt.transaction.expect("half messages have a place").position
 }
 
 async fn prepare(broker: &LocalBroker, body: &str) -> TransactionPosition {
@@ -27,7 +27,8 @@ async fn end(
     position: TransactionPosition,
     resolution: Resolution,
 ) -> Result<(), TransactionError> {
-    broker.end_transaction(EndTransaction { topic: topic("t"), position, resolution }).await
+    let place = TransactionPlace { broker: broker.name().into(), position };
+    broker.end_transaction(EndTransaction::new(topic("t"), place, resolution)).await
 }
 
 #[test]
@@ -79,6 +80,9 @@ fn positions_that_are_no_half_message_are_not_found() {
         let elsewhere = TransactionPosition { physical_offset: PhysicalOffset(1), ..position };
         let not_found = end(&broker, elsewhere, Resolution::Commit).await;
         assert_eq!(not_found, Err(TransactionError::NotFound { topic: topic("t"), position: elsewhere }));
+        let of_other = TransactionPlace { broker: "other".into(), position };
+        let refused = broker.end_transaction(EndTransaction::new(topic("t"), of_other, Resolution::Commit)).await;
+        assert_eq!(refused, Err(TransactionError::OtherBroker { broker: "other".into() }));
         broker.stop().await;
     });
 }
@@ -112,7 +116,7 @@ fn undecided_messages_are_asked_about_then_parked() {
         let position = prepare(&broker, "who knows").await;
         for times in 1..=15 {
             let check = checks.recv().await.expect("asked");
-            assert_eq!((check.position, check.times, check.topic), (position, times, topic("t")));
+            assert_eq!((check.place.position, check.times, check.topic), (position, times, topic("t")));
             assert_eq!(record::decode(&check.record).expect("a record").body, b"who knows");
             let waited = clock.now().since(before).as_secs();
             let expected = 6 + 30 * u64::from(times - 1);

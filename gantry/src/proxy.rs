@@ -1,7 +1,7 @@
 //! `gantry proxy`: the gRPC API in front of the brokers that name servers know, started and stopped in order.
 //!
 //! Start: ports are taken → certificate → ports listen → ready; brokers are asked when clients ask.
-//! Stop: not ready → gRPC drains → HTTP drains → telemetry.
+//! Stop: not ready → gRPC drains → what came for nobody is given back → HTTP drains → telemetry.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
     open_files::raise(ConnectionLimits::default().connections_max);
-    let proxy = ::proxy::Server::new(Arc::new(broker(config)), options(config)?)?;
+    let cluster = broker(config);
+    let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options(config)?)?;
     let readiness = Readiness::default();
     let router = gateway_http::probes(Probes {
         readiness: readiness.clone(),
@@ -64,6 +65,11 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     readiness.set_draining();
     stop_grpc.cancel();
     let drained = grpc.await;
+    if tokio::time::timeout(config.drain_timeout, cluster.finish()).await.is_err() {
+        tracing::warn!(
+            "messages that nobody waits for could not be given back in time, they are free when their leases end"
+        );
+    }
     stop_http.cancel();
     http.await.context("the HTTP port failed")?;
     drained.context("the gRPC port failed")?;

@@ -7,20 +7,28 @@
 //! | module | what |
 //! |---|---|
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
+//! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
-//! | `send`, `receive`, `leases`, `queues` | the trait's methods, by what they are about |
+//! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
+//! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
+//! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 //!
-//! Not built yet, refused by name: transactions, idempotency keys. Not built yet, without effect: prolonging the leases of
-//! clients that asked for it; their messages come again after the invisible time that the front door asks for (60 s).
+//! Not built yet, refused by name: idempotency keys.
 
 mod brokers;
 mod cache;
+mod checks;
+mod faults;
+mod held;
 mod leases;
 mod popped;
+mod producers;
+mod prolong;
 mod queues;
 mod receive;
 mod routes;
 mod send;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -28,6 +36,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use env::Clock;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 use types::broker::{
     ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped,
     Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
@@ -35,6 +45,8 @@ use types::broker::{
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
 use brokers::Brokers;
+use held::Leases;
+use producers::Producers;
 use routes::Routes;
 
 /// Longest wait for an answer that needs no waiting. Source: Apache `ClientConfig` (3 s).
@@ -60,6 +72,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     brokers: Brokers,
     routes: Routes,
+    producers: Producers,
+    /// Held for a look or a change of one lease, or a look at those that end soon.
+    leases: Mutex<Leases>,
+    /// Owns what goes on when its caller is gone.
+    tasks: TaskTracker,
     /// Which broker is asked first for messages; each receive begins at another.
     round: AtomicUsize,
 }
@@ -71,7 +88,23 @@ impl Cluster {
         let Options { name_servers, name, clock } = options;
         let brokers = Brokers::new(name_servers, clock.clone());
         let routes = Routes::new(clock.clone());
-        Self(Arc::new(Inner { name, clock, brokers, routes, round: AtomicUsize::new(0) }))
+        let inner = Inner {
+            name,
+            clock,
+            brokers,
+            routes,
+            producers: Producers::default(),
+            leases: Mutex::default(),
+            tasks: TaskTracker::new(),
+            round: AtomicUsize::new(0),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// Waits for what goes on when its caller is gone: messages that nobody waits for any longer are given back.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 }
 
@@ -98,8 +131,7 @@ impl Broker for Cluster {
     }
 
     async fn report_delivery(&self, report: DeliveryReport) {
-        self.free(&report.lease, report.lost).await;
-        self.ack_all(&report.lease, report.unwanted).await;
+        self.reported(report).await;
     }
 
     async fn ack(&self, lease: LeaseOwner, handles: Vec<ReceiptHandle>) -> Vec<Result<(), LeaseError>> {
@@ -112,8 +144,7 @@ impl Broker for Cluster {
         handle: ReceiptHandle,
         invisible: Duration,
     ) -> Result<ReceiptHandle, LeaseError> {
-        self.check_current(&handle)?;
-        self.change_lease(&lease, handle, invisible).await
+        self.change_by_client(&lease, &handle, invisible).await
     }
 
     async fn dead_letter(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {
@@ -121,8 +152,7 @@ impl Broker for Cluster {
     }
 
     async fn end_transaction(&self, request: EndTransaction) -> Result<(), TransactionError> {
-        // No half message was taken, so there is none.
-        Err(TransactionError::NotFound { topic: request.topic, position: request.position })
+        self.end_half(request).await
     }
 
     async fn recall(&self, topic: TopicName, handle: String) -> Result<String, RecallError> {
@@ -156,15 +186,22 @@ impl Broker for Cluster {
         self.commit(group, topic, queue, offset).await
     }
 
-    /// Leases are not prolonged here yet, see the module's head.
-    async fn clients_alive(&self, _clients: Vec<ClientId>) {}
+    async fn clients_alive(&self, mut clients: Vec<ClientId>) {
+        clients.sort_unstable();
+        self.prolong_due(&clients);
+    }
 
-    /// Apache's brokers know no clients: what one has leased is free when its time is over.
-    async fn client_gone(&self, _client: ClientId) {}
+    /// Brokers know no clients of the gRPC API: what this proxy has not delivered itself is free when its time is over.
+    async fn client_gone(&self, client: ClientId) {
+        self.free_all_of(&client);
+    }
 
-    /// None: no half message is taken, see the module's head.
+    async fn producers_alive(&self, topics: Vec<TopicName>) {
+        self.tell_of_producers(topics).await;
+    }
+
     fn transaction_checks(&self) -> tokio::sync::mpsc::Receiver<TransactionCheck> {
-        tokio::sync::mpsc::channel(1).1
+        self.0.producers.checkers.add()
     }
 }
 

@@ -115,6 +115,7 @@ impl Server {
         let Self { front, mut health, .. } = self;
         let shared = front.shared.clone();
         shared.tasks.spawn(say_who_lives(shared.clone()));
+        shared.tasks.spawn(say_who_produces(shared.clone()));
         shared.tasks.spawn(pass_checks_on(shared.clone()));
         for service in [WHOLE_SERVER, SERVICE_NAME] {
             health.set_service_status(service, ServingStatus::Serving).await;
@@ -172,6 +173,20 @@ async fn say_who_lives(shared: Arc<Shared>) {
     tokio::select! {
         () = say => {}
         () = shared.draining.cancelled() => {}
+    }
+}
+
+/// Tells the broker again and again whose producers can be asked about half messages; in the end, that nobody's can.
+async fn say_who_produces(shared: Arc<Shared>) {
+    let say = async {
+        loop {
+            clock::sleep(ALIVE_INTERVAL).await;
+            shared.messaging.broker().producers_alive(shared.sessions.asked_topics()).await;
+        }
+    };
+    tokio::select! {
+        () = say => {}
+        () = shared.draining.cancelled() => shared.messaging.broker().producers_alive(Vec::new()).await,
     }
 }
 

@@ -144,6 +144,11 @@ impl Sessions {
         self.producers.note_topics(session, topics);
     }
 
+    /// The topics whose transactions somebody can be asked about.
+    pub(crate) fn asked_topics(&self) -> Vec<TopicName> {
+        self.producers.topics()
+    }
+
     /// Sends a command to one producer of the topic: one that sent transactional messages to it if there is one,
     /// each in its turn. Says whether somebody took it.
     pub(crate) fn command_producer(&self, topic: &TopicName, command: &v2::TelemetryCommand) -> bool {

@@ -164,7 +164,8 @@ impl HasCode for TransactionError {
         match self {
             // What Apache's proxy says of a transaction it does not know.
             Self::NotFound { .. } => Code::InternalServerError,
-            Self::AlreadyEnded { .. } => Code::PreconditionFailed,
+            Self::OtherBroker { .. } => Code::InvalidTransactionId,
+            Self::AlreadyEnded { .. } | Self::TooLate => Code::PreconditionFailed,
             Self::Send(send) => send.code(),
             Self::Unavailable(unavailable) => unavailable.code(),
         }
@@ -173,9 +174,7 @@ impl HasCode for TransactionError {
 
 impl HasCode for messaging::transaction::IdError {
     fn code(&self) -> Code {
-        match self {
-            Self::Malformed { .. } | Self::OtherBroker { .. } => Code::InvalidTransactionId,
-        }
+        Code::InvalidTransactionId
     }
 }
 

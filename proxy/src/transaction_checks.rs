@@ -9,13 +9,14 @@ use types::properties::names;
 
 use crate::convert;
 use crate::messaging::Messaging;
+use crate::messaging::transaction::TransactionId;
 use crate::sessions::Sessions;
 
 /// Passes checks on until the broker has no more or the caller drops the future.
 pub(crate) async fn run(messaging: Messaging, sessions: std::sync::Arc<Sessions>) {
     let mut checks = messaging.broker().transaction_checks();
     while let Some(check) = checks.recv().await {
-        match command(&messaging, &check) {
+        match command(&check) {
             Ok(command) => {
                 let is_asked = sessions.command_producer(&check.topic, &command);
                 tracing::debug!(topic = %check.topic, times = check.times, is_asked, "transaction check");
@@ -25,7 +26,7 @@ pub(crate) async fn run(messaging: Messaging, sessions: std::sync::Arc<Sessions>
     }
 }
 
-fn command(messaging: &Messaging, check: &TransactionCheck) -> Result<v2::TelemetryCommand, record::Error> {
+fn command(check: &TransactionCheck) -> Result<v2::TelemetryCommand, record::Error> {
     let delivery = convert::Delivered { topic: check.topic.as_str(), receipt_handle: None, attempt: 1 };
     let mut message = convert::delivered(&check.record, delivery)?;
     let queue = record::decode(&check.record)?.property(names::REAL_QUEUE_ID).and_then(|queue| queue.parse().ok());
@@ -34,7 +35,8 @@ fn command(messaging: &Messaging, check: &TransactionCheck) -> Result<v2::Teleme
     // The half topic's own position is not the message's; the mark may be gone from the record.
     system.queue_offset = None;
     system.message_type = v2::MessageType::Transaction.into();
-    let transaction_id = messaging.transaction_id(check.position, &system.message_id).to_string();
+    let transaction_id =
+        TransactionId { place: check.place.clone(), message_id: system.message_id.clone() }.to_string();
     let command = v2::RecoverOrphanedTransactionCommand { message: Some(message), transaction_id };
     Ok(v2::TelemetryCommand {
         status: Some(crate::status::ok()),

@@ -73,6 +73,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     address: String,
     clock: Arc<dyn Clock>,
+    /// Takes what the peer asks.
+    asked: Option<mpsc::Sender<Command>>,
     /// Held while a connection is opened, so that all who need it wait for the same one.
     link: tokio::sync::Mutex<(Option<Link>, BackOff)>,
 }
@@ -99,7 +101,17 @@ impl Client {
     /// A client of `address` (`HOST:PORT`), not connected yet.
     #[must_use]
     pub fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { address: address.into(), clock, link: tokio::sync::Mutex::default() }))
+        Self::with(address.into(), clock, None)
+    }
+
+    /// One that also hands on what the peer asks on the connection. While `asked` has no room, answers behind it wait too.
+    #[must_use]
+    pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Command>) -> Self {
+        Self::with(address.into(), clock, Some(asked))
+    }
+
+    fn with(address: String, clock: Arc<dyn Clock>, asked: Option<mpsc::Sender<Command>>) -> Self {
+        Self(Arc::new(Inner { address, clock, asked, link: tokio::sync::Mutex::default() }))
     }
 
     /// Asks and waits for the answer, whatever its code. When the time is over and nothing at all came since the request was sent, the
@@ -170,7 +182,7 @@ impl Client {
         match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
                 back_off.succeeded();
-                Ok(link.insert(start(stream)).sender.clone())
+                Ok(link.insert(start(stream, self.0.asked.clone())).sender.clone())
             }
             Err(source) => {
                 back_off.failed(self.0.clock.now());
@@ -197,7 +209,7 @@ impl Drop for Place<'_> {
 }
 
 /// Runs a connection in a task of its own, which ends with it or with the guard.
-fn start(stream: TcpStream) -> Link {
+fn start(stream: TcpStream, asked: Option<mpsc::Sender<Command>>) -> Link {
     let (socket, sink) = stream.into_split();
     let (frames, outbound) = mpsc::channel(IN_FLIGHT_MAX);
     let in_flight = Arc::new(Mutex::new(InFlight::new(IN_FLIGHT_MAX)));
@@ -209,7 +221,7 @@ fn start(stream: TcpStream) -> Link {
     let guard = ended.clone().drop_guard();
     tokio::spawn(async move {
         let outcome = tokio::select! {
-            read = read(reader, &in_flight) => read,
+            read = read(reader, &in_flight, asked.as_ref()) => read,
             written = connection::write(sink, outbound, &traffic) => written,
             () = ended.cancelled() => Ok(()),
         };
@@ -222,14 +234,22 @@ fn start(stream: TcpStream) -> Link {
     Link { sender, _guard: guard }
 }
 
-/// Hands answers to who waits for them, until the peer ends.
+/// Hands answers to who waits for them and what the peer asks to who listens, until the peer ends.
 async fn read(
     mut reader: Reader<tokio::net::tcp::OwnedReadHalf>,
     in_flight: &Mutex<InFlight<oneshot::Sender<Command>>>,
+    asked: Option<&mpsc::Sender<Command>>,
 ) -> Result<(), connection::Error> {
     while let Some((answer, _place)) = reader.next().await? {
         if !answer.flag.is_response() {
-            tracing::debug!(code = answer.code, "a request of the server's is left alone");
+            let code = answer.code;
+            let is_taken = match asked {
+                Some(asked) => asked.send(answer).await.is_ok(),
+                None => false,
+            };
+            if !is_taken {
+                tracing::debug!(code, "a request of the server's is left alone");
+            }
             continue;
         }
         let waiter = in_flight.lock().take(answer.opaque);

@@ -71,6 +71,25 @@ async fn answers_find_their_requests_in_any_order_on_one_connection() {
 }
 
 #[tokio::test]
+async fn what_the_peer_asks_is_handed_on_beside_the_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let (asked, mut questions) = tokio::sync::mpsc::channel(1);
+    let client = Client::listening(address, Arc::new(SystemClock), asked);
+    let called = call(&client, "heartbeat", LONG);
+    let mut socket = accept(&listener).await;
+    let heartbeat = receive(&mut socket).await;
+    let mut frame = BytesMut::new();
+    remoting_proto::encode(&request("a question").oneway(), &mut frame).expect("fits");
+    socket.write_all(&frame).await.expect("taken");
+    answer(&mut socket, &heartbeat).await;
+    assert_eq!(called.await.expect("no panic").expect("answered").body, "heartbeat".as_bytes());
+    assert_eq!(questions.recv().await.expect("open").body, "a question".as_bytes());
+    drop(client);
+    assert!(questions.recv().await.is_none(), "it ends with the client");
+}
+
+#[tokio::test]
 async fn a_lost_connection_tells_all_who_wait_and_is_opened_again() {
     let (listener, client) = listen().await;
     let waiting = [call(&client, "a", LONG), call(&client, "b", LONG)];

@@ -133,8 +133,13 @@ pub trait Broker: Send + Sync + 'static {
     /// Says that a client ended: its leases are free at once.
     async fn client_gone(&self, client: ClientId);
 
+    /// Says to which topics producers that can be asked about half messages send, all of them, again and again: a broker of another
+    /// process must know whom to ask. One of this process asks all receivers of its checks.
+    async fn producers_alive(&self, _topics: Vec<TopicName>) {}
+
     /// Half messages whose producers shall be asked, from now on. The broker asks again until it hears an outcome
     /// or parks the message; with several receivers each check goes to one of them.
+    /// Brokers of other processes ask only about topics that [`Broker::producers_alive`] named.
     fn transaction_checks(&self) -> tokio::sync::mpsc::Receiver<TransactionCheck>;
 }
 
@@ -151,7 +156,7 @@ pub struct SendReceipt {
     /// Its record.
     pub physical_offset: PhysicalOffset,
     /// Names a half message to [`Broker::end_transaction`].
-    pub transaction: Option<TransactionPosition>,
+    pub transaction: Option<TransactionPlace>,
     /// Names a delayed message to [`Broker::recall`].
     pub recall_handle: Option<String>,
     /// What is true of it on return.
@@ -463,7 +468,16 @@ pub enum LeaseError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Where a half message is.
+/// Where a half message is, among all brokers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionPlace {
+    /// The broker that keeps it; behind a proxy in cluster mode not the name of the trait's implementation.
+    pub broker: Arc<str>,
+    /// Where it keeps it.
+    pub position: TransactionPosition,
+}
+
+/// Where a half message is, of one broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionPosition {
     /// Its offset in the half topic's queue.
@@ -478,9 +492,21 @@ pub struct EndTransaction {
     /// The topic the message was sent to; also its producer group (grpc fact 8).
     pub topic: TopicName,
     /// Which half message.
-    pub position: TransactionPosition,
+    pub place: TransactionPlace,
+    /// Its id, for who reads the broker's log; decides nothing.
+    pub message_id: String,
     /// What shall become of it.
     pub resolution: Resolution,
+    /// Whether the producer was asked. One that speaks by itself may come too late for a broker that it told when to ask.
+    pub is_asked: bool,
+}
+
+impl EndTransaction {
+    /// What a producer says by itself.
+    #[must_use]
+    pub fn new(topic: TopicName, place: TransactionPlace, resolution: Resolution) -> Self {
+        Self { topic, place, message_id: String::new(), resolution, is_asked: false }
+    }
 }
 
 /// What shall become of a half message.
@@ -505,6 +531,15 @@ pub enum TransactionError {
         /// The position it was to be at.
         position: TransactionPosition,
     },
+    /// Of a broker that is not this one, nor behind it.
+    #[error("the transaction is of broker {broker:?}, which is not here")]
+    OtherBroker {
+        /// Its name.
+        broker: Arc<str>,
+    },
+    /// The time that the message gave its producer to speak by itself is over: it is being asked.
+    #[error("the transaction's recovery time is over, its producer is being asked")]
+    TooLate,
     /// It has the other outcome already.
     #[error("the transaction was already {}", if *is_committed { "committed" } else { "rolled back" })]
     AlreadyEnded {
@@ -525,10 +560,10 @@ pub struct TransactionCheck {
     /// The topic it was sent to.
     pub topic: TopicName,
     /// Where it is.
-    pub position: TransactionPosition,
-    /// Its record, with the half topic as topic; the real one is `topic`.
+    pub place: TransactionPlace,
+    /// Its record, as it is stored under the half topic or with the real topic, which is `topic`.
     pub record: Bytes,
-    /// How often was asked, this time included.
+    /// How often was asked, this time included; 0 if the broker does not say.
     pub times: u32,
 }
 

@@ -100,6 +100,8 @@ pub struct SysFlag(pub u32);
 impl SysFlag {
     /// The body is compressed; bits 8 to 10 say how.
     pub const COMPRESSED: Self = Self(0x1);
+    /// A half message on its way into a broker.
+    pub const TRANSACTION_PREPARED: Self = Self(0x4);
     /// A committed transactional message.
     pub const TRANSACTION_COMMIT: Self = Self(0x8);
     const TRANSACTION_BITS: u32 = 0xC;

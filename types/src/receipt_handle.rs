@@ -36,7 +36,7 @@ pub struct ReceiptHandle {
 }
 
 /// Which topic a handle's queue belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HandleSource {
     /// The topic itself.
     Topic = 0,

@@ -47,6 +47,20 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it has ended by itself, and shows the end of its log if it does not in time, or not with exit code 0.
+    pub(crate) fn finish(mut self, within: Duration) -> Result<()> {
+        let began = Instant::now();
+        let how = loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => break status.to_string(),
+                None if began.elapsed() > within => break format!("not within {within:?}"),
+                None => std::thread::sleep(POLL_EVERY),
+            }
+        };
+        bail!("{}: {how}: {}", self.name, shell::tail(&self.log, LOG_LINES_SHOWN).join("\n"))
+    }
+
     /// Its number in the system.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
-use types::broker::TransactionCheck;
+use types::broker::{TransactionCheck, TransactionPlace};
 
 use super::Engine;
 use super::fetch::Unread;
@@ -46,7 +46,8 @@ impl Engine {
             }
         };
         let HalfMessage { position, topic, times, .. } = half;
-        let mut check = TransactionCheck { topic, position, record, times: times + 1 };
+        let place = TransactionPlace { broker: self.shared.name.clone(), position };
+        let mut check = TransactionCheck { topic, place, record, times: times + 1 };
         let mut receivers = self.shared.checkers.lock();
         receivers.retain(|receiver| !receiver.is_closed());
         for turn in 0..receivers.len() {

@@ -20,7 +20,7 @@ pub(super) struct EndWaiting(BTreeMap<PhysicalOffset, Vec<EndCommand>>);
 
 impl EndWaiting {
     fn push(&mut self, command: EndCommand) {
-        let waiting = self.0.entry(command.request.position.physical_offset).or_default();
+        let waiting = self.0.entry(command.position.physical_offset).or_default();
         if waiting.len() < END_WAITING_MAX {
             waiting.push(command);
         } else {
@@ -44,8 +44,7 @@ impl Engine {
         if let Some(why) = self.refusal() {
             return tell(command.reply, Err(why.into()));
         }
-        let request = &command.request;
-        match self.machines.transactions.end(&request.topic, request.position, request.resolution) {
+        match self.machines.transactions.end(&command.topic, command.position, command.resolution) {
             Err(error) => tell(command.reply, Err(error)),
             Ok(End::Nothing) => self.answers.push(Answer::Ended { reply: command.reply }),
             Ok(End::Later) => self.end_waiting.push(command),

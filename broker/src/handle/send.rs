@@ -1,8 +1,12 @@
 //! Sending: records are made here, in the caller's task, so that the engine only places them.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 use store::Appended;
-use types::broker::{Durability, LookupError, SendError, SendReceipt, TransactionPosition, Unavailable};
+use types::broker::{
+    Durability, LookupError, SendError, SendReceipt, TransactionPlace, TransactionPosition, Unavailable,
+};
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
@@ -33,7 +37,9 @@ impl LocalBroker {
         let mut places = placed.into_iter().flat_map(places);
         let mut next = || places.next().unwrap_or(Err(Unavailable::Stopping.into()));
         let answer = |receipt, place| match place {
-            Place::Stored(queue_offset, at) => stored(queue, receipt, queue_offset, at, durability),
+            Place::Stored(queue_offset, at) => {
+                stored(queue, receipt, queue_offset, at, &self.inner.shared.name, durability)
+            }
             Place::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
         };
         receipts.into_iter().map(|receipt| Ok(answer(receipt?, next()?))).collect()
@@ -112,23 +118,28 @@ fn stored(
     receipt: Receipt,
     queue_offset: QueueOffset,
     physical_offset: PhysicalOffset,
+    broker: &Arc<str>,
     durability: Durability,
 ) -> SendReceipt {
     let (transaction, recall_handle) = match receipt {
         Receipt::Plain => (None, None),
-        Receipt::Transaction => (Some(TransactionPosition { queue_offset, physical_offset }), None),
+        Receipt::Transaction => (Some(half(broker, queue_offset, physical_offset)), None),
         Receipt::Recall(handle) => (None, Some(handle)),
     };
     SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of: None }
 }
 
+fn half(broker: &Arc<str>, queue_offset: QueueOffset, physical_offset: PhysicalOffset) -> TransactionPlace {
+    TransactionPlace { broker: broker.clone(), position: TransactionPosition { queue_offset, physical_offset } }
+}
+
 /// What the first message's producer was told, of a message that repeats it.
-fn repeated(first: First, topic: &TopicName, broker: &str, durability: Durability) -> SendReceipt {
+fn repeated(first: First, topic: &TopicName, broker: &Arc<str>, durability: Durability) -> SendReceipt {
     let First { queue, queue_offset, physical_offset, form, message_id } = first;
     let (transaction, recall_handle) = match form {
         Form::Message => (None, None),
         Form::Delayed { due } => (None, Some(recall::Handle::encode(topic, broker, due, &message_id))),
-        Form::Half => (Some(TransactionPosition { queue_offset, physical_offset }), None),
+        Form::Half => (Some(half(broker, queue_offset, physical_offset)), None),
     };
     let repeat_of = Some(message_id);
     SendReceipt { queue, queue_offset, physical_offset, transaction, recall_handle, durability, repeat_of }

@@ -1,7 +1,7 @@
 //! Ending transactions and taking back delayed messages.
 
 use types::TopicName;
-use types::broker::{EndTransaction, RecallError, TransactionError};
+use types::broker::{EndTransaction, RecallError, TransactionError, TransactionPlace};
 
 use super::LocalBroker;
 use crate::command::{Command, EndCommand};
@@ -9,7 +9,11 @@ use crate::timer::recall::{Handle, identity};
 
 impl LocalBroker {
     pub(super) async fn end(&self, request: EndTransaction) -> Result<(), TransactionError> {
-        self.ask(|reply| Command::EndTransaction(EndCommand { request, reply })).await?
+        let EndTransaction { topic, place: TransactionPlace { broker, position }, resolution, .. } = request;
+        if broker != self.inner.shared.name {
+            return Err(TransactionError::OtherBroker { broker });
+        }
+        self.ask(|reply| Command::EndTransaction(EndCommand { topic, position, resolution, reply })).await?
     }
 
     pub(super) async fn recall_message(&self, topic: &TopicName, handle: &str) -> Result<String, RecallError> {

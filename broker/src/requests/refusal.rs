@@ -125,7 +125,8 @@ impl Coded for AdminError {
 impl Coded for TransactionError {
     fn code(&self) -> ResponseCode {
         match self {
-            Self::NotFound { .. } | Self::AlreadyEnded { .. } => ResponseCode::SystemError,
+            Self::NotFound { .. } | Self::OtherBroker { .. } | Self::AlreadyEnded { .. } => ResponseCode::SystemError,
+            Self::TooLate => ResponseCode::IllegalOperation,
             Self::Send(error) => error.code(),
             Self::Unavailable(why) => why.code(),
         }

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleResult, Timeouts};
 use env::Clock;
+use env::clock::Moment;
+use parking_lot::Mutex;
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
 use remoting_proto::body::{BrokerData, ClusterInfo};
@@ -21,14 +23,28 @@ use types::broker::{LookupError, Unavailable};
 
 use super::ANSWER_WITHIN;
 use super::cache::Cache;
+use super::faults::Faults;
 
 /// Connections to one broker for calls of one kind.
 const CONNECTIONS_MAX: usize = 2;
 /// Longest wait for a connection to be chosen: nobody keeps one.
 const CHOICE_WITHIN: Duration = Duration::from_millis(50);
 
-/// Broker names and where their masters are.
-pub(super) type Masters = Arc<BTreeMap<Arc<str>, Arc<str>>>;
+/// A broker that no name server's list has any longer is kept for so long: brokers register with a name server that was just started
+/// only within half a minute, and until then its list is short. One that is really gone fails the calls to it meanwhile.
+const VANISHED_KEPT: Duration = Duration::from_secs(60);
+
+/// Broker names and their masters.
+pub(super) type Masters = Arc<BTreeMap<Arc<str>, Master>>;
+
+/// A master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Master {
+    /// `HOST:PORT`.
+    pub(super) address: Arc<str>,
+    /// Since when the list does not have it.
+    pub(super) vanished_at: Option<Moment>,
+}
 
 /// See the module's head.
 pub(super) struct Brokers {
@@ -39,6 +55,22 @@ pub(super) struct Brokers {
     masters: Cache<(), Masters>,
     /// By address, of brokers that the newest list has.
     pools: papaya::HashMap<Arc<str>, Arc<Pools>>,
+    /// Held for a look.
+    faults: Mutex<Faults>,
+}
+
+/// Why a broker has not answered, and whether it may have done all the same what it was asked for.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) why: Unavailable,
+    pub(super) may_be_done: bool,
+}
+
+impl From<Unavailable> for Failed {
+    /// Nobody was asked.
+    fn from(why: Unavailable) -> Self {
+        Self { why, may_be_done: false }
+    }
 }
 
 struct Pools {
@@ -72,19 +104,22 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// How long the broker may wait before it answers; not zero only for calls that wait for messages.
     pub(super) wait: Duration,
+    /// How much later than it should an answer may come, and is not lost.
+    pub(super) late_max: Duration,
 }
 
 impl Request {
     /// One that is answered at once.
     pub(super) fn new(code: RequestCode, fields: Fields) -> Self {
-        Self { code, fields, body: Bytes::new(), wait: Duration::ZERO }
+        Self { code, fields, body: Bytes::new(), wait: Duration::ZERO, late_max: Duration::ZERO }
     }
 }
 
 impl Brokers {
     pub(super) fn new(name_servers: Vec<String>, clock: Arc<dyn Clock>) -> Self {
         let name_servers = name_servers.into_iter().map(|address| Client::new(address, clock.clone())).collect();
-        Self { clock, name_servers, current: AtomicUsize::new(0), masters: Cache::new(), pools: papaya::HashMap::new() }
+        let (current, pools) = (AtomicUsize::new(0), papaya::HashMap::new());
+        Self { clock, name_servers, current, masters: Cache::new(), pools, faults: Mutex::default() }
     }
 
     /// Asks the name servers, beginning with the one that answered last, until one answers.
@@ -117,13 +152,18 @@ impl Brokers {
         self.masters.get(&(), || self.clock.moment(), self.ask_masters()).await
     }
 
+    /// Lets the next caller ask who is there.
+    pub(super) fn doubt_masters(&self) {
+        self.masters.doubt(&());
+    }
+
     /// Where a broker's master is; `None` if no broker has the name.
     ///
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn master(&self, name: &str) -> Result<Option<Arc<str>>, Unavailable> {
         match self.masters().await {
-            Ok(masters) => Ok(masters.get(name).cloned()),
+            Ok(masters) => Ok(masters.get(name).map(|master| master.address.clone())),
             Err(LookupError::Unavailable(error)) => Err(error),
             Err(error) => Err(Unavailable::Remote { detail: error.to_string() }),
         }
@@ -139,8 +179,10 @@ impl Brokers {
             return Err(refused("the name server", &answer).into());
         }
         let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
-        let masters = masters_of(info)?;
-        self.pools.pin().retain(|address, _| masters.values().any(|known| known == address));
+        let known = self.masters.known(&()).unwrap_or_default();
+        let masters = masters_of(info, &known, self.clock.moment())?;
+        self.pools.pin().retain(|address, _| masters.values().any(|known| known.address == *address));
+        self.faults.lock().retain(|broker| masters.contains_key(broker));
         Ok(masters)
     }
 
@@ -148,23 +190,62 @@ impl Brokers {
     ///
     /// # Errors
     /// [`Unavailable`]. When it cannot be reached where it is thought to be, the name servers are asked next time.
-    pub(super) async fn call(&self, broker: &str, request: Request) -> Result<Command, Unavailable> {
+    pub(super) async fn call(&self, broker: &Arc<str>, request: Request) -> Result<Command, Unavailable> {
+        self.try_call(broker, request).await.map_err(|failed| failed.why)
+    }
+
+    /// The same, for who does something else if nothing was done.
+    ///
+    /// # Errors
+    /// As [`Brokers::call`].
+    pub(super) async fn try_call(&self, broker: &Arc<str>, request: Request) -> Result<Command, Failed> {
         let Some(address) = self.master(broker).await? else {
-            return Err(Unavailable::Remote { detail: format!("broker {broker} is not there, or has no master") });
+            let detail = format!("broker {broker} is not there, or has no master");
+            return Err(Unavailable::Remote { detail }.into());
         };
-        let Request { code, fields, body, wait } = request;
+        let Request { code, fields, body, wait, late_max } = request;
         let pools = self.pools(&address);
         let pool = if wait.is_zero() { &pools.calls } else { &pools.waits };
         let client = match pool.get().await {
             Ok(chosen) => Client::clone(&chosen),
-            Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }),
+            Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }.into()),
         };
-        client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait).await.map_err(|error| {
-            if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
-                self.masters.doubt(&());
+        let began_at = self.clock.moment();
+        let answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait + late_max).await;
+        let now = self.clock.moment();
+        match answer {
+            Ok(answer) => {
+                // How long a wait took says nothing.
+                let latency = if wait.is_zero() { now.since(began_at) } else { Duration::ZERO };
+                self.faults.lock().answered(broker, latency, now);
+                Ok(answer)
             }
-            unavailable(&error)
-        })
+            Err(error) => {
+                if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
+                    self.masters.doubt(&());
+                }
+                if !matches!(error, Error::Busy { .. } | Error::Frame(_)) {
+                    self.faults.lock().failed(broker, now);
+                }
+                let may_be_done = matches!(error, Error::Lost { .. } | Error::TimedOut { .. });
+                Err(Failed { why: unavailable(&error), may_be_done })
+            }
+        }
+    }
+
+    /// Notes that a broker has not answered, whatever it does later.
+    pub(super) fn failed(&self, broker: &Arc<str>) {
+        self.faults.lock().failed(broker, self.clock.moment());
+    }
+
+    /// Whether a broker has failed lately, and others should be asked first.
+    pub(super) fn has_failed(&self, broker: &str) -> bool {
+        self.faults.lock().has_failed(broker, self.clock.moment())
+    }
+
+    /// Whether a broker has failed or was slow lately, and another should be sent to.
+    pub(super) fn is_unsound(&self, broker: &str) -> bool {
+        self.faults.lock().is_unsound(broker, self.clock.moment())
     }
 
     fn pools(&self, address: &Arc<str>) -> Arc<Pools> {
@@ -183,17 +264,26 @@ impl Brokers {
     }
 }
 
-/// The masters that a name server knows. One that knows no broker was just started: brokers register anew within half a minute.
+/// The masters that a name server knows, and for a while those that were known before.
 ///
 /// # Errors
-/// It knows no broker.
-fn masters_of(info: ClusterInfo) -> Result<Masters, Unavailable> {
+/// It knows no broker: it was just started.
+fn masters_of(info: ClusterInfo, known: &Masters, now: Moment) -> Result<Masters, Unavailable> {
     if info.broker_addr_table.is_empty() {
         return Err(Unavailable::Remote { detail: "the name server knows no broker yet".to_owned() });
     }
-    let master =
-        |(name, mut data): (String, BrokerData)| Some((Arc::from(name), Arc::from(data.broker_addrs.remove(&0)?)));
-    Ok(Arc::new(info.broker_addr_table.into_iter().filter_map(master).collect()))
+    let vanished = |(name, master): (&Arc<str>, &Master)| {
+        let vanished_at = master.vanished_at.unwrap_or(now);
+        let is_kept = !info.broker_addr_table.contains_key(&**name) && now.since(vanished_at) < VANISHED_KEPT;
+        is_kept.then(|| (name.clone(), Master { vanished_at: Some(vanished_at), ..master.clone() }))
+    };
+    let mut masters: BTreeMap<_, _> = known.iter().filter_map(vanished).collect();
+    let master = |(name, mut data): (String, BrokerData)| {
+        let address = data.broker_addrs.remove(&0)?.into();
+        Some((Arc::from(name), Master { address, vanished_at: None }))
+    };
+    masters.extend(info.broker_addr_table.into_iter().filter_map(master));
+    Ok(Arc::new(masters))
 }
 
 /// What a failed call is to who asked.
@@ -238,12 +328,38 @@ mod tests {
         assert!(refused.to_string().starts_with("broker-a does not serve"), "{refused}");
     }
 
+    /// What a name server says that knows these brokers by the ids of their members.
+    fn says(brokers: &[(&str, i64)]) -> ClusterInfo {
+        let broker = |(name, id): &(&str, i64)| {
+            let broker_addrs = [(*id, "1.2.3.4:5".to_owned())].into();
+            ((*name).to_owned(), BrokerData { broker_addrs, ..BrokerData::default() })
+        };
+        ClusterInfo { broker_addr_table: brokers.iter().map(broker).collect(), ..ClusterInfo::default() }
+    }
+
     #[test]
     fn a_name_server_without_brokers_is_not_believed() {
-        assert!(matches!(masters_of(ClusterInfo::default()), Err(Unavailable::Remote { .. })));
-        let broker = |id| BrokerData { broker_addrs: [(id, "1.2.3.4:5".to_owned())].into(), ..BrokerData::default() };
-        let table = [("a".to_owned(), broker(0)), ("slave".to_owned(), broker(1))];
-        let masters = masters_of(ClusterInfo { broker_addr_table: table.into(), ..ClusterInfo::default() });
+        let nobody = Masters::default();
+        let empty = masters_of(ClusterInfo::default(), &nobody, Moment::default());
+        assert!(matches!(empty, Err(Unavailable::Remote { .. })));
+        let masters = masters_of(says(&[("a", 0), ("slave", 1)]), &nobody, Moment::default());
         assert_eq!(masters.expect("known").keys().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_name_server_that_lost_a_broker_is_believed_after_a_while() {
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let shown = |masters: &Masters| {
+            let shown =
+                masters.iter().map(|(name, master)| format!("{name}{}", master.vanished_at.map_or("", |_| "?")));
+            shown.collect::<Vec<_>>().join(" ")
+        };
+        let all = masters_of(says(&[("a", 0), ("b", 0), ("c", 0)]), &Masters::default(), at(0)).expect("known");
+        let short = masters_of(says(&[("a", 0), ("c", 1)]), &all, at(5)).expect("known");
+        assert_eq!(shown(&short), "a b?", "it says itself that c has no master");
+        let short = masters_of(says(&[("a", 0)]), &short, at(64)).expect("known");
+        assert_eq!(shown(&short), "a b?");
+        assert_eq!(shown(&masters_of(says(&[("a", 0), ("b", 0)]), &short, at(64)).expect("known")), "a b");
+        assert_eq!(shown(&masters_of(says(&[("a", 0)]), &short, at(65)).expect("known")), "a");
     }
 }

@@ -9,13 +9,14 @@ use types::broker::{LeaseError, LeaseOwner, Unavailable};
 use types::receipt_handle::HandleSource;
 use types::{ReceiptHandle, Timestamp};
 
-use super::Cluster;
 use super::brokers::{Request, refused, unreadable};
+use super::prolong::newest;
+use super::{Cluster, held};
 
 /// Handles of one call that are worked on at a time.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 /// What is freed before its time is visible again so long after. Source: Apache `invisibleTimeMillisWhenClear`.
-const INVISIBLE_WHEN_FREED: Duration = Duration::from_secs(1);
+pub(super) const INVISIBLE_WHEN_FREED: Duration = Duration::from_secs(1);
 /// How the remark begins that a record is gone; the code alone says no more than that it failed. Source: Apache `AbstractSendMessageProcessor`.
 const RECORD_GONE: &str = "look message by offset failed";
 /// Gives a message up. Source: Apache `ConsumerSendMsgBackRequestHeader`.
@@ -41,7 +42,19 @@ impl Cluster {
         }
     }
 
+    /// Ends the lease that a client's handle is of.
     async fn ack_one(&self, lease: &LeaseOwner, handle: &ReceiptHandle) -> Result<(), LeaseError> {
+        let Some((id, held)) = self.held(lease, handle) else { return self.end_lease(lease, handle).await };
+        let current = held.current.lock().await;
+        let ended = self.end_lease(lease, newest(handle, &current)).await;
+        // A client that could not end it tries again, with the handle that it has.
+        if !matches!(ended, Err(LeaseError::Unavailable(_))) {
+            self.0.leases.lock().remove(id);
+        }
+        ended
+    }
+
+    async fn end_lease(&self, lease: &LeaseOwner, handle: &ReceiptHandle) -> Result<(), LeaseError> {
         self.check_current(handle)?;
         let header = AckMessage {
             consumer_group: lease.group.to_string(),
@@ -56,9 +69,32 @@ impl Cluster {
     }
 
     /// Refuses a handle whose time is over: its broker would take it and deliver the message again all the same.
-    pub(super) fn check_current(&self, handle: &ReceiptHandle) -> Result<(), LeaseError> {
+    fn check_current(&self, handle: &ReceiptHandle) -> Result<(), LeaseError> {
         let is_current = is_current(handle, self.0.clock.now());
         if is_current { Ok(()) } else { Err(LeaseError::Invalid { reason: "its time is over" }) }
+    }
+
+    /// As [`types::Broker::change_invisible`]: the lease is not prolonged any longer, and its former handles are good here.
+    pub(super) async fn change_by_client(
+        &self,
+        lease: &LeaseOwner,
+        handle: &ReceiptHandle,
+        invisible: Duration,
+    ) -> Result<ReceiptHandle, LeaseError> {
+        let Some((_, held)) = self.held(lease, handle) else {
+            self.check_current(handle)?;
+            let changed = self.change_lease(lease, handle.clone(), invisible).await?;
+            self.0.leases.lock().changed(lease, handle, &changed);
+            return Ok(changed);
+        };
+        let mut current = held.current.lock().await;
+        let used = newest(handle, &current).clone();
+        self.check_current(&used)?;
+        let changed = self.change_lease(lease, used, invisible).await?;
+        self.0.leases.lock().changed(lease, handle, &changed);
+        // For who waits for it meanwhile.
+        *current = changed.clone();
+        Ok(changed)
     }
 
     /// Lets a lease end `invisible` from now.
@@ -90,13 +126,13 @@ impl Cluster {
         })
     }
 
-    /// Frees messages that did not reach their client. If that fails they are free when their time is over.
+    /// Frees messages that did not reach their client.
     pub(super) async fn free(&self, lease: &LeaseOwner, handles: Vec<ReceiptHandle>) {
         for handle in handles {
-            let (broker, offset) = (handle.broker.clone(), handle.offset);
-            if let Err(error) = self.change_lease(lease, handle, INVISIBLE_WHEN_FREED).await {
-                tracing::debug!(topic = %lease.topic, %broker, %offset, %error, "a lease could not be freed before its time");
+            if let Some((id, _)) = self.held(lease, &handle) {
+                self.0.leases.lock().remove(id);
             }
+            self.free_one(lease, handle).await;
         }
     }
 
@@ -110,6 +146,16 @@ impl Cluster {
         lease: &LeaseOwner,
         handle: ReceiptHandle,
     ) -> Result<(), LeaseError> {
+        let Some((id, held)) = self.held(lease, &handle) else { return self.forward(lease, &handle).await };
+        let current = held.current.lock().await;
+        let forwarded = self.forward(lease, newest(&handle, &current)).await;
+        if forwarded.is_ok() {
+            self.0.leases.lock().remove(id);
+        }
+        forwarded
+    }
+
+    async fn forward(&self, lease: &LeaseOwner, handle: &ReceiptHandle) -> Result<(), LeaseError> {
         let offset =
             handle.physical_offset.ok_or(LeaseError::Invalid { reason: "it does not say where the record is" })?;
         let header = ConsumerSendMsgBack {
@@ -117,22 +163,22 @@ impl Cluster {
             group: lease.group.to_string(),
             delay_level: GIVE_UP,
             origin_msg_id: None,
-            origin_topic: Some(real_topic(lease, &handle)),
+            origin_topic: Some(real_topic(lease, handle)),
             unit_mode: Some(false),
             max_reconsume_times: Some(0),
         };
-        if !is_current(&handle, self.0.clock.now()) {
+        if !is_current(handle, self.0.clock.now()) {
             return Ok(());
         }
         let request = Request::new(RequestCode::ConsumerSendMsgBack, header.to_fields());
-        let answer = match self.call_for(&handle, request).await {
+        let answer = match self.call_for(handle, request).await {
             Ok(answer) => answer,
             // Its broker is not there.
             Err(LeaseError::Invalid { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if is_copied(&handle, &answer)?
-            && let Err(error) = self.ack_one(lease, &handle).await
+        if is_copied(handle, &answer)?
+            && let Err(error) = self.end_lease(lease, handle).await
         {
             // The copy is there; the message comes once more when its lease is over.
             tracing::warn!(group = %lease.group, topic = %lease.topic, %handle, %error, "a dead letter's lease did not end");
@@ -149,7 +195,7 @@ impl Cluster {
 }
 
 fn is_current(handle: &ReceiptHandle, now: Timestamp) -> bool {
-    now < handle.popped_at.plus(handle.invisible)
+    now < held::end(handle)
 }
 
 /// The topic that the handle's queue is of. Source: Apache `KeyBuilder`.

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use types::broker::{LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage, Unavailable};
 use types::{Filter, GroupConfig, Properties};
 
-use super::Cluster;
 use super::brokers::{Request, refused, unreadable};
 use super::popped;
+use super::{ANSWER_WITHIN, Cluster};
 
 /// Any queue. Source: Apache `PopMessageRequestHeader`.
 const ANY_QUEUE: i64 = -1;
@@ -24,11 +24,14 @@ const INIT_AT_END: i64 = 1;
 const BORN_AT_ARRIVAL: i64 = 0;
 /// Longest wait on all brokers at once before they are asked again: an ordered queue gets free without anybody being told.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
+/// A pop whose caller had to give up is listened to for so much longer: what it leases is given back.
+const LATE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a broker that said it has a message had none to lease.
 const EMPTY_PAUSE: Duration = Duration::from_millis(100);
 
 impl Cluster {
     /// As [`types::Broker::pop`]. With one broker that one waits; with several none does, and who has a message first says so.
+    /// Those that failed lately are asked again when their time is over.
     pub(super) async fn receive(&self, pop: Pop) -> Result<Popped, PopError> {
         let group = self.group_config(&pop.group).await?;
         let route = self.route(&pop.topic).await?;
@@ -43,19 +46,34 @@ impl Cluster {
         let pop = Arc::new(pop);
         loop {
             let left = ends_at.since(self.0.clock.moment());
-            let wait = if brokers.len() == 1 { left } else { Duration::ZERO };
-            let messages = self.pop_round(&brokers, &pop, &group, wait).await?;
+            let sound = self.sound(&brokers);
+            let wait = match (sound.len(), brokers.len()) {
+                (1, 1) => left,
+                (1, _) => left.min(NOTIFIED_WITHIN),
+                _ => Duration::ZERO,
+            };
+            let messages = self.pop_round(&sound, &pop, &group, wait).await?;
             let is_over = self.0.clock.moment() >= ends_at;
+            if pop.auto_renew && !messages.is_empty() {
+                let owner = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
+                self.offer(&pop.client, &owner, &group, &messages);
+            }
             if !messages.is_empty() || is_over {
                 return Ok(Popped { messages });
             }
-            if brokers.len() == 1 {
+            if sound.len() == 1 {
                 // It waited in vain, or what it had is not for this group.
                 self.pause(ends_at).await;
             } else {
-                self.wait_for_any(&brokers, &pop, &group, ends_at).await;
+                self.wait_for_any(&sound, &pop, &group, ends_at).await;
             }
         }
+    }
+
+    /// Those that have not failed lately, or all if all have: one that does not answer holds up no receive more than once in a while.
+    fn sound(&self, brokers: &[Arc<str>]) -> Vec<Arc<str>> {
+        let sound: Vec<_> = brokers.iter().filter(|broker| !self.0.brokers.has_failed(broker)).cloned().collect();
+        if sound.is_empty() { brokers.to_vec() } else { sound }
     }
 
     /// Asks brokers in turn until one has messages. One that fails is passed over if another answers.
@@ -82,7 +100,7 @@ impl Cluster {
         }
     }
 
-    /// Pops in a task of its own: if the caller goes away what comes is freed.
+    /// Pops in a task of its own: if the caller goes away, or the answer comes too late for it, what comes is freed.
     async fn pop_kept(
         &self,
         broker: &Arc<str>,
@@ -91,13 +109,21 @@ impl Cluster {
         wait: Duration,
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let (tell, told) = oneshot::channel();
-        let (cluster, broker, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
-        tokio::spawn(async move {
-            let popped = cluster.pop_from(&broker, &pop, &group, wait).await;
+        let (cluster, asked, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
+        self.0.tasks.spawn(async move {
+            let popped = cluster.pop_from(&asked, &pop, &group, wait).await;
             let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
             let _ = tell.send(popped.map(|messages| Fresh { messages, cluster, lease }));
         });
-        told.await.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take)
+        let within = ANSWER_WITHIN + wait;
+        tokio::select! {
+            biased;
+            told = told => told.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take),
+            () = self.0.clock.sleep(within) => {
+                self.0.brokers.failed(broker);
+                Err(Unavailable::TimedOut { waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }.into())
+            }
+        }
     }
 
     async fn pop_from(
@@ -123,7 +149,7 @@ impl Cluster {
             attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
             broker_name: Some(broker.to_string()),
         };
-        let request = Request { wait, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
+        let request = Request { wait, late_max: LATE_MAX, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
         let answer = self.0.brokers.call(broker, request).await?;
         match answer.response_code() {
             ResponseCode::Success => {}
@@ -164,7 +190,7 @@ impl Cluster {
         }
         if !unwanted.is_empty() || !exhausted.is_empty() {
             let (cluster, lease) = (self.clone(), LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() });
-            tokio::spawn(async move {
+            self.0.tasks.spawn(async move {
                 cluster.ack_all(&lease, unwanted).await;
                 for handle in exhausted {
                     if let Err(error) = cluster.forward_to_dead_letters(&lease, handle).await {
@@ -240,7 +266,7 @@ impl Drop for Fresh {
         let handles: Vec<_> = self.messages.drain(..).map(|message| message.handle).collect();
         if !handles.is_empty() {
             let (cluster, lease) = (self.cluster.clone(), self.lease.clone());
-            tokio::spawn(async move { cluster.free(&lease, handles).await });
+            self.cluster.0.tasks.spawn(async move { cluster.free(&lease, handles).await });
         }
     }
 }

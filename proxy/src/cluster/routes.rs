@@ -1,5 +1,6 @@
 //! What is known of topics and groups, as the name servers and brokers tell it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ impl Routes {
 }
 
 impl Route {
+    /// The brokers that have queues of it, or had and can still be read.
+    pub(super) fn brokers(&self) -> BTreeSet<Arc<str>> {
+        self.readable.iter().chain(&self.writable).map(|place| place.broker.clone()).collect()
+    }
+
     /// The brokers that have queues to read, in order.
     pub(super) fn readers(&self) -> Vec<Arc<str>> {
         let mut brokers: Vec<_> = self.readable.iter().map(|place| place.broker.clone()).collect();
@@ -86,8 +92,13 @@ impl Cluster {
         let data: TopicRouteData = match answer.response_code() {
             ResponseCode::Success => remoting_proto::from_slice(&answer.body).map_err(unreadable)?,
             ResponseCode::TopicNotExist => {
-                // One that knows no broker knows no topic either, and says nothing of this one.
-                self.0.brokers.ask_masters().await?;
+                // One that does not know its brokers yet says nothing of a topic.
+                let masters = self.0.brokers.ask_masters().await?;
+                let known = self.0.routes.topics.known(topic);
+                if known.is_some_and(|route| route.brokers().iter().any(|broker| has_vanished(&masters, broker))) {
+                    let detail = format!("the name server knows neither topic {topic} nor brokers that had it, yet");
+                    return Err(Unavailable::Remote { detail }.into());
+                }
                 return Err(LookupError::TopicNotFound { topic: topic.clone() });
             }
             _ => return Err(refused("the name server", &answer).into()),
@@ -96,7 +107,12 @@ impl Cluster {
             let detail = format!("topic {topic} is a static topic, which is not supported");
             return Err(Unavailable::Remote { detail }.into());
         }
-        let (readable, writable) = places(&data, &self.0.brokers.masters().await?);
+        let known = self.0.routes.topics.known(topic);
+        let names = |broker: &Arc<str>| data.queue_datas.iter().any(|data| data.broker_name == **broker);
+        if known.as_ref().is_some_and(|route| !route.brokers().iter().all(names)) {
+            self.0.brokers.doubt_masters();
+        }
+        let (readable, writable) = places(&data, known.as_deref(), &self.0.brokers.masters().await?);
         let mut brokers: Vec<_> = readable.iter().chain(&writable).map(|place| place.broker.clone()).collect();
         brokers.sort_unstable();
         brokers.dedup();
@@ -135,7 +151,7 @@ impl Cluster {
         }))
     }
 
-    async fn ask_type(&self, broker: &str, topic: &TopicName) -> Result<TopicType, LookupError> {
+    async fn ask_type(&self, broker: &Arc<str>, topic: &TopicName) -> Result<TopicType, LookupError> {
         let fields = TopicHeader { topic: topic.to_string() }.to_fields();
         let answer = self.0.brokers.call(broker, Request::new(RequestCode::GetTopicConfig, fields)).await?;
         let settings: TopicSettings = match answer.response_code() {
@@ -182,8 +198,13 @@ impl Cluster {
     }
 }
 
-/// The queues that can be read and written, of brokers that have a master.
-fn places(data: &TopicRouteData, masters: &Masters) -> (Vec<Place>, Vec<Place>) {
+fn has_vanished(masters: &Masters, broker: &str) -> bool {
+    masters.get(broker).is_some_and(|master| master.vanished_at.is_some())
+}
+
+/// The queues that can be read and written, of brokers that have a master. A broker that the name server has not heard of for a while
+/// keeps those that it had, so that the others keep their numbers.
+fn places(data: &TopicRouteData, known: Option<&Route>, masters: &Masters) -> (Vec<Place>, Vec<Place>) {
     let mut datas: Vec<_> = data.queue_datas.iter().collect();
     datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
     let (mut readable, mut writable) = (Vec::new(), Vec::new());
@@ -198,6 +219,14 @@ fn places(data: &TopicRouteData, masters: &Masters) -> (Vec<Place>, Vec<Place>) 
         }
         if data.perm.is_writable() {
             writable.extend(all(data.write_queue_nums));
+        }
+    }
+    if let Some(known) = known {
+        let is_named = |broker: &str| data.queue_datas.iter().any(|data| data.broker_name == broker);
+        let is_lost = |place: &&Place| has_vanished(masters, &place.broker) && !is_named(&place.broker);
+        for (now, before) in [(&mut readable, &known.readable), (&mut writable, &known.writable)] {
+            now.extend(before.iter().filter(is_lost).cloned());
+            now.sort_unstable_by(|one, other| (&one.broker, one.queue).cmp(&(&other.broker, other.queue)));
         }
     }
     (readable, writable)
@@ -239,8 +268,7 @@ fn group_of(name: GroupName, config: &SubscriptionGroupConfig) -> GroupConfig {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use env::clock::Moment;
     use remoting_proto::body::{Permission, QueueData};
 
     use super::*;
@@ -254,13 +282,46 @@ mod tests {
     fn queues_are_numbered_by_broker_and_only_where_there_is_a_master() {
         let queue_datas = vec![data("b", 4, 2, 2), data("a", 6, 1, 2), data("gone", 6, 8, 8), data("c", 6, -1, 0)];
         let route = TopicRouteData { queue_datas, ..TopicRouteData::default() };
-        let masters = ["a", "b", "c"].map(|name| (Arc::from(name), Arc::from("1.2.3.4:5")));
-        let (readable, writable) = places(&route, &Arc::new(BTreeMap::from(masters)));
-        let shown = |places: &[Place]| -> Vec<String> {
-            places.iter().map(|place| format!("{}{}", place.broker, place.queue)).collect()
-        };
+        let (readable, writable) = places(&route, None, &masters(&["a", "b", "c"], &[]));
         assert_eq!(shown(&readable), ["a0", "b0", "b1"]);
         assert_eq!(shown(&writable), ["a0", "a1"]);
+    }
+
+    #[test]
+    fn a_broker_that_its_name_server_has_lost_keeps_its_queues_for_a_while() {
+        let route = |names: &[&str]| TopicRouteData {
+            queue_datas: names.iter().map(|name| data(name, 6, 1, 2)).collect(),
+            ..TopicRouteData::default()
+        };
+        let (readable, writable) = places(&route(&["a", "b", "c"]), None, &masters(&["a", "b", "c"], &[]));
+        let config = TopicConfig {
+            name: TopicName::new("t").expect("valid"),
+            read_queues: 3,
+            write_queues: 6,
+            is_readable: true,
+            is_writable: true,
+            topic_type: TopicType::Mixed,
+            is_auto_created: false,
+        };
+        let known = Route { config: Arc::new(config), readable, writable };
+        let after = |names, masters| {
+            let (readable, writable) = places(&route(names), Some(&known), &masters);
+            [shown(&readable).join(" "), shown(&writable).join(" ")]
+        };
+        assert_eq!(after(&["a", "c"], masters(&["a", "c"], &["b"])), ["a0 b0 c0", "a0 a1 b0 b1 c0 c1"]);
+        assert_eq!(after(&["a", "c"], masters(&["a", "b", "c"], &[])), ["a0 c0", "a0 a1 c0 c1"], "b does not have it");
+    }
+
+    fn shown(places: &[Place]) -> Vec<String> {
+        places.iter().map(|place| format!("{}{}", place.broker, place.queue)).collect()
+    }
+
+    fn masters(there: &[&str], vanished: &[&str]) -> Masters {
+        let master = |name: &&str, vanished_at| {
+            (Arc::from(*name), crate::cluster::brokers::Master { address: "1.2.3.4:5".into(), vanished_at })
+        };
+        let vanished = vanished.iter().map(|name| master(name, Some(Moment::default())));
+        Arc::new(there.iter().map(|name| master(name, None)).chain(vanished).collect())
     }
 
     #[test]

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use remoting_proto::body::batch::{self, BatchMessage};
 use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
-use types::broker::{Durability, LookupError, RecallError, SendError, SendReceipt, Unavailable};
+use types::broker::{
+    Durability, LookupError, RecallError, SendError, SendReceipt, TransactionPlace, TransactionPosition, Unavailable,
+};
 use types::properties::names;
-use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, TopicName};
+use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, SysFlag, TopicName};
 
 use super::Cluster;
-use super::brokers::{Request, refused, unreadable};
-use super::routes::Place;
+use super::brokers::{Failed, Request, refused, unreadable};
+use super::routes::{Place, Route};
 
 /// Bytes of a batch's messages beyond which a further batch begins: brokers take at most 4 MiB as one.
 const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -25,7 +27,8 @@ const DEFAULT_TOPIC_QUEUES: i64 = 4;
 
 impl Cluster {
     /// As [`types::Broker::send`]. After a message that was not stored no later one of the call is sent: it would stand before it
-    /// when the client sends that one again.
+    /// when the client sends that one again. What need not be in a certain queue goes to another broker, if the queue's own has failed
+    /// or was slow lately, or has stored nothing of it for sure.
     pub(super) async fn send_messages(
         &self,
         queue: QueueId,
@@ -34,10 +37,10 @@ impl Cluster {
         let Some(topic) = messages.first().map(|message| message.topic.clone()) else { return Vec::new() };
         let count = messages.len();
         let mut results = Vec::with_capacity(count);
-        match self.place(&topic, queue).await {
-            Ok(place) => {
+        match self.places(&topic, queue).await {
+            Ok(places) => {
                 for run in runs(messages) {
-                    match self.send_run(&topic, queue, &place, run).await {
+                    match self.send_run(&topic, &places, run).await {
                         Ok(receipts) => results.extend(receipts.into_iter().map(Ok)),
                         Err(error) => {
                             results.push(Err(error));
@@ -54,7 +57,7 @@ impl Cluster {
         results
     }
 
-    async fn place(&self, topic: &TopicName, queue: QueueId) -> Result<Place, SendError> {
+    async fn places(&self, topic: &TopicName, queue: QueueId) -> Result<Places, SendError> {
         let route = self.route(topic).await.map_err(|error| match error {
             LookupError::TopicNotFound { topic } => SendError::TopicNotFound { topic },
             LookupError::Unavailable(error) => error.into(),
@@ -62,43 +65,89 @@ impl Cluster {
                 Unavailable::Remote { detail: error.to_string() }.into()
             }
         })?;
-        let place = usize::try_from(queue.0).ok().and_then(|index| route.writable.get(index));
-        place.cloned().ok_or_else(|| SendError::QueueNotFound {
-            topic: topic.clone(),
-            queue,
-            queues: route.config.write_queues,
-        })
+        let queues = route.config.write_queues;
+        match usize::try_from(queue.0) {
+            Ok(meant) if meant < route.writable.len() => Ok(Places { route, meant }),
+            _ => Err(SendError::QueueNotFound { topic: topic.clone(), queue, queues }),
+        }
     }
 
     async fn send_run(
         &self,
         topic: &TopicName,
-        queue: QueueId,
-        place: &Place,
+        places: &Places,
         run: Vec<Message>,
     ) -> Result<Vec<SendReceipt>, SendError> {
-        let count = run.len();
-        let request = request(place, run)?;
-        let answer = self.0.brokers.call(&place.broker, request).await?;
+        let is_bound = run.iter().any(is_bound);
+        let outgoing = Outgoing::of(run)?;
+        let mut failed: Vec<Arc<str>> = Vec::new();
+        let mut queue = if is_bound { places.meant } else { self.elsewhere(places, &failed).unwrap_or(places.meant) };
+        loop {
+            let place = places.route.writable.get(queue).expect("chosen among those there are");
+            match self.send_to(topic, queue, place, &outgoing).await {
+                Ok(receipts) => return Ok(receipts),
+                Err(Refused { why, may_be_stored }) => {
+                    failed.push(place.broker.clone());
+                    match self.elsewhere(places, &failed).filter(|_| !is_bound && !may_be_stored) {
+                        Some(other) => queue = other,
+                        None => return Err(why),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A queue of a broker that has not `failed` this time: the one that is meant, if its broker is sound or no other's is.
+    fn elsewhere(&self, places: &Places, failed: &[Arc<str>]) -> Option<usize> {
+        let all = &places.route.writable;
+        let is_sound = |queue: &usize| all.get(*queue).is_some_and(|place| !self.0.brokers.is_unsound(&place.broker));
+        let is_left = |queue: &usize| all.get(*queue).is_some_and(|place| !failed.contains(&place.broker));
+        // Nearly always.
+        if is_left(&places.meant) && is_sound(&places.meant) {
+            return Some(places.meant);
+        }
+        let left: Vec<usize> = (0..all.len()).filter(is_left).collect();
+        let sound: Vec<usize> = left.iter().copied().filter(is_sound).collect();
+        let choice = if sound.is_empty() { left } else { sound };
+        match choice.contains(&places.meant) {
+            true => Some(places.meant),
+            false => choice.get(places.meant.checked_rem(choice.len())?).copied(),
+        }
+    }
+
+    async fn send_to(
+        &self,
+        topic: &TopicName,
+        queue: usize,
+        place: &Place,
+        outgoing: &Outgoing,
+    ) -> Result<Vec<SendReceipt>, Refused> {
+        let answer = self.0.brokers.try_call(&place.broker, outgoing.request(place)).await?;
         let durability = match answer.response_code() {
             ResponseCode::Success => Durability::Written,
             ResponseCode::FlushDiskTimeout => Durability::FlushTimedOut,
             ResponseCode::FlushSlaveTimeout => Durability::ReplicaTimedOut,
             ResponseCode::SlaveNotAvailable => Durability::ReplicaMissing,
-            ResponseCode::TopicNotExist => {
+            code => {
                 self.doubt_route(topic);
-                return Err(SendError::TopicNotFound { topic: topic.clone() });
-            }
-            ResponseCode::NoPermission => {
-                self.doubt_route(topic);
-                return Err(SendError::NotWritable { topic: topic.clone() });
-            }
-            _ => {
-                self.doubt_route(topic);
-                return Err(refused(&place.broker, &answer).into());
+                let why = match code {
+                    ResponseCode::TopicNotExist => SendError::TopicNotFound { topic: topic.clone() },
+                    ResponseCode::NoPermission => SendError::NotWritable { topic: topic.clone() },
+                    _ => refused(&place.broker, &answer).into(),
+                };
+                let is_of_broker = matches!(
+                    code,
+                    ResponseCode::TopicNotExist
+                        | ResponseCode::NoPermission
+                        | ResponseCode::SystemBusy
+                        | ResponseCode::ServiceNotAvailable
+                );
+                return Err(Refused { why, may_be_stored: !is_of_broker });
             }
         };
-        Ok(receipts(queue, count, durability, &answer)?)
+        let queue = QueueId(u32::try_from(queue).map_err(unreadable)?);
+        let half_at = outgoing.is_half.then_some(&place.broker);
+        receipts(queue, outgoing.count, half_at, durability, &answer).map_err(Refused::unknown)
     }
 
     /// As [`types::Broker::recall`].
@@ -153,47 +202,110 @@ fn is_plain(message: &Message) -> bool {
         && matches!(MessageType::of(&message.properties), MessageType::Normal | MessageType::Fifo)
 }
 
+/// Whether its queue was chosen because of what it is, so that another would break an order.
+fn is_bound(message: &Message) -> bool {
+    [names::MESSAGE_GROUP, names::PRIORITY].iter().any(|name| message.properties.get(name).is_some())
+}
+
+/// Whether it waits for its producer's word.
+fn is_half(message: &Message) -> bool {
+    MessageType::of(&message.properties) == MessageType::Transaction
+}
+
 /// Whether it asks to be stored once. Copies that clients send of what they consumed do not mean it.
 fn has_key(message: &Message) -> bool {
     let is_copy = message.topic.is_retry() || message.topic.is_dead_letter();
     !is_copy && message.properties.get(names::IDEMPOTENCY_KEY).is_some()
 }
 
-fn request(place: &Place, mut run: Vec<Message>) -> Result<Request, SendError> {
-    let is_batch = run.len() > 1;
-    let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
-    if MessageType::of(&first.properties) == MessageType::Transaction {
-        return Err(SendError::Unsupported { what: "a transactional message through a proxy in cluster mode" });
+/// Where a send may go.
+struct Places {
+    route: Arc<Route>,
+    /// Which of the writable queues was chosen.
+    meant: usize,
+}
+
+/// Why a broker has not stored something.
+struct Refused {
+    why: SendError,
+    /// Another broker might store it a second time.
+    may_be_stored: bool,
+}
+
+impl Refused {
+    fn unknown(why: Unavailable) -> Self {
+        Self { why: why.into(), may_be_stored: true }
     }
-    if has_key(first) {
-        // A repeat goes to another queue, so to another broker, which does not know the key: both would be stored.
-        let what = "a message with an idempotency key (GANTRY_IDEMPOTENCY_KEY) through a proxy in cluster mode";
-        return Err(SendError::Unsupported { what });
+}
+
+impl From<Unavailable> for Refused {
+    fn from(why: Unavailable) -> Self {
+        Self::unknown(why)
     }
-    let header = SendMessage {
-        producer_group: first.topic.to_string(),
-        topic: first.topic.to_string(),
-        default_topic: Some(DEFAULT_TOPIC.to_owned()),
-        default_topic_queue_nums: Some(DEFAULT_TOPIC_QUEUES),
-        queue_id: place.queue.into(),
-        sys_flag: first.sys_flag.0.into(),
-        born_timestamp: first.born_at.0,
-        flag: first.flag.into(),
-        properties: (!is_batch).then(|| first.properties.as_text().to_owned()),
-        reconsume_times: Some(first.reconsume_times.into()),
-        unit_mode: Some(false),
-        max_reconsume_times: None,
-        is_batch: Some(is_batch),
-        broker_name: Some(place.broker.to_string()),
-    };
-    let (code, body) = if is_batch {
-        let messages: Vec<_> = run.into_iter().map(batched).collect();
-        let body = batch::encode(&messages).map_err(|error| Unavailable::Remote { detail: error.to_string() })?;
-        (RequestCode::SendBatchMessage, body)
-    } else {
-        (RequestCode::SendMessageV2, run.pop().map_or_else(Bytes::new, |message| message.body))
-    };
-    Ok(Request { body, ..Request::new(code, header.to_fields()) })
+}
+
+impl From<Failed> for Refused {
+    fn from(Failed { why, may_be_done }: Failed) -> Self {
+        Self { why: why.into(), may_be_stored: may_be_done }
+    }
+}
+
+/// Messages of one request, ready for any broker.
+#[derive(Debug)]
+struct Outgoing {
+    code: RequestCode,
+    header: SendMessage,
+    body: Bytes,
+    count: usize,
+    is_half: bool,
+}
+
+impl Outgoing {
+    fn of(mut run: Vec<Message>) -> Result<Self, SendError> {
+        let count = run.len();
+        let is_batch = count > 1;
+        let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
+        if has_key(first) {
+            // A repeat goes to another queue, so to another broker, which does not know the key: both would be stored.
+            let what = "a message with an idempotency key (GANTRY_IDEMPOTENCY_KEY) through a proxy in cluster mode";
+            return Err(SendError::Unsupported { what });
+        }
+        let is_half = is_half(first);
+        let sys_flag = if is_half { first.sys_flag.with(SysFlag::TRANSACTION_PREPARED) } else { first.sys_flag };
+        let header = SendMessage {
+            producer_group: first.topic.to_string(),
+            topic: first.topic.to_string(),
+            default_topic: Some(DEFAULT_TOPIC.to_owned()),
+            default_topic_queue_nums: Some(DEFAULT_TOPIC_QUEUES),
+            queue_id: 0,
+            sys_flag: sys_flag.0.into(),
+            born_timestamp: first.born_at.0,
+            flag: first.flag.into(),
+            properties: (!is_batch).then(|| first.properties.as_text().to_owned()),
+            reconsume_times: Some(first.reconsume_times.into()),
+            unit_mode: Some(false),
+            max_reconsume_times: None,
+            is_batch: Some(is_batch),
+            broker_name: None,
+        };
+        let (code, body) = if is_batch {
+            let messages: Vec<_> = run.into_iter().map(batched).collect();
+            let body = batch::encode(&messages).map_err(|error| Unavailable::Remote { detail: error.to_string() })?;
+            (RequestCode::SendBatchMessage, body)
+        } else {
+            (RequestCode::SendMessageV2, run.pop().map_or_else(Bytes::new, |message| message.body))
+        };
+        Ok(Self { code, header, body, count, is_half })
+    }
+
+    fn request(&self, place: &Place) -> Request {
+        let header = SendMessage {
+            queue_id: place.queue.into(),
+            broker_name: Some(place.broker.to_string()),
+            ..self.header.clone()
+        };
+        Request { body: self.body.clone(), ..Request::new(self.code, header.to_fields()) }
+    }
 }
 
 fn batched(message: Message) -> BatchMessage {
@@ -204,10 +316,11 @@ fn batched(message: Message) -> BatchMessage {
     }
 }
 
-/// One receipt a message. A batch that its broker stores as one record has one address for all.
+/// One receipt a message; `half_at` is the broker of a half message. A batch that its broker stores as one record has one address for all.
 fn receipts(
     queue: QueueId,
     count: usize,
+    half_at: Option<&Arc<str>>,
     durability: Durability,
     answer: &Command,
 ) -> Result<Vec<SendReceipt>, Unavailable> {
@@ -217,14 +330,19 @@ fn receipts(
     let addresses: Option<Vec<PhysicalOffset>> = stored.msg_id.split(',').map(address).collect();
     let addresses = addresses.filter(|addresses| addresses.len() == count || addresses.len() == 1);
     let addresses = addresses.ok_or_else(|| unreadable(format_args!("msgId is {:?}", stored.msg_id)))?;
-    let receipt = |(index, queue_offset): (usize, u64)| SendReceipt {
-        queue,
-        queue_offset: QueueOffset(queue_offset),
-        physical_offset: addresses.get(index).or(addresses.last()).copied().unwrap_or_default(),
-        transaction: None,
-        recall_handle: stored.recall_handle.clone(),
-        durability,
-        repeat_of: None,
+    let receipt = |(index, queue_offset): (usize, u64)| {
+        let queue_offset = QueueOffset(queue_offset);
+        let physical_offset = addresses.get(index).or(addresses.last()).copied().unwrap_or_default();
+        let position = TransactionPosition { queue_offset, physical_offset };
+        SendReceipt {
+            queue,
+            queue_offset,
+            physical_offset,
+            transaction: half_at.map(|broker| TransactionPlace { broker: broker.clone(), position }),
+            recall_handle: stored.recall_handle.clone(),
+            durability,
+            repeat_of: None,
+        }
     };
     Ok((0..count).zip(first_offset..).map(receipt).collect())
 }
@@ -243,8 +361,6 @@ fn recall_broker(handle: &str) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use types::{Properties, SysFlag};
-
     use super::*;
 
     fn message(change: impl FnOnce(&mut Message)) -> Message {
@@ -272,15 +388,21 @@ mod tests {
         assert_eq!(lengths(Vec::new()), [0; 0]);
     }
 
-    #[test]
-    fn a_batch_has_one_receipt_a_message() {
+    const FIRST_ID: &str = "0A01020300002A9F0000000000001234";
+
+    fn stored(queue_offset: &str, ids: &str) -> Command {
         let mut answer =
             Command::request(RequestCode::SendBatchMessage, remoting_proto::Fields::default(), Bytes::new());
-        let ids = "0A01020300002A9F0000000000001234,0A01020300002A9F0000000000001300";
-        for (name, text) in [("msgId", ids), ("queueId", "3"), ("queueOffset", "7")] {
+        for (name, text) in [("msgId", ids), ("queueId", "3"), ("queueOffset", queue_offset)] {
             assert!(answer.fields.set(name.to_owned(), text.to_owned()));
         }
-        let receipts = |count| receipts(QueueId(11), count, Durability::Written, &answer);
+        answer
+    }
+
+    #[test]
+    fn a_batch_has_one_receipt_a_message() {
+        let answer = stored("7", &format!("{FIRST_ID},0A01020300002A9F0000000000001300"));
+        let receipts = |count| receipts(QueueId(11), count, None, Durability::Written, &answer);
         let places: Vec<_> =
             receipts(2).expect("two").iter().map(|r| (r.queue.0, r.queue_offset.0, r.physical_offset.0)).collect();
         assert_eq!(places, [(11, 7, 0x1234), (11, 8, 0x1300)]);
@@ -288,12 +410,17 @@ mod tests {
     }
 
     #[test]
-    fn a_transactional_message_is_refused_by_name() {
-        let mut properties = Properties::new();
-        properties.set_own(names::TRANSACTION_PREPARED, "true");
-        let place = Place { broker: "b".into(), queue: 0 };
-        let refused = request(&place, vec![message(|message| message.properties = properties)]);
-        assert!(matches!(refused, Err(SendError::Unsupported { .. })));
+    fn a_half_message_goes_alone_with_its_flag_and_its_receipt_names_its_broker() {
+        let half = || message(|message| message.properties.set_own(names::TRANSACTION_PREPARED, "true"));
+        assert_eq!(lengths(vec![half(), half(), message(|_| {})]), [1, 1, 1]);
+        let place = Place { broker: "b".into(), queue: 3 };
+        let outgoing = Outgoing::of(vec![half()]).expect("can be sent");
+        let header = SendMessage::of(&outgoing.request(&place).fields).expect("all of it");
+        assert_eq!((outgoing.is_half, header.sys_flag, header.queue_id), (true, 4, 3));
+        let receipts = receipts(QueueId(11), 1, Some(&place.broker), Durability::Written, &stored("7", FIRST_ID));
+        let position = TransactionPosition { queue_offset: QueueOffset(7), physical_offset: PhysicalOffset(0x1234) };
+        let transaction = receipts.expect("one").remove(0).transaction;
+        assert_eq!(transaction, Some(TransactionPlace { broker: "b".into(), position }));
     }
 
     #[test]
@@ -305,10 +432,9 @@ mod tests {
             })
         };
         assert_eq!(lengths(vec![message(|_| {}), keyed("t"), message(|_| {})]), [1, 1, 1]);
-        let place = Place { broker: "b".into(), queue: 0 };
-        let refused = request(&place, vec![keyed("t")]);
+        let refused = Outgoing::of(vec![keyed("t")]);
         assert!(matches!(refused, Err(SendError::Unsupported { what }) if what.contains(names::IDEMPOTENCY_KEY)));
-        assert!(request(&place, vec![keyed("%DLQ%g")]).is_ok(), "a copy");
+        assert!(Outgoing::of(vec![keyed("%DLQ%g")]).is_ok(), "a copy");
     }
 
     #[test]

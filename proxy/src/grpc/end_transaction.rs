@@ -1,7 +1,7 @@
 //! `EndTransaction`: commits or rolls back, through any proxy and at any time.
 
 use grpc::v2;
-use grpc::v2::TransactionResolution;
+use grpc::v2::{TransactionResolution, TransactionSource};
 use tonic::Request;
 use types::broker::Resolution;
 
@@ -21,13 +21,12 @@ pub(super) async fn call(
         return Err(Invalid::TransactionIdBlank.into());
     }
     let id: TransactionId = request.transaction_id.parse()?;
-    let messaging = &service.shared.messaging;
-    messaging.check_transaction(&id)?;
     let resolution = match request.resolution() {
         TransactionResolution::Commit => Resolution::Commit,
         TransactionResolution::Rollback => Resolution::Rollback,
         TransactionResolution::Unspecified => Resolution::Unknown,
     };
-    messaging.end_transaction(topic, &id, resolution).await?;
+    let is_asked = request.source() == TransactionSource::SourceServerCheck;
+    service.shared.messaging.end_transaction(topic, id, resolution, is_asked).await?;
     Ok(v2::EndTransactionResponse { status: Some(status::ok()) })
 }

@@ -8,6 +8,7 @@ use types::{Message, MessageType, TopicName};
 
 use super::Service;
 use crate::convert::{self, Sender, Stored};
+use crate::messaging::transaction::TransactionId;
 use crate::status::{self, Refusal};
 use crate::validate;
 
@@ -23,7 +24,7 @@ pub(super) async fn call(
     }
 
     let results = service.shared.messaging.send(&topic, messages, &types).await?;
-    let entries: Vec<_> = ids.into_iter().zip(results).map(|(id, result)| entry(service, id, result)).collect();
+    let entries: Vec<_> = ids.into_iter().zip(results).map(|(id, result)| entry(id, result)).collect();
     let overall = status::overall(entries.iter().filter_map(|entry| entry.status.as_ref()));
     Ok(v2::SendMessageResponse { status: Some(overall), entries })
 }
@@ -68,7 +69,7 @@ fn note_transaction(
 /// What an entry says of a message that was not stored, because one with its idempotency key is.
 const REPEAT: &str = "OK: repeats a message that is stored already, which the answer names";
 
-fn entry(service: &Service, message_id: String, result: Result<SendReceipt, SendError>) -> v2::SendResultEntry {
+fn entry(message_id: String, result: Result<SendReceipt, SendError>) -> v2::SendResultEntry {
     let receipt = match result {
         Ok(receipt) => receipt,
         Err(error) => {
@@ -93,7 +94,7 @@ fn entry(service: &Service, message_id: String, result: Result<SendReceipt, Send
         Durability::ReplicaMissing => status::of(Code::HaNotAvailable, "stored, but there is no replica to confirm"),
     };
     let transaction_id =
-        receipt.transaction.map(|position| service.shared.messaging.transaction_id(position, &message_id).to_string());
+        receipt.transaction.map(|place| TransactionId { place, message_id: message_id.clone() }.to_string());
     v2::SendResultEntry {
         status: Some(status),
         message_id,

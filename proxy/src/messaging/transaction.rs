@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use types::broker::{EndTransaction, Resolution, TransactionError, TransactionPosition};
+use types::broker::{EndTransaction, Resolution, TransactionError, TransactionPlace, TransactionPosition};
 use types::{PhysicalOffset, QueueOffset, TopicName};
 
 use super::Messaging;
@@ -14,35 +14,24 @@ use super::Messaging;
 /// `broker-a 12 8589934592 01AABBCCDDEEFF04D205C5D0A500000007`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionId {
-    /// The broker that keeps the half message.
-    pub broker: String,
-    /// Where it keeps it.
-    pub position: TransactionPosition,
+    /// Where the half message is.
+    pub place: TransactionPlace,
     /// The half message's id.
     pub message_id: String,
 }
 
-/// Why a transaction id means nothing here.
+/// Why a transaction id means nothing here: it is not one of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdError {
-    /// Not one of ours.
-    #[error("transaction id {shown:?} is not one that this server gave out")]
-    Malformed {
-        /// The id, cut.
-        shown: String,
-    },
-    /// Of a broker that is not behind this proxy.
-    #[error("transaction id is of broker {broker:?}, which is not behind this proxy")]
-    OtherBroker {
-        /// Its name.
-        broker: String,
-    },
+#[error("transaction id {shown:?} is not one that this server gave out")]
+pub struct IdError {
+    /// The id, cut.
+    shown: String,
 }
 
 impl fmt::Display for TransactionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TransactionPosition { queue_offset, physical_offset } = self.position;
-        write!(f, "{} {queue_offset} {physical_offset} {}", self.broker, self.message_id)
+        let TransactionPlace { broker, position: TransactionPosition { queue_offset, physical_offset } } = &self.place;
+        write!(f, "{broker} {queue_offset} {physical_offset} {}", self.message_id)
     }
 }
 
@@ -53,47 +42,32 @@ impl FromStr for TransactionId {
         let mut fields = text.splitn(4, ' ');
         let mut next = || fields.next().filter(|field| !field.is_empty());
         let mut parse = || {
-            let broker = next()?.to_owned();
+            let broker = next()?.into();
             let queue_offset = QueueOffset(next()?.parse().ok()?);
             let physical_offset = PhysicalOffset(next()?.parse().ok()?);
-            let message_id = next()?.to_owned();
-            Some(Self { broker, position: TransactionPosition { queue_offset, physical_offset }, message_id })
+            let position = TransactionPosition { queue_offset, physical_offset };
+            Some(Self { place: TransactionPlace { broker, position }, message_id: next()?.to_owned() })
         };
-        parse().ok_or_else(|| IdError::Malformed { shown: crate::validate::cut(text) })
+        parse().ok_or_else(|| IdError { shown: crate::validate::cut(text) })
     }
 }
 
 impl Messaging {
-    /// The id of a half message that this service's broker keeps.
-    #[must_use]
-    pub fn transaction_id(&self, position: TransactionPosition, message_id: &str) -> TransactionId {
-        let broker = self.shared.broker.name().to_owned();
-        TransactionId { broker, position, message_id: message_id.to_owned() }
-    }
-
-    /// Whether this service's broker keeps the half message.
-    ///
-    /// # Errors
-    /// [`IdError::OtherBroker`].
-    pub fn check_transaction(&self, id: &TransactionId) -> Result<(), IdError> {
-        if id.broker == self.shared.broker.name() {
-            Ok(())
-        } else {
-            Err(IdError::OtherBroker { broker: id.broker.clone() })
-        }
-    }
-
-    /// Ends a transaction and says what became of it: unlike Apache's, this call is not one-way.
+    /// Ends a transaction and says what became of it: unlike Apache's, this call is not one-way. `is_asked` says whether the
+    /// producer answers a check.
     ///
     /// # Errors
     /// [`TransactionError`].
     pub async fn end_transaction(
         &self,
         topic: TopicName,
-        id: &TransactionId,
+        id: TransactionId,
         resolution: Resolution,
+        is_asked: bool,
     ) -> Result<(), TransactionError> {
-        self.shared.broker.end_transaction(EndTransaction { topic, position: id.position, resolution }).await
+        let TransactionId { place, message_id } = id;
+        let request = EndTransaction { topic, place, message_id, resolution, is_asked };
+        self.shared.broker.end_transaction(request).await
     }
 }
 
@@ -112,7 +86,7 @@ mod tests {
                 queue_offset: QueueOffset(queue_offset),
                 physical_offset: PhysicalOffset(physical_offset),
             };
-            let id = TransactionId { broker, position, message_id };
+            let id = TransactionId { place: TransactionPlace { broker: broker.into(), position }, message_id };
             prop_assert_eq!(id.to_string().parse::<TransactionId>(), Ok(id));
         }
 
@@ -125,7 +99,7 @@ mod tests {
     #[test]
     fn ids_of_others_are_refused() {
         for text in ["", "01AABBCCDDEEFF04D205C5D0A500000007", "a b c d", "a 1 2", "a 1 2 ", " 1 2 d"] {
-            assert!(matches!(text.parse::<TransactionId>(), Err(IdError::Malformed { .. })), "{text:?}");
+            assert!(text.parse::<TransactionId>().is_err(), "{text:?}");
         }
     }
 }

@@ -62,6 +62,14 @@ impl Producers {
         candidates
     }
 
+    /// The topics that have somebody who can be asked.
+    pub(super) fn topics(&self) -> Vec<TopicName> {
+        let is_reachable = |known: &Weak<Session>| known.upgrade().is_some_and(|session| session.is_reachable());
+        let by_topic = self.by_topic.lock();
+        let asked = by_topic.iter().filter(|(_, of)| of.transactional.iter().chain(&of.declared).any(is_reachable));
+        asked.map(|(topic, _)| topic.clone()).collect()
+    }
+
     pub(super) fn forget_the_gone(&self) {
         self.by_topic.lock().retain(|_, of_topic| {
             of_topic.transactional.retain(|session| session.strong_count() > 0);

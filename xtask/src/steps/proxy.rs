@@ -1,5 +1,6 @@
-//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass as
-//! far as they are served, and what was popped through one proxy is acknowledged through another after the first was killed.
+//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass,
+//! what a slow consumer has is prolonged, and when a proxy is killed another goes on with what was popped and with the transactions that
+//! were begun through it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -20,13 +21,14 @@ use crate::{reference, remoting, server};
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
 const CLUSTER: &str = "DefaultCluster";
-/// What the examples need of Apache's broker that is off by default.
-const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\nrecallMessageEnable=true\n";
-/// What a proxy before Apache's broker does not serve yet.
-const NOT_SERVED: &str = "transaction";
+/// What the examples need of Apache's broker that is off by default; and producers are asked after seconds instead of half a minute.
+const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\nrecallMessageEnable=true\n\
+                               transactionTimeOut=3000\ntransactionCheckInterval=3000\n";
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the program for the handover is its.
 const SDKS: [&str; 2] = ["python", "go"];
 const HANDOVER: &str = "handover";
+const DEALS: &str = "handover-deals";
+const PROLONGED: &str = "prolonged";
 
 /// About three minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
@@ -71,24 +73,43 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
 
     let (first, first_address) = proxy(folder, gantry, name_server, "first")?;
     let (second, second_address) = proxy(folder, gantry, name_server, "second")?;
-    for sdk in SDKS {
-        for (feature, _) in reference::FEATURES.iter().filter(|(feature, _)| *feature != NOT_SERVED) {
-            let mut run = Command::new("./run");
-            run.args([feature, "--endpoint", &first_address.to_string()]).current_dir(example(context, sdk));
-            let (printed, has_succeeded) = shell::output(&mut run, log)?;
-            ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
-        }
-    }
-    let mut handover = Command::new(example(context, "python").join(".venv/bin/python"));
-    handover.arg(context.workspace.root.join("tests/proxy/handover.py"));
+    // Beside all else: it takes two minutes.
+    let mut prolonged = python(context, "prolonged.py");
+    prolonged.args([&second_address.to_string(), PROLONGED]);
+    let prolonged = Process::start("a slow consumer", prolonged, folder.join("prolonged.log"))?;
+    // They wait most of the time.
+    std::thread::scope(|scope| {
+        let shown = SDKS.map(|sdk| scope.spawn(move || show_sdk(context, sdk, first_address, log)));
+        shown.into_iter().try_for_each(|shown| shown.join().expect("it does not panic"))
+    })?;
+    let mut handover = python(context, "handover.py");
     handover.args([first_address.to_string(), second_address.to_string(), first.id().to_string()]);
-    handover.args([HANDOVER, &format!("{HANDOVER}-group")]);
+    handover.args([HANDOVER, DEALS]);
     let (printed, has_succeeded) = shell::output(&mut handover, log)?;
     ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    prolonged.finish(WITHIN)?;
     drop(first);
     second.stop()?;
     drop(broker);
     nameserver.stop()
+}
+
+/// All features of an SDK's example, one after the other.
+fn show_sdk(context: &Context, sdk: &str, proxy: SocketAddr, log: &Path) -> Result<()> {
+    for (feature, _) in reference::FEATURES {
+        let mut run = Command::new("./run");
+        run.args([feature, "--endpoint", &proxy.to_string()]).current_dir(example(context, sdk));
+        let (printed, has_succeeded) = shell::output(&mut run, log)?;
+        ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
+    }
+    Ok(())
+}
+
+/// A program of ours in the Python example's environment.
+fn python(context: &Context, program: &str) -> Command {
+    let mut command = Command::new(example(context, "python").join(".venv/bin/python"));
+    command.arg(context.workspace.root.join("tests/proxy").join(program));
+    command
 }
 
 /// Starts one; it serves on return.
@@ -118,6 +139,8 @@ fn create_topics(folder: &Path, name_server: SocketAddr, log: &Path) -> Result<(
         }
     }
     add(HANDOVER, "NORMAL");
+    add(DEALS, "TRANSACTION");
+    add(PROLONGED, "NORMAL");
     for sdk in SDKS {
         groups.push(json!({ "groupName": format!("example-{sdk}-filter-sql-group") }));
     }

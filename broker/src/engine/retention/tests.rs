@@ -46,9 +46,9 @@ async fn use_it(world: &World, broker: &LocalBroker) {
         let sent = broker.send(QueueId(rng.u32(..3)), vec![message]).await.remove(0);
         halves.extend(sent.expect("stored").transaction);
         if rng.u8(..4) == 0 && halves.len() > 3 {
-            let position = halves.swap_remove(rng.usize(..halves.len()));
+            let place = halves.swap_remove(rng.usize(..halves.len()));
             let resolution = if rng.bool() { Resolution::Commit } else { Resolution::Rollback };
-            broker.end_transaction(EndTransaction { topic: topic(), position, resolution }).await.expect("ended");
+            broker.end_transaction(EndTransaction::new(topic(), place, resolution)).await.expect("ended");
         }
         if rng.u8(..3) == 0 {
             let request = Pop {

@@ -128,7 +128,7 @@ pub(super) async fn answer_checks(client: Client) {
         };
         let kind = client.history.lock().kind(id);
         if let Some(Kind::Transaction { wanted }) = kind {
-            producer::end(&client, id, wanted, check.position).await;
+            producer::end(&client, id, wanted, check.place).await;
         }
     }
 }

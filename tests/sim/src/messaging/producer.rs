@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use types::broker::{
-    EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPosition,
+    EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPlace,
 };
 use types::properties::names;
 use types::{Message, QueueId};
@@ -105,10 +105,10 @@ pub(super) async fn send_transactions(mut client: Client) {
         message.properties.set_own(names::TRANSACTION_PREPARED, "true");
         message.properties.set_own(names::PRODUCER_GROUP, "producers");
         let receipts = send(&client, queue, vec![(id, message)]).await;
-        let position = receipts.into_iter().find_map(|receipt| receipt.transaction);
+        let place = receipts.into_iter().find_map(|receipt| receipt.transaction);
         client.pause(300).await;
-        if let (Some(position), true) = (position, client.rng.bool()) {
-            end(&client, id, wanted, position).await;
+        if let (Some(place), true) = (place, client.rng.bool()) {
+            end(&client, id, wanted, place).await;
         }
     }
 }
@@ -130,10 +130,10 @@ pub(super) async fn send_keyed(mut client: Client, window: Duration) {
         let queue = QueueId(client.rng.u32(..QUEUES));
         let receipts = send(&client, queue, messages).await;
         if let Kind::Transaction { wanted } = kind
-            && let Some(position) = receipts.into_iter().find_map(|receipt| receipt.transaction)
+            && let Some(place) = receipts.into_iter().find_map(|receipt| receipt.transaction)
             && client.rng.bool()
         {
-            end(&client, id, wanted, position).await;
+            end(&client, id, wanted, place).await;
         }
         client.pause(60).await;
     }
@@ -161,14 +161,14 @@ fn keyed(client: &Client, id: u64, kind: Kind) -> Message {
 }
 
 /// Tells the broker what a half message's producer wants.
-pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, position: TransactionPosition) {
+pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, place: TransactionPlace) {
     let resolution = match wanted {
         Wanted::Commit => Resolution::Commit,
         Wanted::RollBack => Resolution::Rollback,
         Wanted::Nothing => Resolution::Unknown,
     };
     client.history.lock().begin_end(id);
-    let request = EndTransaction { topic: Topic::Transaction.name(), position, resolution };
+    let request = EndTransaction::new(Topic::Transaction.name(), place, resolution);
     let begun_at = client.true_now();
     match client.broker.end_transaction(request).await {
         // What changes nothing needs no disk.

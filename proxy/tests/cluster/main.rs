@@ -1,0 +1,9 @@
+//! `proxy::cluster` over real sockets: a name server and brokers of ours, each on a port of its own.
+
+#![allow(clippy::disallowed_methods, reason = "sockets and threads of the real runtime, above the seams of env")]
+
+mod faults;
+mod hand;
+mod prolonged;
+mod support;
+mod transactions;
