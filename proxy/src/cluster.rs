@@ -1,4 +1,4 @@
-//! `trait Broker` over Remoting: any number of brokers as the name servers tell them: Apache's, until ours serve pops there.
+//! `trait Broker` over Remoting: any number of brokers as the name servers tell them, ours and Apache's.
 //!
 //! A topic's queues on all brokers are numbered through, by broker name and then by the broker's own number, as Apache's proxy does
 //! for message groups; so a topic looks as if one broker had it. Receipt handles carry the broker's own name and number.

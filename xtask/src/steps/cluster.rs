@@ -1,5 +1,5 @@
 //! `gantry nameserver`, `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
-//! on Apache's, what was popped through a proxy that is killed is acknowledged through the other, and nothing that was acknowledged is
+//! on Apache's, what was popped or begun through a proxy that is killed is ended through another, and nothing that was acknowledged is
 //! lost when the broker is killed.
 
 use std::fs;
@@ -26,9 +26,8 @@ use crate::{reference, remoting, server};
 const WITHIN: Duration = Duration::from_secs(120);
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the programs for the kills are its.
 const SDKS: [&str; 2] = ["python", "go"];
-/// What the proxy does not serve yet.
-const NOT_SERVED: &str = "transaction";
 const HANDOVER: &str = "handover";
+const DEALS: &str = "handover-deals";
 const SURVIVE: &str = "survive";
 /// Messages that are sent while the broker is killed.
 const SURVIVE_MESSAGES: u32 = 600;
@@ -60,7 +59,7 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     let (second, second_address) = cluster.proxy("second")?;
     // The examples are clients of the proxy that lives on.
     std::thread::scope(|scope| {
-        let observe = |sdk| scope.spawn(move || examples::observe(context, sdk, second_address, NOT_SERVED, log));
+        let observe = |sdk| scope.spawn(move || examples::observe(context, sdk, second_address, log));
         let mut running: Vec<_> = SDKS.map(observe).into();
         running.push(scope.spawn(|| hand_over(context, [first_address, second_address], first.id(), log)));
         running.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")))
@@ -74,11 +73,11 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     cluster.stop()
 }
 
-/// Pops through the first proxy, which is killed, and acknowledges through the second.
+/// Pops and begins a transaction through the first proxy, which is killed; acknowledges and commits through the second.
 fn hand_over(context: &Context, proxies: [SocketAddr; 2], first: u32, log: &Path) -> Result<()> {
     let mut handover = python(context, "tests/proxy/handover.py");
     handover.args(proxies.map(|address| address.to_string()));
-    handover.args([&first.to_string(), HANDOVER, &format!("{HANDOVER}-group")]);
+    handover.args([&first.to_string(), HANDOVER, DEALS]);
     let (printed, has_succeeded) = shell::output(&mut handover, log)?;
     ensure!(has_succeeded, "handover: {printed} {}", log.display());
     Ok(())
@@ -101,6 +100,7 @@ fn create_topics(broker: SocketAddr) -> Result<()> {
         create_group(broker, &format!("example-{sdk}-filter-sql-group"), false)?;
     }
     create(broker, HANDOVER, "NORMAL")?;
+    create(broker, DEALS, "TRANSACTION")?;
     create(broker, SURVIVE, "NORMAL")
 }
 
