@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use proxy::Code;
 use proxy::messaging::message::{Draft, Due, Outgoing};
+use proxy::messaging::transaction::TransactionId;
 use proxy::validate::Invalid;
 use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
@@ -125,8 +126,9 @@ impl Service {
             Some(first) => (String::from(first), true),
             None => (message_id, false),
         };
-        let transaction_id = receipt.transaction.map(|position| {
-            transactions::to_path(topic, &self.messaging.transaction_id(position, &message_id).to_string())
+        let transaction_id = receipt.transaction.map(|place| {
+            let id = TransactionId { place, message_id: message_id.clone() };
+            transactions::to_path(topic, &id.to_string())
         });
         Ok(Sent {
             durability: durability(receipt.durability, &message_id)?,

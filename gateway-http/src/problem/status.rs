@@ -151,7 +151,8 @@ impl HasStatus for types::receipt_handle::Error {
 impl HasStatus for TransactionError {
     fn status(&self) -> Kind {
         match self {
-            Self::NotFound { .. } => (S::NOT_FOUND, "transaction-not-found"),
+            Self::NotFound { .. } | Self::OtherBroker { .. } => (S::NOT_FOUND, "transaction-not-found"),
+            Self::TooLate => (S::CONFLICT, "transaction-too-late"),
             Self::AlreadyEnded { .. } => (S::CONFLICT, "transaction-ended"),
             Self::Send(send) => send.status(),
             Self::Unavailable(unavailable) => unavailable.status(),
@@ -161,10 +162,7 @@ impl HasStatus for TransactionError {
 
 impl HasStatus for messaging::transaction::IdError {
     fn status(&self) -> Kind {
-        match self {
-            Self::Malformed { .. } => (S::BAD_REQUEST, "invalid-transaction-id"),
-            Self::OtherBroker { .. } => (S::NOT_FOUND, "transaction-not-found"),
-        }
+        (S::BAD_REQUEST, "invalid-transaction-id")
     }
 }
 

@@ -28,6 +28,14 @@ pub struct IdError {
     shown: String,
 }
 
+impl IdError {
+    /// Of this id.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self { shown: crate::validate::cut(id) }
+    }
+}
+
 impl fmt::Display for TransactionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TransactionPlace { broker, position: TransactionPosition { queue_offset, physical_offset } } = &self.place;
@@ -48,7 +56,7 @@ impl FromStr for TransactionId {
             let position = TransactionPosition { queue_offset, physical_offset };
             Some(Self { place: TransactionPlace { broker, position }, message_id: next()?.to_owned() })
         };
-        parse().ok_or_else(|| IdError { shown: crate::validate::cut(text) })
+        parse().ok_or_else(|| IdError::new(text))
     }
 }
 
