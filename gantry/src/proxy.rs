@@ -33,10 +33,9 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(ConnectionLimits::default().connections_max);
+    open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
     let options = options(config)?;
     let limits = config.http_limits.limits(options.limits.clone());
-    let connections_max = limits.connections_max;
     let proxy = ::proxy::Server::new(Arc::new(broker(config)), options)?;
     let readiness = Readiness::default();
     let router = gateway_http::router(Gateway {
@@ -53,7 +52,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = tokio::spawn(gateway_http::server::serve(
         http,
         router,
-        connections_max,
+        config.http_limits.connections_max(),
         stop_http.clone(),
         config.drain_timeout,
     ));
