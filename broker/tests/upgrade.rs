@@ -53,7 +53,7 @@ async fn check(world: &World, broker: &LocalBroker) {
     }
     let check = broker.transaction_checks().recv().await.expect("the third is asked for");
     assert_eq!(record::decode(&check.record).expect("a record").body, b"deal-2");
-    let commit = EndTransaction { topic: topic("deals"), position: check.position, resolution: Resolution::Commit };
+    let commit = EndTransaction::new(topic("deals"), check.place, Resolution::Commit);
     broker.end_transaction(commit).await.expect("committed");
     assert_eq!(pop_bodies(broker, "new", "deals").await, ["deal-2"]);
 

@@ -38,7 +38,7 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(ConnectionLimits::default().connections_max);
+    open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
     // Records name the host that stored them; "all addresses" is none.
     let grpc_address = grpc.address();
     let ip = if grpc_address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc_address.ip() };
@@ -154,7 +154,6 @@ async fn serve_clients(
     let readiness = Readiness::default();
     let limits = config.http_limits.limits(options.limits.clone());
     let proxy = proxy::Server::new(broker.clone(), options)?;
-    let connections_max = limits.connections_max;
     let router = gateway_http::router(Gateway {
         messaging: proxy.messaging(),
         checks: proxy.checks(),
@@ -174,7 +173,7 @@ async fn serve_clients(
     let http = tokio::spawn(gateway_http::server::serve(
         http,
         router,
-        connections_max,
+        config.http_limits.connections_max(),
         stop_http.clone(),
         config.drain_timeout,
     ));

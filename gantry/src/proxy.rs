@@ -33,11 +33,10 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(ConnectionLimits::default().connections_max);
+    open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
     let cluster = broker(config);
     let options = options(config)?;
     let limits = config.http_limits.limits(options.limits.clone());
-    let connections_max = limits.connections_max;
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
     let router = gateway_http::router(Gateway {
@@ -54,7 +53,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = tokio::spawn(gateway_http::server::serve(
         http,
         router,
-        connections_max,
+        config.http_limits.connections_max(),
         stop_http.clone(),
         config.drain_timeout,
     ));

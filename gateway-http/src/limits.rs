@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Limits of the HTTP port, each a bound on memory or on time. An operator may set the first five.
+/// Limits of the HTTP port, each a bound on memory or on time. An operator may set the first four.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at a time; more wait in the listener's backlog.
-    pub connections_max: usize,
     /// Largest body of one request that sends messages, in bytes.
     pub request_bytes_max: usize,
     /// How long the body of such a request may take to come.
@@ -29,7 +27,6 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 10_000,
             request_bytes_max: 8 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             inbound_bytes_max: 256 * 1024 * 1024,

@@ -16,7 +16,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 19] = [
+pub(crate) const ALL: [Step; 20] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),

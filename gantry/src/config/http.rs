@@ -28,18 +28,15 @@ pub(super) struct HttpKeys<K> {
 }
 
 impl Http {
+    /// Connections at a time.
+    pub(crate) fn connections_max(self) -> usize {
+        self.connections_max
+    }
+
     /// The limits, with what a message may be.
     pub(crate) fn limits(self, messages: proxy::Limits) -> Limits {
-        let Self { connections_max, request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max } =
-            self;
-        Limits {
-            connections_max,
-            request_bytes_max,
-            request_timeout,
-            inbound_bytes_max,
-            undelivered_bytes_max,
-            messages,
-        }
+        let Self { request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max, .. } = self;
+        Limits { request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max, messages }
     }
 }
 

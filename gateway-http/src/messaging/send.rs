@@ -19,7 +19,9 @@ use super::{Peer, Service, together, transactions};
 use crate::extract::Named;
 use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Durability, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany};
+use crate::views::messaging::{
+    Durability, MessageHeaders, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany,
+};
 
 /// Says that nothing was stored, because the message is already.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -29,13 +31,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A header `Property-NAME` is stored as the message's property `name`. 207 when the results of several messages differ.
 #[utoipa::path(post, path = "/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
     params(("topic" = String, Path, description = "The topic"),
-        ("Tag" = Option<String>, Header, description = "One word by which consumers may filter"),
-        ("Key" = Option<String>, Header, description = "By which it is found; may stand several times"),
-        ("Message-Group" = Option<String>, Header, description = "Messages of a group are delivered in order, one at a time"),
-        ("Delay" = Option<String>, Header, description = "How long it waits for its delivery, such as 30s"),
-        ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
-        ("Priority" = Option<i32>, Header, description = "From 0 on"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once")),
+        MessageHeaders),
     request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"))),
     responses((status = 201, description = "Stored", body = SendAnswer),
         (status = 207, description = "The results differ", body = SentMany),

@@ -16,18 +16,14 @@ use super::{Service, headers};
 use crate::extract::{Named, QueryOf};
 use crate::problem::{Document, Problem};
 use crate::text;
-use crate::views::messaging::{Check, Checks, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks};
+use crate::views::messaging::{
+    Check, Checks, MessageHeaders, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks,
+};
 
 /// Store a half message, which nobody sees until it is committed
 #[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
     params(("topic" = String, Path, description = "The topic"),
-        ("Tag" = Option<String>, Header, description = "One word by which consumers may filter"),
-        ("Key" = Option<String>, Header, description = "By which it is found; may stand several times"),
-        ("Message-Group" = Option<String>, Header, description = "Messages of a group are delivered in order, one at a time"),
-        ("Delay" = Option<String>, Header, description = "How long it waits for its delivery, such as 30s"),
-        ("Deliver-At" = Option<String>, Header, description = "Not delivered before this time: RFC 3339, or milliseconds since 1970"),
-        ("Priority" = Option<i32>, Header, description = "From 0 on"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again under its key it is stored once"),
+        MessageHeaders,
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
     request_body(content = RawBody, content_type = "application/octet-stream"),
     responses((status = 201, description = "Stored", body = Sent),

@@ -61,6 +61,33 @@ pub struct NewMessage {
     pub idempotency_key: Option<String>,
 }
 
+/// What the headers of a request say whose body is the message; `Property-NAME` is stored as the property `name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct MessageHeaders {
+    /// One word by which consumers may filter.
+    #[param(rename = "Tag")]
+    pub tag: Option<String>,
+    /// By which it is found; may stand several times.
+    #[param(rename = "Key")]
+    pub key: Option<String>,
+    /// Messages of a group are delivered in order, one at a time.
+    #[param(rename = "Message-Group")]
+    pub message_group: Option<String>,
+    /// How long it waits for its delivery, such as `30s`.
+    #[param(rename = "Delay")]
+    pub delay: Option<String>,
+    /// Not delivered before this time: RFC 3339, or milliseconds since 1970.
+    #[param(rename = "Deliver-At")]
+    pub deliver_at: Option<String>,
+    /// From 0 on.
+    #[param(rename = "Priority")]
+    pub priority: Option<i32>,
+    /// Sent again under its key it is stored once.
+    #[param(rename = "Idempotency-Key")]
+    pub idempotency_key: Option<String>,
+}
+
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
