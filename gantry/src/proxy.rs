@@ -75,13 +75,14 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     readiness.set_draining();
     stop_grpc.cancel();
     let drained = grpc.await;
+    stop_http.cancel();
+    let served = http.await;
     if tokio::time::timeout(config.drain_timeout, cluster.finish()).await.is_err() {
         tracing::warn!(
             "messages that nobody waits for could not be given back in time, they are free when their leases end"
         );
     }
-    stop_http.cancel();
-    http.await.context("the HTTP port failed")?;
+    served.context("the HTTP port failed")?;
     drained.context("the gRPC port failed")?;
     tracing::info!("stopped");
     Ok(())
