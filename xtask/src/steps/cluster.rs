@@ -35,7 +35,7 @@ const SURVIVE_MESSAGES: u32 = 600;
 /// One broker after the other is killed when so many of them are acknowledged.
 const KILL_AT: [u32; 3] = [100, 250, 400];
 
-/// About a minute and a half.
+/// About a minute.
 pub(super) fn run(context: &Context) -> Result<Done> {
     for sdk in SDKS {
         if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
