@@ -1,4 +1,4 @@
-"""Messages that were acknowledged to their sender are delivered, though the broker is killed while they are sent and consumed.
+"""Messages that were acknowledged to their sender are delivered, though brokers are killed while they are sent and consumed.
 
 survive.py FIRST SECOND TOPIC GROUP COUNT: two proxies' HOST:PORT. Prints "acked N" as it goes on; exit code 0 if it held.
 Runs with the Python example's environment (sdk-examples/python/.venv): it speaks the protocol with the SDK's own stubs.

@@ -13,30 +13,35 @@ use crate::{remoting, server};
 
 /// Longest wait for a process to serve.
 const WITHIN: Duration = Duration::from_secs(120);
-/// The broker's name.
-pub(crate) const BROKER: &str = "broker-a";
-
-/// A name server and a broker; killed when dropped.
+/// A name server and brokers; killed when dropped.
 pub(crate) struct Cluster {
     folder: PathBuf,
     gantry: PathBuf,
     names: Process,
     name_server: SocketAddr,
-    broker_address: SocketAddr,
-    broker: Option<Process>,
+    brokers: Vec<Broker>,
+}
+
+struct Broker {
+    name: &'static str,
+    address: SocketAddr,
+    process: Option<Process>,
 }
 
 impl Cluster {
-    /// Starts both, with their data and logs below `folder`; the broker is registered on return.
-    pub(crate) fn start(folder: &Path, gantry: &Path) -> Result<Self> {
+    /// Starts them, with their data and logs below `folder`; brokers of these names are registered on return.
+    pub(crate) fn start(folder: &Path, gantry: &Path, brokers: &[&'static str]) -> Result<Self> {
         let name_server = server::free_address()?;
         let mut command = Command::new(gantry);
         command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
         let mut names = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
-        let (folder, gantry, broker_address) = (folder.to_owned(), gantry.to_owned(), server::free_address()?);
-        let mut cluster = Self { folder, gantry, names, name_server, broker_address, broker: None };
-        cluster.restart_broker()?;
+        let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
+        let mut cluster = Self { folder, gantry, names, name_server, brokers: Vec::new() };
+        for (index, name) in brokers.iter().enumerate() {
+            cluster.brokers.push(Broker { name, address: server::free_address()?, process: None });
+            cluster.restart_broker(index)?;
+        }
         Ok(cluster)
     }
 
@@ -45,17 +50,19 @@ impl Cluster {
         self.name_server
     }
 
-    /// Where the broker listens.
-    pub(crate) fn broker_address(&self) -> SocketAddr {
-        self.broker_address
+    /// Where the brokers listen.
+    pub(crate) fn broker_addresses(&self) -> Vec<SocketAddr> {
+        self.brokers.iter().map(|broker| broker.address).collect()
     }
 
-    /// Kills the broker, if there is one, and starts another on what it left; that is registered on return.
-    pub(crate) fn restart_broker(&mut self) -> Result<()> {
-        self.broker = None;
-        let conf = self.folder.join("broker.conf");
+    /// Kills a broker, if it runs, and starts another on what it left; that is registered on return.
+    pub(crate) fn restart_broker(&mut self, index: usize) -> Result<()> {
+        let Broker { name, address, process } = &mut self.brokers[index];
+        let (name, address) = (*name, *address);
+        *process = None;
+        let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
-            "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nbrokerId=0\nnamesrvAddr={}\nflushDiskType=ASYNC_FLUSH\n\
+            "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nnamesrvAddr={}\nflushDiskType=ASYNC_FLUSH\n\
              mappedFileSizeCommitLog=16777216\ntransactionTimeOut=1000\ntransactionCheckInterval=1000\n\
              # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\nhaListenPort=0\n",
             self.name_server
@@ -63,19 +70,19 @@ impl Cluster {
         fs::write(&conf, text)?;
         let mut command = Command::new(&self.gantry);
         command.args(["broker", "--strict-config", "-c"]).arg(&conf);
-        command.args(["--listen", &self.broker_address.to_string(), "--data"]).arg(self.folder.join("data"));
-        let mut broker = Process::start("gantry broker", command, self.folder.join("broker.log"))?;
-        broker.wait_until("is registered", WITHIN, || self.is_registered())?;
-        self.broker = Some(broker);
+        command.args(["--listen", &address.to_string(), "--data"]).arg(self.folder.join(name));
+        let mut broker = Process::start("gantry broker", command, self.folder.join(format!("{name}.log")))?;
+        broker.wait_until("is registered", WITHIN, || self.is_registered(name))?;
+        self.brokers[index].process = Some(broker);
         Ok(())
     }
 
-    fn is_registered(&self) -> bool {
+    fn is_registered(&self, name: &str) -> bool {
         let brokers = remoting::brokers(self.name_server);
-        brokers.is_ok_and(|brokers| brokers.broker_addr_table.contains_key(BROKER))
+        brokers.is_ok_and(|brokers| brokers.broker_addr_table.contains_key(name))
     }
 
-    /// Starts a proxy before the broker; it serves at the address on return.
+    /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
         let (grpc, http) = (server::free_address()?, server::free_address()?);
         let mut command = Command::new(&self.gantry);
@@ -86,15 +93,15 @@ impl Cluster {
         Ok((process, grpc))
     }
 
-    /// Stops both as an operator would, the broker first.
+    /// Stops all as an operator would, the brokers first.
     ///
     /// # Errors
-    /// One did not stop in time, or the broker did not leave the name server.
+    /// One did not stop in time, or a broker did not leave the name server.
     pub(crate) fn stop(mut self) -> Result<()> {
-        if let Some(broker) = self.broker.take() {
-            broker.stop()?;
+        for Broker { name, process, .. } in std::mem::take(&mut self.brokers) {
+            process.map_or(Ok(()), Process::stop)?;
+            ensure!(!self.is_registered(name), "{name} has stopped and is still known");
         }
-        ensure!(!self.is_registered(), "a broker that has stopped is still known");
         self.names.stop()
     }
 }

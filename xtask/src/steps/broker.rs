@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cluster::{BROKER, Cluster};
+use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::shell::{self, To};
@@ -21,6 +21,7 @@ use crate::{reference, server};
 const WITHIN: Duration = Duration::from_secs(120);
 /// Longest wait for a client that sends over a broker's death and reads everything back.
 const SURVIVED_WITHIN: Duration = Duration::from_secs(240);
+const BROKER: &str = "broker-a";
 const OLD_CLIENT: &str = "4.9.3";
 /// What clients of each release do.
 const SCENARIOS: [&str; 8] =
@@ -67,7 +68,7 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 }
 
 fn serve_clients(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
-    let mut cluster = Cluster::start(folder, gantry)?;
+    let mut cluster = Cluster::start(folder, gantry, &[BROKER])?;
     let name_server = cluster.name_server();
     for release in ["new", "old"] {
         let mut java = client(release, classes)?;
@@ -101,7 +102,7 @@ fn survive(cluster: &mut Cluster, folder: &Path, release: &str, classes: &Path) 
     let prints = |line: &str| fs::read_to_string(&log).is_ok_and(|text| text.lines().any(|one| one == line));
     for acked in KILL_AT {
         client.wait_until("sends", WITHIN, || prints(&format!("acked {acked}")))?;
-        cluster.restart_broker()?;
+        cluster.restart_broker(0)?;
     }
     client.wait_until("reads everything back", SURVIVED_WITHIN, || prints("passed survive"))
 }

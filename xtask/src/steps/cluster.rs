@@ -1,6 +1,6 @@
-//! `gantry nameserver`, `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
+//! `gantry nameserver`, two `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
 //! on Apache's, what was popped or begun through a proxy that is killed is ended through another, and nothing that was acknowledged is
-//! lost when the broker is killed.
+//! lost when brokers are killed.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -26,15 +26,16 @@ use crate::{reference, remoting, server};
 const WITHIN: Duration = Duration::from_secs(120);
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the programs for the kills are its.
 const SDKS: [&str; 2] = ["python", "go"];
+const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 const HANDOVER: &str = "handover";
 const DEALS: &str = "handover-deals";
 const SURVIVE: &str = "survive";
 /// Messages that are sent while the broker is killed.
 const SURVIVE_MESSAGES: u32 = 600;
-/// The broker is killed when so many of them are acknowledged, each time.
-const KILL_AT: [u32; 2] = [100, 350];
+/// One broker after the other is killed when so many of them are acknowledged.
+const KILL_AT: [u32; 3] = [100, 250, 400];
 
-/// About a minute and a half.
+/// About a minute.
 pub(super) fn run(context: &Context) -> Result<Done> {
     for sdk in SDKS {
         if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
@@ -53,8 +54,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 }
 
 fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
-    let mut cluster = Cluster::start(folder, gantry)?;
-    create_topics(cluster.broker_address())?;
+    let mut cluster = Cluster::start(folder, gantry, &BROKERS)?;
+    for broker in cluster.broker_addresses() {
+        create_topics(broker)?;
+    }
     let (first, first_address) = cluster.proxy("first")?;
     let (second, second_address) = cluster.proxy("second")?;
     // The examples are clients of the proxy that lives on.
@@ -129,7 +132,7 @@ fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) 
     remoting::call(broker, code, Fields::default(), body.into()).map(drop)
 }
 
-/// Kills the broker while a client sends and consumes through both proxies; the client knows what was acknowledged.
+/// Kills brokers while a client sends and consumes through both proxies; the client knows what was acknowledged.
 fn survive(cluster: &mut Cluster, folder: &Path, mut command: Command, proxies: [SocketAddr; 2]) -> Result<()> {
     command.args(proxies.map(|address| address.to_string()));
     command.args([SURVIVE, &format!("{SURVIVE}-group"), &SURVIVE_MESSAGES.to_string()]);
@@ -137,9 +140,9 @@ fn survive(cluster: &mut Cluster, folder: &Path, mut command: Command, proxies: 
     let mut client = Process::start("client", command, log.clone())?;
     let prints =
         |start: &str| fs::read_to_string(&log).is_ok_and(|text| text.lines().any(|line| line.starts_with(start)));
-    for acked in KILL_AT {
+    for (index, acked) in KILL_AT.into_iter().enumerate() {
         client.wait_until("sends", WITHIN, || prints(&format!("acked {acked}")))?;
-        cluster.restart_broker()?;
+        cluster.restart_broker(index % BROKERS.len())?;
     }
     client.wait_until("gets everything", WITHIN, || prints("passed"))
 }

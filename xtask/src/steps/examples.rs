@@ -58,14 +58,19 @@ pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
 
 /// Every feature does at `endpoint` what it does against Apache's proxy.
 pub(super) fn observe(context: &Context, sdk: &str, endpoint: SocketAddr, log: &Path) -> Result<()> {
-    let mut all = String::new();
-    for (feature, _) in reference::FEATURES {
+    let show = |feature| {
         let mut example = Command::new("./run");
         example.args([feature, "--endpoint", &endpoint.to_string()]).current_dir(folder(context, sdk));
         let (printed, has_succeeded) = shell::output(&mut example, log)?;
         ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
-        all += &printed;
-    }
+        Ok(printed)
+    };
+    // Side by side: each has a topic of its own and waits most of the time.
+    let all: Result<String> = std::thread::scope(|scope| {
+        let running = reference::FEATURES.map(|(feature, _)| scope.spawn(move || show(feature)));
+        running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+    });
+    let all = all?;
     compare(&all, &context.workspace.root, sdk).with_context(|| sdk.to_owned())
 }
 
