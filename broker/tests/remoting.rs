@@ -250,6 +250,8 @@ async fn a_message_that_is_given_up_is_in_the_dead_letter_topic() {
     let gone = ConsumerSendMsgBack { offset: position + 1, ..back };
     let answer = served.call(RequestCode::ConsumerSendMsgBack, gone.to_fields(), "").await;
     assert_eq!(answer.response_code(), ResponseCode::SystemError);
+    // By these words clients and proxies know that there is nothing to ask for again.
+    assert!(answer.remark.is_some_and(|remark| remark.starts_with("look message by offset failed")));
     served.end().await;
 }
 
