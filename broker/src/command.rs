@@ -13,7 +13,10 @@ use types::broker::{
     ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError, RecallError,
     Resolution, SendError, TransactionError, TransactionPosition,
 };
-use types::{Filter, GroupConfig, GroupName, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig, TopicName};
+use types::{
+    Filter, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig,
+    TopicName,
+};
 
 use crate::idempotency::First;
 use crate::offset::Committed;
@@ -46,6 +49,7 @@ pub(crate) enum Command {
     Change(Box<ChangeCommand>),
     DeadLetter { lease: LeaseOwner, handle: ReceiptHandle, reply: Reply<Result<(), LeaseError>> },
     EndTransaction(EndCommand),
+    HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },

@@ -299,6 +299,7 @@ impl Engine {
             Command::Change(command) => self.change(*command),
             Command::DeadLetter { lease, handle, reply } => self.dead_letter(&lease, &handle, reply),
             Command::EndTransaction(command) => self.end_transaction(command),
+            Command::HalfPlace { first, reply } => answer::tell(reply, self.machines.transactions.place(first)),
             Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
             Command::Pull(command) => self.pull(*command),
             Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),

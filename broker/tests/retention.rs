@@ -129,6 +129,11 @@ async fn outlive(world: &World, what: Then, times: usize) {
     // Handles and ids from before are good.
     ack(&broker, "g", "t", &leased[1]).await;
     broker.recall(topic("t"), taken_back.expect("delayed")).await.expect("recalled");
+    // A 4.x producer names only the place, which is that of before.
+    let first = half.position.physical_offset;
+    assert_eq!(types::Admin::message_at(&broker, first).await, Ok(None), "{what:?} {times}");
+    let record = broker.half_record(first).await.expect("read").expect("there");
+    assert_eq!(record::decode(&record).expect("a record").body, b"half", "{what:?} {times}");
     let end = |place, resolution| broker.end_transaction(EndTransaction::new(topic("t"), place, resolution));
     end(half, Resolution::Commit).await.expect("committed");
     end(dropped, Resolution::Rollback).await.expect("rolled back");

@@ -468,6 +468,11 @@ pub enum LeaseError {
     Unavailable(#[from] Unavailable),
 }
 
+impl LeaseError {
+    /// The handle was good, and its message is finished: who acks again after a lost answer has what it wants.
+    pub const FINISHED: Self = Self::Invalid { reason: "the message is finished" };
+}
+
 /// Where a half message is, among all brokers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionPlace {

@@ -24,7 +24,7 @@ enum Named<'a> {
     /// An entry whose current delivery it is of: where it is now.
     Current(SlotId, QueueOffset, &'a Entry),
     /// An entry that is not unfinished any more, or whose queue is gone.
-    Gone(&'static str),
+    Gone(LeaseError),
     /// An entry that was delivered again since, or nothing that was ever given out.
     Wrong(&'static str),
 }
@@ -157,7 +157,8 @@ impl PopMachine {
     ) -> Result<(SlotId, QueueOffset, &Entry), LeaseError> {
         match self.named(owner, slot, handle) {
             Named::Current(id, offset, entry) => Ok((id, offset, entry)),
-            Named::Gone(reason) | Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
+            Named::Gone(error) => Err(error),
+            Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
         }
     }
 
@@ -186,7 +187,7 @@ impl PopMachine {
 
     fn named(&self, owner: &LeaseOwner, slot: Option<SlotId>, handle: &ReceiptHandle) -> Named<'_> {
         let Some(id) = slot else {
-            return Named::Gone("the group has nothing from that queue");
+            return Named::Gone(LeaseError::Invalid { reason: "the group has nothing from that queue" });
         };
         let slot = self.slots.get(id).expect("a number that was just looked up");
         if handle.offset >= slot.next {
@@ -215,7 +216,7 @@ impl PopMachine {
             Some((id, offset, retry.entries.get(&offset)?))
         });
         match copy {
-            None => Named::Gone("the message is finished"),
+            None => Named::Gone(LeaseError::FINISHED),
             Some((id, offset, entry)) => current(id, offset, entry, handle),
         }
     }

@@ -15,13 +15,19 @@ use crate::server::Core;
 /// Most topics that a group subscribes to.
 const SUBSCRIPTIONS_MAX: usize = 4096;
 
-/// A client lives. A group that is not there and may not be made is left out, as Apache does.
+/// A client lives. A consumer group that is not there and may not be made is left out, as Apache does; so is a producer group whose
+/// name is none.
 pub(super) async fn heartbeat(core: &Core, connection: &Connection, request: &Command) -> Answer {
     let mut heartbeat: HeartbeatData = remoting_proto::from_slice(&request.body)?;
     check_client(&heartbeat.client_id)?;
-    for producer in &heartbeat.producer_data_set {
-        group(&producer.group_name)?;
-    }
+    // Proxies name producer groups by topics, whose names may be longer than those of consumer groups.
+    heartbeat.producer_data_set.retain(|producer| match TopicName::new(&producer.group_name) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(%error, remote = %connection.remote(), "a producer group is left out");
+            false
+        }
+    });
     let mut known = Vec::with_capacity(heartbeat.consumer_data_set.len());
     for consumer in heartbeat.consumer_data_set {
         let group = group(&consumer.group_name)?;

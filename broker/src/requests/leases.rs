@@ -1,7 +1,8 @@
 //! Leases that are ended or changed. Source: Apache 5.5 `AckMessageProcessor`, `ChangeInvisibleTimeProcessor`.
 //!
-//! Unlike Apache's broker this one knows whether a handle is still good: one whose message was delivered again or is finished is
-//! answered with `NoMessage`, which clients take as final.
+//! Unlike Apache's broker this one knows whether a handle is still good: one whose message was delivered again is answered with
+//! `NoMessage`. One whose message is finished is acked with success, as there: Apache's proxies make an error of all else, and clients
+//! repeat what failed.
 
 use std::time::Duration;
 
@@ -23,13 +24,17 @@ const ACKS_MAX: usize = 4096;
 /// Fields of a handle without the message's offset, which requests say beside it. Source: `ExtraInfoUtil.buildExtraInfo`.
 const FIELDS_WITHOUT_OFFSET: usize = 7;
 
-/// Ends a lease.
+/// Ends a lease, once or again.
 pub(super) async fn ack(core: &Core, request: &Command) -> Answer {
     let header = AckMessage::of(&request.fields)?;
     let place = (header.queue_id, header.offset);
     let (lease, handle) = named(core, &header.consumer_group, &header.topic, place, &header.extra_info)?;
-    let acked: Result<Vec<()>, LeaseError> = core.broker.ack(lease, vec![handle]).await.into_iter().collect();
-    acked?;
+    for acked in core.broker.ack(lease, vec![handle]).await {
+        match acked {
+            Ok(()) | Err(LeaseError::FINISHED) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(done(request))
 }
 

@@ -133,7 +133,8 @@ fn has_its_count(message: &PoppedMessage) -> bool {
     record::header(&message.record).is_ok_and(|header| header.reconsume_times.saturating_add(1) == message.attempt)
 }
 
-/// The record as a message of the topic, with its handle and how often it was delivered before.
+/// The record as a message of the topic, with its handle and how often it was delivered before; as it is stored, when there is no room
+/// for these in it. A client then makes the handle of the header, and counts from the record.
 fn with_handle(message: &PoppedMessage, topic: &TopicName) -> Result<Bytes, String> {
     let stored = record::decode(&message.record).map_err(|error| error.to_string())?;
     let header = &stored.header;
@@ -145,8 +146,13 @@ fn with_handle(message: &PoppedMessage, topic: &TopicName) -> Result<Bytes, Stri
     // A record's place is in the record.
     let handle = ReceiptHandle { physical_offset: None, ..message.handle.clone() };
     shown.properties.set_own(POP_CHECK, &handle.to_string());
-    let encoded = record::encode(&shown, header.queue, header.store_host).map_err(|error| error.to_string())?;
-    Ok(encoded.place(header.queue_offset, header.physical_offset, header.stored_at))
+    match record::encode(&shown, header.queue, header.store_host) {
+        Ok(encoded) => Ok(encoded.place(header.queue_offset, header.physical_offset, header.stored_at)),
+        Err(error) => {
+            tracing::warn!(%topic, %error, handle = %message.handle, "a popped message has no room for its handle");
+            Ok(message.record.clone())
+        }
+    }
 }
 
 /// A time on the wire.
@@ -247,6 +253,19 @@ mod tests {
         assert_eq!(header.expect("told").msg_offset_info.as_deref(), Some("0 0 1"));
         assert_eq!(told(body).len(), 1);
         assert_eq!(left_out.iter().map(|handle| handle.offset.0).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn a_redelivery_without_room_for_its_handle_is_told_as_it_is_stored() {
+        let mut message = Message::new(topic(), Bytes::from_static(b"x"));
+        message.properties.set_own("k", &"v".repeat(32_750));
+        let encoded = record::encode(&message, QueueId(0), "10.0.0.2:10911".parse().expect("valid"));
+        let record = encoded.expect("fits").place(QueueOffset(101), PhysicalOffset(1101), Timestamp(9));
+        let full = PoppedMessage { record, attempt: 2, ..popped(HandleSource::Topic, 0, 101, 1) };
+        let stored = full.record.clone();
+        let PopAnswer { header, body, .. } = of(vec![full], &topic(), false);
+        assert_eq!(header.expect("told").msg_offset_info.as_deref(), Some("0 0 101"));
+        assert_eq!(body, stored);
     }
 
     #[test]

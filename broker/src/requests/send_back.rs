@@ -14,6 +14,9 @@ use crate::server::Core;
 
 /// The delay level of a message's first retry: 10 s.
 const FIRST_LEVEL: i64 = 3;
+/// How the remark begins that a record is gone, by which Apache's clients and proxies know that asking again is of no use.
+/// Source: Apache 5.5 `AbstractSendMessageProcessor#consumerSendMsgBack`.
+const RECORD_GONE: &str = "look message by offset failed";
 
 /// On return the copy is stored; the consumer then commits behind the message.
 pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
@@ -22,7 +25,7 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
     let config = core.broker.group(&group).await?;
     let position = PhysicalOffset(u64::try_from(header.offset).unwrap_or(u64::MAX));
     let Some(record) = core.broker.message_at(position).await? else {
-        let remark = format!("no message is at position {}", header.offset);
+        let remark = format!("{RECORD_GONE}, no message is at position {}", header.offset);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     };
     let mut message = returned(&record, core)?;

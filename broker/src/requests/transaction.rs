@@ -6,7 +6,7 @@ use remoting_proto::requests::{CheckTransactionState, EndTransaction};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{EndTransaction as End, Resolution, TransactionCheck, TransactionPlace, TransactionPosition};
 use types::properties::names;
-use types::{Admin as _, Broker as _, Message, PhysicalOffset, QueueId, TopicName};
+use types::{Broker as _, Message, PhysicalOffset, QueueId, TopicName};
 
 use super::names::{number, offset};
 use super::{Answer, Refusal, done};
@@ -33,11 +33,11 @@ pub(super) async fn end(core: &Core, request: &Command) -> Answer {
     Ok(done(request))
 }
 
-/// The topic of the half message at a place; clients of 4.x do not say it.
+/// The topic of the half message that was first stored at a place, which is its name; clients of 4.x do not say the topic.
 async fn half_of(core: &Core, position: PhysicalOffset, group: &str) -> Result<TopicName, Refusal> {
     let refused = |remark: String| Refusal::new(ResponseCode::SystemError, remark);
     let no_half = || refused(format!("no half message is at position {position}"));
-    let record = core.broker.message_at(position).await?.ok_or_else(no_half)?;
+    let record = core.broker.half_record(position).await?.ok_or_else(no_half)?;
     let record =
         record::decode(&record).map_err(|error| refused(format!("the half message cannot be read: {error}")))?;
     match record.property(names::PRODUCER_GROUP) {

@@ -31,6 +31,12 @@ impl Transactions {
         self.by_queue_offset.insert(place.queue_offset, first);
     }
 
+    /// Where the half message is now that was first stored at a position; `None` when none waits that was.
+    #[must_use]
+    pub fn place(&self, first: PhysicalOffset) -> Option<PhysicalOffset> {
+        self.halves.get(&first).map(|half| half.place.physical_offset)
+    }
+
     /// Whether a half message waits where it is said to be, and its outcome is not being stored.
     #[must_use]
     pub fn is_waiting(&self, half: &HalfMessage) -> bool {
