@@ -23,8 +23,13 @@ mod topics;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{FromRequest, Request};
 use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
 use types::Admin;
+
+use crate::extract::Body;
+use crate::problem::Problem;
 
 /// The routes below `/v1/admin`.
 pub(crate) fn routes() -> Router<Arc<dyn Admin>> {
@@ -42,4 +47,13 @@ pub(crate) fn routes() -> Router<Arc<dyn Admin>> {
             "/groups/{name}",
             get(groups::describe).post(groups::create).patch(groups::update).delete(groups::delete),
         )
+}
+
+/// JSON, whose length and time the layers round these routes bound.
+impl<T: DeserializeOwned> FromRequest<Arc<dyn Admin>> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Arc<dyn Admin>) -> Result<Self, Problem> {
+        Self::parse(request).await
+    }
 }

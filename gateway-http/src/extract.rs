@@ -1,6 +1,6 @@
 //! What handlers take out of requests; whatever is wrong with it is a problem document.
 
-use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
+use axum::extract::{FromRequest as _, FromRequestParts, Json, Path, Query, Request};
 use http::request::Parts;
 use proxy::validate::Invalid;
 use serde::de::DeserializeOwned;
@@ -11,11 +11,10 @@ use crate::problem::Problem;
 /// A JSON body whose refusal is a problem document.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::from_request(request, state).await {
+impl<T: DeserializeOwned> Body<T> {
+    /// Of a request whose body is bounded.
+    pub(crate) async fn parse(request: Request) -> Result<Self, Problem> {
+        match Json::from_request(request, &()).await {
             Ok(Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(Problem::new(rejection.status(), "invalid-body", rejection.body_text())),
         }

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::{Limits, Readiness, admin, messaging};
 
 /// Longest body of a request that sends no message.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time one request may take; the client is told, the broker finishes what it began.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -172,9 +172,8 @@ async fn say_who_lives(shared: Arc<Shared>) {
             if swept.expired > 0 {
                 tracing::debug!(clients = swept.expired, "clients were not heard of and are forgotten");
             }
-            if !swept.alive.is_empty() {
-                shared.messaging.broker().clients_alive(swept.alive).await;
-            }
+            // Nobody's too: what is remembered of leases that have ended goes then.
+            shared.messaging.broker().clients_alive(swept.alive).await;
         }
     };
     tokio::select! {

@@ -12,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proxy::Code;
 use proxy::validate::Invalid;
-use types::broker::Pop;
+use types::broker::{Pop, PopError, Unavailable};
 use types::filter::ExpressionType;
 use types::{Filter, GroupName, TopicName};
 
@@ -33,7 +33,8 @@ const INVISIBLE_DEFAULT: Duration = Duration::from_secs(60);
 /// Longest attempt id, in bytes.
 const ATTEMPT_ID_BYTES_MAX: usize = 256;
 /// What the broker knows HTTP clients by. None of them has a session, so an attempt that is named is the same on all gateways.
-const CLIENT: &str = "http";
+/// No gRPC client can have this id, and so none can say that they are gone: gRPC's headers are ASCII.
+const CLIENT: &str = "«http»";
 const OCTETS: &str = "application/octet-stream";
 
 /// Lease messages, waiting for the first
@@ -54,6 +55,9 @@ pub(super) async fn call(
     let is_raw = request_headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes() == OCTETS.as_bytes());
     let pop = service.pop(group, receive, is_raw)?;
     service.check_undelivered()?;
+    if service.messaging.is_draining() {
+        return Err(PopError::from(Unavailable::Stopping).into());
+    }
     let mut delivery = service.messaging.receive(pop).await?;
     if delivery.remaining() == 0 {
         return Ok(StatusCode::NO_CONTENT.into_response());

@@ -11,6 +11,8 @@ use proxy::Code;
 use proxy::messaging::message::{Draft, Due, Outgoing};
 use proxy::messaging::transaction::TransactionId;
 use proxy::validate::Invalid;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
 use types::properties::names;
@@ -45,7 +47,7 @@ pub(super) async fn call(
     let peer = parts.extensions.get().copied();
     let inbound = service.read(&parts.headers, body).await?;
     if is_json(&parts.headers) {
-        let many = parse(&inbound.bytes)?;
+        let many = parse(&inbound.bytes, service.limits.messages.messages_max)?;
         return service.send_many(&topic, many, peer).await;
     }
     let message = NewMessage::of_headers(&parts.headers)?;
@@ -72,13 +74,8 @@ impl Service {
 
     /// Messages that are not valid have their result without being sent.
     async fn send_many(&self, topic: &TopicName, many: SendMany, peer: Option<Peer>) -> Result<Response, Problem> {
-        let messages_max = self.limits.messages.messages_max;
-        match many.messages.len() {
-            0 => return Err(Invalid::NoMessages.into()),
-            messages if messages > messages_max => {
-                return Err(Invalid::TooManyMessages { messages, messages_max }.into());
-            }
-            _ => {}
+        if many.messages.is_empty() {
+            return Err(Invalid::NoMessages.into());
         }
         let (mut messages, mut types) = (Vec::new(), Vec::new());
         let mut prepared = Vec::with_capacity(many.messages.len());
@@ -161,15 +158,27 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn parse(bytes: &[u8]) -> Result<SendMany, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let detail = format!(
-            "{error}; application/json is a list of messages here, {{\"messages\": [...]}}: to send JSON as one message \
-             give another Content-Type, such as application/octet-stream"
-        );
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        Problem { code: Some(Code::BadRequest), ..Problem::new(status, "invalid-body", detail) }
-    })
+/// The messages of a body. They are counted before any is made: two bytes of JSON can be a message of several hundred here.
+fn parse(bytes: &[u8], messages_max: usize) -> Result<SendMany, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Counted {
+        messages: Vec<IgnoredAny>,
+    }
+    let Counted { messages } = serde_json::from_slice(bytes).map_err(|error| not_a_list(&error))?;
+    if messages.len() > messages_max {
+        return Err(Invalid::TooManyMessages { messages: messages.len(), messages_max }.into());
+    }
+    serde_json::from_slice(bytes).map_err(|error| not_a_list(&error))
+}
+
+fn not_a_list(error: &serde_json::Error) -> Problem {
+    let detail = format!(
+        "{error}; application/json is a list of messages here, {{\"messages\": [...]}}: to send JSON as one message \
+         give another Content-Type, such as application/octet-stream"
+    );
+    let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+    Problem { code: Some(Code::BadRequest), ..Problem::new(status, "invalid-body", detail) }
 }
 
 impl NewMessage {

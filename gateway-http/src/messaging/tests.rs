@@ -72,6 +72,8 @@ struct World {
     routes: Router,
     broker: broker::LocalBroker,
     tasks: TaskTracker,
+    /// Cancelled, the gateway stops.
+    draining: CancellationToken,
     _dir: TempDir,
 }
 
@@ -113,10 +115,10 @@ impl World {
 
     fn with(limits: Limits) -> Self {
         let (broker, dir) = broker();
-        let tasks = TaskTracker::new();
-        let messaging = Messaging::new(Arc::new(broker.clone()), CancellationToken::new(), tasks.clone());
+        let (tasks, draining) = (TaskTracker::new(), CancellationToken::new());
+        let messaging = Messaging::new(Arc::new(broker.clone()), draining.clone(), tasks.clone());
         let checks = server(&broker).checks();
-        Self { routes: routes(messaging, checks, limits), broker, tasks, _dir: dir }
+        Self { routes: routes(messaging, checks, limits), broker, tasks, draining, _dir: dir }
     }
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {

@@ -8,7 +8,7 @@ use types::broker::{ClientId, DeliveryReport, LeaseError, LeaseOwner, PoppedMess
 use types::{GroupConfig, ReceiptHandle};
 
 use super::Cluster;
-use super::held::{Held, Id};
+use super::held::{Held, Id, end};
 use super::leases::{AT_ONCE, INVISIBLE_WHEN_FREED};
 
 /// A delivery is not prolonged for longer, whatever its group's consume timeout. Source: Apache `renewMaxTimeMillis`.
@@ -68,7 +68,13 @@ impl Cluster {
         if !self.0.leases.lock().has(id) {
             return;
         }
-        let invisible = held.invisible.min(held.until.since(self.0.clock.now()));
+        let now = self.0.clock.now();
+        // The message is somebody else's by now: Apache's brokers would take the change and deliver it once more.
+        if end(&current) <= now {
+            self.0.leases.lock().remove(id);
+            return;
+        }
+        let invisible = held.invisible.min(held.until.since(now));
         let changed = self.change_lease(&held.owner, current.clone(), invisible).await;
         let mut leases = self.0.leases.lock();
         match changed {

@@ -22,7 +22,8 @@ const ANY_QUEUE: i64 = -1;
 const INIT_AT_END: i64 = 1;
 /// The wait begins when the broker has the request, by the broker's clock. Source: Apache `PopMessageProcessor`, `NotificationProcessor`.
 const BORN_AT_ARRIVAL: i64 = 0;
-/// Longest wait on all brokers at once before they are asked again: an ordered queue gets free without anybody being told.
+/// Longest wait at brokers before they are asked again: an ordered queue gets free without anybody being told, and a pop that waits
+/// at a single broker outlives a caller that has gone, for which what it leases then costs an attempt.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
 /// A pop whose caller had to give up is listened to for so much longer: what it leases is given back.
 const LATE_MAX: Duration = Duration::from_secs(10);
@@ -44,14 +45,11 @@ impl Cluster {
         }
         let ends_at = self.0.clock.moment().plus(pop.wait);
         let pop = Arc::new(pop);
+        let mut is_told = false;
         loop {
-            let left = ends_at.since(self.0.clock.moment());
+            let asked_at = self.0.clock.moment();
             let sound = self.sound(&brokers);
-            let wait = match (sound.len(), brokers.len()) {
-                (1, 1) => left,
-                (1, _) => left.min(NOTIFIED_WITHIN),
-                _ => Duration::ZERO,
-            };
+            let wait = if sound.len() == 1 { ends_at.since(asked_at).min(NOTIFIED_WITHIN) } else { Duration::ZERO };
             let messages = self.pop_round(&sound, &pop, &group, wait).await?;
             let is_over = self.0.clock.moment() >= ends_at;
             if pop.auto_renew && !messages.is_empty() {
@@ -61,12 +59,12 @@ impl Cluster {
             if !messages.is_empty() || is_over {
                 return Ok(Popped { messages });
             }
-            if sound.len() == 1 {
-                // It waited in vain, or what it had is not for this group.
+            // A broker did not wait at all, or what it has is not for this group.
+            let is_early = sound.len() == 1 && self.0.clock.moment() < asked_at.plus(wait);
+            if is_told || is_early {
                 self.pause(ends_at).await;
-            } else {
-                self.wait_for_any(&sound, &pop, &group, ends_at).await;
             }
+            is_told = sound.len() > 1 && self.wait_for_any(&sound, &pop, &group, ends_at).await;
         }
     }
 
@@ -202,8 +200,8 @@ impl Cluster {
         shown
     }
 
-    /// Returns when one of the brokers has a message, or none had within its time.
-    async fn wait_for_any(&self, brokers: &[Arc<str>], pop: &Arc<Pop>, group: &GroupConfig, ends_at: Moment) {
+    /// Returns when one of the brokers has a message, or none had within its time; says which.
+    async fn wait_for_any(&self, brokers: &[Arc<str>], pop: &Arc<Pop>, group: &GroupConfig, ends_at: Moment) -> bool {
         let wait = ends_at.since(self.0.clock.moment()).min(NOTIFIED_WITHIN);
         let mut waits = JoinSet::new();
         for broker in brokers {
@@ -212,10 +210,11 @@ impl Cluster {
         }
         while let Some(has_message) = waits.join_next().await {
             if has_message.unwrap_or(false) {
-                break;
+                return true;
             }
         }
         self.pause(ends_at).await;
+        false
     }
 
     async fn pause(&self, ends_at: Moment) {

@@ -18,8 +18,9 @@ impl Messaging {
         let (client, is_renewed) = (pop.client.clone(), pop.auto_renew);
         let messages = tokio::select! {
             biased;
-            popped = self.shared.broker.pop(pop) => popped?.messages,
+            // First: what is popped for a caller that is sent away is leased to nobody.
             () = self.shared.draining.cancelled() => Vec::new(),
+            popped = self.shared.broker.pop(pop) => popped?.messages,
         };
         let taken = Vec::with_capacity(messages.len());
         let messages = messages.into();

@@ -70,6 +70,23 @@ async fn messages_of_both_brokers_come_and_are_ended_at_theirs() {
 }
 
 #[tokio::test]
+async fn what_one_of_several_brokers_tells_of_is_leased_at_once() {
+    let mut hand = Hand::start(&["a", "b"]).await;
+    let popped = tokio::spawn({
+        let cluster = hand.cluster.clone();
+        async move { cluster.pop(Pop { wait: Duration::from_secs(5), ..pop() }).await }
+    });
+    let mut waiting = 0;
+    while waiting < 2 {
+        waiting += usize::from(matches!(hand.asked().await, Asked::Notification(_)));
+    }
+    hand.brokers["b"].put(&pop().topic, "x");
+    // No time passes here, so no pause would end.
+    let popped = popped.await.expect("no panic").expect("leased").messages;
+    assert_eq!(popped.iter().map(|message| &*message.handle.broker).collect::<Vec<_>>(), ["b"]);
+}
+
+#[tokio::test]
 async fn a_broker_that_is_gone_holds_up_no_receive() {
     let hand = Hand::start(&["a", "b"]).await;
     assert!(hand.cluster.pop(pop()).await.expect("nothing there").messages.is_empty());

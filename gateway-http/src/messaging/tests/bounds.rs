@@ -13,6 +13,7 @@ async fn bad_requests_are_refused_and_named() {
     let long = "a".repeat(128);
     for (path, body, status, kind, detail) in [
         ("/topics/orders/messages", many(json!([])), 400, "invalid-request", "messages is empty"),
+        ("/topics/orders/messages", many(json!(vec![json!({}); 1025])), 400, "invalid-request", "1025"),
         (
             "/topics/orders/messages",
             many(json!([{"body": "x", "colour": "red"}])),
@@ -90,21 +91,25 @@ async fn bodies_are_bounded_in_size_whether_their_length_is_told_or_not() {
     let pieces = tokio_stream::iter(std::iter::repeat_n(Ok::<_, std::convert::Infallible>("0123456789"), 6));
     let fits = world.ask(raw("/topics/orders/messages"), Body::from_stream(pieces)).await;
     assert_eq!(fits.status, 201);
+    let long = world.post("/groups/g/receive", json!({"topic": "orders", "filter": "x".repeat(64 * 1024)})).await;
+    assert_eq!((long.status, long.problem().as_str()), (413, "request-too-large"));
     assert_eq!(world.receive(16).await[0]["body"].as_str().map(str::len), Some(60));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_is_given_up() {
     let world = World::with(small());
-    let endless = tokio_stream::pending::<Result<Bytes, std::convert::Infallible>>();
-    let answer = world.ask(raw("/topics/orders/messages"), Body::from_stream(endless)).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+    for request in [raw("/topics/orders/messages"), json_request("/groups/g/receive"), json_request("/groups/g/ack")] {
+        let endless = tokio_stream::pending::<Result<Bytes, std::convert::Infallible>>();
+        let answer = world.ask(request, Body::from_stream(endless)).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overload_says_when_to_come_again() {
-    let world = World::with(Limits { inbound_bytes_max: 4, undelivered_bytes_max: 1, ..Limits::default() });
-    let answer = world.ask(raw("/topics/orders/messages"), "hello").await;
+    let world = World::with(Limits { inbound_bytes_max: 64, undelivered_bytes_max: 1, ..Limits::default() });
+    let answer = world.ask(raw("/topics/orders/messages"), "x".repeat(65)).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
     assert_eq!(answer.json()["codeName"], "TOO_MANY_REQUESTS");
     world.send(&[], "1234").await;
@@ -142,4 +147,14 @@ async fn an_answer_is_bounded_and_the_rest_is_free_at_once() {
     world.tasks.close();
     world.tasks.wait().await;
     assert_eq!(world.receive(16).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_leases_nothing_to_those_that_it_sends_away() {
+    let world = World::start();
+    world.send(&[], "x").await;
+    world.draining.cancel();
+    let answer = world.post("/groups/g/receive", json!({"topic": "orders"})).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "stopping"));
+    assert_eq!(world.broker.status().in_flight, 0);
 }
