@@ -121,7 +121,7 @@ impl Service {
         };
         let transaction_id = receipt.transaction.map(|place| {
             let id = TransactionId { place, message_id: message_id.clone() };
-            transactions::to_path(topic, &id.to_string())
+            transactions::to_path(topic, &id.to_string(), false)
         });
         Ok(Sent {
             durability: durability(receipt.durability, &message_id)?,

@@ -93,7 +93,7 @@ pub(super) async fn checks(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let check = |check: proxy::checks::Check| Check {
-        transaction_id: to_path(&topic, &check.transaction_id),
+        transaction_id: to_path(&topic, &check.transaction_id, true),
         message: ReceivedMessage::of(topic.as_str(), check.message),
     };
     Ok(Json(Checks { checks: found.into_iter().map(check).collect() }).into_response())
@@ -101,24 +101,49 @@ pub(super) async fn checks(
 
 impl Service {
     async fn end_transaction(&self, id: &str, resolution: Resolution) -> Result<StatusCode, Problem> {
-        let (topic, id) = of_path(id)?;
-        // Who was asked and who speaks by itself call alike, and the answer to a check never comes too late.
-        self.messaging.end_transaction(topic, id, resolution, true).await?;
+        let InPath { topic, id, is_asked } = of_path(id)?;
+        self.messaging.end_transaction(topic, id, resolution, is_asked).await?;
         Ok(StatusCode::NO_CONTENT)
     }
 }
 
+/// Stands before the id that a check gives: who uses it was asked, and cannot be too late. No topic begins with it.
+const ASKED: char = '?';
+
 /// A transaction's id as HTTP has it: the topic, which gRPC clients say beside the id, and the id that these get, in one
 /// text that can stand in a path.
-pub(super) fn to_path(topic: &TopicName, id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{topic} {id}"))
+pub(super) fn to_path(topic: &TopicName, id: &str, is_asked: bool) -> String {
+    let mark = if is_asked { String::from(ASKED) } else { String::new() };
+    URL_SAFE_NO_PAD.encode(format!("{mark}{topic} {id}"))
 }
 
-fn of_path(id: &str) -> Result<(TopicName, TransactionId), Problem> {
+struct InPath {
+    topic: TopicName,
+    id: TransactionId,
+    is_asked: bool,
+}
+
+fn of_path(id: &str) -> Result<InPath, Problem> {
     let parse = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
+        let (is_asked, text) = text.strip_prefix(ASKED).map_or((false, text.as_str()), |rest| (true, rest));
         let (topic, id) = text.split_once(' ')?;
-        Some((TopicName::for_client(topic).ok()?, id.parse().ok()?))
+        Some(InPath { topic: TopicName::for_client(topic).ok()?, id: id.parse().ok()?, is_asked })
     };
     parse().ok_or_else(|| IdError::new(id).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_who_was_asked() {
+        let topic = TopicName::new("orders").expect("valid");
+        for is_asked in [true, false] {
+            let found = of_path(&to_path(&topic, "broker-a 1 2 ID", is_asked)).ok().expect("its own");
+            assert_eq!((found.topic.as_str(), found.is_asked), ("orders", is_asked));
+            assert_eq!(found.id.to_string(), "broker-a 1 2 ID");
+        }
+    }
 }
