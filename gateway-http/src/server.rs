@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -20,6 +21,8 @@ use crate::messaging::Peer;
 const STREAMS_MAX: u32 = 32;
 /// A peer that has not sent a whole header by then is cut off: also the longest an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that takes nothing of its answer for so long is cut off: what was leased for it and not written is free again then.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent HTTP/2 peer is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The wait after an accept that failed for want of a file descriptor.
@@ -33,13 +36,28 @@ pub async fn serve(
     stop: CancellationToken,
     drain: Duration,
 ) {
+    serve_patiently(listener, router, connections_max, stop, drain, WRITE_TIMEOUT).await;
+}
+
+async fn serve_patiently(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    stop: CancellationToken,
+    drain: Duration,
+    write_timeout: Duration,
+) {
     let connections = std::sync::Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
     let accept_all = async {
         loop {
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, peer)) => serve_connection(stream, Peer(peer), router.clone(), &graceful, permit),
+                Ok((stream, peer)) => {
+                    let mut stream = TimeoutWriter::new(stream);
+                    stream.set_timeout(Some(write_timeout));
+                    serve_connection(stream, Peer(peer), router.clone(), &graceful, permit);
+                }
                 Err(error) => back_off(&error).await,
             }
         }
@@ -55,7 +73,7 @@ pub async fn serve(
 }
 
 fn serve_connection(
-    stream: TcpStream,
+    stream: TimeoutWriter<TcpStream>,
     peer: Peer,
     router: Router,
     graceful: &GracefulShutdown,
@@ -68,7 +86,7 @@ fn serve_connection(
         request.extensions_mut().insert(peer);
         request
     }));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // Clients that just go away are normal.
@@ -173,6 +191,36 @@ mod tests {
             stream.read_exact(&mut answer).await.expect("answered");
             assert_eq!(str::from_utf8(&answer), Ok("HTTP/1.1 431"));
         }
+        stop.cancel();
+        server.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_its_answer_is_cut_off() {
+        struct Gone(Arc<Notify>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        let gone = Arc::new(Notify::new());
+        let held = gone.clone();
+        let endless = async move || {
+            let held = Gone(held.clone());
+            let piece = move || {
+                let _ = &held;
+                Ok::<_, std::convert::Infallible>(vec![0_u8; 64 * 1024])
+            };
+            axum::body::Body::from_stream(tokio_stream::iter(std::iter::repeat_with(piece)))
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, router) = (CancellationToken::new(), Router::new().route("/", get(endless)));
+        let soon = Duration::from_millis(50);
+        let server = tokio::spawn(serve_patiently(listener, router, 16, stop.clone(), LONG, soon));
+        let unread = ask(address, "/").await;
+        tokio::time::timeout(LONG, gone.notified()).await.expect("its answer is dropped");
+        drop(unread);
         stop.cancel();
         server.await.expect("no panic");
     }

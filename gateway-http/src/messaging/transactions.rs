@@ -141,7 +141,7 @@ mod tests {
     fn an_id_tells_who_was_asked() {
         let topic = TopicName::new("orders").expect("valid");
         for is_asked in [true, false] {
-            let found = of_path(&to_path(&topic, "broker-a 1 2 ID", is_asked)).ok().expect("its own");
+            let found = of_path(&to_path(&topic, "broker-a 1 2 ID", is_asked)).expect("its own");
             assert_eq!((found.topic.as_str(), found.is_asked), ("orders", is_asked));
             assert_eq!(found.id.to_string(), "broker-a 1 2 ID");
         }
