@@ -13,11 +13,11 @@ use broker::{LocalBroker, StartError, takeover};
 use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
-use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use crate::banner::Banner;
 use crate::config::{Flush, Local, Storage};
+use crate::doors::Doors;
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
@@ -147,20 +147,20 @@ async fn serve_clients(
     broker: &LocalBroker,
     grpc: Port,
     http: Port,
-    mut signals: Signals,
+    signals: Signals,
 ) -> anyhow::Result<()> {
     let broker = Arc::new(broker.clone());
     let options = proxy_options(config)?;
     let readiness = Readiness::default();
     let limits = config.http_limits.limits(options.limits.clone());
     let proxy = proxy::Server::new(broker.clone(), options)?;
-    let router = gateway_http::router(Gateway {
+    let gateway = Gateway {
         messaging: proxy.messaging(),
         checks: proxy.checks(),
         limits,
         admin: Some(broker),
         probes: probes(telemetry, &readiness),
-    });
+    };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let banner = Banner {
         grpc: grpc.local_addr()?,
@@ -168,29 +168,10 @@ async fn serve_clients(
         data: absolute(&config.storage.data),
         is_sync: config.storage.flush == Flush::Sync,
     };
-    let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
-    let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
-    let http = tokio::spawn(gateway_http::server::serve(
-        http,
-        router,
-        config.http_limits.connections_max(),
-        stop_http.clone(),
-        config.drain_timeout,
-    ));
+    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_limits.connections_max(), config.drain_timeout);
     readiness.set_ready();
     announce(&banner);
-
-    let (name, _) = signals.next().await;
-    tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
-    signals.exit_on_next();
-    notify(NotifyState::Stopping);
-    readiness.set_draining();
-    stop_grpc.cancel();
-    let drained = grpc.await;
-    // Until now probes and metrics could be asked, so that the drain can be watched.
-    stop_http.cancel();
-    http.await.context("the HTTP port failed")?;
-    drained.context("the gRPC port failed")
+    doors.serve(signals, &readiness).await
 }
 
 /// What every role shows on its HTTP port.

@@ -11,6 +11,7 @@ mod banner;
 mod broker;
 mod cli;
 mod config;
+mod doors;
 mod identity;
 mod local;
 mod metrics;

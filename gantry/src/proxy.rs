@@ -1,7 +1,7 @@
 //! `gantry proxy`: the gRPC API in front of the brokers that name servers know, started and stopped in order.
 //!
 //! Start: ports are taken → certificate → ports listen → ready; brokers are asked when clients ask.
-//! Stop: not ready → gRPC drains → what came for nobody is given back → HTTP drains → telemetry.
+//! Stop: not ready → gRPC drains → HTTP drains → what came for nobody is given back → telemetry.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use anyhow::Context;
 use env::Env;
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::proxy::Proxy as Config;
+use crate::doors::Doors;
 use crate::local::{notify, probes};
 use crate::port::Port;
 use crate::signals::Signals;
@@ -30,7 +30,7 @@ pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<(
 }
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("signals")?;
+    let signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
     open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
@@ -39,24 +39,16 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let limits = config.http_limits.limits(options.limits.clone());
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
-    let router = gateway_http::router(Gateway {
+    let gateway = Gateway {
         messaging: proxy.messaging(),
         checks: proxy.checks(),
         limits,
         admin: None,
         probes: probes(telemetry, &readiness),
-    });
+    };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
-    let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
-    let grpc = tokio::spawn(proxy.serve(grpc, stop_grpc.clone()));
-    let http = tokio::spawn(gateway_http::server::serve(
-        http,
-        router,
-        config.http_limits.connections_max(),
-        stop_http.clone(),
-        config.drain_timeout,
-    ));
+    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_limits.connections_max(), config.drain_timeout);
     readiness.set_ready();
 
     // Nobody may be reading.
@@ -68,22 +60,13 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     );
     tracing::info!(grpc = %grpc_address, http = %http_address, name_servers, "ready");
     notify(NotifyState::Ready);
-    let (name, _) = signals.next().await;
-    tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
-    signals.exit_on_next();
-    notify(NotifyState::Stopping);
-    readiness.set_draining();
-    stop_grpc.cancel();
-    let drained = grpc.await;
-    stop_http.cancel();
-    let served = http.await;
+    let served = doors.serve(signals, &readiness).await;
     if tokio::time::timeout(config.drain_timeout, cluster.finish()).await.is_err() {
         tracing::warn!(
             "messages that nobody waits for could not be given back in time, they are free when their leases end"
         );
     }
-    served.context("the HTTP port failed")?;
-    drained.context("the gRPC port failed")?;
+    served?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -14,51 +14,28 @@ import uuid
 
 import grpc
 from rocketmq import (ClientConfiguration, Credentials, Message, Producer, TransactionChecker, TransactionResolution)
-from rocketmq.grpc_protocol import (AckMessageRequest, Code, MessagingServiceStub, ReceiveMessageRequest,
-                                    SendMessageRequest)
+from rocketmq.grpc_protocol import Code, MessagingServiceStub
+
+import calls
 
 INVISIBLE = 20
 ARRIVES_WITHIN = 60
 START_ATTEMPTS = 3
-METADATA = (("x-mq-client-id", f"handover-{uuid.uuid4().hex}"), ("x-mq-language", "PYTHON"))
 
 
 def send(stub, topic, body):
-    request = SendMessageRequest()
-    message = request.messages.add()
-    message.topic.name = topic
-    message.body = body
-    message.system_properties.message_id = uuid.uuid4().hex
-    response = stub.SendMessage(request, timeout=10, metadata=METADATA)
-    assert response.status.code == Code.OK, response.status
+    status = calls.send(stub, topic, body)
+    assert status.code == Code.OK, status
 
 
 def receive(stub, topic, group, within):
     """The messages of the first receive that has one, or of none."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        request = ReceiveMessageRequest()
-        request.group.name = group
-        request.message_queue.topic.name = topic
-        request.filter_expression.expression = "*"
-        request.batch_size = 16
-        request.invisible_duration.seconds = INVISIBLE
-        request.long_polling_timeout.seconds = 5
-        frames = list(stub.ReceiveMessage(request, timeout=15, metadata=METADATA))
-        messages = [frame.message for frame in frames if frame.WhichOneof("content") == "message"]
+        messages = calls.receive(stub, topic, group, most=16, invisible=INVISIBLE, wait=5)
         if messages:
             return messages
     return []
-
-
-def ack(stub, topic, group, message):
-    request = AckMessageRequest()
-    request.topic.name = topic
-    request.group.name = group
-    entry = request.entries.add()
-    entry.message_id = message.system_properties.message_id
-    entry.receipt_handle = message.system_properties.receipt_handle
-    return stub.AckMessage(request, timeout=10, metadata=METADATA).status
 
 
 class Outcome(TransactionChecker):
@@ -111,7 +88,7 @@ def main():
     producer(second_address, deals, checker)
     os.kill(int(pid), signal.SIGKILL)
 
-    status = ack(second, topic, group, popped[0])
+    status = calls.ack(second, topic, group, popped[0])
     assert status.code == Code.OK, status
     committed = receive(second, deals, deals_group, ARRIVES_WITHIN)
     assert [message.body for message in committed] == [body], f"committed are {committed}"

@@ -1,5 +1,5 @@
 //! Receiving as Server-Sent Events: messages as they come, until the credits that the client gave are used up. It works them off,
-//! acknowledges them by calls of their own at any gateway, and opens the next stream, as `EventSource` does by itself.
+//! acknowledges them by calls of their own at any gateway, and opens the next stream; `EventSource` would not wait for that.
 //!
 //! Nothing is lost when a stream breaks: what was not written is free again at once, the rest when its lease ends.
 

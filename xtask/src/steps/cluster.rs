@@ -8,17 +8,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use remoting_proto::body::SubscriptionGroupConfig;
 use remoting_proto::requests::UpdateAndCreateTopic;
 use remoting_proto::{Dialect, Fields, RequestCode};
 
 use super::examples;
+use super::proxy::{DEALS, HANDOVER, hand_over, python};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::shell;
 use crate::workspace::clear;
 use crate::{reference, remoting, server};
 
@@ -27,8 +27,6 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the programs for the kills are its.
 const SDKS: [&str; 2] = ["python", "go"];
 const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
-const HANDOVER: &str = "handover";
-const DEALS: &str = "handover-deals";
 const SURVIVE: &str = "survive";
 /// Messages that are sent while the broker is killed.
 const SURVIVE_MESSAGES: u32 = 600;
@@ -69,29 +67,11 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     })?;
     drop(first);
     let (third, third_address) = cluster.proxy("third")?;
-    let client = python(context, "tests/cluster/survive.py");
+    let client = python(context, "survive.py");
     survive(&mut cluster, folder, client, [second_address, third_address])?;
     third.stop()?;
     second.stop()?;
     cluster.stop()
-}
-
-/// Pops and begins a transaction through the first proxy, which is killed; acknowledges and commits through the second.
-fn hand_over(context: &Context, proxies: [SocketAddr; 2], first: u32, log: &Path) -> Result<()> {
-    let mut handover = python(context, "tests/proxy/handover.py");
-    handover.args(proxies.map(|address| address.to_string()));
-    handover.args([&first.to_string(), HANDOVER, DEALS]);
-    let (printed, has_succeeded) = shell::output(&mut handover, log)?;
-    ensure!(has_succeeded, "handover: {printed} {}", log.display());
-    Ok(())
-}
-
-/// A program in the environment of the Python example.
-fn python(context: &Context, program: &str) -> Command {
-    let root = &context.workspace.root;
-    let mut command = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
-    command.arg(root.join(program));
-    command
 }
 
 /// What the examples and the kills use.

@@ -3,7 +3,7 @@
 //! were begun through it.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::nameserver;
+use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::shell::{self, To};
 use crate::workspace::clear;
-use crate::{reference, remoting, server};
+use crate::{reference, server};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
@@ -26,8 +27,9 @@ const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\
                                transactionTimeOut=3000\ntransactionCheckInterval=3000\n";
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the program for the handover is its.
 const SDKS: [&str; 2] = ["python", "go"];
-const HANDOVER: &str = "handover";
-const DEALS: &str = "handover-deals";
+/// Topics of the handover.
+pub(super) const HANDOVER: &str = "handover";
+pub(super) const DEALS: &str = "handover-deals";
 const PROLONGED: &str = "prolonged";
 
 /// About three minutes.
@@ -58,11 +60,8 @@ fn example(context: &Context, sdk: &str) -> std::path::PathBuf {
 }
 
 fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
-    let name_server = server::free_address()?;
-    let mut command = Command::new(gantry);
-    command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("data"));
-    let mut nameserver = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
-    nameserver.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
+    let cluster = Cluster::start(folder, gantry, &[])?;
+    let name_server = cluster.name_server();
     let conf = folder.join("broker.conf");
     fs::write(&conf, nameserver::broker_conf(folder, &name_server.to_string())? + BROKER_SETTINGS)?;
     let mut command = reference::java("proxy/broker", &[])?;
@@ -71,8 +70,8 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     broker.wait_until("is registered", WITHIN, || nameserver::knows_broker(name_server).unwrap_or(false))?;
     create_topics(folder, name_server, log)?;
 
-    let (first, first_address) = proxy(folder, gantry, name_server, "first")?;
-    let (second, second_address) = proxy(folder, gantry, name_server, "second")?;
+    let (first, first_address) = cluster.proxy("first")?;
+    let (second, second_address) = cluster.proxy("second")?;
     // Beside all else: it takes two minutes.
     let mut prolonged = python(context, "prolonged.py");
     prolonged.args([&second_address.to_string(), PROLONGED]);
@@ -82,16 +81,12 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
         let shown = SDKS.map(|sdk| scope.spawn(move || show_sdk(context, sdk, first_address, log)));
         shown.into_iter().try_for_each(|shown| shown.join().expect("it does not panic"))
     })?;
-    let mut handover = python(context, "handover.py");
-    handover.args([first_address.to_string(), second_address.to_string(), first.id().to_string()]);
-    handover.args([HANDOVER, DEALS]);
-    let (printed, has_succeeded) = shell::output(&mut handover, log)?;
-    ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    hand_over(context, [first_address, second_address], first.id(), log)?;
     prolonged.finish(WITHIN)?;
     drop(first);
     second.stop()?;
     drop(broker);
-    nameserver.stop()
+    cluster.stop()
 }
 
 /// All features of an SDK's example, one after the other.
@@ -105,22 +100,21 @@ fn show_sdk(context: &Context, sdk: &str, proxy: SocketAddr, log: &Path) -> Resu
     Ok(())
 }
 
+/// Pops and begins a transaction through the first proxy, whose process is killed; acknowledges and commits through the second.
+pub(super) fn hand_over(context: &Context, proxies: [SocketAddr; 2], first: u32, log: &Path) -> Result<()> {
+    let mut handover = python(context, "handover.py");
+    handover.args(proxies.map(|address| address.to_string()));
+    handover.args([&first.to_string(), HANDOVER, DEALS]);
+    let (printed, has_succeeded) = shell::output(&mut handover, log)?;
+    ensure!(has_succeeded, "handover: {printed} {}", log.display());
+    Ok(())
+}
+
 /// A program of ours in the Python example's environment.
-fn python(context: &Context, program: &str) -> Command {
+pub(super) fn python(context: &Context, program: &str) -> Command {
     let mut command = Command::new(example(context, "python").join(".venv/bin/python"));
     command.arg(context.workspace.root.join("tests/proxy").join(program));
     command
-}
-
-/// Starts one; it serves on return.
-fn proxy(folder: &Path, gantry: &Path, name_server: SocketAddr, name: &str) -> Result<(Process, SocketAddr)> {
-    let (grpc, http) = (server::free_address()?, server::free_address()?);
-    let mut command = Command::new(gantry);
-    command.args(["proxy", "--nameserver", &name_server.to_string()]);
-    command.args(["--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"]).arg(folder.join(name));
-    let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
-    process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
-    Ok((process, grpc))
 }
 
 /// What the examples and the handover use, at our name server's broker.

@@ -11,53 +11,34 @@ import time
 import uuid
 
 import grpc
-from rocketmq.grpc_protocol import (AckMessageRequest, Code, MessagingServiceStub, ReceiveMessageRequest,
-                                    SendMessageRequest)
+from rocketmq.grpc_protocol import Code, MessagingServiceStub
+
+import calls
 
 INVISIBLE = 10
 # Longest time without a new message before those that are missing count as lost.
 ARRIVES_WITHIN = 60
-METADATA = (("x-mq-client-id", f"survive-{uuid.uuid4().hex}"), ("x-mq-language", "PYTHON"))
 
 
 def send(stub, topic, body):
     """Whether the message was stored; if not, it may have been."""
-    request = SendMessageRequest()
-    message = request.messages.add()
-    message.topic.name = topic
-    message.body = body.encode()
-    message.system_properties.message_id = uuid.uuid4().hex
     try:
-        return stub.SendMessage(request, timeout=10, metadata=METADATA).status.code == Code.OK
+        return calls.send(stub, topic, body.encode()).code == Code.OK
     except grpc.RpcError:
         return False
 
 
 def receive(stub, topic, group):
-    request = ReceiveMessageRequest()
-    request.group.name = group
-    request.message_queue.topic.name = topic
-    request.filter_expression.expression = "*"
-    request.batch_size = 32
-    request.invisible_duration.seconds = INVISIBLE
-    request.long_polling_timeout.seconds = 2
     try:
-        frames = list(stub.ReceiveMessage(request, timeout=10, metadata=METADATA))
+        return calls.receive(stub, topic, group, most=32, invisible=INVISIBLE, wait=2)
     except grpc.RpcError:
         return []
-    return [frame.message for frame in frames if frame.WhichOneof("content") == "message"]
 
 
 def ack(stub, topic, group, message):
     """Whether it was taken for finished."""
-    request = AckMessageRequest()
-    request.topic.name = topic
-    request.group.name = group
-    entry = request.entries.add()
-    entry.message_id = message.system_properties.message_id
-    entry.receipt_handle = message.system_properties.receipt_handle
     try:
-        return stub.AckMessage(request, timeout=10, metadata=METADATA).status.code == Code.OK
+        return calls.ack(stub, topic, group, message).code == Code.OK
     except grpc.RpcError:
         return False
 
