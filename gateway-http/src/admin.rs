@@ -22,31 +22,25 @@ mod topics;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRequest, Request};
-use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use types::Admin;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::extract::Body;
 use crate::problem::Problem;
 
-/// The routes below `/v1/admin`.
-pub(crate) fn routes() -> Router<Arc<dyn Admin>> {
-    Router::new()
-        .route("/topics", get(topics::list))
-        .route(
-            "/topics/{name}",
-            get(topics::describe).post(topics::create).patch(topics::update).delete(topics::delete),
-        )
-        .route("/topics/{name}/freeze", post(topics::freeze))
-        .route("/topics/{name}/messages", get(messages::find))
-        .route("/messages/{id}", get(messages::show))
-        .route("/groups", get(groups::list))
-        .route(
-            "/groups/{name}",
-            get(groups::describe).post(groups::create).patch(groups::update).delete(groups::delete),
-        )
+/// The routes below `/v1/admin` with what they say of themselves.
+pub(crate) fn described() -> OpenApiRouter<Arc<dyn Admin>> {
+    OpenApiRouter::new()
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::describe, topics::create, topics::update, topics::delete))
+        .routes(routes!(topics::freeze))
+        .routes(routes!(messages::find))
+        .routes(routes!(messages::show))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::describe, groups::create, groups::update, groups::delete))
 }
 
 /// JSON, whose length and time the layers round these routes bound.

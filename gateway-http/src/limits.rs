@@ -83,10 +83,16 @@ impl Share {
         true
     }
 
-    /// Adds bytes that are there already, whatever the bound is.
-    pub(crate) fn add(&mut self, bytes: usize) {
-        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Adds bytes unless the bound is reached already, so that the last ones may pass it; says whether. For what has no other
+    /// way than being taken whole.
+    pub(crate) fn try_add_last(&mut self, bytes: usize) -> bool {
+        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        if before >= self.budget.max {
+            self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
         self.bytes += bytes;
+        true
     }
 }
 
@@ -108,8 +114,10 @@ mod tests {
         assert!(budget.is_used_up() && !budget.share().try_add(1));
         drop(first);
         assert!(budget.share().try_add(10));
-        let mut there = budget.share();
-        there.add(11);
-        assert!(budget.is_used_up());
+        let mut last = budget.share();
+        assert!(last.try_add_last(11) && budget.is_used_up());
+        assert!(!budget.share().try_add_last(1));
+        drop(last);
+        assert!(budget.share().try_add(10));
     }
 }

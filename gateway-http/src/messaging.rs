@@ -36,19 +36,16 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use proxy::Messaging;
 use proxy::checks::Checks;
 use proxy::messaging::message_id::MessageIds;
 use serde::Serialize;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
-use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::limits::{Budget, Limits};
-use crate::openapi::Head;
 use crate::problem::{Problem, with_retry_after};
 
 /// Where a request came from, put beside it by the server.
@@ -57,7 +54,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What the routes work on.
 #[derive(Clone, Debug)]
-struct Service {
+pub(crate) struct Service {
     messaging: Messaging,
     checks: Checks,
     limits: Arc<Limits>,
@@ -83,13 +80,8 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
         .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
 }
 
-/// The document that describes them.
-pub(crate) fn document() -> OpenApi {
-    OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", described()).into_openapi()
-}
-
 /// The routes with what they say of themselves.
-fn described() -> OpenApiRouter<Service> {
+pub(crate) fn described() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(send::call))
         .routes(routes!(recall::call))
@@ -111,6 +103,19 @@ fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) ->
     let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
     let agreed = first.filter(|first| statuses.all(|status| status == first.as_u16()));
     with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())
+}
+
+/// For the GETs that take something from others: [`CsrfLayer`] lets every GET pass.
+fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_cross_site = match text("sec-fetch-site") {
+        Some(site) => !matches!(site, "same-origin" | "none"),
+        None => {
+            let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+            text("origin").is_some_and(|origin| host(origin).as_deref() != text(header::HOST.as_str()))
+        }
+    };
+    if is_cross_site { Err(cross_site()) } else { Ok(()) }
 }
 
 fn cross_site() -> Problem {

@@ -1,8 +1,12 @@
 //! The OpenAPI 3.1 document of `/v1`, made from the routes themselves: handlers say beside their code what they take and answer.
 
-use utoipa::OpenApi;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
-#[derive(OpenApi)]
+use crate::{admin, messaging};
+
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Gantry",
@@ -13,7 +17,17 @@ use utoipa::OpenApi;
     tags(
         (name = "producers", description = "Sending messages, and taking delayed ones back"),
         (name = "consumers", description = "Receiving messages, and what becomes of them"),
-        (name = "transactions", description = "Half messages, their outcome, and being asked for it")
+        (name = "transactions", description = "Half messages, their outcome, and being asked for it"),
+        (name = "admin", description = "Topics, consumer groups and stored messages, of a server that keeps them itself")
     )
 )]
-pub(crate) struct Head;
+struct Head;
+
+/// The document of a server that `manages` topics and groups, or does not.
+pub(crate) fn document(manages: bool) -> OpenApi {
+    let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
+    if !manages {
+        return document;
+    }
+    OpenApiRouter::with_openapi(document).nest("/v1/admin", admin::described()).into_openapi()
+}

@@ -7,6 +7,8 @@ use proxy::Code;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::views::messaging::Sent;
+
 mod status;
 
 /// The document's media type.
@@ -24,6 +26,8 @@ pub struct Problem {
     pub detail: String,
     /// What a gRPC client would be told, where gRPC knows the problem.
     pub code: Option<Code>,
+    /// What was stored all the same.
+    pub stored: Option<Box<Sent>>,
 }
 
 /// The document on the wire.
@@ -46,13 +50,16 @@ pub struct Document {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_name: Option<String>,
+    /// The message that was stored all the same; it got at least as far as is said here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Box<Sent>>,
 }
 
 impl Problem {
     /// A problem that only HTTP knows.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), code: None }
+        Self { status, kind, detail: detail.into(), code: None, stored: None }
     }
 
     /// A problem of the client's making: 400.
@@ -78,6 +85,7 @@ impl Problem {
             detail: self.detail,
             code: self.code.map(i32::from),
             code_name: self.code.map(|code| code.as_str_name().to_owned()),
+            stored: self.stored,
         }
     }
 }

@@ -17,12 +17,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use types::Admin;
 
 use crate::problem::Problem;
-use crate::{Limits, Readiness, admin, messaging};
+use crate::{Limits, Readiness, admin, messaging, openapi};
 
 /// Longest body of a request that sends no message.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest time one request may take; the client is told, the broker finishes what it began.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time one request may take that does not wait for messages; the client is told, the broker finishes what it began.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -63,10 +63,11 @@ pub struct Version {
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
     let Gateway { messaging, checks, limits, admin, probes } = gateway;
-    let document = messaging::document();
+    let document = openapi::document(admin.is_some());
     let mut short = probe_routes(probes).route("/openapi.json", get(async move || Json(document)));
     if let Some(admin) = admin {
-        short = short.merge(Router::new().nest("/v1/admin", admin::routes()).with_state(admin));
+        let (routes, _) = admin::described().split_for_parts();
+        short = short.merge(Router::new().nest("/v1/admin", routes).with_state(admin));
     }
     short
         // A body over the limit is refused before it is read.
@@ -128,11 +129,14 @@ async fn method_not_allowed(request: Request) -> Problem {
 async fn with_timeout(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            let detail = format!("no answer within {} s; it may still take effect", REQUEST_TIMEOUT.as_secs());
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail).into_response()
-        }
+        Err(_) => timed_out().into_response(),
     }
+}
+
+/// What is said of work that takes longer than [`REQUEST_TIMEOUT`].
+pub(crate) fn timed_out() -> Problem {
+    let detail = format!("no answer within {} s; it may still take effect", REQUEST_TIMEOUT.as_secs());
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail)
 }
 
 fn internal_error() -> Problem {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use types::admin::{GroupDescription, TopicDescription};
 use types::{GroupConfig, MessageType, RetryPolicy, TopicConfig, TopicType};
+use utoipa::ToSchema;
 
 /// A topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Topic {
     /// Its name.
@@ -33,14 +34,14 @@ pub struct Topic {
 }
 
 /// All topics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Topics {
     /// By name.
     pub topics: Vec<Topic>,
 }
 
 /// A topic, its queues and what was sent to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicDetails {
     /// Its settings.
@@ -53,7 +54,7 @@ pub struct TopicDetails {
 }
 
 /// A queue's extent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
     /// Its number.
@@ -65,7 +66,7 @@ pub struct Queue {
 }
 
 /// Settings of a topic that are given or changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TopicSettings {
     /// See [`Topic::message_type`]; of a new topic `NORMAL`.
@@ -86,7 +87,7 @@ pub struct TopicSettings {
 }
 
 /// Which type a topic is fixed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FreezeTopic {
     /// The type; when missing, the one that was used so far.
@@ -95,7 +96,7 @@ pub struct FreezeTopic {
 }
 
 /// A consumer group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// Its name.
@@ -115,7 +116,7 @@ pub struct Group {
 }
 
 /// How long failed messages wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Retry {
     /// A list; later retries wait the last entry.
@@ -135,14 +136,14 @@ pub enum Retry {
 }
 
 /// All groups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Groups {
     /// By name.
     pub groups: Vec<Group>,
 }
 
 /// A group and its progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupDetails {
     /// Its settings.
@@ -153,7 +154,7 @@ pub struct GroupDetails {
 }
 
 /// How far a group is on a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// The topic.
@@ -173,7 +174,7 @@ pub struct Progress {
 }
 
 /// Settings of a group that are given or changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GroupSettings {
     /// See [`Group::fifo`].

@@ -11,7 +11,7 @@ use http::StatusCode;
 use types::{Admin, GroupConfig, GroupName, RetryPolicy};
 
 use crate::extract::{Body, Named};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::views::{Group, GroupDetails, GroupSettings, Groups, Retry};
 
 /// Deliveries of one message.
@@ -25,11 +25,21 @@ const RETRY_MULTIPLIER: RangeInclusive<u32> = 1..=100;
 /// One delivery to a client that renews by itself: a second to three hours, Apache's `renewMaxTimeMillis`.
 const CONSUME_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=10_800_000;
 
+/// All consumer groups
+#[utoipa::path(get, path = "/groups", operation_id = "listGroups", tag = "admin",
+    responses((status = 200, description = "By name", body = Groups),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Groups>, Problem> {
     let groups = admin.groups().await?;
     Ok(Json(Groups { groups: groups.iter().map(Group::from).collect() }))
 }
 
+/// Make a consumer group
+#[utoipa::path(post, path = "/groups/{name}", operation_id = "createGroup", tag = "admin",
+    params(("name" = String, Path, description = "The consumer group")),
+    request_body(content = GroupSettings),
+    responses((status = 201, description = "Made", body = Group),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn create(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
@@ -41,6 +51,11 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json((&config).into())))
 }
 
+/// A consumer group, and how far it is on each queue that it has consumed from
+#[utoipa::path(get, path = "/groups/{name}", operation_id = "describeGroup", tag = "admin",
+    params(("name" = String, Path, description = "The consumer group")),
+    responses((status = 200, description = "The group", body = GroupDetails),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn describe(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
@@ -49,6 +64,12 @@ pub(super) async fn describe(
     Ok(Json((&description).into()))
 }
 
+/// Change a consumer group; what is missing stays as it is
+#[utoipa::path(patch, path = "/groups/{name}", operation_id = "updateGroup", tag = "admin",
+    params(("name" = String, Path, description = "The consumer group")),
+    request_body(content = GroupSettings),
+    responses((status = 200, description = "Changed", body = Group),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn update(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,
@@ -60,6 +81,11 @@ pub(super) async fn update(
     Ok(Json((&config).into()))
 }
 
+/// Delete a consumer group with its leases and offsets
+#[utoipa::path(delete, path = "/groups/{name}", operation_id = "deleteGroup", tag = "admin",
+    params(("name" = String, Path, description = "The consumer group")),
+    responses((status = 204, description = "Deleted"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn delete(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<GroupName>,

@@ -10,12 +10,17 @@ use types::admin::{FindBy, MessageQuery};
 use types::{QueueId, Timestamp, TopicName};
 
 use crate::extract::{Named, QueryOf};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::views::messages::{FindMessages, Message, Messages};
 
 /// Messages of an answer, when the request does not say.
 const MESSAGES_DEFAULT: usize = 32;
 
+/// Look for stored messages of a topic by key or store time; nothing is leased
+#[utoipa::path(get, path = "/topics/{name}/messages", operation_id = "findMessages", tag = "admin",
+    params(("name" = String, Path, description = "The topic; a dead-letter topic may be named too"), FindMessages),
+    responses((status = 200, description = "Those that were found", body = Messages),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn find(
     State(admin): State<Arc<dyn Admin>>,
     Named(topic): Named<TopicName>,
@@ -51,7 +56,11 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
     Ok(MessageQuery { topic, by, stored, messages_max })
 }
 
-/// The message that an offset message id names.
+/// The message that an offset message id names
+#[utoipa::path(get, path = "/messages/{id}", operation_id = "showMessage", tag = "admin",
+    params(("id" = String, Path, description = "Its offset message id")),
+    responses((status = 200, description = "The message", body = Message),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(admin): State<Arc<dyn Admin>>,
     Named(id): Named<String>,

@@ -8,17 +8,27 @@ use http::StatusCode;
 use types::{Admin, MessageType, TopicConfig, TopicName, TopicType};
 
 use crate::extract::{Body, Named};
-use crate::problem::Problem;
+use crate::problem::{Document, Problem};
 use crate::views::{self, FreezeTopic, Topic, TopicDetails, TopicSettings, Topics};
 
 /// Queues of a new topic. Source: Apache `defaultTopicQueueNums`, and what `mqadmin updateTopic` takes unasked.
 const QUEUES_DEFAULT: u32 = 8;
 
+/// All topics that are not the system's
+#[utoipa::path(get, path = "/topics", operation_id = "listTopics", tag = "admin",
+    responses((status = 200, description = "By name", body = Topics),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Topics>, Problem> {
     let topics = admin.topics().await?;
     Ok(Json(Topics { topics: topics.iter().map(Topic::from).collect() }))
 }
 
+/// Make a topic
+#[utoipa::path(post, path = "/topics/{name}", operation_id = "createTopic", tag = "admin",
+    params(("name" = String, Path, description = "The topic")),
+    request_body(content = TopicSettings),
+    responses((status = 201, description = "Made", body = Topic),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn create(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
@@ -38,6 +48,11 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json((&config).into())))
 }
 
+/// A topic, its queues and what was sent to it
+#[utoipa::path(get, path = "/topics/{name}", operation_id = "describeTopic", tag = "admin",
+    params(("name" = String, Path, description = "The topic")),
+    responses((status = 200, description = "The topic", body = TopicDetails),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn describe(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
@@ -46,6 +61,12 @@ pub(super) async fn describe(
     Ok(Json((&description).into()))
 }
 
+/// Change a topic; what is missing stays as it is
+#[utoipa::path(patch, path = "/topics/{name}", operation_id = "updateTopic", tag = "admin",
+    params(("name" = String, Path, description = "The topic")),
+    request_body(content = TopicSettings),
+    responses((status = 200, description = "Changed", body = Topic),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn update(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
@@ -57,7 +78,12 @@ pub(super) async fn update(
     Ok(Json((&config).into()))
 }
 
-/// Fixes the topic's type to the one named, or else to the one that was used.
+/// Fix the topic's type to the one named, or else to the one that was used
+#[utoipa::path(post, path = "/topics/{name}/freeze", operation_id = "freezeTopic", tag = "admin",
+    params(("name" = String, Path, description = "The topic")),
+    request_body(content = FreezeTopic),
+    responses((status = 200, description = "Fixed", body = Topic),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn freeze(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,
@@ -73,6 +99,11 @@ pub(super) async fn freeze(
     Ok(Json((&config).into()))
 }
 
+/// Delete a topic
+#[utoipa::path(delete, path = "/topics/{name}", operation_id = "deleteTopic", tag = "admin",
+    params(("name" = String, Path, description = "The topic")),
+    responses((status = 204, description = "Deleted"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn delete(
     State(admin): State<Arc<dyn Admin>>,
     Named(name): Named<TopicName>,

@@ -1,6 +1,7 @@
 //! A message's metadata in HTTP headers, both ways. Names of headers have no case, so property names are in lower case here.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use proxy::messaging::body::Encoding;
 use proxy::messaging::message::Received;
 
 use crate::problem::Problem;
@@ -99,6 +100,9 @@ pub(super) fn put(message: &Received, headers: &mut HeaderMap) {
         let is_trace = TRACE.contains(&name.as_str());
         add(if is_trace { name.clone() } else { format!("{PROPERTY}{name}") }, value);
     }
+    if message.encoding == Encoding::Compressed {
+        headers.insert("compressed", HeaderValue::from_static("true"));
+    }
     let omitted = HeaderValue::from_str(&omitted.join(" "));
     if let Some(omitted) = omitted.ok().filter(|omitted| !omitted.is_empty()) {
         headers.insert("omitted", omitted);
@@ -172,5 +176,14 @@ mod tests {
         assert_eq!(headers["property-d"], "2");
         assert_eq!(headers["omitted"], "property-a property-bc");
         assert!(!headers.contains_key("set-cookie"));
+    }
+
+    #[test]
+    fn a_body_that_is_still_compressed_is_marked() {
+        for (encoding, mark) in [(Encoding::Identity, None), (Encoding::Compressed, Some("true"))] {
+            let mut headers = HeaderMap::new();
+            put(&Received { encoding, ..super::super::tests::received() }, &mut headers);
+            assert_eq!(headers.get("compressed").map(|value| value.to_str().expect("text")), mark);
+        }
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use proxy::validate::Invalid;
+use tokio::task::JoinSet;
 use types::broker::{LeaseError, LeaseOwner};
 use types::{GroupName, ReceiptHandle, TopicName};
 
 use super::{Service, together};
 use crate::extract::{Body, Named};
 use crate::problem::{Document, Problem};
+use crate::router::{REQUEST_TIMEOUT, timed_out};
 use crate::text;
 use crate::views::messaging::{Ack, Ended, Extend, LeaseResult, Nack};
 
@@ -31,7 +33,8 @@ pub(super) async fn ack(
 ) -> Result<Response, Problem> {
     let (lease, parsed) = service.named(group, &topic, &handles)?;
     let valid = parsed.iter().filter_map(|handle| handle.as_ref().ok().cloned()).collect();
-    let mut results = service.messaging.broker().ack(lease, valid).await.into_iter();
+    let acked = tokio::time::timeout(REQUEST_TIMEOUT, service.messaging.broker().ack(lease, valid));
+    let mut results = acked.await.map_err(|_| timed_out())?.into_iter();
     let outcome = |parsed: Result<ReceiptHandle, Problem>| match parsed {
         Ok(_) => results.next().unwrap_or(Err(NO_RESULT)).map(|()| None).map_err(Problem::from),
         Err(problem) => Err(problem),
@@ -105,6 +108,50 @@ enum End {
     DeadLetter,
 }
 
+impl End {
+    /// Handles that are worked on at a time. Dead letters keep their order.
+    fn at_once(self) -> usize {
+        match self {
+            Self::GiveBack(_) | Self::Extend(_) => 32,
+            Self::DeadLetter => 1,
+        }
+    }
+}
+
+/// The results of work on each item, in their order, `at_once` of them at a time; `None` where it was not done when the time for
+/// all of them was over.
+async fn each_within<T, W>(
+    limit: Duration,
+    at_once: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> W,
+) -> Vec<Option<W::Output>>
+where
+    W: Future<Output: Send> + Send + 'static,
+{
+    let mut results: Vec<_> = items.iter().map(|_| None).collect();
+    let mut items = items.into_iter().enumerate();
+    let all = async {
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < at_once
+                && let Some((index, item)) = items.next()
+            {
+                let work = work(item);
+                running.spawn(async move { (index, work.await) });
+            }
+            match running.join_next().await {
+                Some(Ok((index, result))) => results[index] = Some(result),
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                None => return,
+            }
+        }
+    };
+    // Who is late finds in the results what is missing.
+    let _ = tokio::time::timeout(limit, all).await;
+    results
+}
+
 impl Service {
     /// Whose leases the handles are of, and each handle or what is wrong with it.
     fn named(
@@ -123,16 +170,14 @@ impl Service {
         Ok((LeaseOwner { group, topic }, parsed.collect()))
     }
 
-    /// Asks the broker for one handle after the other.
+    /// Asks the broker for each handle, some at a time.
     async fn each(&self, lease: &LeaseOwner, parsed: Vec<Result<ReceiptHandle, Problem>>, end: End) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(parsed.len());
-        for handle in parsed {
-            outcomes.push(match handle {
-                Ok(handle) => self.end(lease.clone(), handle, end).await.map_err(Problem::from),
-                Err(problem) => Err(problem),
-            });
-        }
-        outcomes
+        let ask = |handle: Result<ReceiptHandle, Problem>| {
+            let (service, lease) = (self.clone(), lease.clone());
+            async move { service.end(lease, handle?, end).await.map_err(Problem::from) }
+        };
+        let outcomes = each_within(REQUEST_TIMEOUT, end.at_once(), parsed, ask).await;
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(timed_out()))).collect()
     }
 
     async fn end(
@@ -159,4 +204,20 @@ fn answer(handles: Vec<String>, outcomes: Vec<Outcome>) -> Response {
     let results: Vec<_> = handles.into_iter().zip(outcomes).map(result).collect();
     let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
     together(statuses.into_iter(), Ended { results })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_handles_go_side_by_side_and_have_one_limit() {
+        let second = Duration::from_secs(1);
+        let work = |number: u32| async move {
+            tokio::time::timeout(4 * second, std::future::pending::<()>()).await.expect_err("it takes four seconds");
+            number
+        };
+        let done = each_within(10 * second, 2, (0..5).collect(), work).await;
+        assert_eq!(done, [Some(0), Some(1), Some(2), Some(3), None]);
+    }
 }

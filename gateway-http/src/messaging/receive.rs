@@ -11,6 +11,7 @@ use axum::{body, http};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proxy::Code;
+use proxy::messaging::receive::Delivery;
 use proxy::validate::Invalid;
 use types::broker::{Pop, PopError, Unavailable};
 use types::filter::ExpressionType;
@@ -18,6 +19,7 @@ use types::{Filter, GroupName, TopicName};
 
 use super::{Service, headers};
 use crate::extract::{Body, Named};
+use crate::limits::Share;
 use crate::problem::{Document, Problem};
 use crate::text;
 use crate::views::messaging::{RawBody, Receive, ReceivedMessages};
@@ -62,8 +64,7 @@ pub(super) async fn call(
     if delivery.remaining() == 0 {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let mut share = service.undelivered.share();
-    share.add(delivery.remaining_bytes());
+    let share = service.undelivered(&delivery).ok_or_else(|| service.too_much_undelivered())?;
     if !is_raw {
         let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Ok(([json], body::Body::from_stream(Answer::json(delivery, share))).into_response());
@@ -119,13 +120,20 @@ impl Service {
 
     /// Refuses to take more messages out for clients that do not take what they have.
     pub(super) fn check_undelivered(&self) -> Result<(), Problem> {
-        if !self.undelivered.is_used_up() {
-            return Ok(());
-        }
+        if self.undelivered.is_used_up() { Err(self.too_much_undelivered()) } else { Ok(()) }
+    }
+
+    /// The share of what was popped, unless others reached the bound meanwhile; what has none is to be dropped, and is free again.
+    pub(super) fn undelivered(&self, delivery: &Delivery) -> Option<Share> {
+        let mut share = self.undelivered.share();
+        share.try_add_last(delivery.remaining_bytes()).then_some(share)
+    }
+
+    fn too_much_undelivered(&self) -> Problem {
         let limit = self.undelivered.max();
         let detail = format!("messages that clients have not taken yet hold {limit} bytes or more, which is the limit");
         let code = Some(Code::TooManyRequests);
-        Err(Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) })
+        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
     }
 }
 

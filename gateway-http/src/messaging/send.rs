@@ -97,7 +97,7 @@ impl Service {
             Err(problem) => Err(problem),
         };
         let results: Vec<SendResult> = prepared.into_iter().map(result).map(SendResult::from).collect();
-        let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+        let statuses: Vec<u16> = results.iter().map(SendResult::status).collect();
         Ok(together(statuses.into_iter(), SendAnswer::Many(SentMany { results })))
     }
 
@@ -123,29 +123,32 @@ impl Service {
             let id = TransactionId { place, message_id: message_id.clone() };
             transactions::to_path(topic, &id.to_string(), false)
         });
-        Ok(Sent {
-            durability: durability(receipt.durability, &message_id)?,
+        let sent = Sent {
+            durability: Durability::Written,
             message_id,
             queue: receipt.queue.0,
             offset: receipt.queue_offset.0,
             transaction_id,
             recall_handle: receipt.recall_handle,
             repeated,
-        })
+        };
+        confirmed(sent, receipt.durability)
     }
 }
 
-/// What a client may rely on. What was not confirmed is a problem, as it is for gRPC clients: the message is there, but may be lost.
-fn durability(durability: broker::Durability, message_id: &str) -> Result<Durability, Problem> {
+/// What a client may rely on. What was not confirmed is a problem, as it is for gRPC clients: the message is there, but may be
+/// lost, so the problem says all that a client needs to go on with it.
+fn confirmed(sent: Sent, durability: broker::Durability) -> Result<Sent, Problem> {
     let (code, what) = match durability {
-        broker::Durability::Written => return Ok(Durability::Written),
-        broker::Durability::Flushed => return Ok(Durability::Flushed),
+        broker::Durability::Written => return Ok(sent),
+        broker::Durability::Flushed => return Ok(Sent { durability: Durability::Flushed, ..sent }),
         broker::Durability::FlushTimedOut => (Code::MasterPersistenceTimeout, "the disk did not confirm in time"),
         broker::Durability::ReplicaTimedOut => (Code::SlavePersistenceTimeout, "the replicas did not confirm in time"),
         broker::Durability::ReplicaMissing => (Code::HaNotAvailable, "there is no replica to confirm"),
     };
-    let detail = format!("message {message_id} is stored, but {what}");
-    Err(Problem { code: Some(code), ..Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-confirmed", detail) })
+    let detail = format!("message {} is stored, but {what}", sent.message_id);
+    let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-confirmed", detail);
+    Err(Problem { code: Some(code), stored: Some(Box::new(sent)), ..problem })
 }
 
 fn no_result() -> Problem {
@@ -230,5 +233,32 @@ fn due(delay: Option<&str>, deliver_at: Option<&str>) -> Result<Option<Due>, Pro
                 .map_err(|expected| Problem::invalid(format!("deliver-at is {time:?}, {expected}")))
         }
         (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_confirmed_can_be_ended_and_taken_back_all_the_same() {
+        let sent = Sent {
+            message_id: "ID".to_owned(),
+            queue: 1,
+            offset: 2,
+            durability: Durability::Written,
+            transaction_id: Some("T".to_owned()),
+            recall_handle: Some("R".to_owned()),
+            repeated: false,
+        };
+        let problem = confirmed(sent, broker::Durability::FlushTimedOut).expect_err("not confirmed");
+        assert_eq!(problem.status, StatusCode::GATEWAY_TIMEOUT);
+        let document = serde_json::to_value(problem.document()).expect("plain data");
+        assert_eq!(
+            document["stored"],
+            serde_json::json!({
+                "messageId": "ID", "queue": 1, "offset": 2, "durability": "written", "transactionId": "T", "recallHandle": "R"
+            }),
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response, Sse, sse};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use proxy::messaging::receive::Delivery;
 use tokio_stream::Stream;
 use types::GroupName;
@@ -30,6 +30,8 @@ const CREDITS_MAX: u32 = 4096;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long `EventSource` waits before it opens the next stream.
 const RETRY: Duration = Duration::from_millis(500);
+/// Why a stream ends when clients have not taken too much.
+const BUSY: &str = "busy";
 
 /// Stream messages as Server-Sent Events until the credits are used up
 #[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
@@ -43,9 +45,7 @@ pub(super) async fn call(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Unlike other GETs this one takes messages from others, so no other site's page may make it.
-    if is_cross_site(&headers) {
-        return Err(super::cross_site());
-    }
+    super::refuse_cross_site(&headers)?;
     let credits = open.credits.unwrap_or(CREDITS_DEFAULT);
     if !(1..=CREDITS_MAX).contains(&credits) {
         return Err(Problem::invalid(format!("credits is {credits}, allowed are 1 to {CREDITS_MAX}")));
@@ -64,17 +64,6 @@ pub(super) async fn call(
     let events = Events { service, pop, credits, state: Next::Begin(Some(first)) };
     let keep_alive = sse::KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
-}
-
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("sec-fetch-site") {
-        Some(site) => !matches!(site, "same-origin" | "none"),
-        None => {
-            let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
-            text("origin").is_some_and(|origin| host(origin).as_deref() != text(header::HOST.as_str()))
-        }
-    }
 }
 
 fn with_credits(pop: &Pop, credits: u32) -> Pop {
@@ -100,19 +89,19 @@ enum Next {
         _share: Share,
     },
     Wait(Receiving),
+    Busy,
     End,
 }
 
 impl Events {
+    /// Goes on with what was popped, unless other clients reached the bound meanwhile.
     fn deliver(&self, delivery: Delivery) -> Next {
-        let mut share = self.service.undelivered.share();
-        share.add(delivery.remaining_bytes());
-        Next::Deliver { delivery, _share: share }
+        self.service.undelivered(&delivery).map_or(Next::Busy, |share| Next::Deliver { delivery, _share: share })
     }
 
     /// What comes after the messages that were there; with an event, if the stream ends.
     fn go_on(&mut self) -> Option<sse::Event> {
-        let end = |why: &str| Some(sse::Event::default().event("end").data(why));
+        let end = |why| Some(end(why));
         self.state = Next::End;
         if self.credits == 0 {
             return end("credits");
@@ -121,7 +110,7 @@ impl Events {
             return end("stopping");
         }
         if self.service.undelivered.is_used_up() {
-            return end("busy");
+            return end(BUSY);
         }
         let (messaging, pop) = (self.service.messaging.clone(), with_credits(&self.pop, self.credits));
         self.state = Next::Wait(Box::pin(async move { messaging.receive(pop).await }));
@@ -160,10 +149,18 @@ impl Stream for Events {
                         return Poll::Ready(Some(Ok(sse::Event::default().event("problem").data(document))));
                     }
                 },
+                Next::Busy => {
+                    self.state = Next::End;
+                    return Poll::Ready(Some(Ok(end(BUSY))));
+                }
                 Next::End => return Poll::Ready(None),
             }
         }
     }
+}
+
+fn end(why: &str) -> sse::Event {
+    sse::Event::default().event("end").data(why)
 }
 
 fn event(message: ReceivedMessage) -> sse::Event {

@@ -83,7 +83,10 @@ pub(super) async fn checks(
     State(service): State<Service>,
     Named(topic): Named<TopicName>,
     QueryOf(WaitForChecks { wait }): QueryOf<WaitForChecks>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    // Each check goes to one producer, so no other site's page may take it.
+    super::refuse_cross_site(&headers)?;
     let wait = service.wait(wait.as_deref())?;
     let found = service.checks.wait(&topic, wait).await.map_err(|full| {
         let code = Some(Code::TooManyRequests);

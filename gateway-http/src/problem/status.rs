@@ -27,7 +27,7 @@ macro_rules! problems {
         $(impl From<$error> for Problem {
             fn from(error: $error) -> Self {
                 let (status, kind) = error.status();
-                Self { status, kind, detail: error.to_string(), code: Some(error.code()) }
+                Self { code: Some(error.code()), ..Self::new(status, kind, error.to_string()) }
             }
         })*
     };

@@ -140,22 +140,51 @@ pub enum SendAnswer {
 
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SendResult {
+#[serde(untagged)]
+pub enum SendResult {
+    /// It is stored.
+    Sent(SentResult),
+    /// It is not, or not as safely as it should be.
+    Refused(RefusedResult),
+}
+
+/// A message of several that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SentResult {
     /// The status that it would have got alone.
     pub status: u16,
-    /// Of a stored one.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub sent: Option<Sent>,
-    /// Of one that was not stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Document>,
+    /// What it would have been answered alone.
+    #[serde(flatten)]
+    pub sent: Sent,
+}
+
+/// A message of several that met a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedResult {
+    /// The status that it would have got alone.
+    pub status: u16,
+    /// Why.
+    pub problem: Document,
+}
+
+impl SendResult {
+    /// The status that the message would have got alone.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Sent(result) => result.status,
+            Self::Refused(result) => result.status,
+        }
+    }
 }
 
 impl From<Result<Sent, Problem>> for SendResult {
     fn from(result: Result<Sent, Problem>) -> Self {
         match result {
-            Ok(sent) => Self { status: StatusCode::CREATED.as_u16(), sent: Some(sent), problem: None },
-            Err(problem) => Self { status: problem.status.as_u16(), sent: None, problem: Some(problem.document()) },
+            Ok(sent) => Self::Sent(SentResult { status: StatusCode::CREATED.as_u16(), sent }),
+            Err(problem) => {
+                Self::Refused(RefusedResult { status: problem.status.as_u16(), problem: problem.document() })
+            }
         }
     }
 }

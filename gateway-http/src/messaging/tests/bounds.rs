@@ -123,6 +123,33 @@ async fn overload_says_when_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn waits_that_began_before_the_bound_was_reached_do_not_pass_it() {
+    let world = World::with(Limits { undelivered_bytes_max: 1, ..Limits::default() });
+    let begin = |group: &str| {
+        let routes = world.routes.clone();
+        let request = json_request(&format!("/groups/{group}/receive"));
+        let body = json!({"topic": "orders", "wait": "20s"}).to_string();
+        tokio::spawn(routes.oneshot(request.body(Body::from(body)).expect("valid")))
+    };
+    let waits = ["a", "b", "c"].map(begin);
+    while world.broker.status().waiting < 3 {
+        tokio::task::yield_now().await;
+    }
+    world.send(&[], "1").await;
+    let mut answers = Vec::new();
+    for wait in waits {
+        // Its body is not taken.
+        answers.push(wait.await.expect("no panic").expect("infallible"));
+    }
+    let count = |status| answers.iter().filter(|answer| answer.status().as_u16() == status).count();
+    assert_eq!((count(200), count(429)), (1, 2));
+    drop(answers);
+    world.tasks.close();
+    world.tasks.wait().await;
+    assert_eq!(world.broker.status().in_flight, 0, "what was refused is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_sites_pages_may_not_send() {
     let world = World::start();
     for headers in [
@@ -130,6 +157,9 @@ async fn other_sites_pages_may_not_send() {
         [("sec-fetch-site", "cross-site"), ("host", "a")],
     ] {
         let answer = world.ask(with(raw("/topics/orders/messages"), &headers), "x").await;
+        assert_eq!((answer.status, answer.problem().as_str()), (403, "cross-site"));
+        let checks = Request::builder().uri("/producers/orders/checks?wait=0");
+        let answer = world.ask(with(checks, &headers), "").await;
         assert_eq!((answer.status, answer.problem().as_str()), (403, "cross-site"));
     }
     let own = [("origin", "http://mq.example:8082"), ("host", "mq.example:8082")];

@@ -1,10 +1,11 @@
 //! The document says what the routes do.
 
 use super::*;
+use crate::openapi;
 
 #[test]
 fn every_route_is_described() {
-    let document = serde_json::to_value(document()).expect("plain data");
+    let document = serde_json::to_value(openapi::document(true)).expect("plain data");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let paths = document["paths"].as_object().expect("paths");
     let mut described: Vec<_> = paths
@@ -17,9 +18,22 @@ fn every_route_is_described() {
     assert_eq!(
         described,
         [
+            "delete /v1/admin/groups/{name}",
+            "delete /v1/admin/topics/{name}",
             "delete /v1/topics/{topic}/delayed/{handle}",
+            "get /v1/admin/groups",
+            "get /v1/admin/groups/{name}",
+            "get /v1/admin/messages/{id}",
+            "get /v1/admin/topics",
+            "get /v1/admin/topics/{name}",
+            "get /v1/admin/topics/{name}/messages",
             "get /v1/groups/{group}/stream",
             "get /v1/producers/{topic}/checks",
+            "patch /v1/admin/groups/{name}",
+            "patch /v1/admin/topics/{name}",
+            "post /v1/admin/groups/{name}",
+            "post /v1/admin/topics/{name}",
+            "post /v1/admin/topics/{name}/freeze",
             "post /v1/groups/{group}/ack",
             "post /v1/groups/{group}/dead-letter",
             "post /v1/groups/{group}/extend",
@@ -36,7 +50,7 @@ fn every_route_is_described() {
 
 #[test]
 fn every_answer_with_a_body_names_its_shape() {
-    let document = serde_json::to_value(document()).expect("plain data");
+    let document = serde_json::to_value(openapi::document(true)).expect("plain data");
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for operation in methods.as_object().expect("methods").values() {
             let responses = operation["responses"].as_object().expect("responses");
@@ -47,4 +61,13 @@ fn every_answer_with_a_body_names_its_shape() {
             assert_eq!(success["content"].is_object(), status != "204", "{path}: {success}");
         }
     }
+}
+
+#[test]
+fn a_result_that_failed_has_a_shape_of_its_own() {
+    let document = serde_json::to_value(openapi::document(true)).expect("plain data");
+    let schemas = &document["components"]["schemas"];
+    let shapes = schemas["SendResult"]["oneOf"].as_array().expect("one of two").len();
+    assert_eq!(shapes, 2, "{}", schemas["SendResult"]);
+    assert_eq!(schemas["RefusedResult"]["required"], json!(["status", "problem"]));
 }
