@@ -33,9 +33,10 @@ type Answer = Result<Command, Refusal>;
 /// Serves one request.
 pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Command) -> Command {
     let answer = match request.request_code() {
-        RequestCode::SendMessage | RequestCode::SendMessageV2 | RequestCode::SendBatchMessage => {
-            send::send(core, connection, request).await
-        }
+        RequestCode::SendMessage
+        | RequestCode::SendMessageV2
+        | RequestCode::SendBatchMessage
+        | RequestCode::SendOnce => send::send(core, connection, request).await,
         RequestCode::ConsumerSendMsgBack => send_back::send_back(core, request).await,
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,

@@ -9,17 +9,17 @@
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
 //! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
+//! | `keys` | which broker knows an idempotency key |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
-//!
-//! Not built yet, refused by name: idempotency keys.
 
 mod brokers;
 mod cache;
 mod checks;
 mod faults;
 mod held;
+mod keys;
 mod leases;
 mod popped;
 mod producers;
@@ -46,6 +46,7 @@ use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, Recei
 
 use brokers::Brokers;
 use held::Leases;
+use keys::Owners;
 use producers::Producers;
 use routes::Routes;
 
@@ -73,6 +74,8 @@ struct Inner {
     brokers: Brokers,
     routes: Routes,
     producers: Producers,
+    /// Held for the choice of a key's broker.
+    keys: Mutex<Owners>,
     /// Held for a look or a change of one lease, or a look at those that end soon.
     leases: Mutex<Leases>,
     /// Owns what goes on when its caller is gone.
@@ -94,6 +97,7 @@ impl Cluster {
             brokers,
             routes,
             producers: Producers::default(),
+            keys: Mutex::default(),
             leases: Mutex::default(),
             tasks: TaskTracker::new(),
             round: AtomicUsize::new(0),

@@ -55,9 +55,11 @@ impl HasCode for Unavailable {
     fn code(&self) -> Code {
         match self {
             Self::Busy { .. } => Code::TooManyRequests,
-            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
-                Code::InternalServerError
-            }
+            Self::DiskFull { .. }
+            | Self::StoreFailed { .. }
+            | Self::Stopping
+            | Self::Remote { .. }
+            | Self::OwnerAway { .. } => Code::InternalServerError,
             Self::NotServed { .. } => Code::NotImplemented,
             Self::TimedOut { .. } => Code::ProxyTimeout,
         }

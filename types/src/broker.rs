@@ -315,6 +315,12 @@ pub enum Unavailable {
         /// Who.
         who: String,
     },
+    /// Only one broker in another process may do it, and that cannot be asked now; nothing was done.
+    #[error("broker {broker}, which alone knows the message's idempotency key, is not there")]
+    OwnerAway {
+        /// Its name.
+        broker: String,
+    },
     /// A broker in another process cannot be asked, or refused for a reason that is its own.
     #[error("{detail}")]
     Remote {

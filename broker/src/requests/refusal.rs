@@ -1,5 +1,6 @@
 //! Why a request is not answered with what was asked for: the one table from our errors to response codes.
 
+use remoting_proto::requests::KeyRefused;
 use remoting_proto::{Fields, ResponseCode};
 use types::admin::AdminError;
 use types::broker::{
@@ -40,15 +41,38 @@ macro_rules! refusals {
         })*
     };
 }
-refusals!(LookupError, SendError, PopError, PullError, LeaseError, AdminError, TransactionError, RecallError);
+refusals!(LookupError, PopError, PullError, LeaseError, AdminError, TransactionError, RecallError);
+
+impl From<SendError> for Refusal {
+    fn from(error: SendError) -> Self {
+        let refusal = Self::new(Coded::code(&error), error.to_string());
+        let SendError::Key(key) = error else { return refusal };
+        Self { fields: key_refused(&key).to_fields(), ..refusal }
+    }
+}
+
+/// What a proxy needs to tell its client as a broker of its own process does.
+fn key_refused(error: &KeyError) -> KeyRefused {
+    let number = |number: usize| i64::try_from(number).ok();
+    let (why, window_ms, limit, bytes) = match *error {
+        KeyError::Taken { window_ms, .. } => (KeyRefused::TAKEN, i64::try_from(window_ms).ok(), None, None),
+        KeyError::TooMany { keys_max, window_ms } => {
+            (KeyRefused::TOO_MANY, i64::try_from(window_ms).ok(), number(keys_max), None)
+        }
+        KeyError::TooLong { bytes, bytes_max, .. } => (KeyRefused::TOO_LONG, None, number(bytes_max), number(bytes)),
+    };
+    KeyRefused { why: why.to_owned(), window_ms, limit, bytes }
+}
 
 impl Coded for Unavailable {
     fn code(&self) -> ResponseCode {
         match self {
             Self::Busy { .. } | Self::TimedOut { .. } => ResponseCode::SystemBusy,
-            Self::DiskFull { .. } | Self::StoreFailed { .. } | Self::Stopping | Self::Remote { .. } => {
-                ResponseCode::ServiceNotAvailable
-            }
+            Self::DiskFull { .. }
+            | Self::StoreFailed { .. }
+            | Self::Stopping
+            | Self::Remote { .. }
+            | Self::OwnerAway { .. } => ResponseCode::ServiceNotAvailable,
             Self::NotServed { .. } => ResponseCode::RequestCodeNotSupported,
         }
     }

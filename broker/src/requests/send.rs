@@ -148,6 +148,7 @@ fn answer(core: &Core, request: &Command, receipts: &[SendReceipt], transaction_
         recall_handle: first.recall_handle.clone(),
         msg_region: Some(REGION.to_owned()),
         trace_on: Some(true),
+        repeat_of: first.repeat_of.as_deref().map(str::to_owned),
     };
     let is_late = receipts.iter().any(|receipt| receipt.durability == Durability::FlushTimedOut);
     let code = if is_late { ResponseCode::FlushDiskTimeout } else { ResponseCode::Success };

@@ -162,6 +162,9 @@ codes! {
         BrokerHeartbeat = 904,
         /// Tells a broker that another one of its name has the lowest id now.
         NotifyMinBrokerIdChange = 905,
+        /// Ours: as [`Self::SendMessageV2`], of a message that is to be stored once under its idempotency key. A broker that knows no
+        /// keys, Apache's for one, does not know this either, and stores nothing.
+        SendOnce = 30_310,
         /// Leases messages.
         PopMessage = 200_050,
         /// Ends a lease.

@@ -26,8 +26,8 @@ pub use registration::{
     UnregisterBroker, body_crc32,
 };
 pub use send::{
-    CheckTransactionState, ConsumerSendMsgBack, EndTransaction, RecallMessage, RecallMessageAnswer, SendMessage,
-    SendMessageAnswer,
+    CheckTransactionState, ConsumerSendMsgBack, EndTransaction, KeyRefused, RecallMessage, RecallMessageAnswer,
+    SendMessage, SendMessageAnswer,
 };
 pub use topics::{
     AddWritePermAnswer, BrokerMember, DeleteTopic, GetAllTopicConfigAnswer, GetRouteInfo, GetTopicsByCluster,

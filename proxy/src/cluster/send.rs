@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use remoting_proto::body::batch::{self, BatchMessage};
-use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{KeyRefused, RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{
-    Durability, LookupError, RecallError, SendError, SendReceipt, TransactionPlace, TransactionPosition, Unavailable,
+    Durability, KeyError, LookupError, RecallError, SendError, SendReceipt, TransactionPlace, TransactionPosition,
+    Unavailable,
 };
 use types::properties::names;
 use types::{Message, MessageType, PhysicalOffset, QueueId, QueueOffset, SysFlag, TopicName};
@@ -80,6 +81,10 @@ impl Cluster {
     ) -> Result<Vec<SendReceipt>, SendError> {
         let is_bound = run.iter().any(is_bound);
         let outgoing = Outgoing::of(run)?;
+        if let Some(key) = &outgoing.key {
+            let queue = if is_bound { places.meant } else { self.queue_of_key(topic, places, key)? };
+            return self.send_once(topic, places, queue, &outgoing).await;
+        }
         let mut failed: Vec<Arc<str>> = Vec::new();
         let mut queue = if is_bound { places.meant } else { self.elsewhere(places, &failed).unwrap_or(places.meant) };
         loop {
@@ -95,6 +100,36 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// A queue of the broker that knows the key.
+    fn queue_of_key(&self, topic: &TopicName, places: &Places, key: &str) -> Result<usize, SendError> {
+        let all = &places.route.writable;
+        let there = all.iter().map(|place| &place.broker);
+        let owner = self.0.keys.lock().owner(topic, key, there, self.0.clock.moment());
+        let away = |broker: &str| Unavailable::OwnerAway { broker: broker.to_owned() };
+        let owner = owner.ok_or_else(|| away("of the key"))?;
+        let of_owner: Vec<usize> =
+            (0..all.len()).filter(|queue| all.get(*queue).is_some_and(|place| place.broker == owner)).collect();
+        let turn = places.meant.checked_rem(of_owner.len()).ok_or_else(|| away(&owner))?;
+        Ok(*of_owner.get(turn).expect("a remainder is smaller"))
+    }
+
+    /// Sends to this queue and no other: only its broker knows the key.
+    async fn send_once(
+        &self,
+        topic: &TopicName,
+        places: &Places,
+        queue: usize,
+        outgoing: &Outgoing,
+    ) -> Result<Vec<SendReceipt>, SendError> {
+        let place = places.route.writable.get(queue).expect("chosen among those there are");
+        self.send_to(topic, queue, place, outgoing).await.map_err(|refused| match refused {
+            Refused { why: SendError::Unavailable(Unavailable::Remote { .. }), may_be_stored: false } => {
+                Unavailable::OwnerAway { broker: place.broker.to_string() }.into()
+            }
+            Refused { why, .. } => why,
+        })
     }
 
     /// A queue of a broker that has not `failed` this time: the one that is meant, if its broker is sound or no other's is.
@@ -133,7 +168,13 @@ impl Cluster {
                 let why = match code {
                     ResponseCode::TopicNotExist => SendError::TopicNotFound { topic: topic.clone() },
                     ResponseCode::NoPermission => SendError::NotWritable { topic: topic.clone() },
-                    _ => refused(&place.broker, &answer).into(),
+                    ResponseCode::RequestCodeNotSupported if outgoing.key.is_some() => SendError::Unsupported {
+                        what: "an idempotency key (GANTRY_IDEMPOTENCY_KEY) before a broker that knows none, such as Apache's",
+                    },
+                    _ => match outgoing.key.as_deref().and_then(|key| key_error(key, &answer)) {
+                        Some(error) => error.into(),
+                        None => refused(&place.broker, &answer).into(),
+                    },
                 };
                 let is_of_broker = matches!(
                     code,
@@ -194,7 +235,7 @@ fn runs(messages: Vec<Message>) -> Vec<Vec<Message>> {
 }
 
 /// A batch says nothing of how a body is stored, brokers wait for no delivery time within one, and take none for retry topics.
-/// A message that is refused has none with it.
+/// A message with an idempotency key goes to a broker of its own.
 fn is_plain(message: &Message) -> bool {
     message.sys_flag.0 == 0
         && !has_key(message)
@@ -258,6 +299,8 @@ struct Outgoing {
     body: Bytes,
     count: usize,
     is_half: bool,
+    /// Under which it is stored once.
+    key: Option<String>,
 }
 
 impl Outgoing {
@@ -265,11 +308,7 @@ impl Outgoing {
         let count = run.len();
         let is_batch = count > 1;
         let first = run.first().ok_or(SendError::Unsupported { what: "a send of nothing" })?;
-        if has_key(first) {
-            // A repeat goes to another queue, so to another broker, which does not know the key: both would be stored.
-            let what = "a message with an idempotency key (GANTRY_IDEMPOTENCY_KEY) through a proxy in cluster mode";
-            return Err(SendError::Unsupported { what });
-        }
+        let key = has_key(first).then(|| first.properties.get(names::IDEMPOTENCY_KEY).map(str::to_owned)).flatten();
         let is_half = is_half(first);
         let sys_flag = if is_half { first.sys_flag.with(SysFlag::TRANSACTION_PREPARED) } else { first.sys_flag };
         let header = SendMessage {
@@ -293,9 +332,10 @@ impl Outgoing {
             let body = batch::encode(&messages).map_err(|error| Unavailable::Remote { detail: error.to_string() })?;
             (RequestCode::SendBatchMessage, body)
         } else {
-            (RequestCode::SendMessageV2, run.pop().map_or_else(Bytes::new, |message| message.body))
+            let code = if key.is_some() { RequestCode::SendOnce } else { RequestCode::SendMessageV2 };
+            (code, run.pop().map_or_else(Bytes::new, |message| message.body))
         };
-        Ok(Self { code, header, body, count, is_half })
+        Ok(Self { code, header, body, count, is_half, key })
     }
 
     fn request(&self, place: &Place) -> Request {
@@ -341,10 +381,26 @@ fn receipts(
             transaction: half_at.map(|broker| TransactionPlace { broker: broker.clone(), position }),
             recall_handle: stored.recall_handle.clone(),
             durability,
-            repeat_of: None,
+            repeat_of: stored.repeat_of.as_deref().map(Into::into),
         }
     };
     Ok((0..count).zip(first_offset..).map(receipt).collect())
+}
+
+/// Why a broker refused a key, if that is why it refused.
+fn key_error(key: &str, answer: &Command) -> Option<KeyError> {
+    let KeyRefused { why, window_ms, limit, bytes } = KeyRefused::of(&answer.fields).ok()?;
+    let window_ms = window_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
+    let number = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok()).unwrap_or_default();
+    match why.as_str() {
+        KeyRefused::TAKEN => Some(KeyError::Taken { key: key.to_owned(), window_ms }),
+        KeyRefused::TOO_MANY => Some(KeyError::TooMany { keys_max: number(limit), window_ms }),
+        KeyRefused::TOO_LONG => {
+            let what = "the idempotency key, or the message id beside it,";
+            Some(KeyError::TooLong { what, bytes: number(bytes), bytes_max: number(limit) })
+        }
+        _ => None,
+    }
 }
 
 /// The broker in a recall handle: base64 of `v1 topic broker time key`. Source: Apache `RecallMessageHandle`.
@@ -424,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_an_idempotency_key_is_refused_by_name_and_alone() {
+    fn a_message_with_an_idempotency_key_goes_alone_and_asks_to_be_stored_once() {
         let keyed = |topic: &str| {
             message(|message| {
                 message.topic = TopicName::new(topic).expect("valid");
@@ -432,9 +488,10 @@ mod tests {
             })
         };
         assert_eq!(lengths(vec![message(|_| {}), keyed("t"), message(|_| {})]), [1, 1, 1]);
-        let refused = Outgoing::of(vec![keyed("t")]);
-        assert!(matches!(refused, Err(SendError::Unsupported { what }) if what.contains(names::IDEMPOTENCY_KEY)));
-        assert!(Outgoing::of(vec![keyed("%DLQ%g")]).is_ok(), "a copy");
+        let outgoing = Outgoing::of(vec![keyed("t")]).expect("can be sent");
+        assert_eq!((outgoing.code, outgoing.key.as_deref()), (RequestCode::SendOnce, Some("order-1")));
+        let copy = Outgoing::of(vec![keyed("%DLQ%g")]).expect("can be sent");
+        assert_eq!((copy.code, copy.key), (RequestCode::SendMessageV2, None));
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl Broker {
             recall_handle: None,
             msg_region: None,
             trace_on: None,
+            repeat_of: None,
         };
         Command { fields: answer.to_fields(), ..request.answer(ResponseCode::Success) }
     }
@@ -264,7 +265,9 @@ impl Role for Serving {
             RequestCode::GetSubscriptionGroupConfig => shown(&request, &SubscriptionGroupConfig::default()),
             other => {
                 let _ = broker.asked.send(Asked::Other(other));
-                request.answer(ResponseCode::Success)
+                // Ours alone.
+                let is_known = other != RequestCode::SendOnce;
+                request.answer(if is_known { ResponseCode::Success } else { ResponseCode::RequestCodeNotSupported })
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod hand;
+mod keys;
 mod prolonged;
 mod support;
 mod transactions;

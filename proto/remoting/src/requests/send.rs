@@ -80,7 +80,32 @@ header! {
         msg_region: Option<String> = "MSG_REGION",
         /// Whether the client may trace.
         trace_on: Option<bool> = "TRACE_ON",
+        /// Ours: the unique key of the message that was stored before under the same idempotency key; nothing was stored now.
+        repeat_of: Option<String> = "gantryRepeatOf",
     }
+}
+
+header! {
+    /// Ours: why a message was refused because of its idempotency key.
+    KeyRefused {
+        /// `taken`, `tooMany` or `tooLong`.
+        why: String = "gantryKeyRefused",
+        /// How long a key is known, in milliseconds; not when it is too long.
+        window_ms: Option<i64> = "gantryKeyWindow",
+        /// The bound: of keys, or of bytes.
+        limit: Option<i64> = "gantryKeyLimit",
+        /// The length of what is too long.
+        bytes: Option<i64> = "gantryKeyBytes",
+    }
+}
+
+impl KeyRefused {
+    /// Another message has the key.
+    pub const TAKEN: &str = "taken";
+    /// The broker knows as many as it may.
+    pub const TOO_MANY: &str = "tooMany";
+    /// The key or the message's id is too long.
+    pub const TOO_LONG: &str = "tooLong";
 }
 
 header! {
