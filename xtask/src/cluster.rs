@@ -85,12 +85,17 @@ impl Cluster {
     /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
         let (grpc, http) = (server::free_address()?, server::free_address()?);
+        Ok((self.proxy_at(name, grpc, http)?, grpc))
+    }
+
+    /// The same at these addresses.
+    pub(crate) fn proxy_at(&self, name: &str, grpc: SocketAddr, http: SocketAddr) -> Result<Process> {
         let mut command = Command::new(&self.gantry);
         command.args(["proxy", "--nameserver", &self.name_server.to_string(), "--grpc", &grpc.to_string()]);
         command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name));
         let mut process = Process::start("gantry proxy", command, self.folder.join(format!("{name}.log")))?;
         process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
-        Ok((process, grpc))
+        Ok(process)
     }
 
     /// Stops all as an operator would, the brokers first.

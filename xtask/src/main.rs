@@ -7,6 +7,7 @@
 //! | `cargo xtask reference up\|down\|…`  | Apache RocketMQ to compare with ([`reference`])                |
 #![allow(clippy::disallowed_methods, reason = "drives real processes in real time, above every seam of env")]
 
+mod balancer;
 mod bench;
 mod cluster;
 mod plan;

@@ -36,7 +36,7 @@ pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Gro
 
 /// Make a consumer group
 #[utoipa::path(post, path = "/groups/{name}", operation_id = "createGroup", tag = "admin",
-    params(("name" = String, Path, description = "The consumer group")),
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = GroupSettings),
     responses((status = 201, description = "Made", body = Group),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -53,7 +53,7 @@ pub(super) async fn create(
 
 /// A consumer group, and how far it is on each queue that it has consumed from
 #[utoipa::path(get, path = "/groups/{name}", operation_id = "describeGroup", tag = "admin",
-    params(("name" = String, Path, description = "The consumer group")),
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     responses((status = 200, description = "The group", body = GroupDetails),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn describe(
@@ -66,7 +66,7 @@ pub(super) async fn describe(
 
 /// Change a consumer group; what is missing stays as it is
 #[utoipa::path(patch, path = "/groups/{name}", operation_id = "updateGroup", tag = "admin",
-    params(("name" = String, Path, description = "The consumer group")),
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = GroupSettings),
     responses((status = 200, description = "Changed", body = Group),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -83,7 +83,7 @@ pub(super) async fn update(
 
 /// Delete a consumer group with its leases and offsets
 #[utoipa::path(delete, path = "/groups/{name}", operation_id = "deleteGroup", tag = "admin",
-    params(("name" = String, Path, description = "The consumer group")),
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     responses((status = 204, description = "Deleted"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn delete(

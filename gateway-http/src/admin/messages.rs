@@ -18,7 +18,7 @@ const MESSAGES_DEFAULT: usize = 32;
 
 /// Look for stored messages of a topic by key or store time; nothing is leased
 #[utoipa::path(get, path = "/topics/{name}/messages", operation_id = "findMessages", tag = "admin",
-    params(("name" = String, Path, description = "The topic; a dead-letter topic may be named too"), FindMessages),
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic; a dead-letter topic may be named too"), FindMessages),
     responses((status = 200, description = "Those that were found", body = Messages),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn find(

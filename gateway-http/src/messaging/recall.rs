@@ -14,7 +14,7 @@ const HANDLE_BYTES_MAX: usize = 4096;
 
 /// Take back a delayed message
 #[utoipa::path(delete, path = "/topics/{topic}/delayed/{handle}", operation_id = "recallMessage", tag = "producers",
-    params(("topic" = String, Path, description = "The topic"), ("handle" = String, Path, description = "The recallHandle of its send")),
+    params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"), ("handle" = String, Path, description = "The recallHandle of its send")),
     responses((status = 200, description = "Taken back", body = Recalled),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn call(

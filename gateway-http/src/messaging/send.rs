@@ -32,7 +32,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 ///
 /// A header `Property-NAME` is stored as the message's property `name`. 207 when the results of several messages differ.
 #[utoipa::path(post, path = "/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
-    params(("topic" = String, Path, description = "The topic"),
+    params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders),
     request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"))),
     responses((status = 201, description = "Stored", body = SendAnswer),

@@ -22,7 +22,7 @@ use crate::views::messaging::{
 
 /// Store a half message, which nobody sees until it is committed
 #[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
-    params(("topic" = String, Path, description = "The topic"),
+    params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders,
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
     request_body(content = RawBody, content_type = "application/octet-stream"),
@@ -75,7 +75,7 @@ pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<Str
 
 /// Wait for half messages whose outcome a producer of the topic shall say
 #[utoipa::path(get, path = "/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
-    params(("topic" = String, Path, description = "The topic"), WaitForChecks),
+    params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"), WaitForChecks),
     responses((status = 200, description = "Half messages", body = Checks),
         (status = 204, description = "None in time"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

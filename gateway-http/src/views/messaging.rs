@@ -22,6 +22,7 @@ pub struct RawBody(pub Vec<u8>);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SendMany {
     /// 1 to 1,024 of them.
+    #[schema(min_items = 1, max_items = 1024)]
     pub messages: Vec<NewMessage>,
 }
 
@@ -46,12 +47,14 @@ pub struct NewMessage {
     pub message_group: Option<String>,
     /// How long it waits for its delivery, such as `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(0|[0-9]{1,9}(ms|s|m|h|d))$")]
     pub delay: Option<String>,
     /// Not to be delivered before this time: RFC 3339, or milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliver_at: Option<String>,
     /// Its priority, from 0 on.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
     pub priority: Option<i32>,
     /// What its producer says besides.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -75,13 +78,13 @@ pub struct MessageHeaders {
     #[param(rename = "Message-Group")]
     pub message_group: Option<String>,
     /// How long it waits for its delivery, such as `30s`.
-    #[param(rename = "Delay")]
+    #[param(rename = "Delay", pattern = "^(0|[0-9]{1,9}(ms|s|m|h|d))$")]
     pub delay: Option<String>,
     /// Not delivered before this time: RFC 3339, or milliseconds since 1970.
     #[param(rename = "Deliver-At")]
     pub deliver_at: Option<String>,
     /// From 0 on.
-    #[param(rename = "Priority")]
+    #[param(rename = "Priority", minimum = 0)]
     pub priority: Option<i32>,
     /// Sent again under its key it is stored once.
     #[param(rename = "Idempotency-Key")]
@@ -194,15 +197,19 @@ impl From<Result<Sent, Problem>> for SendResult {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Receive {
     /// From where.
+    #[schema(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
     pub topic: String,
     /// At most so many, 1 to 32; 16 when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 32)]
     pub max: Option<u32>,
     /// How long to wait for the first, at most and when missing `20s`; `0` answers at once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(0|[0-9]{1,4}ms|1?[0-9]s|20s)$")]
     pub wait: Option<String>,
     /// How long they stay invisible to the rest of the group, `10s` to `12h`; `60s` when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^([1-9][0-9]s|[1-9][0-9]?m|[1-9]h|1[0-2]h)$")]
     pub invisible: Option<String>,
     /// Only messages with one of these tags: `a || b`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -315,8 +322,10 @@ impl ReceivedMessage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ack {
     /// The topic that they were received from.
+    #[schema(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
     pub topic: String,
     /// 1 to 1,024 handles.
+    #[schema(min_items = 1, max_items = 1024)]
     pub handles: Vec<String>,
 }
 
@@ -325,11 +334,14 @@ pub struct Ack {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Nack {
     /// The topic that they were received from.
+    #[schema(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
     pub topic: String,
     /// 1 to 1,024 handles.
+    #[schema(min_items = 1, max_items = 1024)]
     pub handles: Vec<String>,
     /// After how long, such as `30s`; at once when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(0|[0-9]{1,9}(ms|s|m|h|d))$")]
     pub delay: Option<String>,
 }
 
@@ -338,10 +350,13 @@ pub struct Nack {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Extend {
     /// The topic that they were received from.
+    #[schema(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
     pub topic: String,
     /// 1 to 1,024 handles.
+    #[schema(min_items = 1, max_items = 1024)]
     pub handles: Vec<String>,
     /// How long they stay invisible from now, such as `5m`; at most `12h`.
+    #[schema(pattern = "^(0|[0-9]{1,9}(ms|s|m|h|d))$")]
     pub invisible: String,
 }
 
@@ -371,6 +386,7 @@ pub struct LeaseResult {
 pub struct WaitForChecks {
     /// At most and when missing `20s`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^(0|[0-9]{1,4}ms|1?[0-9]s|20s)$")]
     pub wait: Option<String>,
 }
 
@@ -405,9 +421,11 @@ pub struct Recalled {
 #[into_params(parameter_in = Query)]
 pub struct OpenStream {
     /// From where.
+    #[param(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
     pub topic: String,
     /// After so many messages the stream ends, 1 to 4,096; 256 when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 4096)]
     pub credits: Option<u32>,
     /// How long they stay invisible to the rest of the group, `10s` to `12h`; `60s` when missing.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -78,17 +78,17 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
 fn create_topics(broker: SocketAddr) -> Result<()> {
     for sdk in SDKS {
         for (feature, message_type) in reference::FEATURES {
-            create(broker, &format!("example-{sdk}-{feature}"), message_type)?;
+            create_topic(broker, &format!("example-{sdk}-{feature}"), message_type)?;
         }
         create_group(broker, &format!("example-{sdk}-filter-sql-group"), false)?;
     }
-    create(broker, HANDOVER, "NORMAL")?;
-    create(broker, DEALS, "TRANSACTION")?;
-    create(broker, SURVIVE, "NORMAL")
+    create_topic(broker, HANDOVER, "NORMAL")?;
+    create_topic(broker, DEALS, "TRANSACTION")?;
+    create_topic(broker, SURVIVE, "NORMAL")
 }
 
 /// A topic, and a group of the same kind.
-fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
+pub(super) fn create_topic(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
     let header = UpdateAndCreateTopic {
         topic: topic.to_owned(),
         read_queue_nums: 4,

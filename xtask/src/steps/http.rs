@@ -1,5 +1,5 @@
-//! Messages over HTTP: the OpenAPI document is valid, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
-//! client and HTTP see the same in all four pairings.
+//! Messages over HTTP: the OpenAPI document is true, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
+//! client and HTTP see the same in all four pairings. Then HTTP before a cluster of ours.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::plan::{Context, Done};
 use crate::server::Server;
 use crate::shell::{self, To};
+
+mod described;
+mod gateways;
 
 /// Lines of a failed program's output that are shown.
 const LINES_SHOWN: usize = 40;
@@ -21,11 +24,11 @@ const REFUSED: &str = "```sh refused";
 /// What the commands run in: the first that fails ends it, and a refusal is a failure.
 const STRICT: &str = "set -euo pipefail\ncurl() { command curl --no-progress-meter --fail-with-body \"$@\"; }\n";
 
-/// About a minute.
+/// About two minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    for tool in ["curl", "jq", "bash"] {
+    for tool in ["curl", "jq", "bash", "npm", "node"] {
         if !shell::succeeds(Command::new(tool).arg("--version")) {
-            return Ok(Done::Skipped { reason: format!("{tool} is missing: apt-get install {tool}") });
+            return Ok(Done::Skipped { reason: format!("{tool} is missing") });
         }
     }
     let log = context.workspace.own("logs/http.log")?;
@@ -36,28 +39,22 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         let reason = shell::tail(&log, 1).pop().unwrap_or_default();
         return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
     }
-    let validator = context.workspace.own("http-validator")?;
-    if let Err(error) = install_validator(&context.workspace.root, &validator, &log) {
-        return Ok(Done::Skipped { reason: format!("the validator of OpenAPI cannot be had: {error:#}") });
-    }
     let server = Server::start(context, "http")?;
-    match show(&context.workspace.root, &server, &validator, &log) {
-        Ok(()) => server.stop().map(|()| Done::Passed),
+    match show(context, &server, &log) {
+        Ok(()) => server.stop()?,
         Err(error) => {
             println!("--- end of {}\n{}\n---", log.display(), shell::tail(&log, LINES_SHOWN).join("\n"));
-            Err(error.context(format!("data kept: {}", server.keep().display())))
+            return Err(error.context(format!("data kept: {}", server.keep().display())));
         }
     }
+    gateways::show(context)?;
+    Ok(Done::Passed)
 }
 
-fn show(root: &Path, server: &Server, validator: &Path, log: &Path) -> Result<()> {
+fn show(context: &Context, server: &Server, log: &Path) -> Result<()> {
+    let root = &context.workspace.root;
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
-    let mut validate = Command::new(validator.join("bin/openapi-spec-validator"));
-    let fetched = log.with_extension("openapi.json");
-    let mut fetch = Command::new("curl");
-    fetch.args(["-sSf", &format!("http://{http}/openapi.json"), "-o"]).arg(&fetched);
-    shell::run(&mut fetch, To::File(log))?;
-    shell::run(validate.arg(&fetched), To::File(log)).context("the OpenAPI document is not valid")?;
+    described::show(context, &http, log)?;
 
     let page = std::fs::read_to_string(root.join("docs/http.md"))?;
     let mut bash = Command::new("bash");
@@ -72,20 +69,6 @@ fn show(root: &Path, server: &Server, validator: &Path, log: &Path) -> Result<()
     let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
     ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
     Ok(())
-}
-
-/// A public validator of OpenAPI documents in a Python environment of its own; nothing to do if it is there already.
-fn install_validator(root: &Path, folder: &Path, log: &Path) -> Result<()> {
-    let requirements = root.join("tests/http/requirements.txt");
-    let installed = folder.join("installed");
-    if std::fs::read(&installed).ok() == Some(std::fs::read(&requirements)?) {
-        return Ok(());
-    }
-    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
-    shell::run(&mut pip, To::File(log))?;
-    std::fs::copy(&requirements, &installed).map(drop).context("noting what is installed")
 }
 
 /// The page's commands as one script, in their order.
