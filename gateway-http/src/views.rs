@@ -116,19 +116,24 @@ pub struct Group {
 }
 
 /// How long failed messages wait.
+///
+/// Each name stands for itself: utoipa does not see `rename_all_fields`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "UPPERCASE", deny_unknown_fields)]
 pub enum Retry {
     /// A list; later retries wait the last entry.
     Customized {
         /// The waits.
+        #[serde(rename = "nextMs")]
         next_ms: Vec<u64>,
     },
     /// Growing waits.
     Exponential {
         /// The first wait.
+        #[serde(rename = "initialMs")]
         initial_ms: u64,
         /// The longest wait.
+        #[serde(rename = "maxMs")]
         max_ms: u64,
         /// The factor.
         multiplier: u32,

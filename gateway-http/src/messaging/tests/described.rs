@@ -71,3 +71,11 @@ fn a_result_that_failed_has_a_shape_of_its_own() {
     assert_eq!(shapes, 2, "{}", schemas["SendResult"]);
     assert_eq!(schemas["RefusedResult"]["required"], json!(["status", "problem"]));
 }
+
+#[test]
+fn members_of_variants_are_named_as_they_are_written() {
+    let document = serde_json::to_value(openapi::document(true)).expect("plain data");
+    let policies = document["components"]["schemas"]["Retry"]["oneOf"].as_array().expect("two").clone();
+    assert!(policies[0]["properties"]["nextMs"].is_object(), "{policies:?}");
+    assert!(policies[1]["properties"]["initialMs"].is_object(), "{policies:?}");
+}
