@@ -1,6 +1,7 @@
 //! The HTTP port: an accept loop with bounds that answers until it is told to stop, then finishes what it serves.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -120,6 +121,9 @@ async fn back_off(error: &io::Error) {
         wait(ACCEPT_BACKOFF).await;
     }
 }
+
+/// A wait that is looked at beside something else.
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[expect(clippy::disallowed_methods, reason = "front doors are not simulated")]
 async fn wait(duration: Duration) {

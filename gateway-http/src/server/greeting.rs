@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wait;
+use super::{Timer, wait};
 
 /// What every HTTP/2 client sends first. Source: RFC 9113 §3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -18,7 +18,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Greeting<S> {
     stream: S,
     /// How much of the preface was read, and when it is too late for the rest; `None` once the version is known.
-    awaited: Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    awaited: Option<(usize, Timer)>,
 }
 
 impl<S> Greeting<S> {

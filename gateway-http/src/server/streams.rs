@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::Response;
 use hyper::body::{Body as _, Frame, SizeHint};
 
-use super::wait;
+use super::{Timer, wait};
 
 /// Bytes of an answer that are given to the connection at a time, and so the least that its peer has to take in that time.
 /// Also what may be left of an answer when it counts as taken.
@@ -56,7 +56,7 @@ where
 async fn run<F: Future>(stream: F, patience: Duration) {
     let waiting = Arc::<Waiting>::default();
     let mut stream = pin!(WAITING.scope(waiting.clone(), stream));
-    let mut late: Option<(u64, Pin<Box<dyn Future<Output = ()> + Send>>)> = None;
+    let mut late: Option<(u64, Timer)> = None;
     poll_fn(move |context| {
         if stream.as_mut().poll(context).is_ready() {
             return Poll::Ready(());

@@ -85,7 +85,7 @@ impl Site {
 
     /// Kills a gateway or broker and starts it again; all in turn.
     fn kill(&mut self, turn: u32) -> Result<()> {
-        let (index, is_gateway) = (usize::try_from(turn / 2)? % 2, turn % 2 == 0);
+        let (index, is_gateway) = (usize::try_from(turn / 2)? % 2, turn.is_multiple_of(2));
         if !is_gateway {
             return self.cluster.restart_broker(index);
         }
