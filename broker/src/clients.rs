@@ -10,7 +10,8 @@ use std::time::Duration;
 use remoting::ConnectionId;
 use remoting_proto::Language;
 use remoting_proto::body::{
-    ClientConnection, ConsumerConnection, ConsumerData, HeartbeatData, ProducerConnection, SubscriptionData,
+    ClientConnection, ConsumerConnection, ConsumerData, HeartbeatData, ProducerConnection, ProducerInfo, ProducerTable,
+    SubscriptionData,
 };
 use types::Timestamp;
 
@@ -18,6 +19,7 @@ use types::Timestamp;
 pub(crate) const ALIVE_FOR: Duration = Duration::from_secs(120);
 /// How often it is looked for those that do not. Source: `ClientHousekeepingService`.
 pub(crate) const SCAN_EVERY: Duration = Duration::from_secs(10);
+const _: () = assert!(SCAN_EVERY.as_secs() == crate::statistics::SAMPLE_EVERY.as_secs(), "one loop does both");
 /// Most memberships of clients in groups; about 200 bytes each.
 pub(crate) const MEMBERS_MAX: usize = 500_000;
 
@@ -157,6 +159,34 @@ impl Clients {
     /// What a group subscribes to of a topic; the outer `None` when nobody of the group is there.
     pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<Option<&SubscriptionData>> {
         Some(self.consumers.get(group)?.subscriptions.get(topic))
+    }
+
+    /// The topics that a group subscribes to; `None` when nobody of it is there.
+    pub(crate) fn subscribed(&self, group: &str) -> Option<BTreeSet<String>> {
+        Some(self.consumers.get(group)?.subscriptions.keys().cloned().collect())
+    }
+
+    /// The clients that consume in a group, with their connections.
+    pub(crate) fn consumers(&self, group: &str) -> Vec<(String, Peer)> {
+        let members = self.consumers.get(group).into_iter().flat_map(|group| group.members.values());
+        members.map(|member| (member.client.clone(), member.peer)).collect()
+    }
+
+    /// The connection of a client of a group.
+    pub(crate) fn consumer(&self, group: &str, client: &str) -> Option<ConnectionId> {
+        let mut members = self.consumers.get(group)?.members.values();
+        members.find(|member| member.client == client).map(|member| member.peer.connection)
+    }
+
+    /// All producers.
+    pub(crate) fn all_producers(&self) -> ProducerTable {
+        let of = |member: &Member| {
+            let ClientConnection { client_addr, client_id, language, version } = member.connection();
+            let last_update_timestamp = member.seen.0;
+            ProducerInfo { client_id, remote_ip: client_addr, language, version, last_update_timestamp }
+        };
+        let groups = self.producers.iter();
+        ProducerTable { data: groups.map(|(name, members)| (name.clone(), members.values().map(of).collect())).collect() }
     }
 
     /// The groups that subscribe to a topic.

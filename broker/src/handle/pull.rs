@@ -52,6 +52,19 @@ impl LocalBroker {
         Ok(())
     }
 
+    /// Entries of a queue from `offset` on, at most `count` of them, nothing is leased or counted.
+    pub(crate) async fn entries_of(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+        count: u32,
+    ) -> Result<PulledEntries, PullError> {
+        let (topic, until, messages_max) = (topic.clone(), Moment::default(), count.clamp(1, MESSAGES_MAX));
+        let pull = |reply| Command::Pull(Box::new(PullCommand { topic, queue, offset, messages_max, until, reply }));
+        self.ask(pull).await.map_err(PopError::from)?
+    }
+
     async fn entries(&self, request: &Pull, offset: QueueOffset, until: Moment) -> Result<PulledEntries, PullError> {
         let (topic, queue) = (request.topic.clone(), request.queue);
         let messages_max = request.messages_max.clamp(1, MESSAGES_MAX);
@@ -173,6 +186,19 @@ impl LocalBroker {
         let LeaseOwner { group, topic } = self.check_owner(group, topic, queue).await?;
         let commit = Committed { group, topic, queue, offset };
         self.ask(|reply| Command::CommitOffset { commit, reply }).await?
+    }
+
+    /// Sets where a group goes on in a queue, whether it pops or pulls.
+    pub(crate) async fn reset_offset(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), LookupError> {
+        let LeaseOwner { group, topic } = self.check_owner(group, topic, queue).await?;
+        let to = Committed { group, topic, queue, offset };
+        self.ask(|reply| Command::ResetOffset { to, reply }).await?
     }
 
     async fn check_owner(

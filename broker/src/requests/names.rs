@@ -1,5 +1,6 @@
 //! From a request's names and numbers to ours.
 
+use remoting_proto::body::MessageQueue;
 use types::admin::AdminError;
 use types::broker::LookupError;
 use types::properties::names;
@@ -81,6 +82,15 @@ pub(super) async fn make_topic(core: &Core, name: &TopicName, queues: u32) -> Re
     match core.broker.put_topic(auto_topic(name.clone(), queues), false).await {
         Ok(()) | Err(AdminError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A queue of ours as tools name it.
+pub(super) fn message_queue(core: &Core, topic: &TopicName, queue: QueueId) -> MessageQueue {
+    MessageQueue {
+        broker_name: core.name().to_owned(),
+        queue_id: i32::try_from(queue.0).unwrap_or(i32::MAX),
+        topic: topic.to_string(),
     }
 }
 

@@ -13,6 +13,7 @@ use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::names::{group, known_topic, number, offset, queue};
 use super::{Answer, Refusal};
+use crate::resets;
 use crate::server::Core;
 
 /// Most messages of one answer. Source: `maxTransferCountOnMessageInMemory`.
@@ -27,7 +28,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let filter = Arc::new(filter(core, &header)?);
+    let place = (group.clone(), topic.clone(), queue);
     if header.has(PullMessage::COMMIT_OFFSET)
+        && !core.resets.lock().is_expected(&place)
         && let Ok(committed) = u64::try_from(header.commit_offset)
     {
         commit(core, &group, &topic, queue, QueueOffset(committed)).await?;
@@ -47,15 +50,42 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     // Who waits is told that nothing is there, and asks again elsewhere or later.
     let nothing = Pulled { records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from };
     let pulled = tokio::select! {
+        biased;
+        to = reset(core, &place) => {
+            // Not the queue's bounds: a consumer goes on at the first of these three.
+            return Ok(moved(request, from, to, (to, to)));
+        }
         pulled = core.broker.pull(pull) => pulled,
         () = core.stopping.cancelled() => Ok(nothing),
         // Its group's other members take over at once.
         () = connection.unheard() => Ok(nothing),
     };
     match pulled {
-        Ok(pulled) => Ok(found(request, &header, pulled, from)),
-        Err(PullError::OffsetOutOfRange { min, max, .. }) => Ok(moved(request, from, (min, max))),
+        Ok(pulled) => {
+            let count = pulled.records.len() as u64;
+            let answer = found(request, &header, pulled, from);
+            if count > 0 {
+                let (topic, group, bytes) = (&header.topic, &header.consumer_group, answer.body.len() as u64);
+                core.statistics.lock().get(topic, group, count, bytes, core.now());
+            }
+            Ok(answer)
+        }
+        Err(PullError::OffsetOutOfRange { min, max, .. }) => {
+            Ok(moved(request, from, from.clamp(min, max), (min, max)))
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the group is to go on elsewhere.
+async fn reset(core: &Core, place: &resets::Queue) -> QueueOffset {
+    let mut made = core.resets_made.subscribe();
+    loop {
+        if let Some(to) = core.resets.lock().take(place) {
+            return to;
+        }
+        // The sender lives as long as the requests that it is for.
+        drop(made.changed().await);
     }
 }
 
@@ -138,10 +168,10 @@ fn together(records: &[Bytes], bytes_max: usize) -> (Bytes, Option<QueueOffset>)
     (body.freeze(), None)
 }
 
-/// The queue does not have the offset: the client goes on at the nearest that it has.
-fn moved(request: &Command, from: QueueOffset, (min, max): (QueueOffset, QueueOffset)) -> Command {
-    let fields = answer(from.clamp(min, max), min, max).to_fields();
-    let remark = Some(format!("offset {from} is outside {min}..={max}"));
+/// The queue does not have the offset, or the group is to go on elsewhere: the client goes on at `to`.
+fn moved(request: &Command, from: QueueOffset, to: QueueOffset, (min, max): (QueueOffset, QueueOffset)) -> Command {
+    let fields = answer(to, min, max).to_fields();
+    let remark = Some(format!("offset {from} is not where the group is on {min}..={max}: it goes on at {to}"));
     Command { fields, remark, ..request.answer(ResponseCode::PullOffsetMoved) }
 }
 

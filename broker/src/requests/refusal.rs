@@ -166,6 +166,12 @@ impl From<types::topic::NameError> for Refusal {
     }
 }
 
+impl From<crate::settings::Unfit> for Refusal {
+    fn from(error: crate::settings::Unfit) -> Self {
+        Self::new(ResponseCode::SystemError, error.to_string())
+    }
+}
+
 impl From<crate::clients::Full> for Refusal {
     fn from(error: crate::clients::Full) -> Self {
         Self::new(ResponseCode::SystemBusy, error.to_string())

@@ -37,13 +37,20 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
     check_bodies(core, &messages)?;
     let queue = queue(core, &header, &topic)?;
     let transaction_id = messages.first().and_then(|first| first.properties.get(names::UNIQUE_KEY)).map(str::to_owned);
+    let (count, bytes) = (messages.len() as u64, request.body.len() as u64);
     let receipts: Result<Vec<_>, SendError> = core.broker.send(queue, messages).await.into_iter().collect();
-    answer(core, request, &receipts?, transaction_id)
+    let receipts = receipts?;
+    core.statistics.lock().put(topic.as_str(), count, bytes, core.now());
+    answer(core, request, &receipts, transaction_id)
 }
 
 /// Where it goes; the topic is made, if that is how it is.
 async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<TopicName, Refusal> {
     let topic = TopicName::new(&header.topic)?;
+    if !core.settings.lock().permission.is_writable() {
+        let remark = format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
+        return Err(Refusal::new(ResponseCode::NoPermission, remark));
+    }
     if topic.is_system() {
         let remark = format!("sending to topic {topic} is forbidden: it belongs to the system");
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
@@ -65,9 +72,13 @@ async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<Top
     if core.broker.known_topic(&topic).is_some() {
         return Ok(topic);
     }
-    if core.options.auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
+    let (auto_create_topics, default_queues) = {
+        let settings = core.settings.lock();
+        (settings.auto_create_topics, settings.default_queues)
+    };
+    if auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
         let asked = header.default_topic_queue_nums.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(u32::MAX);
-        make_topic(core, &topic, asked.clamp(1, core.options.default_queues)).await?;
+        make_topic(core, &topic, asked.clamp(1, default_queues)).await?;
         return Ok(topic);
     }
     Err(SendError::TopicNotFound { topic }.into())

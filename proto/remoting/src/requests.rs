@@ -1,5 +1,6 @@
 //! The fields of requests and responses, by what they are about. Names are those on the wire.
 
+mod admin;
 mod clients;
 mod kv;
 mod pop;
@@ -8,6 +9,10 @@ mod registration;
 mod send;
 mod topics;
 
+pub use admin::{
+    CloneGroupOffset, ConsumerClient, GetBrokerConfigAnswer, GetBrokerConsumeStats, GetConsumerStatus, GroupTopic,
+    PushReplyMessage, QueryConsumeQueue, QueryMessage, QueryMessageAnswer, ResetOffset, ViewBrokerStatsData,
+};
 pub use clients::{
     ConsumerGroup, DeleteSubscriptionGroup, GetConsumeStats, GroupName, HeartBeatAnswer, ProducerGroup,
     UnregisterClient,
