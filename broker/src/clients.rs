@@ -37,6 +37,8 @@ pub(crate) struct Peer {
 pub(crate) struct Clients {
     consumers: BTreeMap<String, ConsumerGroup>,
     producers: BTreeMap<String, Members>,
+    /// Where each producer is, by the client's name.
+    producing: BTreeMap<String, ConnectionId>,
     members: usize,
 }
 
@@ -85,7 +87,11 @@ impl Clients {
         let member = || Member { client: client_id.clone(), peer, seen: now };
         for producer in producer_data_set {
             let group = self.producers.entry(producer.group_name).or_default();
-            self.members += usize::from(group.insert(peer.connection, member()).is_none());
+            let is_new = group.insert(peer.connection, member()).is_none();
+            self.members += usize::from(is_new);
+            if is_new {
+                self.producing.insert(client_id.clone(), peer.connection);
+            }
         }
         let mut changed = Vec::new();
         for consumer in consumer_data_set {
@@ -134,6 +140,8 @@ impl Clients {
             members.retain(|_, member| produces(name, member));
             !members.is_empty()
         });
+        let of = |member: &Member| (member.client.clone(), member.peer.connection);
+        self.producing = self.producers.values().flat_map(BTreeMap::values).map(of).collect();
         let mut changed = Vec::new();
         self.consumers.retain(|name, group| {
             let before = group.members.len();
@@ -211,6 +219,11 @@ impl Clients {
     pub(crate) fn producer_connection(&self, group: &str) -> Option<ProducerConnection> {
         let members = self.producers.get(group)?;
         Some(ProducerConnection { connection_set: members.values().map(Member::connection).collect() })
+    }
+
+    /// The connection of a client that produces, in whatever group.
+    pub(crate) fn producer_client(&self, client: &str) -> Option<ConnectionId> {
+        self.producing.get(client).copied()
     }
 
     /// One of the connections of a group's producers; `choice` decides between several.
@@ -315,7 +328,10 @@ mod tests {
         assert_eq!(clients.leave(ConnectionId(1), None, Some("g")), told(&[]));
         assert_eq!((clients.consumer_ids("g"), clients.members), (Vec::new(), 1));
         assert_eq!(clients.producer("p", 7), Some(ConnectionId(1)));
+        assert_eq!(clients.producer_client("c1"), Some(ConnectionId(1)));
+        assert_eq!((clients.producer_client("c2"), clients.producer_client("c")), (None, None));
         assert_eq!(clients.disconnect(ConnectionId(1)), []);
+        assert_eq!(clients.producer_client("c1"), None);
         assert_eq!((clients.producer("p", 7), clients.members), (None, 0));
     }
 

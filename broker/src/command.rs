@@ -53,6 +53,7 @@ pub(crate) enum Command {
     HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
+    Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
     SearchKeys { hash: u64, reply: Reply<KeySearch> },
     Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },

@@ -303,6 +303,7 @@ impl Engine {
             Command::HalfPlace { first, reply } => answer::tell(reply, self.machines.transactions.place(first)),
             Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
             Command::Pull(command) => self.pull(*command),
+            Command::Waiting { lease, queue, reply } => answer::tell(reply, self.waiting.count(&lease, queue)),
             Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),
             Command::SearchKeys { hash, reply } => answer::tell(reply, self.store.search_keys(hash)),
             Command::Entry { topic, queue, offset, reply } => answer::tell(reply, self.entry(&topic, queue, offset)),

@@ -25,6 +25,7 @@ pub mod pop;
 mod prepare;
 mod queue_locks;
 mod registration;
+mod request_modes;
 mod requests;
 mod resets;
 pub mod retention;

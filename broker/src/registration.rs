@@ -30,6 +30,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(24);
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// The topic that clients ask for when one that they send to is not known yet. Source: `TopicValidator`.
 pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
+/// Ends the name of the topic of replies, behind the cluster's. Source: `MixAll.REPLY_TOPIC_POSTFIX`.
+const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 /// May be read, written, and new topics may be like it.
 const PERMISSION_ALL: Permission = Permission(7);
 /// The master.
@@ -141,7 +143,10 @@ pub(crate) fn topics(core: &Core) -> BTreeMap<String, TopicConfig> {
     };
     let Settings { permission: allowed, auto_create_topics, default_queues, .. } = core.settings.lock().clone();
     let default_queues = queues(default_queues);
-    let mut names = vec![name_only(&core.options.cluster, default_queues), name_only(core.name(), 1)];
+    // Replies go to a topic too, though they are not stored.
+    let replies = format!("{}{REPLY_SUFFIX}", core.options.cluster);
+    let mut names =
+        vec![name_only(&core.options.cluster, default_queues), name_only(core.name(), 1), name_only(&replies, 1)];
     if auto_create_topics {
         names.push(name_only(AUTO_CREATE_TOPIC, default_queues));
     }

@@ -2,6 +2,7 @@
 //!
 //! Source: the processors of Apache 5.5's broker; each file names its own.
 
+mod assignment;
 mod clients;
 mod consumption;
 mod groups;
@@ -9,12 +10,14 @@ mod leases;
 mod locks;
 mod names;
 mod offsets;
+mod peek;
 mod pop;
 mod pop_answer;
 mod pull;
 mod query;
 mod refusal;
 mod relay;
+mod reply;
 mod reset;
 mod runtime;
 mod send;
@@ -40,12 +43,15 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::SendMessage | RequestCode::SendMessageV2 | RequestCode::SendBatchMessage => {
             send::send(core, connection, request).await
         }
+        RequestCode::SendReplyMessage | RequestCode::SendReplyMessageV2 => reply::reply(core, connection, request).await,
         RequestCode::ConsumerSendMsgBack => send_back::send_back(core, request).await,
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,
         RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(core, connection, request).await,
         RequestCode::PopMessage => pop::pop(core, connection, request).await,
         RequestCode::Notification => pop::notification(core, connection, request).await,
+        RequestCode::PeekMessage => peek::peek(core, request).await,
+        RequestCode::PollingInfo => peek::waiting(core, request).await,
         RequestCode::AckMessage => leases::ack(core, request).await,
         RequestCode::BatchAckMessage => leases::batch_ack(core, request).await,
         RequestCode::ChangeMessageInvisibleTime => leases::change(core, request).await,
@@ -64,6 +70,9 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetConsumerConnectionList => clients::consumer_connections(core, request),
         RequestCode::GetProducerConnectionList => clients::producer_connections(core, request),
         RequestCode::GetAllProducerInfo => Ok(json(request, &core.clients.lock().all_producers())),
+        RequestCode::QueryAssignment => assignment::query(core, request).await,
+        RequestCode::SetMessageRequestMode => assignment::set_mode(core, request).await,
+        RequestCode::GetAllMessageRequestMode => Ok(assignment::modes(core, request)),
         RequestCode::LockBatchMq => locks::lock(core, request),
         RequestCode::UnlockBatchMq => locks::unlock(core, request),
         RequestCode::UpdateAndCreateTopic => topics::put(core, request).await,

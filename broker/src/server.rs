@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use env::Env;
 use parking_lot::Mutex;
-use remoting::{CallError, Connection, ConnectionId, Role};
+use remoting::{CallError, Client, Connection, ConnectionId, Role};
 use remoting_proto::requests::ConsumerGroup;
 use remoting_proto::{Command, RequestCode};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use types::{Broker as _, Timestamp};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::queue_locks::QueueLocks;
+use crate::request_modes::RequestModes;
 use crate::resets::Resets;
 use crate::settings::Settings;
 use crate::statistics::Statistics;
@@ -63,6 +64,9 @@ pub(crate) struct Core {
     pub(crate) resets: Mutex<Resets>,
     /// Counts resets, so that pulls that wait look at them.
     pub(crate) resets_made: watch::Sender<u64>,
+    pub(crate) request_modes: Mutex<RequestModes>,
+    /// Name servers, to ask for routes.
+    pub(crate) routes: Vec<Client>,
     pub(crate) settings: Mutex<Settings>,
     /// Tells that the settings have changed.
     pub(crate) settings_changed: watch::Sender<()>,
@@ -77,7 +81,10 @@ impl BrokerServer {
     pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
+        let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let core = Core {
+            request_modes: Mutex::default(),
+            routes: options.name_servers.iter().map(client).collect(),
             broker,
             options,
             started,

@@ -145,7 +145,8 @@ fn filter(expression_type: Option<&str>, text: Option<&str>) -> Result<Arc<Filte
     }
 }
 
-fn messages_max(asked: i64) -> Result<u32, Refusal> {
+/// How many messages one pop may lease.
+pub(super) fn messages_max(asked: i64) -> Result<u32, Refusal> {
     let limit = Pop::MESSAGES_MAX;
     u32::try_from(asked)
         .ok()

@@ -8,13 +8,15 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{POP_CHECK, PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
+use super::names::{
+    CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic,
+};
 use super::{Answer, Refusal, done};
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
 
 /// What traces of clients name. Source: `BrokerConfig.regionId`.
-const REGION: &str = "DefaultRegion";
+pub(super) const REGION: &str = "DefaultRegion";
 
 /// Stores one message, or those of a batch.
 pub(super) async fn send(core: &Core, connection: &Connection, request: &Command) -> Answer {
@@ -50,6 +52,9 @@ async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<Top
     if !core.settings.lock().permission.is_writable() {
         let remark = format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
+    }
+    if topic.is_trace() {
+        return make_group_topic(core, topic).await;
     }
     if topic.is_system() {
         let remark = format!("sending to topic {topic} is forbidden: it belongs to the system");
@@ -107,6 +112,12 @@ fn message(
         // What is given up waits for no retry.
         for name in TIMES {
             properties.remove(name);
+        }
+    }
+    if properties.get(REPLY_TO_CLIENT).is_some() {
+        properties.remove(CLUSTER);
+        if let Err(error) = properties.set(CLUSTER, &core.options.cluster) {
+            tracing::warn!(%error, cluster = core.options.cluster, "a request cannot say its cluster, so it gets no reply");
         }
     }
     if properties.get(names::UNIQUE_KEY).is_none() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use remoting_proto::Command;
 use remoting_proto::body::{DataVersion, Permission, TopicConfig as Told, TopicList, TopicSettings, Topics};
 use remoting_proto::requests::{TopicName as Named, UpdateAndCreateTopic};
+use types::admin::AdminError;
 use types::broker::LookupError;
 use types::{Admin as _, MessageType, TopicConfig, TopicName, TopicType};
 
@@ -47,11 +48,14 @@ fn message_type(attributes: &str) -> Result<Option<TopicType>, Refusal> {
     }
 }
 
-/// Deletes a topic.
+/// Deletes a topic; that it is not there is fine.
 pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
-    core.broker.delete_topic(&TopicName::for_client(&topic)?).await?;
-    Ok(done(request))
+    match core.broker.delete_topic(&TopicName::for_client(&topic)?).await {
+        // Tools delete the retry and dead-letter topics of a group whether they are there or not.
+        Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => Ok(done(request)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// All topics, in one page.

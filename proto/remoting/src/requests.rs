@@ -19,8 +19,8 @@ pub use clients::{
 };
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use pop::{
-    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PopMessage,
-    PopMessageAnswer,
+    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PeekMessage,
+    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer,
 };
 pub use pull::{
     EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,
