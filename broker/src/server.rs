@@ -165,6 +165,14 @@ impl Core {
         connection.ok_or(CallError::Unasked)?.call(request, &*self.env.clock, within).await
     }
 
+    /// A connection that ended while its heartbeat was answered was forgotten before the heartbeat made it known.
+    pub(crate) fn forget_if_gone(&self, connection: ConnectionId) {
+        if !self.connections.lock().contains_key(&connection) {
+            let changed = self.clients.lock().disconnect(connection);
+            self.notify(changed);
+        }
+    }
+
     /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
     async fn watch_time(&self) {
         loop {

@@ -31,11 +31,6 @@ impl LocalBroker {
         self.inner.shared.directory.changes()
     }
 
-    /// Largest body, in bytes.
-    pub(crate) fn body_bytes_max(&self) -> usize {
-        self.inner.shared.limits.body_bytes_max
-    }
-
     /// A name for a message that has none.
     pub(crate) fn new_unique_key(&self) -> String {
         prepare::unique_key(&*self.inner.shared.random)

@@ -20,7 +20,7 @@ use crate::server::Core;
 const MESSAGES_MAX: i64 = 32;
 /// Most bytes of records of one answer, unless the first alone has more. Source: eight of `maxTransferBytesOnMessageInMemory`, as
 /// records are not copied from the disk here.
-const BYTES_MAX: usize = 2 * 1024 * 1024;
+const BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Reads a queue.
 pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command) -> Answer {
@@ -47,6 +47,8 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
         filter,
         wait: if header.has(PullMessage::SUSPEND) { wait } else { Duration::ZERO },
     };
+    let asked = header.max_msg_bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let bytes_max = asked.unwrap_or(BYTES_MAX).min(BYTES_MAX);
     // Who waits is told that nothing is there, and asks again elsewhere or later.
     let nothing = Pulled { records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from };
     let pulled = tokio::select! {
@@ -55,7 +57,7 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
             // Not the queue's bounds: a consumer goes on at the first of these three.
             return Ok(moved(request, from, to, (to, to)));
         }
-        pulled = core.broker.pull(pull) => pulled,
+        pulled = core.broker.pull_within(pull, bytes_max) => pulled,
         () = core.stopping.cancelled() => Ok(nothing),
         // Its group's other members take over at once.
         () = connection.unheard() => Ok(nothing),
@@ -63,7 +65,7 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     match pulled {
         Ok(pulled) => {
             let count = pulled.records.len() as u64;
-            let answer = found(request, &header, pulled, from);
+            let answer = found(request, pulled, from);
             if count > 0 {
                 let (topic, group, bytes) = (&header.topic, &header.consumer_group, answer.body.len() as u64);
                 core.statistics.lock().get(topic, group, count, bytes, core.now());
@@ -136,36 +138,26 @@ async fn commit(
     Ok(())
 }
 
-fn found(request: &Command, header: &PullMessage, pulled: Pulled, from: QueueOffset) -> Command {
+fn found(request: &Command, pulled: Pulled, from: QueueOffset) -> Command {
     let Pulled { records, next_offset, min_offset, max_offset } = pulled;
-    let asked = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
-    let (body, cut_at) = together(&records, asked.unwrap_or(BYTES_MAX).min(BYTES_MAX));
     let code = match () {
         () if !records.is_empty() => ResponseCode::Success,
         () if next_offset > from => ResponseCode::PullRetryImmediately,
         () => ResponseCode::PullNotFound,
     };
-    let header = answer(cut_at.unwrap_or(next_offset), min_offset, max_offset);
-    Command { fields: header.to_fields(), body, ..request.answer(code) }
+    let header = answer(next_offset, min_offset, max_offset);
+    Command { fields: header.to_fields(), body: together(records), ..request.answer(code) }
 }
 
-/// The first records that have together at most so many bytes, at least one, and the offset of the first that is left out.
-fn together(records: &[Bytes], bytes_max: usize) -> (Bytes, Option<QueueOffset>) {
-    if let [only] = records {
-        return (only.clone(), None);
+fn together(mut records: Vec<Bytes>) -> Bytes {
+    if records.len() == 1 {
+        return records.pop().unwrap_or_default();
     }
-    let mut body = BytesMut::new();
+    let mut body = BytesMut::with_capacity(records.iter().map(Bytes::len).sum());
     for record in records {
-        if !body.is_empty() && body.len() + record.len() > bytes_max {
-            // It was read a moment ago; else all are sent.
-            match record::header(record) {
-                Ok(header) => return (body.freeze(), Some(header.queue_offset)),
-                Err(_) => continue,
-            }
-        }
-        body.extend_from_slice(record);
+        body.extend_from_slice(&record);
     }
-    (body.freeze(), None)
+    body.freeze()
 }
 
 /// The queue does not have the offset, or the group is to go on elsewhere: the client goes on at `to`.

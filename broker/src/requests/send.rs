@@ -12,6 +12,7 @@ use super::names::{
     CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic,
 };
 use super::{Answer, Refusal, done};
+use crate::catalog::Catalog;
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
 
@@ -36,12 +37,10 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
     } else {
         vec![message(request.body.clone(), header.flag, header.properties.as_deref().unwrap_or_default())]
     };
-    check_bodies(core, &messages)?;
     let queue = queue(core, &header, &topic)?;
     let transaction_id = messages.first().and_then(|first| first.properties.get(names::UNIQUE_KEY)).map(str::to_owned);
     let (count, bytes) = (messages.len() as u64, request.body.len() as u64);
-    let receipts: Result<Vec<_>, SendError> = core.broker.send(queue, messages).await.into_iter().collect();
-    let receipts = receipts?;
+    let receipts = core.broker.send_whole(queue, messages).await?;
     core.statistics.lock().put(topic.as_str(), count, bytes, core.now());
     answer(core, request, &receipts, transaction_id)
 }
@@ -83,10 +82,21 @@ async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<Top
     };
     if auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
         let asked = header.default_topic_queue_nums.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(u32::MAX);
+        check_room(core.broker.status().topics)?;
         make_topic(core, &topic, asked.clamp(1, default_queues)).await?;
         return Ok(topic);
     }
     Err(SendError::TopicNotFound { topic }.into())
+}
+
+/// What operators make is theirs to bound.
+fn check_room(topics: u64) -> Result<(), Refusal> {
+    let topics_max = Catalog::TOPICS_MAX;
+    if topics < topics_max as u64 {
+        return Ok(());
+    }
+    let remark = format!("{topics} topics are there; from {topics_max} on none is made by sending to it");
+    Err(Refusal::new(ResponseCode::SystemBusy, remark))
 }
 
 fn queue(core: &Core, header: &SendMessage, topic: &TopicName) -> Result<QueueId, Refusal> {
@@ -148,15 +158,6 @@ fn check_retries(header: &SendMessage) -> Result<(), Refusal> {
     }
 }
 
-/// All of a batch or nothing.
-fn check_bodies(core: &Core, messages: &[Message]) -> Result<(), SendError> {
-    let bytes_max = core.broker.body_bytes_max();
-    match messages.iter().map(|message| message.body.len()).find(|bytes| *bytes > bytes_max) {
-        Some(bytes) => Err(SendError::BodyTooLarge { bytes, bytes_max }),
-        None => Ok(()),
-    }
-}
-
 fn answer(core: &Core, request: &Command, receipts: &[SendReceipt], transaction_id: Option<String>) -> Answer {
     let Some(first) = receipts.first() else {
         return Err(Refusal::new(ResponseCode::MessageIllegal, "the batch has no message"));
@@ -181,4 +182,16 @@ pub(super) async fn recall(core: &Core, request: &Command) -> Answer {
     let RecallMessage { topic, recall_handle, .. } = RecallMessage::of(&request.fields)?;
     let msg_id = core.broker.recall(TopicName::new(&topic)?, recall_handle).await?;
     Ok(Command { fields: RecallMessageAnswer { msg_id }.to_fields(), ..done(request) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_make_topics_up_to_the_bound() {
+        assert!(check_room(Catalog::TOPICS_MAX as u64 - 1).is_ok());
+        let Refusal { code, remark, .. } = check_room(Catalog::TOPICS_MAX as u64).expect_err("full");
+        assert_eq!((code, remark.contains("100000 topics are there")), (ResponseCode::SystemBusy, true));
+    }
 }
