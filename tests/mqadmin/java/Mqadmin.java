@@ -86,8 +86,8 @@ public final class Mqadmin {
         if (!consumed.await(WITHIN_MS, TimeUnit.MILLISECONDS)) {
             throw new IllegalStateException(consumed.getCount() + " messages were not consumed");
         }
-        // Offsets are committed and heartbeats of both are known; traces are sent in batches, half a second apart.
-        TimeUnit.MILLISECONDS.sleep(4 * PERSIST_EVERY_MS);
+        // Offsets are committed and heartbeats of both are known; traces are sent within five seconds.
+        TimeUnit.MILLISECONDS.sleep(14 * PERSIST_EVERY_MS);
     }
 
     /** The route of a topic that was just made comes a moment later. */
