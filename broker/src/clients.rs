@@ -194,7 +194,9 @@ impl Clients {
             ProducerInfo { client_id, remote_ip: client_addr, language, version, last_update_timestamp }
         };
         let groups = self.producers.iter();
-        ProducerTable { data: groups.map(|(name, members)| (name.clone(), members.values().map(of).collect())).collect() }
+        ProducerTable {
+            data: groups.map(|(name, members)| (name.clone(), members.values().map(of).collect())).collect(),
+        }
     }
 
     /// The groups that subscribe to a topic.

@@ -85,12 +85,7 @@ impl Strategy {
 }
 
 /// The queues that a client pulls, of all that there are.
-pub(crate) fn pulled(
-    queues: &[MessageQueue],
-    client: usize,
-    clients: usize,
-    strategy: Strategy,
-) -> Vec<MessageQueue> {
+pub(crate) fn pulled(queues: &[MessageQueue], client: usize, clients: usize, strategy: Strategy) -> Vec<MessageQueue> {
     strategy.queues_of(queues, client, clients).into_iter().cloned().collect()
 }
 
@@ -144,7 +139,10 @@ mod tests {
         let mut two = queues(2);
         two.push(MessageQueue { broker_name: "c".to_owned(), ..two[0].clone() });
         let all = popped(&two, 0, 5, Strategy::Average, 0);
-        assert_eq!(all.iter().map(|queue| (queue.broker_name.as_str(), queue.queue_id)).collect::<Vec<_>>(), [("b", -1), ("c", -1)]);
+        assert_eq!(
+            all.iter().map(|queue| (queue.broker_name.as_str(), queue.queue_id)).collect::<Vec<_>>(),
+            [("b", -1), ("c", -1)]
+        );
         assert_eq!(numbers(popped(&queues(8), 0, 4, Strategy::Average, 3)), [-1]);
         assert_eq!(numbers(popped(&queues(8), 3, 4, Strategy::Average, 1)), [6, 7, 0, 1]);
         assert_eq!(numbers(popped(&queues(2), 2, 4, Strategy::Average, 1)), [0]);

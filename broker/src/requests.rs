@@ -43,7 +43,9 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::SendMessage | RequestCode::SendMessageV2 | RequestCode::SendBatchMessage => {
             send::send(core, connection, request).await
         }
-        RequestCode::SendReplyMessage | RequestCode::SendReplyMessageV2 => reply::reply(core, connection, request).await,
+        RequestCode::SendReplyMessage | RequestCode::SendReplyMessageV2 => {
+            reply::reply(core, connection, request).await
+        }
         RequestCode::ConsumerSendMsgBack => send_back::send_back(core, request).await,
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,

@@ -51,9 +51,8 @@ mod tests {
 
     #[test]
     fn a_pull_is_told_once_and_not_forever() {
-        let queue = |number| {
-            (GroupName::new("g").expect("valid"), TopicName::new("t").expect("valid"), QueueId(number))
-        };
+        let queue =
+            |number| (GroupName::new("g").expect("valid"), TopicName::new("t").expect("valid"), QueueId(number));
         let mut resets = Resets::default();
         resets.expect(queue(0), QueueOffset(7), Timestamp(0));
         resets.expect(queue(1), QueueOffset(8), Timestamp(1));

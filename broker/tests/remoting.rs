@@ -16,8 +16,8 @@ use remoting_proto::body::{
 };
 use remoting_proto::requests::{
     ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, ProducerGroup, PullMessage,
-    PullMessageAnswer, QueryConsumerOffset, ResetOffset, SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed,
-    TopicQueue, UpdateConsumerOffset,
+    PullMessageAnswer, QueryConsumerOffset, ResetOffset, SearchOffset, SendMessage, SendMessageAnswer,
+    TopicName as TopicNamed, TopicQueue, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

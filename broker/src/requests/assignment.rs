@@ -66,7 +66,12 @@ async fn queues(core: &Core, topic: &str) -> Option<Vec<MessageQueue>> {
         let count = i32::try_from(config.read_queues).unwrap_or(i32::MAX);
         return Some((0..count).map(|number| queue(core.name(), number)).collect());
     }
-    let header = GetRouteInfo { topic: topic.to_owned(), accept_standard_json_only: Some(true), zone_mode: None, zone_name: None };
+    let header = GetRouteInfo {
+        topic: topic.to_owned(),
+        accept_standard_json_only: Some(true),
+        zone_mode: None,
+        zone_name: None,
+    };
     for name_server in &core.routes {
         let asked = Command::request(RequestCode::GetRouteInfoByTopic, header.to_fields(), bytes::Bytes::new());
         match name_server.call(asked, ROUTE_WITHIN).await {

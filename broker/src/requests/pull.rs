@@ -72,9 +72,7 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
             }
             Ok(answer)
         }
-        Err(PullError::OffsetOutOfRange { min, max, .. }) => {
-            Ok(moved(request, from, from.clamp(min, max), (min, max)))
-        }
+        Err(PullError::OffsetOutOfRange { min, max, .. }) => Ok(moved(request, from, from.clamp(min, max), (min, max))),
         Err(error) => Err(error.into()),
     }
 }

@@ -81,8 +81,7 @@ fn tell_old_consumers(core: &Core, header: &ResetOffset, body: &[u8]) {
     let consumers = core.clients.lock().consumers(&header.group);
     for (_, peer) in consumers.into_iter().filter(|(_, peer)| peer.version < VERSION_PULLS) {
         let told = ResetOffset { is_force: Some(true), queue_id: None, offset: None, ..header.clone() };
-        let request =
-            Command::request(RequestCode::ResetConsumerClientOffset, told.to_fields(), body.to_vec().into());
+        let request = Command::request(RequestCode::ResetConsumerClientOffset, told.to_fields(), body.to_vec().into());
         // One that cannot be told finds out when it pulls.
         core.ask(peer.connection, request);
     }

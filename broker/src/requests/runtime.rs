@@ -11,11 +11,7 @@ use crate::server::Core;
 /// The configuration, as properties.
 pub(super) fn config(core: &Core, request: &Command) -> Command {
     let settings = core.settings.lock();
-    let version = DataVersion {
-        counter: settings.changes.cast_signed(),
-        state_version: 0,
-        timestamp: core.started.0,
-    };
+    let version = DataVersion { counter: settings.changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
     let version = remoting_proto::to_vec(&version, Dialect::Standard);
     let fields = GetBrokerConfigAnswer { version: String::from_utf8_lossy(&version).into_owned() }.to_fields();
     Command { fields, body: settings.to_properties().into(), ..done(request) }
@@ -23,7 +19,8 @@ pub(super) fn config(core: &Core, request: &Command) -> Command {
 
 /// Changes it. Name servers are told at once of what clients may do now.
 pub(super) fn update(core: &Core, request: &Command) -> Answer {
-    let properties = std::str::from_utf8(&request.body).map_err(|_| Refusal::invalid("the properties are not UTF-8"))?;
+    let properties =
+        std::str::from_utf8(&request.body).map_err(|_| Refusal::invalid("the properties are not UTF-8"))?;
     core.settings.lock().change(properties)?;
     tracing::info!(properties, "the configuration was changed");
     core.settings_changed.send_replace(());
@@ -84,7 +81,8 @@ pub(super) fn info(core: &Core, request: &Command) -> Command {
     table.extend(zeros.map(|key| (key.to_owned(), "0".to_owned())));
     let doubles = ["timerEnqueueTps", "timerDequeueTps"];
     table.extend(doubles.map(|key| (key.to_owned(), "0.0".to_owned())));
-    let rated = [("putTps", put), ("getFoundTps", got), ("getMissTps", 0.0), ("getTotalTps", got), ("getTransferredTps", got)];
+    let rated =
+        [("putTps", put), ("getFoundTps", got), ("getMissTps", 0.0), ("getTotalTps", got), ("getTransferredTps", got)];
     table.extend(rated.map(|(key, rate)| (key.to_owned(), rates(rate))));
     json(request, &KvTable { table: table.into_iter().collect() })
 }

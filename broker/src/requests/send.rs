@@ -8,9 +8,7 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{
-    CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic,
-};
+use super::names::{CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
 use crate::catalog::Catalog;
 use crate::registration::AUTO_CREATE_TOPIC;
@@ -49,7 +47,8 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
 async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<TopicName, Refusal> {
     let topic = TopicName::new(&header.topic)?;
     if !core.settings.lock().permission.is_writable() {
-        let remark = format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
+        let remark =
+            format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
     }
     if topic.is_trace() {

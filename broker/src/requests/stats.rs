@@ -52,7 +52,8 @@ async fn stored_before(
 pub(super) fn view(core: &Core, request: &Command) -> Answer {
     let ViewBrokerStatsData { stats_name, stats_key } = ViewBrokerStatsData::of(&request.fields)?;
     let data = core.statistics.lock().view(&stats_name, &stats_key, core.now());
-    let nothing = || Refusal::new(ResponseCode::SystemError, format!("nothing was counted of {stats_name} {stats_key}"));
+    let nothing =
+        || Refusal::new(ResponseCode::SystemError, format!("nothing was counted of {stats_name} {stats_key}"));
     Ok(json(request, &data.ok_or_else(nothing)?))
 }
 

@@ -219,8 +219,10 @@ mod tests {
     fn groups_stand_in_a_list_with_their_tables() {
         let queue = MessageQueue { broker_name: "b".to_owned(), queue_id: 0, topic: "T".to_owned() };
         let at = ConsumeOffset { broker_offset: 9, consumer_offset: 4, last_timestamp: 7, pull_offset: 6 };
-        let groups =
-            vec![("g".to_owned(), vec![QueueTable(vec![(queue, at)]), QueueTable::default()]), ("h".to_owned(), vec![])];
+        let groups = vec![
+            ("g".to_owned(), vec![QueueTable(vec![(queue, at)]), QueueTable::default()]),
+            ("h".to_owned(), vec![]),
+        ];
         let body = BrokerConsumeStats { broker_addr: "1.1.1.1:1".to_owned(), groups }.to_body();
         let expected = r#"{"brokerAddr":"1.1.1.1:1","consumeStatsList":[{"g":[{"consumeTps":0.0,"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:{"brokerOffset":9,"consumerOffset":4,"lastTimestamp":7,"pullOffset":6}}},{"consumeTps":0.0,"offsetTable":{}}]},{"h":[]}],"totalDiff":5,"totalInflightDiff":2}"#;
         assert_eq!(String::from_utf8(body).expect("text"), expected);
