@@ -99,7 +99,8 @@ fn check_room(topics: u64) -> Result<(), Refusal> {
 }
 
 fn queue(core: &Core, header: &SendMessage, topic: &TopicName) -> Result<QueueId, Refusal> {
-    if header.queue_id >= 0 && topic.as_str() == header.topic {
+    // Who sends the first trace found no route, and chose one of the queues that other topics are made with.
+    if header.queue_id >= 0 && topic.as_str() == header.topic && !topic.is_trace() {
         return super::names::queue(header.queue_id);
     }
     let queues = core.broker.known_topic(topic).map_or(1, |config| config.write_queues);
