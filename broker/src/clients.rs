@@ -10,7 +10,8 @@ use std::time::Duration;
 use remoting::ConnectionId;
 use remoting_proto::Language;
 use remoting_proto::body::{
-    ClientConnection, ConsumerConnection, ConsumerData, HeartbeatData, ProducerConnection, SubscriptionData,
+    ClientConnection, ConsumerConnection, ConsumerData, HeartbeatData, ProducerConnection, ProducerInfo, ProducerTable,
+    SubscriptionData,
 };
 use types::Timestamp;
 
@@ -18,6 +19,7 @@ use types::Timestamp;
 pub(crate) const ALIVE_FOR: Duration = Duration::from_secs(120);
 /// How often it is looked for those that do not. Source: `ClientHousekeepingService`.
 pub(crate) const SCAN_EVERY: Duration = Duration::from_secs(10);
+const _: () = assert!(SCAN_EVERY.as_secs() == crate::statistics::SAMPLE_EVERY.as_secs(), "one loop does both");
 /// Most memberships of clients in groups; about 200 bytes each.
 pub(crate) const MEMBERS_MAX: usize = 500_000;
 
@@ -35,6 +37,8 @@ pub(crate) struct Peer {
 pub(crate) struct Clients {
     consumers: BTreeMap<String, ConsumerGroup>,
     producers: BTreeMap<String, Members>,
+    /// Where each producer is, by the client's name.
+    producing: BTreeMap<String, ConnectionId>,
     members: usize,
 }
 
@@ -83,7 +87,11 @@ impl Clients {
         let member = || Member { client: client_id.clone(), peer, seen: now };
         for producer in producer_data_set {
             let group = self.producers.entry(producer.group_name).or_default();
-            self.members += usize::from(group.insert(peer.connection, member()).is_none());
+            let is_new = group.insert(peer.connection, member()).is_none();
+            self.members += usize::from(is_new);
+            if is_new {
+                self.producing.insert(client_id.clone(), peer.connection);
+            }
         }
         let mut changed = Vec::new();
         for consumer in consumer_data_set {
@@ -132,6 +140,8 @@ impl Clients {
             members.retain(|_, member| produces(name, member));
             !members.is_empty()
         });
+        let of = |member: &Member| (member.client.clone(), member.peer.connection);
+        self.producing = self.producers.values().flat_map(BTreeMap::values).map(of).collect();
         let mut changed = Vec::new();
         self.consumers.retain(|name, group| {
             let before = group.members.len();
@@ -159,6 +169,36 @@ impl Clients {
         Some(self.consumers.get(group)?.subscriptions.get(topic))
     }
 
+    /// The topics that a group subscribes to; `None` when nobody of it is there.
+    pub(crate) fn subscribed(&self, group: &str) -> Option<BTreeSet<String>> {
+        Some(self.consumers.get(group)?.subscriptions.keys().cloned().collect())
+    }
+
+    /// The clients that consume in a group, with their connections.
+    pub(crate) fn consumers(&self, group: &str) -> Vec<(String, Peer)> {
+        let members = self.consumers.get(group).into_iter().flat_map(|group| group.members.values());
+        members.map(|member| (member.client.clone(), member.peer)).collect()
+    }
+
+    /// The connection of a client of a group.
+    pub(crate) fn consumer(&self, group: &str, client: &str) -> Option<ConnectionId> {
+        let mut members = self.consumers.get(group)?.members.values();
+        members.find(|member| member.client == client).map(|member| member.peer.connection)
+    }
+
+    /// All producers.
+    pub(crate) fn all_producers(&self) -> ProducerTable {
+        let of = |member: &Member| {
+            let ClientConnection { client_addr, client_id, language, version } = member.connection();
+            let last_update_timestamp = member.seen.0;
+            ProducerInfo { client_id, remote_ip: client_addr, language, version, last_update_timestamp }
+        };
+        let groups = self.producers.iter();
+        ProducerTable {
+            data: groups.map(|(name, members)| (name.clone(), members.values().map(of).collect())).collect(),
+        }
+    }
+
     /// The groups that subscribe to a topic.
     pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &str> {
         let subscribes = |(_, group): &(&String, &ConsumerGroup)| group.subscriptions.contains_key(topic);
@@ -181,6 +221,11 @@ impl Clients {
     pub(crate) fn producer_connection(&self, group: &str) -> Option<ProducerConnection> {
         let members = self.producers.get(group)?;
         Some(ProducerConnection { connection_set: members.values().map(Member::connection).collect() })
+    }
+
+    /// The connection of a client that produces, in whatever group.
+    pub(crate) fn producer_client(&self, client: &str) -> Option<ConnectionId> {
+        self.producing.get(client).copied()
     }
 
     /// One of the connections of a group's producers; `choice` decides between several.
@@ -285,7 +330,10 @@ mod tests {
         assert_eq!(clients.leave(ConnectionId(1), None, Some("g")), told(&[]));
         assert_eq!((clients.consumer_ids("g"), clients.members), (Vec::new(), 1));
         assert_eq!(clients.producer("p", 7), Some(ConnectionId(1)));
+        assert_eq!(clients.producer_client("c1"), Some(ConnectionId(1)));
+        assert_eq!((clients.producer_client("c2"), clients.producer_client("c")), (None, None));
         assert_eq!(clients.disconnect(ConnectionId(1)), []);
+        assert_eq!(clients.producer_client("c1"), None);
         assert_eq!((clients.producer("p", 7), clients.members), (None, 0));
     }
 

@@ -48,15 +48,18 @@ pub(crate) enum Command {
     Ack { lease: LeaseOwner, handles: Vec<ReceiptHandle>, reply: Reply<Vec<Result<(), LeaseError>>> },
     Change(Box<ChangeCommand>),
     DeadLetter { lease: LeaseOwner, handle: ReceiptHandle, reply: Reply<Result<(), LeaseError>> },
+    GiveUp(GiveUpCommand),
     EndTransaction(EndCommand),
     HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
+    Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
     SearchKeys { hash: u64, reply: Reply<KeySearch> },
     Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
     CommittedOffset { lease: LeaseOwner, queue: QueueId, reply: Reply<Option<QueueOffset>> },
     CommitOffset { commit: Committed, reply: Reply<Result<(), LookupError>> },
+    ResetOffset { to: Committed, reply: Reply<Result<(), LookupError>> },
     ClientsAlive(Vec<ClientId>),
     ClientGone(ClientId),
     FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
@@ -116,6 +119,18 @@ pub(crate) struct ChangeCommand {
     pub(crate) handle: ReceiptHandle,
     pub(crate) invisible: Duration,
     pub(crate) reply: Reply<Result<ReceiptHandle, LeaseError>>,
+}
+
+/// A request to give up a message that is named by its place in its queue.
+#[derive(Debug)]
+pub(crate) struct GiveUpCommand {
+    pub(crate) owner: LeaseOwner,
+    pub(crate) queue: QueueId,
+    pub(crate) offset: QueueOffset,
+    /// Whether the group's pops decide about it; if not, `moved` hears nothing.
+    pub(crate) is_popped: Reply<bool>,
+    /// It is in the dead-letter topic, or finished otherwise.
+    pub(crate) moved: Reply<Result<(), LeaseError>>,
 }
 
 /// A request to end a transaction.

@@ -224,7 +224,7 @@ impl Broker for LocalBroker {
     }
 
     async fn pull(&self, request: Pull) -> Result<Pulled, PullError> {
-        self.pull_messages(request).await
+        self.pull_within(request, u64::MAX).await
     }
 
     async fn queue_offset(&self, topic: &TopicName, queue: QueueId, at: OffsetAt) -> Result<QueueOffset, LookupError> {

@@ -98,6 +98,11 @@ pub trait QueueView {
         self.range(topic, queue).0
     }
 
+    /// Where the group is that has only pulled from the queue until now; `None` when it has not.
+    fn pulled_to(&self, _owner: &LeaseOwner, _queue: QueueId) -> Option<QueueOffset> {
+        None
+    }
+
     /// Appends the entries from `from` on to `entries`, in order and without gaps, at most `max` and none at or
     /// after the end.
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>);
@@ -216,6 +221,17 @@ pub struct Unfinished {
     pub offset: QueueOffset,
     /// How often it was delivered.
     pub attempts: u32,
+}
+
+/// Where a group is with an entry of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its pops have not come that far, or it never popped from the queue.
+    Unread,
+    /// It is leased, waits, or is to be had; where it is now.
+    Unfinished(Unfinished),
+    /// Its pops are done with it.
+    Finished,
 }
 
 /// A group's progress on a queue.

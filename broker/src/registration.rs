@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Core;
+use crate::settings::Settings;
 
 /// Source: `registerNameServerPeriod`.
 const REGISTER_EVERY: Duration = Duration::from_secs(30);
@@ -29,6 +30,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(24);
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// The topic that clients ask for when one that they send to is not known yet. Source: `TopicValidator`.
 pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
+/// Ends the name of the topic of replies, behind the cluster's. Source: `MixAll.REPLY_TOPIC_POSTFIX`.
+const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 /// May be read, written, and new topics may be like it.
 const PERMISSION_ALL: Permission = Permission(7);
 /// The master.
@@ -47,10 +50,12 @@ pub(crate) async fn run(core: &Arc<Core>, shutdown: &CancellationToken) {
 
 async fn stay_registered(core: Arc<Core>, client: Client, shutdown: CancellationToken) {
     let mut changes = core.broker.topic_changes();
+    let mut settings = core.settings_changed.subscribe();
     let (clock, mut was_registered) = (core.env.clock.clone(), None);
     while !shutdown.is_cancelled() {
         // What changes from here on is told by the next.
-        let count = *changes.borrow_and_update();
+        settings.mark_unchanged();
+        let count = *changes.borrow_and_update() + core.settings.lock().changes;
         let registered = tokio::select! {
             registered = register(&core, &client, count) => registered,
             // A name server that hangs does not hold up the end.
@@ -66,7 +71,10 @@ async fn stay_registered(core: Arc<Core>, client: Client, shutdown: Cancellation
         let wait = clock.sleep(if is_registered { REGISTER_EVERY } else { RETRY_AFTER });
         let change = async {
             // The broker outlives this, so there is always somebody to tell.
-            drop(changes.changed().await);
+            tokio::select! {
+                changed = changes.changed() => drop(changed),
+                changed = settings.changed() => drop(changed),
+            }
             clock.sleep(GATHER).await;
         };
         tokio::select! {
@@ -133,16 +141,20 @@ pub(crate) fn topics(core: &Core) -> BTreeMap<String, TopicConfig> {
         perm: PERMISSION_ALL,
         topic_sys_flag: 0,
     };
-    let default_queues = queues(core.options.default_queues);
-    let mut names = vec![name_only(&core.options.cluster, default_queues), name_only(core.name(), 1)];
-    if core.options.auto_create_topics {
+    let Settings { permission: allowed, auto_create_topics, default_queues, .. } = core.settings.lock().clone();
+    let default_queues = queues(default_queues);
+    // Replies go to a topic too, though they are not stored.
+    let replies = format!("{}{REPLY_SUFFIX}", core.options.cluster);
+    let mut names =
+        vec![name_only(&core.options.cluster, default_queues), name_only(core.name(), 1), name_only(&replies, 1)];
+    if auto_create_topics {
         names.push(name_only(AUTO_CREATE_TOPIC, default_queues));
     }
     let stored = core.broker.known_topics().into_iter().map(|topic| TopicConfig {
         topic_name: topic.name.to_string(),
         read_queue_nums: queues(topic.read_queues),
         write_queue_nums: queues(topic.write_queues),
-        perm: permission(topic.is_readable, topic.is_writable),
+        perm: permission(topic.is_readable && allowed.is_readable(), topic.is_writable && allowed.is_writable()),
         topic_sys_flag: 0,
     });
     names.into_iter().chain(stored).map(|topic| (topic.topic_name.clone(), topic)).collect()

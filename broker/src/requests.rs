@@ -2,16 +2,23 @@
 //!
 //! Source: the processors of Apache 5.5's broker; each file names its own.
 
+mod assignment;
 mod clients;
+mod consumption;
 mod groups;
 mod leases;
 mod locks;
 mod names;
 mod offsets;
+mod peek;
 mod pop;
 mod pop_answer;
 mod pull;
+mod query;
 mod refusal;
+mod relay;
+mod reply;
+mod reset;
 mod runtime;
 mod send;
 mod send_back;
@@ -37,12 +44,17 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         | RequestCode::SendMessageV2
         | RequestCode::SendBatchMessage
         | RequestCode::SendOnce => send::send(core, connection, request).await,
+        RequestCode::SendReplyMessage | RequestCode::SendReplyMessageV2 => {
+            reply::reply(core, connection, request).await
+        }
         RequestCode::ConsumerSendMsgBack => send_back::send_back(core, request).await,
         RequestCode::EndTransaction => transaction::end(core, request).await,
         RequestCode::RecallMessage => send::recall(core, request).await,
         RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(core, connection, request).await,
         RequestCode::PopMessage => pop::pop(core, connection, request).await,
         RequestCode::Notification => pop::notification(core, connection, request).await,
+        RequestCode::PeekMessage => peek::peek(core, request).await,
+        RequestCode::PollingInfo => peek::waiting(core, request).await,
         RequestCode::AckMessage => leases::ack(core, request).await,
         RequestCode::BatchAckMessage => leases::batch_ack(core, request).await,
         RequestCode::ChangeMessageInvisibleTime => leases::change(core, request).await,
@@ -52,6 +64,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetMinOffset => offsets::min(core, request).await,
         RequestCode::SearchOffsetByTimestamp => offsets::search(core, request).await,
         RequestCode::GetEarliestMsgStoreTime => offsets::earliest(core, request).await,
+        RequestCode::QueryMessage => query::query(core, request).await,
         RequestCode::ViewMessageById => offsets::view(core, request).await,
         RequestCode::HeartBeat => clients::heartbeat(core, connection, request).await,
         RequestCode::UnregisterClient => clients::unregister(core, connection, request),
@@ -59,6 +72,10 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetConsumerListByGroup => clients::consumer_list(core, request),
         RequestCode::GetConsumerConnectionList => clients::consumer_connections(core, request),
         RequestCode::GetProducerConnectionList => clients::producer_connections(core, request),
+        RequestCode::GetAllProducerInfo => Ok(json(request, &core.clients.lock().all_producers())),
+        RequestCode::QueryAssignment => assignment::query(core, request).await,
+        RequestCode::SetMessageRequestMode => assignment::set_mode(core, request).await,
+        RequestCode::GetAllMessageRequestMode => Ok(assignment::modes(core, request)),
         RequestCode::LockBatchMq => locks::lock(core, request),
         RequestCode::UnlockBatchMq => locks::unlock(core, request),
         RequestCode::UpdateAndCreateTopic => topics::put(core, request).await,
@@ -70,10 +87,25 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetAllSubscriptionGroupConfig => groups::all(core, request).await,
         RequestCode::GetSubscriptionGroupConfig => groups::get(core, request).await,
         RequestCode::GetTopicStatsInfo => stats::of_topic(core, request).await,
-        RequestCode::GetConsumeStats => stats::of_group(core, request).await,
-        RequestCode::QueryTopicConsumeByWho => stats::consumers_of(core, request).await,
+        RequestCode::ViewBrokerStatsData => stats::view(core, request),
+        RequestCode::QueryConsumeQueue => stats::entries(core, request).await,
+        RequestCode::GetConsumeStats => consumption::of_group(core, request).await,
+        RequestCode::GetBrokerConsumeStats => consumption::of_broker(core, request).await,
+        RequestCode::QueryTopicConsumeByWho => consumption::groups_of(core, request).await,
+        RequestCode::QueryTopicsByConsumer => consumption::topics_of(core, request).await,
+        RequestCode::QuerySubscriptionByConsumer => consumption::subscription(core, request),
+        RequestCode::QueryConsumeTimeSpan => consumption::time_spans(core, request).await,
+        RequestCode::InvokeBrokerToResetOffset => reset::reset(core, request).await,
+        RequestCode::CloneGroupOffset => reset::clone(core, request).await,
+        RequestCode::InvokeBrokerToGetConsumerStatus => relay::status(core, request).await,
+        RequestCode::GetConsumerRunningInfo => relay::running_info(core, request).await,
+        RequestCode::ConsumeMessageDirectly => relay::consume_directly(core, request).await,
         RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request)),
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
+        RequestCode::UpdateBrokerConfig => runtime::update(core, request),
+        RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),
+        // Queues go with their last message, and those of a topic that is deleted with it.
+        RequestCode::CleanExpiredConsumeQueue | RequestCode::CleanUnusedTopic => Ok(done(request)),
         // What name servers and clients are asked, what is not built yet, and what nobody knows.
         _ => {
             let remark = format!(" request type {} not supported", request.code);

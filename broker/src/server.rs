@@ -5,20 +5,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use env::Env;
 use parking_lot::Mutex;
-use remoting::{Connection, ConnectionId, Role};
+use remoting::{CallError, Client, Connection, ConnectionId, Role};
 use remoting_proto::requests::ConsumerGroup;
 use remoting_proto::{Command, RequestCode};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use types::{Broker as _, Timestamp};
 
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::queue_locks::QueueLocks;
+use crate::request_modes::RequestModes;
+use crate::resets::Resets;
+use crate::settings::Settings;
+use crate::statistics::Statistics;
 use crate::{registration, requests};
 
 /// What a broker says of itself.
@@ -54,6 +60,16 @@ pub(crate) struct Core {
     pub(crate) started: Timestamp,
     pub(crate) clients: Mutex<Clients>,
     pub(crate) locks: Mutex<QueueLocks>,
+    pub(crate) statistics: Mutex<Statistics>,
+    pub(crate) resets: Mutex<Resets>,
+    /// Counts resets, so that pulls that wait look at them.
+    pub(crate) resets_made: watch::Sender<u64>,
+    pub(crate) request_modes: Mutex<RequestModes>,
+    /// Name servers, to ask for routes.
+    pub(crate) routes: Vec<Client>,
+    pub(crate) settings: Mutex<Settings>,
+    /// Tells that the settings have changed.
+    pub(crate) settings_changed: watch::Sender<()>,
     /// Cancelled when nobody is to wait any longer.
     pub(crate) stopping: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
@@ -63,11 +79,21 @@ impl BrokerServer {
     /// A port of this broker.
     #[must_use]
     pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
+        let started = env.clock.now();
+        let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
+        let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let core = Core {
+            request_modes: Mutex::default(),
+            routes: options.name_servers.iter().map(client).collect(),
             broker,
             options,
-            started: env.clock.now(),
+            started,
             env,
+            statistics: Mutex::new(Statistics::new(started)),
+            resets: Mutex::default(),
+            resets_made: watch::Sender::new(0),
+            settings: Mutex::new(settings),
+            settings_changed: watch::Sender::new(()),
             clients: Mutex::default(),
             locks: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -91,7 +117,7 @@ impl BrokerServer {
             tokio::select! {
                 () = registration::run(&core, &shutdown) => {}
                 // Loops for ever.
-                () = core.expire_clients() => {}
+                () = core.watch_time() => {}
                 () = requests::ask_producers(&core) => {}
             }
             core.stopping.cancel();
@@ -128,14 +154,35 @@ impl Core {
         connection.is_some_and(|connection| connection.oneway(request))
     }
 
-    /// Looks again and again for clients that are silent for too long, and for locks that nobody renews.
-    async fn expire_clients(&self) {
+    /// Asks a client and waits for its answer.
+    pub(crate) async fn call(
+        &self,
+        connection: ConnectionId,
+        request: Command,
+        within: Duration,
+    ) -> Result<Command, CallError> {
+        let connection = self.connections.lock().get(&connection).cloned();
+        connection.ok_or(CallError::Unasked)?.call(request, &*self.env.clock, within).await
+    }
+
+    /// A connection that ended while its heartbeat was answered was forgotten before the heartbeat made it known.
+    pub(crate) fn forget_if_gone(&self, connection: ConnectionId) {
+        if !self.connections.lock().contains_key(&connection) {
+            let changed = self.clients.lock().disconnect(connection);
+            self.notify(changed);
+        }
+    }
+
+    /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
+    async fn watch_time(&self) {
         loop {
             self.env.clock.sleep(SCAN_EVERY).await;
             let now = self.now();
             let changed = self.clients.lock().expire(now);
             self.notify(changed);
             self.locks.lock().expire(now);
+            self.resets.lock().expire(now);
+            self.statistics.lock().sample(now);
         }
     }
 }

@@ -9,8 +9,8 @@ use remoting::Client;
 use remoting_proto::body::{BatchAck, BatchAcks, SubscriptionGroupConfig};
 use remoting_proto::extra_info::{message_offsets, start_offsets};
 use remoting_proto::requests::{
-    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PopMessage,
-    PopMessageAnswer, SendMessage,
+    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, ConsumerSendMsgBack, Notification, NotificationAnswer,
+    PopMessage, PopMessageAnswer, SendMessage,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode};
 
@@ -206,6 +206,37 @@ async fn a_failed_message_comes_again_counted_and_keeps_its_handle() {
     let acked = AckMessage { topic: "%RETRY%g_t".to_owned(), ..ack(&third[0]) };
     let acked = served.call(RequestCode::AckMessage, acked.to_fields(), "").await;
     assert_eq!(acked.response_code(), ResponseCode::Success, "{acked:?}");
+    assert!(!served.has_message(notification("t", 0)).await);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_popped_message_is_forwarded_once_however_often_that_is_asked() {
+    let served = served(Vec::new()).await;
+    let sent = served.send("t", b"bad").await;
+    let (_, position) = record::parse_offset_message_id(&sent.msg_id).expect("an address");
+    let leased = popped(&served.pop(pop("t")).await);
+    let forward = ConsumerSendMsgBack {
+        offset: position.0.cast_signed(),
+        group: "g".to_owned(),
+        delay_level: -1,
+        origin_msg_id: None,
+        origin_topic: Some("t".to_owned()),
+        unit_mode: Some(false),
+        max_reconsume_times: Some(0),
+    };
+    // As Apache's proxies do it, and once more because an answer was lost; then all of it again.
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let answer = served.call(RequestCode::ConsumerSendMsgBack, forward.to_fields(), "").await;
+            assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+        }
+        let answer = served.call(RequestCode::AckMessage, ack(&leased[0]).to_fields(), "").await;
+        assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+    }
+    let dead = PopMessage { consumer_group: "undertaker".to_owned(), init_mode: 0, ..pop("%DLQ%g") };
+    assert_eq!(bodies(&popped(&served.pop(dead).await)), ["bad"]);
+    // The lease ended with it, without the ack.
     assert!(!served.has_message(notification("t", 0)).await);
     served.end().await;
 }

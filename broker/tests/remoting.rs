@@ -16,8 +16,8 @@ use remoting_proto::body::{
 };
 use remoting_proto::requests::{
     ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, ProducerGroup, PullMessage,
-    PullMessageAnswer, QueryConsumerOffset, SearchOffset, SendMessage, SendMessageAnswer, TopicName as TopicNamed,
-    TopicQueue, UpdateConsumerOffset,
+    PullMessageAnswer, QueryConsumerOffset, ResetOffset, SearchOffset, SendMessage, SendMessageAnswer,
+    TopicName as TopicNamed, TopicQueue, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -550,4 +550,113 @@ async fn a_name_server_that_hangs_does_not_hold_up_the_end() {
     told.recv().await.expect("registers");
     tokio::time::timeout(WITHIN, served.end()).await.expect("ends though no time passes by its clock");
     names.abort();
+}
+
+#[tokio::test]
+async fn a_batch_with_a_part_that_cannot_be_stored_is_not_stored_at_all() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"before").await;
+    let part = |properties: &str| {
+        let (body, properties) = (b"part", properties.as_bytes());
+        let bytes = 4 * 5 + body.len() + 2 + properties.len();
+        let mut out = BytesMut::new();
+        for number in [bytes, 0, 0, 0, body.len()] {
+            out.extend_from_slice(&u32::try_from(number).expect("small").to_be_bytes());
+        }
+        out.extend_from_slice(body);
+        out.extend_from_slice(&u16::try_from(properties.len()).expect("small").to_be_bytes());
+        out.extend_from_slice(properties);
+        out
+    };
+    let send = async |second: &str| {
+        let body = [part("KEYS\u{1}a\u{2}"), part(second)].concat();
+        let header = SendMessage { is_batch: Some(true), properties: None, ..message("t") };
+        served.call(RequestCode::SendBatchMessage, header.to_fields(), body).await
+    };
+    let too_long = format!("k\u{1}{}\u{2}", "v".repeat(32_750));
+    for refused in [too_long.as_str(), "GANTRY_IDEMPOTENCY_KEY\u{1}x\u{2}"] {
+        assert_eq!(send(refused).await.response_code(), ResponseCode::MessageIllegal);
+    }
+    assert_eq!(send("KEYS\u{1}b\u{2}").await.response_code(), ResponseCode::Success);
+    let all = PullMessage { subscription: Some("*".to_owned()), ..pull("t", 1, 0) };
+    let answer = served.call(RequestCode::PullMessage, all.to_fields(), "").await;
+    assert_eq!(next_offset(&answer), 3, "one message and one batch of two");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_pull_is_cut_where_its_bytes_end_and_goes_on_there() {
+    let served = served(Vec::new()).await;
+    for body in [&b"a"[..], b"b", b"c"] {
+        served.send("t", body).await;
+    }
+    let whole = served.call(RequestCode::PullMessage, pull("t", 1, 0).to_fields(), "").await;
+    let one = i64::try_from(whole.body.len() / 3).expect("small");
+    for (bytes, count) in [(1, 1), (one, 1), (2 * one, 2), (3 * one - 1, 2), (3 * one, 3)] {
+        let few = PullMessage { max_msg_bytes: Some(bytes), ..pull("t", 1, 0) };
+        let answer = served.call(RequestCode::PullMessage, few.to_fields(), "").await;
+        assert_eq!((next_offset(&answer), answer.body.len()), (count, (one * count) as usize), "{bytes} bytes");
+    }
+    served.end().await;
+}
+
+fn reset(timestamp: i64) -> ResetOffset {
+    ResetOffset {
+        topic: "t".to_owned(),
+        group: "g".to_owned(),
+        timestamp,
+        is_force: Some(true),
+        queue_id: None,
+        offset: None,
+    }
+}
+
+#[tokio::test]
+async fn a_reset_reaches_who_waits_in_a_pull_and_what_it_commits_meanwhile_does_not_count() {
+    let served = served(Vec::new()).await;
+    for body in [&b"a"[..], b"b"] {
+        served.send("t", body).await;
+    }
+    let is_at = async |expected| {
+        let answer = served.call(RequestCode::QueryConsumerOffset, committed("t", None).to_fields(), "").await;
+        assert_eq!(OffsetAnswer::of(&answer.fields).expect("read").offset, Some(expected));
+    };
+    served.call(RequestCode::UpdateConsumerOffset, commit("t", 2).to_fields(), "").await;
+    // Nobody is there to be told.
+    let answer = served.call(RequestCode::InvokeBrokerToResetOffset, reset(0).to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+    is_at(0).await;
+    served.call(RequestCode::UpdateConsumerOffset, commit("t", 2).to_fields(), "").await;
+    is_at(2).await;
+
+    let mut old = Raw(TcpStream::connect(served.address).await.expect("listens"));
+    old.call(&Command { version: 399, ..heartbeat("c") }).await;
+    let waits = PullMessage {
+        sys_flag: PullMessage::SUBSCRIPTION | PullMessage::SUSPEND,
+        suspend_timeout_millis: 50_000,
+        ..pull("t", 1, 2)
+    };
+    let resets = async {
+        while served.broker.status().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        served.call(RequestCode::InvokeBrokerToResetOffset, reset(0).to_fields(), "").await
+    };
+    let (answer, told) = tokio::join!(served.call(RequestCode::PullMessage, waits.to_fields(), ""), resets);
+    assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullOffsetMoved, 0));
+    let table = String::from_utf8(told.body.to_vec()).expect("text");
+    assert!(table.contains(r#"{"brokerName":"gantry-local","queueId":1,"topic":"t"}:0"#), "{table}");
+    is_at(0).await;
+    // The other queue's consumer was not told yet.
+    let stale = UpdateConsumerOffset { queue_id: 0, ..commit("t", 7) };
+    let ignored = served.call(RequestCode::UpdateConsumerOffset, stale.to_fields(), "").await;
+    assert_eq!(ignored.response_code(), ResponseCode::Success);
+    let other = QueryConsumerOffset { queue_id: 0, ..committed("t", None) };
+    let answer = served.call(RequestCode::QueryConsumerOffset, other.to_fields(), "").await;
+    assert_eq!(OffsetAnswer::of(&answer.fields).expect("read").offset, Some(0));
+    // Consumers of 4.x are told themselves.
+    let told = old.hear().await;
+    assert_eq!(told.request_code(), RequestCode::ResetConsumerClientOffset);
+    assert_eq!((told.fields.get("group"), told.fields.get("topic")), (Some("g"), Some("t")));
+    served.end().await;
 }

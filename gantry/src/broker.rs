@@ -63,7 +63,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
     let stop = CancellationToken::new();
-    let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
+    let mut served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
 
     // Nobody may be reading.
     let version = env!("CARGO_PKG_VERSION");
@@ -74,7 +74,14 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     );
     tracing::info!(%advertised, listen = %config.listen, data = %config.storage.data.display(), "ready");
     notify(NotifyState::Ready);
-    let (name, _) = signals.next().await;
+    let name = tokio::select! {
+        (name, _) = signals.next() => name,
+        // A process that is ready and deaf helps nobody: whoever watches it starts another.
+        ended = &mut served => {
+            broker.stop().await;
+            bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
+        }
+    };
     tracing::info!(signal = name, "stopping; a second signal stops at once");
     signals.exit_on_next();
     notify(NotifyState::Stopping);

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use env::Clock;
-use remoting_proto::Command;
+use parking_lot::Mutex;
+use remoting_proto::{Command, Opaque};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::in_flight::InFlight;
 
 /// Bytes that the read buffer grows by; a frame that is announced larger costs no more until it comes.
 const READ_BYTES: usize = 16 * 1024;
@@ -20,6 +23,9 @@ const WRITE_BYTES_MAX: usize = 256 * 1024;
 const IDLE_LOOKS: u32 = 4;
 /// What one permit of the inbound bound stands for.
 const PERMIT_BYTES: usize = 1024;
+
+/// Requests of a server to one client that wait for their answers.
+pub const ASKED_MAX: usize = 64;
 
 /// Tells connections of one server apart; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +41,22 @@ pub struct Connection {
     unheard: CancellationToken,
     /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
     frames: OnceLock<mpsc::WeakSender<Bytes>>,
+    /// What the peer was asked and has not answered. Held to add or take one.
+    asked: Mutex<InFlight<oneshot::Sender<Command>>>,
+}
+
+/// Why a client did not answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// It has ended, too much waits to be written to it, or [`ASKED_MAX`] requests wait for its answers.
+    #[error("the client cannot be asked now")]
+    Unasked,
+    /// It ended before it answered.
+    #[error("the client's connection ended")]
+    Lost,
+    /// The time is over.
+    #[error("the client did not answer within {0:?}")]
+    TimedOut(Duration),
 }
 
 impl Connection {
@@ -45,6 +67,7 @@ impl Connection {
             closed: CancellationToken::new(),
             unheard: CancellationToken::new(),
             frames: OnceLock::new(),
+            asked: Mutex::new(InFlight::new(ASKED_MAX)),
         }
     }
 
@@ -79,8 +102,44 @@ impl Connection {
     /// Sends the peer a request that it does not answer. It waits behind the answers that wait to be written; with as many of them
     /// as the connection may have, or when it has ended, the request is lost: `false`.
     pub fn oneway(&self, request: Command) -> bool {
+        self.send(&request.oneway())
+    }
+
+    /// Asks the peer and waits for its answer, whatever its code. It waits to be written as [`Connection::oneway`] does.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call(&self, request: Command, clock: &dyn Clock, within: Duration) -> Result<Command, CallError> {
+        let (tell, told) = oneshot::channel();
+        let opaque = self.asked.lock().add(tell).ok_or(CallError::Unasked)?;
+        // However this ends, nobody waits under the number any longer.
+        let _place = Place { connection: self, opaque };
+        if !self.send(&Command { opaque, ..request }) {
+            return Err(CallError::Unasked);
+        }
+        tokio::select! {
+            told = told => told.map_err(|_| CallError::Lost),
+            () = clock.sleep(within) => Err(CallError::TimedOut(within)),
+        }
+    }
+
+    /// Hands an answer of the peer's to who waits for it; one that comes too late finds nobody.
+    pub(crate) fn answered(&self, answer: Command) {
+        let opaque = answer.opaque.0;
+        let waiter = self.asked.lock().take(answer.opaque);
+        if waiter.is_none_or(|waiter| waiter.send(answer).is_err()) {
+            tracing::debug!(opaque, remote = %self.remote, "an answer that nobody waits for");
+        }
+    }
+
+    /// Nobody waits for its answers any longer.
+    pub(crate) fn ended(&self) {
+        self.asked.lock().close();
+    }
+
+    fn send(&self, request: &Command) -> bool {
         let mut frame = BytesMut::new();
-        if let Err(error) = remoting_proto::encode(&request.oneway(), &mut frame) {
+        if let Err(error) = remoting_proto::encode(request, &mut frame) {
             tracing::warn!(%error, remote = %self.remote, "a client cannot be asked");
             return false;
         }
@@ -96,6 +155,18 @@ impl Connection {
     /// Waits until somebody ends it.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
+    }
+}
+
+/// A place among those who wait for a peer's answers.
+struct Place<'a> {
+    connection: &'a Connection,
+    opaque: Opaque,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.connection.asked.lock().take(self.opaque);
     }
 }
 

@@ -11,5 +11,5 @@ mod server;
 pub mod tls;
 
 pub use client::Client;
-pub use connection::{Connection, ConnectionId};
+pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId};
 pub use server::{Options, Role, Server};

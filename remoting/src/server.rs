@@ -192,6 +192,7 @@ impl<R: Role> Server<R> {
         if let Err(error) = ended {
             tracing::debug!(remote = %connection.remote(), %error, "connection ended");
         }
+        connection.ended();
         self.role.disconnect(&connection);
     }
 
@@ -206,9 +207,9 @@ impl<R: Role> Server<R> {
         S: AsyncRead + Unpin,
     {
         let _heard = connection.hear();
-        let (role, connection) = (self.role.clone(), connection.clone());
+        let (role, served) = (self.role.clone(), connection.clone());
         let serve = service_fn(move |request| {
-            let (role, connection) = (role.clone(), connection.clone());
+            let (role, connection) = (role.clone(), served.clone());
             async move { Ok::<_, Infallible>(role.serve(&connection, request).await) }
         });
         let stack = ServiceBuilder::new()
@@ -226,7 +227,7 @@ impl<R: Role> Server<R> {
             };
             let Some((request, place)) = read else { return Ok(()) };
             if request.flag.is_response() {
-                tracing::debug!(opaque = request.opaque.0, "an answer to nothing that was asked");
+                connection.answered(request);
                 continue;
             }
             let answered = answer(stack.clone(), request, answers.clone());

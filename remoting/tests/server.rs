@@ -229,6 +229,34 @@ async fn the_end_of_a_connection_is_told_whoever_ends_it() {
 }
 
 #[tokio::test]
+async fn a_client_is_asked_on_its_own_connection() {
+    let mut server = start_default().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let connection = server_connected(&mut server, &mut socket).await;
+    let call = async |body: &'static str, within| {
+        let asked = Command::request(RequestCode::GetConsumerRunningInfo, Fields::default(), body.into());
+        connection.call(asked, &SystemClock, within).await
+    };
+    let long = Duration::from_secs(60);
+    let answers = async {
+        let (first, second) = (receive(&mut socket).await, receive(&mut socket).await);
+        assert_ne!(first.opaque, second.opaque);
+        // In any order, and one that nobody asked for.
+        for asked in [&second, &first, &first] {
+            let answer = Command { body: asked.body.clone(), ..asked.answer(ResponseCode::Success) };
+            send(&mut socket, &answer).await;
+        }
+    };
+    let (one, two, ()) = tokio::join!(call("one", long), call("two", long), answers);
+    assert_eq!((&one.expect("answered").body[..], &two.expect("answered").body[..]), (&b"one"[..], &b"two"[..]));
+    let late = call("late", Duration::from_millis(1)).await;
+    assert_eq!(late, Err(remoting::CallError::TimedOut(Duration::from_millis(1))));
+    let (lost, ()) = tokio::join!(call("lost", long), async { drop(connection.close()) });
+    assert_eq!(lost, Err(remoting::CallError::Lost));
+    assert_eq!(call("nobody", long).await, Err(remoting::CallError::Unasked));
+}
+
+#[tokio::test]
 async fn a_stop_answers_what_was_read() {
     let mut server = start_default().await;
     let mut socket = TcpStream::connect(server.address).await.expect("listens");

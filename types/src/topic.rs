@@ -24,13 +24,15 @@ const SYSTEM_TOPICS: [&str; 10] = [
     "SCHEDULE_TOPIC_XXXX",
     "BenchmarkTest",
     "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRACE_TOPIC",
+    TRACE_TOPIC,
     "RMQ_SYS_TRANS_OP_HALF_TOPIC",
     "TRANS_CHECK_MAX_TIME_TOPIC",
     "SELF_TEST_TOPIC",
     "OFFSET_MOVED_EVENT",
     "CHECKPOINT_TOPIC",
 ];
+/// Source: Apache `TopicValidator.RMQ_SYS_TRACE_TOPIC`.
+const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 const SYSTEM_PREFIX: &str = "rmq_sys_";
 const RETRY_PREFIX: &str = "%RETRY%";
 const DEAD_LETTER_PREFIX: &str = "%DLQ%";
@@ -165,6 +167,12 @@ impl TopicName {
     #[must_use]
     pub fn is_system(&self) -> bool {
         SYSTEM_TOPICS.contains(&self.as_str()) || self.0.starts_with(SYSTEM_PREFIX)
+    }
+
+    /// Whether it is the system's topic for what clients tell of their messages, which they write themselves.
+    #[must_use]
+    pub fn is_trace(&self) -> bool {
+        self.as_str() == TRACE_TOPIC
     }
 
     /// Whether it is a group's retry topic.

@@ -7,6 +7,7 @@ mod examples;
 mod fuzz;
 mod http;
 mod loops;
+mod mqadmin;
 mod nameserver;
 mod planted;
 mod proxy;
@@ -16,7 +17,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 20] = [
+pub(crate) const ALL: [Step; 21] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -34,6 +35,7 @@ pub(crate) const ALL: [Step; 20] = [
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
+    alone("mqadmin", mqadmin::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
     alone("takeover", takeover::run),

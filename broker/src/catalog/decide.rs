@@ -38,7 +38,7 @@ impl Catalog {
     /// # Errors
     /// [`AdminError`].
     pub fn decide_put_topic(&self, config: TopicConfig, is_update: bool) -> Result<Event, AdminError> {
-        if config.name.is_system() {
+        if config.name.is_system() && !config.name.is_trace() {
             return Err(AdminError::System { name: config.name.to_string() });
         }
         for queues in [config.read_queues, config.write_queues] {

@@ -10,10 +10,10 @@ use super::Engine;
 use super::answer::{Answer, tell};
 use super::fetch::Unread;
 use crate::catalog::Auto;
-use crate::command::{Outcome, Reply};
+use crate::command::{GiveUpCommand, Outcome, Reply};
 use crate::copy;
 use crate::journal::Event;
-use crate::pop::Unfinished;
+use crate::pop::{Standing, Unfinished};
 
 /// Why there is no copy.
 enum Unburied {
@@ -54,6 +54,27 @@ impl Engine {
             Ok(Some(message)) => self.give_up(message, Some(reply)),
             Ok(None) => self.answers.push(Answer::DeadLettered { reply }),
             Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    /// The same for a message that is named by its place. Whether one is done with that the group has only pulled, nobody but the
+    /// group knows.
+    pub(super) fn give_up_by_place(&mut self, command: GiveUpCommand) {
+        let GiveUpCommand { owner, queue, offset, is_popped, moved } = command;
+        if let Some(why) = self.refusal() {
+            tell(is_popped, true);
+            return tell(moved, Err(why.into()));
+        }
+        match self.machines.pop.standing(&owner, queue, offset) {
+            Standing::Unfinished(message) => {
+                tell(is_popped, true);
+                self.give_up(message, Some(moved));
+            }
+            Standing::Finished if self.machines.offsets.get(&owner.group, &owner.topic, queue).is_none() => {
+                tell(is_popped, true);
+                self.answers.push(Answer::DeadLettered { reply: moved });
+            }
+            Standing::Finished | Standing::Unread => tell(is_popped, false),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use store::QueueEntry;
 use types::QueueOffset;
-use types::broker::{PopError, PullError};
+use types::broker::{LeaseOwner, LookupError, PopError, PullError};
 
 use super::Engine;
 use super::answer::{Answer, tell};
@@ -52,7 +52,7 @@ impl Engine {
         self.shared.counters.bytes_out.add(entries.iter().map(|entry| u64::from(entry.record_bytes)).sum());
     }
 
-    pub(super) fn commit_offset(&mut self, commit: Committed, reply: Reply<Result<(), types::broker::LookupError>>) {
+    pub(super) fn commit_offset(&mut self, commit: Committed, reply: Reply<Result<(), LookupError>>) {
         if let Some(why) = self.refusal() {
             return tell(reply, Err(why.into()));
         }
@@ -61,6 +61,25 @@ impl Engine {
             return tell(reply, Err(types::broker::Unavailable::Busy { waiting_max }.into()));
         }
         self.commit_event(&Event::Offset(commit));
+        self.answers.push(Answer::OffsetCommitted { reply });
+    }
+}
+
+impl Engine {
+    /// Sets where a group goes on: its pops, whose leases end, and its pulls.
+    pub(super) fn reset_offset(&mut self, to: Committed, reply: Reply<Result<(), LookupError>>) {
+        let owner = LeaseOwner { group: to.group.clone(), topic: to.topic.clone() };
+        if self.machines.pop.committed(&owner, to.queue).is_none() {
+            return self.commit_offset(to, reply);
+        }
+        if let Some(why) = self.refusal() {
+            return tell(reply, Err(why.into()));
+        }
+        self.machines.pop.reset_to(&owner, to.queue, to.offset, &mut self.events);
+        self.commit_pop_events();
+        if self.machines.offsets.get(&to.group, &to.topic, to.queue).is_some() {
+            self.commit_event(&Event::Offset(to));
+        }
         self.answers.push(Answer::OffsetCommitted { reply });
     }
 }

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 
 use store::Store;
+use types::broker::LeaseOwner;
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::Engine;
 use super::arrivals::Arrivals;
 use super::clients::Clients;
 use crate::catalog::Catalog;
+use crate::offset::Offsets;
 use crate::pop::{GroupLimits, QueueEntry, QueueView, Surroundings};
 
 /// The store's queues, as far as they may be handed out and belong to the topic that is there now.
@@ -16,12 +18,18 @@ pub(super) struct Queues<'a> {
     store: RefCell<&'a mut Store>,
     catalog: &'a Catalog,
     arrivals: &'a Arrivals,
+    offsets: &'a Offsets,
     buffer: RefCell<Vec<store::QueueEntry>>,
 }
 
 impl<'a> Queues<'a> {
-    pub(super) fn new(store: &'a mut Store, catalog: &'a Catalog, arrivals: &'a Arrivals) -> Self {
-        Self { store: RefCell::new(store), catalog, arrivals, buffer: RefCell::new(Vec::new()) }
+    pub(super) fn new(
+        store: &'a mut Store,
+        catalog: &'a Catalog,
+        arrivals: &'a Arrivals,
+        offsets: &'a Offsets,
+    ) -> Self {
+        Self { store: RefCell::new(store), catalog, arrivals, offsets, buffer: RefCell::new(Vec::new()) }
     }
 }
 
@@ -49,6 +57,10 @@ impl QueueView for Queues<'_> {
         // Most of the time there is nothing to look up.
         let range = store.is_expiring().then(|| store.queue_range(topic.as_str(), queue)).flatten();
         range.map_or(QueueOffset(0), |range| range.stays_from)
+    }
+
+    fn pulled_to(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {
+        self.offsets.get(&owner.group, &owner.topic, queue)
     }
 
     fn read(&self, topic: &TopicName, queue: QueueId, from: QueueOffset, max: usize, entries: &mut Vec<QueueEntry>) {

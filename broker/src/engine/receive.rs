@@ -93,7 +93,7 @@ impl Engine {
             is_fifo: pop.is_fifo,
             begins_at_first: pop.begins_at_first,
         };
-        let queues = Queues::new(&mut self.store, &self.machines.catalog, &self.arrivals);
+        let queues = Queues::new(&mut self.store, &self.machines.catalog, &self.arrivals, &self.machines.offsets);
         let PopReply::Leases(_) = pop.reply else {
             let is_there = self.machines.pop.has_message(&request, &queues, &mut self.events);
             self.commit_pop_events();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use env::clock::Moment;
 use foldhash::fast::FixedState;
-use types::broker::{PopError, PullError};
+use types::broker::{LeaseOwner, PopError, PullError};
 use types::{Filter, GroupName, QueueId, TopicName};
 
 use crate::command::{PopCommand, PullCommand, PulledEntries};
@@ -53,6 +53,12 @@ pub(crate) struct LineName {
 impl Waiting {
     pub(crate) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// How many pops of a group wait for messages of a topic, of any queue or of one.
+    pub(crate) fn count(&self, owner: &LeaseOwner, queue: Option<QueueId>) -> usize {
+        let lines = self.pops.get(&owner.topic).and_then(|lines| lines.get(&(owner.group.clone(), queue)));
+        lines.into_iter().flatten().map(|line| line.pops.len()).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

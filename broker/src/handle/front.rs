@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use store::QueueEntry;
 use tokio::sync::watch;
-use types::broker::{LookupError, OffsetAt, Pop, PopError, Popped};
+use types::broker::{LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped};
 use types::{Broker as _, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::{LocalBroker, PopWay};
@@ -31,11 +31,6 @@ impl LocalBroker {
         self.inner.shared.directory.changes()
     }
 
-    /// Largest body, in bytes.
-    pub(crate) fn body_bytes_max(&self) -> usize {
-        self.inner.shared.limits.body_bytes_max
-    }
-
     /// A name for a message that has none.
     pub(crate) fn new_unique_key(&self) -> String {
         prepare::unique_key(&*self.inner.shared.random)
@@ -57,6 +52,11 @@ impl LocalBroker {
     /// are told apart by their hash, properties not at all.
     pub(crate) async fn has_message(&self, request: Pop, way: PopWay) -> Result<bool, PopError> {
         self.look_for_message(request, way).await
+    }
+
+    /// How many pops of a group wait for messages of a topic, of any queue or of one.
+    pub(crate) async fn waiting_pops(&self, lease: LeaseOwner, queue: Option<QueueId>) -> Result<usize, LookupError> {
+        Ok(self.ask(|reply| Command::Waiting { lease, queue, reply }).await?)
     }
 
     /// When the message at an offset was stored; `None` when none is there, or it cannot be read.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use types::ReceiptHandle;
-use types::broker::{LeaseError, LeaseOwner};
+use tokio::sync::oneshot;
+use types::broker::{LeaseError, LeaseOwner, Unavailable};
+use types::{QueueId, QueueOffset, ReceiptHandle};
 
 use super::LocalBroker;
-use crate::command::{ChangeCommand, Command};
+use crate::command::{ChangeCommand, Command, GiveUpCommand};
 
 impl LocalBroker {
     pub(super) async fn ack_messages(
@@ -46,6 +47,23 @@ impl LocalBroker {
     pub(super) async fn forward(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {
         self.check_handle(&handle)?;
         self.ask(|reply| Command::DeadLetter { lease, handle, reply }).await?
+    }
+
+    /// Moves a message to its group's dead-letter topic that is named by its place in its queue. `false` when the group's pops say nothing
+    /// of it, so that nothing was done; one that they have finished with is fine.
+    pub(crate) async fn give_up(
+        &self,
+        owner: LeaseOwner,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<bool, LeaseError> {
+        let (moved, answer) = oneshot::channel();
+        let command = |is_popped| Command::GiveUp(GiveUpCommand { owner, queue, offset, is_popped, moved });
+        if !self.ask(command).await? {
+            return Ok(false);
+        }
+        answer.await.map_err(|_| Unavailable::Stopping)??;
+        Ok(true)
     }
 
     fn check_handle(&self, handle: &ReceiptHandle) -> Result<(), LeaseError> {

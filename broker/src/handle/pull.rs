@@ -23,13 +23,15 @@ const SCAN_ENTRIES_MAX: u64 = 4096;
 const DAMAGED_MAX: u32 = 64;
 
 impl LocalBroker {
-    pub(super) async fn pull_messages(&self, request: Pull) -> Result<Pulled, PullError> {
+    /// As [`Broker::pull`](types::Broker::pull), of records that have together at most so many bytes, unless the first alone has more: what
+    /// does not fit is not read.
+    pub(crate) async fn pull_within(&self, request: Pull, bytes_max: u64) -> Result<Pulled, PullError> {
         self.check_pull(&request).await?;
         let until = self.inner.shared.clock.moment().plus(request.wait.min(WAIT_MAX));
         let mut offset = request.offset;
         loop {
             let PulledEntries { entries, min, end } = self.entries(&request, offset, until).await?;
-            let (records, next_offset) = self.wanted_records(&request, &entries, offset).await?;
+            let (records, next_offset) = self.wanted_records(&request, &entries, offset, bytes_max).await?;
             let is_done = !records.is_empty() || entries.is_empty();
             let has_looked_enough = next_offset.0 - request.offset.0 >= SCAN_ENTRIES_MAX;
             if is_done || has_looked_enough || self.inner.shared.clock.moment() >= until {
@@ -52,6 +54,19 @@ impl LocalBroker {
         Ok(())
     }
 
+    /// Entries of a queue from `offset` on, at most `count` of them, nothing is leased or counted.
+    pub(crate) async fn entries_of(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+        count: u32,
+    ) -> Result<PulledEntries, PullError> {
+        let (topic, until, messages_max) = (topic.clone(), Moment::default(), count.clamp(1, MESSAGES_MAX));
+        let pull = |reply| Command::Pull(Box::new(PullCommand { topic, queue, offset, messages_max, until, reply }));
+        self.ask(pull).await.map_err(PopError::from)?
+    }
+
     async fn entries(&self, request: &Pull, offset: QueueOffset, until: Moment) -> Result<PulledEntries, PullError> {
         let (topic, queue) = (request.topic.clone(), request.queue);
         let messages_max = request.messages_max.clamp(1, MESSAGES_MAX);
@@ -66,10 +81,12 @@ impl LocalBroker {
         request: &Pull,
         entries: &[QueueEntry],
         offset: QueueOffset,
+        bytes_max: u64,
     ) -> Result<(Vec<Bytes>, QueueOffset), PopError> {
         let shared = &self.inner.shared;
-        let hashed: Vec<_> =
+        let mut hashed: Vec<_> =
             entries.iter().filter(|entry| request.filter.wants_tag_hash(entry.tag_hash.into())).collect();
+        let left_out = cut(&mut hashed, bytes_max);
         let places = hashed.iter().map(|entry| (entry.physical_offset, entry.record_bytes));
         let mut records = Vec::with_capacity(hashed.len());
         for (entry, record) in hashed.iter().zip(shared.reader.read_all(places).await) {
@@ -87,7 +104,8 @@ impl LocalBroker {
                 Err(_) => return Ok((records, entry.queue_offset)),
             }
         }
-        Ok((records, entries.last().map_or(offset, |last| last.queue_offset.next())))
+        let end = entries.last().map_or(offset, |last| last.queue_offset.next());
+        Ok((records, left_out.unwrap_or(end)))
     }
 
     pub(super) async fn find_offset(
@@ -175,6 +193,19 @@ impl LocalBroker {
         self.ask(|reply| Command::CommitOffset { commit, reply }).await?
     }
 
+    /// Sets where a group goes on in a queue, whether it pops or pulls.
+    pub(crate) async fn reset_offset(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), LookupError> {
+        let LeaseOwner { group, topic } = self.check_owner(group, topic, queue).await?;
+        let to = Committed { group, topic, queue, offset };
+        self.ask(|reply| Command::ResetOffset { to, reply }).await?
+    }
+
     async fn check_owner(
         &self,
         group: &GroupName,
@@ -186,6 +217,19 @@ impl LocalBroker {
         self.find_group(group).await?;
         Ok(LeaseOwner { group: group.clone(), topic: topic.clone() })
     }
+}
+
+/// Leaves the first entries whose records have together at most so many bytes, at least one; the offset of the first that is left out.
+fn cut(entries: &mut Vec<&QueueEntry>, bytes_max: u64) -> Option<QueueOffset> {
+    let mut bytes = 0;
+    let fits = |entry: &&QueueEntry| {
+        bytes += u64::from(entry.record_bytes);
+        bytes <= bytes_max
+    };
+    let kept = entries.iter().copied().take_while(fits).count().max(1);
+    let left_out = entries.get(kept).map(|entry| entry.queue_offset);
+    entries.truncate(kept);
+    left_out
 }
 
 fn check_queue(topic: &TopicConfig, queue: QueueId) -> Result<(), LookupError> {

@@ -7,6 +7,7 @@ use store::Appended;
 use types::broker::{
     Durability, LookupError, SendError, SendReceipt, TransactionPlace, TransactionPosition, Unavailable,
 };
+use types::properties::names;
 use types::{Message, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
@@ -29,6 +30,17 @@ impl LocalBroker {
         }
         // What cannot be stored is answered here; the records of the rest go on together.
         let (receipts, records) = self.prepare(messages, queue, &topic);
+        self.place(queue, topic, receipts, records).await
+    }
+
+    /// Has records placed, and says of each message where.
+    async fn place(
+        &self,
+        queue: QueueId,
+        topic: TopicName,
+        receipts: Vec<Result<Receipt, SendError>>,
+        records: SmallVec<[Prepared; 1]>,
+    ) -> Vec<Result<SendReceipt, SendError>> {
         let name = topic.clone();
         let (placed, durability) = match self.append(records, topic).await {
             Ok(appended) => appended,
@@ -43,6 +55,24 @@ impl LocalBroker {
             Place::Repeat(first) => repeated(*first, &name, &self.inner.shared.name, durability),
         };
         receipts.into_iter().map(|receipt| Ok(answer(receipt?, next()?))).collect()
+    }
+
+    /// As [`Broker::send`](types::Broker::send), of messages that are stored all or, for the first reason against one of them, not at all.
+    pub(crate) async fn send_whole(
+        &self,
+        queue: QueueId,
+        messages: Vec<Message>,
+    ) -> Result<Vec<SendReceipt>, SendError> {
+        let Some(topic) = messages.first().map(|message| message.topic.clone()) else { return Ok(Vec::new()) };
+        let has_key = |message: &Message| message.properties.get(names::IDEMPOTENCY_KEY).is_some();
+        if messages.len() > 1 && messages.iter().any(has_key) {
+            // Each is decided about by itself, when the others are placed already.
+            return Err(SendError::Unsupported { what: "an idempotency key in a batch" });
+        }
+        self.check_target(&topic, queue).await?;
+        let (receipts, records) = self.prepare(messages, queue, &topic);
+        let receipts = receipts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.place(queue, topic, receipts.into_iter().map(Ok).collect(), records).await.into_iter().collect()
     }
 
     async fn check_target(&self, topic: &TopicName, queue: QueueId) -> Result<(), SendError> {

@@ -14,7 +14,7 @@ use types::{QueueId, QueueOffset, ReceiptHandle, Timestamp};
 
 use super::event::{Offsets, PopEvent, SlotId};
 use super::slot::{Entry, Slot, Stage};
-use super::{Origin, PopMachine, Unfinished};
+use super::{Origin, PopMachine, Standing, Unfinished};
 
 /// Why a handle is refused that names nothing.
 const NEVER_GIVEN_OUT: &str = "it was never given out";
@@ -124,13 +124,25 @@ impl PopMachine {
     /// [`LeaseError::Invalid`] when it was delivered again since or the handle is none of ours.
     pub fn find(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Result<Option<Unfinished>, LeaseError> {
         match self.named(owner, self.slot_of(owner, handle), handle) {
-            Named::Current(id, offset, entry) => {
-                let slot = self.slots.get(id).expect("the slot of a good handle");
-                let attempts = u32::from(entry.attempts);
-                Ok(Some(Unfinished { owner: slot.owner.clone(), queue: slot.queue, offset, attempts }))
-            }
+            Named::Current(id, offset, entry) => Ok(Some(self.unfinished_entry(id, offset, entry))),
             Named::Gone(_) => Ok(None),
             Named::Wrong(reason) => Err(LeaseError::Invalid { reason }),
+        }
+    }
+
+    /// Where a group is with an entry that is named by its place, as who forwards a message by its record does.
+    #[must_use]
+    pub fn standing(&self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset) -> Standing {
+        let Some((id, slot)) = self.slots.find(owner, queue).and_then(|id| Some((id, self.slots.get(id)?))) else {
+            return Standing::Unread;
+        };
+        if offset >= slot.next {
+            return Standing::Unread;
+        }
+        let at_its_place = slot.entries.get(&offset).map(|entry| (id, offset, entry));
+        match at_its_place.or_else(|| self.copy_of(owner, slot, queue, offset)) {
+            Some((id, offset, entry)) => Standing::Unfinished(self.unfinished_entry(id, offset, entry)),
+            None => Standing::Finished,
         }
     }
 
@@ -138,6 +150,11 @@ impl PopMachine {
     /// no event. Returns whether it was unfinished.
     pub fn finish(&mut self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset) -> bool {
         self.slots.find(owner, queue).is_some_and(|id| self.finish_entry(id, offset).is_ok())
+    }
+
+    fn unfinished_entry(&self, id: SlotId, offset: QueueOffset, entry: &Entry) -> Unfinished {
+        let slot = self.slots.get(id).expect("the slot of an entry");
+        Unfinished { owner: slot.owner.clone(), queue: slot.queue, offset, attempts: entry.attempts.into() }
     }
 
     /// Finishes an entry; the ends of a queue's entries that follow each other share an event.
@@ -203,22 +220,35 @@ impl PopMachine {
     /// What a handle of an entry that is not in its queue any more names: the copy that it was moved to, until that is
     /// delivered anew or finished.
     fn named_copy(&self, owner: &LeaseOwner, source: &Slot, handle: &ReceiptHandle) -> Named<'_> {
-        let id = if source.is_retry { self.slots.find(&source.owner, source.queue) } else { self.slots.retry(owner) };
-        let retry = id.and_then(|id| Some((id, self.slots.get(id)?)));
+        let retry = self.retry_of(owner, source);
         // A change of the copy's lease is a pop time of the retry queue.
         let last_pop = retry.map_or(source.last_pop, |(_, retry)| retry.last_pop.max(source.last_pop));
         if handle.popped_at > last_pop {
             return Named::Wrong(NEVER_GIVEN_OUT);
         }
-        let origin = Origin { is_retry: source.is_retry, queue: handle.queue, offset: handle.offset };
-        let copy = retry.and_then(|(id, retry)| {
-            let offset = retry.aliases.copy_of(origin)?;
-            Some((id, offset, retry.entries.get(&offset)?))
-        });
-        match copy {
+        match self.copy_of(owner, source, handle.queue, handle.offset) {
             None => Named::Gone(LeaseError::FINISHED),
             Some((id, offset, entry)) => current(id, offset, entry, handle),
         }
+    }
+
+    /// The copy that an entry was moved to, while that is unfinished.
+    fn copy_of(
+        &self,
+        owner: &LeaseOwner,
+        source: &Slot,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Option<(SlotId, QueueOffset, &Entry)> {
+        let (id, retry) = self.retry_of(owner, source)?;
+        let offset = retry.aliases.copy_of(Origin { is_retry: source.is_retry, queue, offset })?;
+        Some((id, offset, retry.entries.get(&offset)?))
+    }
+
+    /// Where entries of a queue are moved to.
+    fn retry_of(&self, owner: &LeaseOwner, source: &Slot) -> Option<(SlotId, &Slot)> {
+        let id = if source.is_retry { self.slots.find(&source.owner, source.queue) } else { self.slots.retry(owner) }?;
+        Some((id, self.slots.get(id)?))
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) async fn heartbeat(core: &Core, connection: &Connection, request: &Co
     };
     let changed = core.clients.lock().heartbeat(peer, heartbeat, core.now())?;
     core.notify(changed);
+    core.forget_if_gone(connection.id());
     // Heartbeats tell everything each time.
     let answer = HeartBeatAnswer { is_support_heart_beat_v2: Some(false), is_sub_change: Some(true) };
     Ok(Command { fields: answer.to_fields(), ..done(request) })

@@ -1,5 +1,6 @@
 //! From a request's names and numbers to ours.
 
+use remoting_proto::body::MessageQueue;
 use types::admin::AdminError;
 use types::broker::LookupError;
 use types::properties::names;
@@ -13,6 +14,10 @@ use crate::server::Core;
 pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
 /// The receipt handle of a popped message as a property, which only a broker may set. Source: `MessageConst.PROPERTY_POP_CK`.
 pub(super) const POP_CHECK: &str = "POP_CK";
+/// Who waits for a reply to a message. Source: `MessageConst.PROPERTY_MESSAGE_REPLY_TO_CLIENT`.
+pub(super) const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+/// The cluster that a message was sent to, by which its consumers know the topic of replies. Source: `MessageConst.PROPERTY_CLUSTER`.
+pub(super) const CLUSTER: &str = "CLUSTER";
 /// Properties that decide when a message is delivered.
 pub(super) const TIMES: [&str; 5] = [
     names::TIMER_DELIVER_MS,
@@ -67,8 +72,8 @@ pub(super) fn number(offset: QueueOffset) -> i64 {
     offset.0.cast_signed()
 }
 
-/// Makes a topic of the broker's own for a group, if it is not there: for the messages that its consumers failed to consume, or
-/// that are given up. It is made even where clients may make no topics.
+/// Makes a topic of the broker's own, if it is not there: for the messages that a group's consumers failed to consume, or that are given
+/// up, or for what clients tell of theirs. It is made even where clients may make no topics.
 pub(super) async fn make_group_topic(core: &Core, name: TopicName) -> Result<TopicName, Refusal> {
     if core.broker.known_topic(&name).is_none() {
         make_topic(core, &name, 1).await?;
@@ -81,6 +86,15 @@ pub(super) async fn make_topic(core: &Core, name: &TopicName, queues: u32) -> Re
     match core.broker.put_topic(auto_topic(name.clone(), queues), false).await {
         Ok(()) | Err(AdminError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A queue of ours as tools name it.
+pub(super) fn message_queue(core: &Core, topic: &TopicName, queue: QueueId) -> MessageQueue {
+    MessageQueue {
+        broker_name: core.name().to_owned(),
+        queue_id: i32::try_from(queue.0).unwrap_or(i32::MAX),
+        topic: topic.to_string(),
     }
 }
 

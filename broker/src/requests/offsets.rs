@@ -40,6 +40,10 @@ pub(super) async fn update(core: &Core, request: &Command) -> Answer {
     let Ok(committed) = u64::try_from(header.commit_offset) else {
         return Err(Refusal::invalid(format!("offset to commit is {}, expected 0 or more", header.commit_offset)));
     };
+    if core.resets.lock().is_expected(&(group.clone(), topic.clone(), queue)) {
+        // It is about to go on elsewhere; what it was at does not count.
+        return Ok(done(request));
+    }
     core.broker.commit_offset(&group, &topic, queue, QueueOffset(committed)).await?;
     Ok(done(request))
 }

@@ -59,7 +59,12 @@ pub(super) async fn pop(core: &Core, connection: &Connection, request: &Command)
     };
     match popped {
         Ok(Popped { messages }) => {
+            let count = messages.len() as u64;
             let PopAnswer { header, body, left_out } = pop_answer::of(messages, &owner.topic, in_order);
+            let (count, bytes) = (count - left_out.len() as u64, body.len() as u64);
+            if count > 0 {
+                core.statistics.lock().get(owner.topic.as_str(), owner.group.as_str(), count, bytes, core.now());
+            }
             free(core, owner, left_out).await;
             let Some(header) = header else {
                 return Ok(nothing(request, ResponseCode::PollingTimeout, core.now(), invisible));
@@ -140,7 +145,8 @@ fn filter(expression_type: Option<&str>, text: Option<&str>) -> Result<Arc<Filte
     }
 }
 
-fn messages_max(asked: i64) -> Result<u32, Refusal> {
+/// How many messages one pop may lease.
+pub(super) fn messages_max(asked: i64) -> Result<u32, Refusal> {
     let limit = Pop::MESSAGES_MAX;
     u32::try_from(asked)
         .ok()

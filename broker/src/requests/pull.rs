@@ -13,13 +13,14 @@ use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
 
 use super::names::{group, known_topic, number, offset, queue};
 use super::{Answer, Refusal};
+use crate::resets;
 use crate::server::Core;
 
 /// Most messages of one answer. Source: `maxTransferCountOnMessageInMemory`.
 const MESSAGES_MAX: i64 = 32;
 /// Most bytes of records of one answer, unless the first alone has more. Source: eight of `maxTransferBytesOnMessageInMemory`, as
 /// records are not copied from the disk here.
-const BYTES_MAX: usize = 2 * 1024 * 1024;
+const BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Reads a queue.
 pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command) -> Answer {
@@ -27,7 +28,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
     let filter = Arc::new(filter(core, &header)?);
+    let place = (group.clone(), topic.clone(), queue);
     if header.has(PullMessage::COMMIT_OFFSET)
+        && !core.resets.lock().is_expected(&place)
         && let Ok(committed) = u64::try_from(header.commit_offset)
     {
         commit(core, &group, &topic, queue, QueueOffset(committed)).await?;
@@ -44,18 +47,45 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
         filter,
         wait: if header.has(PullMessage::SUSPEND) { wait } else { Duration::ZERO },
     };
+    let asked = header.max_msg_bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let bytes_max = asked.unwrap_or(BYTES_MAX).min(BYTES_MAX);
     // Who waits is told that nothing is there, and asks again elsewhere or later.
     let nothing = Pulled { records: Vec::new(), next_offset: from, min_offset: QueueOffset(0), max_offset: from };
     let pulled = tokio::select! {
-        pulled = core.broker.pull(pull) => pulled,
+        biased;
+        to = reset(core, &place) => {
+            // Not the queue's bounds: a consumer goes on at the first of these three.
+            return Ok(moved(request, from, to, (to, to)));
+        }
+        pulled = core.broker.pull_within(pull, bytes_max) => pulled,
         () = core.stopping.cancelled() => Ok(nothing),
         // Its group's other members take over at once.
         () = connection.unheard() => Ok(nothing),
     };
     match pulled {
-        Ok(pulled) => Ok(found(request, &header, pulled, from)),
-        Err(PullError::OffsetOutOfRange { min, max, .. }) => Ok(moved(request, from, (min, max))),
+        Ok(pulled) => {
+            let count = pulled.records.len() as u64;
+            let answer = found(request, pulled, from);
+            if count > 0 {
+                let (topic, group, bytes) = (&header.topic, &header.consumer_group, answer.body.len() as u64);
+                core.statistics.lock().get(topic, group, count, bytes, core.now());
+            }
+            Ok(answer)
+        }
+        Err(PullError::OffsetOutOfRange { min, max, .. }) => Ok(moved(request, from, from.clamp(min, max), (min, max))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the group is to go on elsewhere.
+async fn reset(core: &Core, place: &resets::Queue) -> QueueOffset {
+    let mut made = core.resets_made.subscribe();
+    loop {
+        if let Some(to) = core.resets.lock().take(place) {
+            return to;
+        }
+        // The sender lives as long as the requests that it is for.
+        drop(made.changed().await);
     }
 }
 
@@ -106,42 +136,32 @@ async fn commit(
     Ok(())
 }
 
-fn found(request: &Command, header: &PullMessage, pulled: Pulled, from: QueueOffset) -> Command {
+fn found(request: &Command, pulled: Pulled, from: QueueOffset) -> Command {
     let Pulled { records, next_offset, min_offset, max_offset } = pulled;
-    let asked = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
-    let (body, cut_at) = together(&records, asked.unwrap_or(BYTES_MAX).min(BYTES_MAX));
     let code = match () {
         () if !records.is_empty() => ResponseCode::Success,
         () if next_offset > from => ResponseCode::PullRetryImmediately,
         () => ResponseCode::PullNotFound,
     };
-    let header = answer(cut_at.unwrap_or(next_offset), min_offset, max_offset);
-    Command { fields: header.to_fields(), body, ..request.answer(code) }
+    let header = answer(next_offset, min_offset, max_offset);
+    Command { fields: header.to_fields(), body: together(records), ..request.answer(code) }
 }
 
-/// The first records that have together at most so many bytes, at least one, and the offset of the first that is left out.
-fn together(records: &[Bytes], bytes_max: usize) -> (Bytes, Option<QueueOffset>) {
-    if let [only] = records {
-        return (only.clone(), None);
+fn together(mut records: Vec<Bytes>) -> Bytes {
+    if records.len() == 1 {
+        return records.pop().unwrap_or_default();
     }
-    let mut body = BytesMut::new();
+    let mut body = BytesMut::with_capacity(records.iter().map(Bytes::len).sum());
     for record in records {
-        if !body.is_empty() && body.len() + record.len() > bytes_max {
-            // It was read a moment ago; else all are sent.
-            match record::header(record) {
-                Ok(header) => return (body.freeze(), Some(header.queue_offset)),
-                Err(_) => continue,
-            }
-        }
-        body.extend_from_slice(record);
+        body.extend_from_slice(&record);
     }
-    (body.freeze(), None)
+    body.freeze()
 }
 
-/// The queue does not have the offset: the client goes on at the nearest that it has.
-fn moved(request: &Command, from: QueueOffset, (min, max): (QueueOffset, QueueOffset)) -> Command {
-    let fields = answer(from.clamp(min, max), min, max).to_fields();
-    let remark = Some(format!("offset {from} is outside {min}..={max}"));
+/// The queue does not have the offset, or the group is to go on elsewhere: the client goes on at `to`.
+fn moved(request: &Command, from: QueueOffset, to: QueueOffset, (min, max): (QueueOffset, QueueOffset)) -> Command {
+    let fields = answer(to, min, max).to_fields();
+    let remark = Some(format!("offset {from} is not where the group is on {min}..={max}: it goes on at {to}"));
     Command { fields, remark, ..request.answer(ResponseCode::PullOffsetMoved) }
 }
 

@@ -190,8 +190,20 @@ impl From<types::topic::NameError> for Refusal {
     }
 }
 
-impl From<crate::clients::Full> for Refusal {
-    fn from(error: crate::clients::Full) -> Self {
-        Self::new(ResponseCode::SystemBusy, error.to_string())
+impl From<crate::settings::Unfit> for Refusal {
+    fn from(error: crate::settings::Unfit) -> Self {
+        Self::new(ResponseCode::SystemError, error.to_string())
     }
 }
+
+/// More than is remembered.
+macro_rules! busy {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::new(ResponseCode::SystemBusy, error.to_string())
+            }
+        })*
+    };
+}
+busy!(crate::clients::Full, crate::request_modes::Full);

@@ -8,13 +8,14 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{POP_CHECK, PRODUCERS_SYS_FLAG, TIMES, make_group_topic, make_topic};
+use super::names::{CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
+use crate::catalog::Catalog;
 use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
 
 /// What traces of clients name. Source: `BrokerConfig.regionId`.
-const REGION: &str = "DefaultRegion";
+pub(super) const REGION: &str = "DefaultRegion";
 
 /// Stores one message, or those of a batch.
 pub(super) async fn send(core: &Core, connection: &Connection, request: &Command) -> Answer {
@@ -34,16 +35,25 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
     } else {
         vec![message(request.body.clone(), header.flag, header.properties.as_deref().unwrap_or_default())]
     };
-    check_bodies(core, &messages)?;
     let queue = queue(core, &header, &topic)?;
     let transaction_id = messages.first().and_then(|first| first.properties.get(names::UNIQUE_KEY)).map(str::to_owned);
-    let receipts: Result<Vec<_>, SendError> = core.broker.send(queue, messages).await.into_iter().collect();
-    answer(core, request, &receipts?, transaction_id)
+    let (count, bytes) = (messages.len() as u64, request.body.len() as u64);
+    let receipts = core.broker.send_whole(queue, messages).await?;
+    core.statistics.lock().put(topic.as_str(), count, bytes, core.now());
+    answer(core, request, &receipts, transaction_id)
 }
 
 /// Where it goes; the topic is made, if that is how it is.
 async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<TopicName, Refusal> {
     let topic = TopicName::new(&header.topic)?;
+    if !core.settings.lock().permission.is_writable() {
+        let remark =
+            format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
+        return Err(Refusal::new(ResponseCode::NoPermission, remark));
+    }
+    if topic.is_trace() {
+        return make_group_topic(core, topic).await;
+    }
     if topic.is_system() {
         let remark = format!("sending to topic {topic} is forbidden: it belongs to the system");
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
@@ -65,16 +75,32 @@ async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<Top
     if core.broker.known_topic(&topic).is_some() {
         return Ok(topic);
     }
-    if core.options.auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
+    let (auto_create_topics, default_queues) = {
+        let settings = core.settings.lock();
+        (settings.auto_create_topics, settings.default_queues)
+    };
+    if auto_create_topics && header.default_topic.as_deref() == Some(AUTO_CREATE_TOPIC) {
         let asked = header.default_topic_queue_nums.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(u32::MAX);
-        make_topic(core, &topic, asked.clamp(1, core.options.default_queues)).await?;
+        check_room(core.broker.status().topics)?;
+        make_topic(core, &topic, asked.clamp(1, default_queues)).await?;
         return Ok(topic);
     }
     Err(SendError::TopicNotFound { topic }.into())
 }
 
+/// What operators make is theirs to bound.
+fn check_room(topics: u64) -> Result<(), Refusal> {
+    let topics_max = Catalog::TOPICS_MAX;
+    if topics < topics_max as u64 {
+        return Ok(());
+    }
+    let remark = format!("{topics} topics are there; from {topics_max} on none is made by sending to it");
+    Err(Refusal::new(ResponseCode::SystemBusy, remark))
+}
+
 fn queue(core: &Core, header: &SendMessage, topic: &TopicName) -> Result<QueueId, Refusal> {
-    if header.queue_id >= 0 && topic.as_str() == header.topic {
+    // Who sends the first trace found no route, and chose one of the queues that other topics are made with.
+    if header.queue_id >= 0 && topic.as_str() == header.topic && !topic.is_trace() {
         return super::names::queue(header.queue_id);
     }
     let queues = core.broker.known_topic(topic).map_or(1, |config| config.write_queues);
@@ -96,6 +122,12 @@ fn message(
         // What is given up waits for no retry.
         for name in TIMES {
             properties.remove(name);
+        }
+    }
+    if properties.get(REPLY_TO_CLIENT).is_some() {
+        properties.remove(CLUSTER);
+        if let Err(error) = properties.set(CLUSTER, &core.options.cluster) {
+            tracing::warn!(%error, cluster = core.options.cluster, "a request cannot say its cluster, so it gets no reply");
         }
     }
     if properties.get(names::UNIQUE_KEY).is_none() {
@@ -126,15 +158,6 @@ fn check_retries(header: &SendMessage) -> Result<(), Refusal> {
     }
 }
 
-/// All of a batch or nothing.
-fn check_bodies(core: &Core, messages: &[Message]) -> Result<(), SendError> {
-    let bytes_max = core.broker.body_bytes_max();
-    match messages.iter().map(|message| message.body.len()).find(|bytes| *bytes > bytes_max) {
-        Some(bytes) => Err(SendError::BodyTooLarge { bytes, bytes_max }),
-        None => Ok(()),
-    }
-}
-
 fn answer(core: &Core, request: &Command, receipts: &[SendReceipt], transaction_id: Option<String>) -> Answer {
     let Some(first) = receipts.first() else {
         return Err(Refusal::new(ResponseCode::MessageIllegal, "the batch has no message"));
@@ -160,4 +183,16 @@ pub(super) async fn recall(core: &Core, request: &Command) -> Answer {
     let RecallMessage { topic, recall_handle, .. } = RecallMessage::of(&request.fields)?;
     let msg_id = core.broker.recall(TopicName::new(&topic)?, recall_handle).await?;
     Ok(Command { fields: RecallMessageAnswer { msg_id }.to_fields(), ..done(request) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_make_topics_up_to_the_bound() {
+        assert!(check_room(Catalog::TOPICS_MAX as u64 - 1).is_ok());
+        let Refusal { code, remark, .. } = check_room(Catalog::TOPICS_MAX as u64).expect_err("full");
+        assert_eq!((code, remark.contains("100000 topics are there")), (ResponseCode::SystemBusy, true));
+    }
 }

@@ -3,9 +3,9 @@
 
 use remoting_proto::requests::ConsumerSendMsgBack;
 use remoting_proto::{Command, ResponseCode};
-use types::broker::SendError;
+use types::broker::{LeaseOwner, SendError};
 use types::properties::names;
-use types::{Admin as _, Broker as _, Message, PhysicalOffset, Properties, QueueId, SysFlag, TopicName};
+use types::{Admin as _, Broker as _, GroupName, Message, PhysicalOffset, Properties, QueueId, SysFlag, TopicName};
 
 use super::names::{PRODUCERS_SYS_FLAG, TIMES, group, make_group_topic};
 use super::{Answer, Refusal, done};
@@ -28,6 +28,11 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
         let remark = format!("{RECORD_GONE}, no message is at position {}", header.offset);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     };
+    let of = decoded(&record)?.topic.to_owned();
+    core.statistics.lock().send_back(&of, group.as_str(), core.now());
+    if header.delay_level < 0 && give_up(core, &group, &record).await? {
+        return Ok(done(request));
+    }
     let mut message = returned(&record, core)?;
     let retries_max = header.max_reconsume_times.unwrap_or(i64::from(config.attempts_max) - 1);
     let retries = i64::from(message.reconsume_times);
@@ -49,11 +54,22 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
     Ok(done(request))
 }
 
+/// Moves a popped message, as who forwards it by its handle does: a forward that is repeated is the same again, and the lease ends with
+/// it. `false` for one that was pulled: only a copy can be made of it.
+async fn give_up(core: &Core, group: &GroupName, record: &bytes::Bytes) -> Result<bool, Refusal> {
+    let decoded = decoded(record)?;
+    let owner = LeaseOwner { group: group.clone(), topic: TopicName::new(decoded.topic)? };
+    Ok(core.broker.give_up(owner, decoded.header.queue, decoded.header.queue_offset).await?)
+}
+
+fn decoded(record: &bytes::Bytes) -> Result<record::Record<'_>, Refusal> {
+    let damaged = |error| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
+    record::decode(record).map_err(damaged)
+}
+
 /// The message again, with the properties by which 4.x consumers know what it was first.
 fn returned(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
-    let damaged =
-        |error: String| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
-    let decoded = record::decode(record).map_err(|error| damaged(error.to_string()))?;
+    let decoded = decoded(record)?;
     let header = &decoded.header;
     let mut properties = Properties::parse(decoded.properties);
     // A copy's times are its own.

@@ -1,17 +1,19 @@
-//! How far topics and groups are. Source: Apache 5.5 `AdminBrokerProcessor#getTopicStatsInfo`, `#getConsumeStats`.
+//! What topics have, and what was counted. Source: Apache 5.5 `AdminBrokerProcessor#getTopicStatsInfo`, `#ViewBrokerStatsData`,
+//! `#queryConsumeQueue`.
 
-use std::collections::BTreeSet;
+use remoting_proto::body::{QueueEntries, QueueEntry, QueueTable, TopicOffset};
+use remoting_proto::requests::{QueryConsumeQueue, TopicName as Named, ViewBrokerStatsData};
+use remoting_proto::{Command, ResponseCode};
+use types::broker::{LookupError, OffsetAt, PullError};
+use types::{Admin as _, Broker as _, QueueId, QueueOffset, Timestamp, TopicName};
 
-use remoting_proto::Command;
-use remoting_proto::body::{ConsumeOffset, GroupList, MessageQueue, QueueTable, TopicOffset};
-use remoting_proto::requests::{GetConsumeStats, TopicName as Named};
-use types::admin::GroupProgress;
-use types::broker::LookupError;
-use types::{Admin as _, QueueId, QueueOffset, Timestamp, TopicName};
-
-use super::names::{group, number};
+use super::names::{known_topic, message_queue, number, offset};
 use super::{Answer, Refusal, done, json};
+use crate::command::PulledEntries;
 use crate::server::Core;
+
+/// Most entries of a queue that are told at once.
+const ENTRIES_MAX: u32 = 1024;
 
 /// First and end offset of each queue of a topic, and when something was stored there last.
 pub(super) async fn of_topic(core: &Core, request: &Command) -> Answer {
@@ -28,7 +30,9 @@ pub(super) async fn of_topic(core: &Core, request: &Command) -> Answer {
         };
         table.push((message_queue(core, &topic, queue), offsets));
     }
-    Ok(Command { body: QueueTable(table).to_body("topicPutTps").into(), ..done(request) })
+    let rate = core.statistics.lock().topic_rate(topic.as_str(), core.now());
+    let body = QueueTable(table).to_members(&format!("\"topicPutTps\":{rate:?},"));
+    Ok(Command { body: body.into(), ..done(request) })
 }
 
 async fn stored_before(
@@ -44,47 +48,44 @@ async fn stored_before(
     core.broker.stored_at(topic, queue, QueueOffset(end.0 - 1)).await
 }
 
-/// How far a group is on each queue that it has consumed from.
-pub(super) async fn of_group(core: &Core, request: &Command) -> Answer {
-    let GetConsumeStats { consumer_group, topic } = GetConsumeStats::of(&request.fields)?;
-    let only = topic.filter(|topic| !topic.is_empty());
-    let group = group(&consumer_group)?;
-    let progress = core.broker.describe_group(&group).await?.progress;
-    let mut table = Vec::with_capacity(progress.len());
-    for GroupProgress { topic, queue, is_retry, committed, end, .. } in progress {
-        if only.as_ref().is_some_and(|only| *only != topic.as_str()) {
-            continue;
-        }
-        let topic = if is_retry { TopicName::retry(&group, &topic).unwrap_or(topic) } else { topic };
-        let committed_at = core.broker.stored_at(&topic, queue, QueueOffset(committed.0.saturating_sub(1))).await?;
-        let offsets = ConsumeOffset {
-            broker_offset: number(end),
-            consumer_offset: number(committed),
-            last_timestamp: committed_at.unwrap_or_default().0,
-            pull_offset: number(committed),
-        };
-        table.push((message_queue(core, &topic, queue), offsets));
-    }
-    Ok(Command { body: QueueTable(table).to_body("consumeTps").into(), ..done(request) })
+/// What was counted under one of Apache's names.
+pub(super) fn view(core: &Core, request: &Command) -> Answer {
+    let ViewBrokerStatsData { stats_name, stats_key } = ViewBrokerStatsData::of(&request.fields)?;
+    let data = core.statistics.lock().view(&stats_name, &stats_key, core.now());
+    let nothing =
+        || Refusal::new(ResponseCode::SystemError, format!("nothing was counted of {stats_name} {stats_key}"));
+    Ok(json(request, &data.ok_or_else(nothing)?))
 }
 
-/// Groups that consume a topic, or have.
-pub(super) async fn consumers_of(core: &Core, request: &Command) -> Answer {
-    let Named { topic } = Named::of(&request.fields)?;
-    let mut group_list: BTreeSet<String> = core.clients.lock().groups_of(&topic).map(str::to_owned).collect();
-    for config in core.broker.groups().await? {
-        let progress = core.broker.describe_group(&config.name).await.map_err(Refusal::from)?.progress;
-        if progress.iter().any(|at| at.topic.as_str() == topic) {
-            group_list.insert(config.name.to_string());
-        }
-    }
-    Ok(json(request, &GroupList { group_list }))
-}
-
-fn message_queue(core: &Core, topic: &TopicName, queue: QueueId) -> MessageQueue {
-    MessageQueue {
-        broker_name: core.name().to_owned(),
-        queue_id: i32::try_from(queue.0).unwrap_or(i32::MAX),
-        topic: topic.to_string(),
-    }
+/// Entries of a queue.
+pub(super) async fn entries(core: &Core, request: &Command) -> Answer {
+    let header = QueryConsumeQueue::of(&request.fields)?;
+    let (topic, queue) = (known_topic(core, &header.topic)?, super::names::queue(header.queue_id)?);
+    let first = core.broker.queue_offset(&topic, queue, OffsetAt::Beginning).await?;
+    let end = core.broker.queue_offset(&topic, queue, OffsetAt::End).await?;
+    let count = u32::try_from(header.count).unwrap_or_default().min(ENTRIES_MAX);
+    let found = match core.broker.entries_of(&topic, queue, offset(header.index), count).await {
+        Ok(PulledEntries { entries, .. }) => entries,
+        Err(PullError::OffsetOutOfRange { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let subscription = header.consumer_group.as_deref().map(|group| {
+        let known = core.clients.lock().subscription(group, &header.topic).flatten().cloned();
+        (known, format!("{group}@{topic} is not online!"))
+    });
+    let (subscription_data, offline) = subscription.unzip();
+    let subscription_data = subscription_data.flatten();
+    let entry = |entry: &store::QueueEntry| QueueEntry {
+        physic_offset: entry.physical_offset.0.cast_signed(),
+        physic_size: entry.record_bytes.into(),
+        tags_code: entry.tag_hash.into(),
+    };
+    let body = QueueEntries {
+        filter_data: offline.filter(|_| subscription_data.is_none()),
+        subscription_data,
+        queue_data: found.iter().take(count as usize).map(entry).collect(),
+        max_queue_index: number(end),
+        min_queue_index: number(first),
+    };
+    Ok(json(request, &body))
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use remoting_proto::Command;
-use remoting_proto::body::{DataVersion, Permission, TopicConfig as Told, TopicSettings, Topics};
+use remoting_proto::body::{DataVersion, Permission, TopicConfig as Told, TopicList, TopicSettings, Topics};
 use remoting_proto::requests::{TopicName as Named, UpdateAndCreateTopic};
+use types::admin::AdminError;
 use types::broker::LookupError;
 use types::{Admin as _, MessageType, TopicConfig, TopicName, TopicType};
 
@@ -47,11 +48,14 @@ fn message_type(attributes: &str) -> Result<Option<TopicType>, Refusal> {
     }
 }
 
-/// Deletes a topic.
+/// Deletes a topic; that it is not there is fine.
 pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
-    core.broker.delete_topic(&TopicName::for_client(&topic)?).await?;
-    Ok(done(request))
+    match core.broker.delete_topic(&TopicName::for_client(&topic)?).await {
+        // Tools delete the retry and dead-letter topics of a group whether they are there or not.
+        Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => Ok(done(request)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// All topics, in one page.
@@ -82,6 +86,16 @@ pub(super) fn get(core: &Core, request: &Command) -> Answer {
         Some(config) => Ok(json(request, &settings(config, topic_type))),
         None => Err(LookupError::TopicNotFound { topic }.into()),
     }
+}
+
+/// The topics that the broker keeps for itself, and those that are only names.
+pub(super) fn of_system(core: &Core, request: &Command) -> Command {
+    let is_system = |name: &String| {
+        let names = [core.options.cluster.as_str(), core.name()];
+        names.contains(&name.as_str()) || TopicName::new(name).is_ok_and(|topic| topic.is_system())
+    };
+    let topic_list = registration::topics(core).into_keys().filter(is_system).collect();
+    json(request, &TopicList { broker_addr: None, topic_list })
 }
 
 fn settings(config: Told, topic_type: Option<TopicType>) -> TopicSettings {

@@ -9,6 +9,7 @@ mod lists;
 mod queue;
 mod register;
 mod route;
+mod stats;
 mod topic;
 
 pub use acks::{BatchAck, BatchAcks};
@@ -24,4 +25,9 @@ pub use lists::{KvTable, TopicList};
 pub use queue::{ConsumeOffset, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, TopicOffset};
 pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};
+pub use stats::{
+    Assignment, Assignments, BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeTimeSpans, GroupSubscription,
+    MessageRequestMode, MessageRequestModes, ProducerInfo, ProducerTable, QueryAssignment, QueueEntries, QueueEntry,
+    QueueTimeSpan,
+};
 pub use topic::{DataVersion, Permission, TopicConfig, TopicSettings, Topics};

@@ -40,6 +40,8 @@ codes! {
         SendMessage = 10,
         /// Reads a queue.
         PullMessage = 11,
+        /// Messages of a topic by a key.
+        QueryMessage = 12,
         /// Where a group is on a queue.
         QueryConsumerOffset = 14,
         /// Commits a group's offset on a queue.
@@ -124,12 +126,30 @@ codes! {
         RegisterTopicInNamesrv = 217,
         /// A whole namespace of the key-value configuration.
         GetKvListByNamespace = 219,
+        /// Tells a consumer where its group goes on.
+        ResetConsumerClientOffset = 220,
+        /// Asks a consumer how far it is.
+        GetConsumerStatusFromClient = 221,
+        /// Sets where a group goes on.
+        InvokeBrokerToResetOffset = 222,
+        /// How far the clients of a group are.
+        InvokeBrokerToGetConsumerStatus = 223,
         /// The topics of a cluster.
         GetTopicsByCluster = 224,
         /// Which groups consume a topic.
         QueryTopicConsumeByWho = 300,
+        /// When what a group has consumed was stored, by queue.
+        QueryConsumeTimeSpan = 303,
         /// The topics named like clusters and brokers.
         GetSystemTopicListFromNs = 304,
+        /// The topics that a broker keeps for itself.
+        GetSystemTopicListFromBroker = 305,
+        /// Removes queues whose messages have expired.
+        CleanExpiredConsumeQueue = 306,
+        /// Asks a consumer what it does.
+        GetConsumerRunningInfo = 307,
+        /// Lets a consumer consume a message now.
+        ConsumeMessageDirectly = 309,
         /// Stores a message; field names of one letter.
         SendMessageV2 = 310,
         /// Topics of units.
@@ -138,16 +158,38 @@ codes! {
         GetHasUnitSubTopicList = 312,
         /// The same without topics of units.
         GetHasUnitSubUnunitTopicList = 313,
+        /// Gives a group the offsets of another.
+        CloneGroupOffset = 314,
+        /// What was counted of a topic or group.
+        ViewBrokerStatsData = 315,
+        /// Removes queues of topics that are gone.
+        CleanUnusedTopic = 316,
+        /// How far all groups are.
+        GetBrokerConsumeStats = 317,
         /// Changes the name server's settings.
         UpdateNamesrvConfig = 318,
         /// Asks for them.
         GetNamesrvConfig = 319,
         /// Stores several messages of one queue.
         SendBatchMessage = 320,
+        /// Entries of a queue.
+        QueryConsumeQueue = 321,
         /// Whether a broker's topics have changed since it registered.
         QueryDataVersion = 322,
+        /// Stores a reply to a request; field names in full.
+        SendReplyMessage = 324,
+        /// The same; field names of one letter.
+        SendReplyMessageV2 = 325,
+        /// Hands a requester its reply.
+        PushReplyMessageToClient = 326,
         /// Gives all topics of a broker the permission to read and write.
         AddWritePermOfBroker = 327,
+        /// All producers, by group.
+        GetAllProducerInfo = 328,
+        /// The topics that a group consumes.
+        QueryTopicsByConsumer = 343,
+        /// What a group subscribes to of a topic.
+        QuerySubscriptionByConsumer = 345,
         /// A topic's settings.
         GetTopicConfig = 351,
         /// A group's settings.
@@ -156,6 +198,12 @@ codes! {
         LitePullMessage = 361,
         /// Takes back a delayed message.
         RecallMessage = 370,
+        /// The queues that a client of a group is to consume.
+        QueryAssignment = 400,
+        /// Whether a group pulls or pops a topic.
+        SetMessageRequestMode = 401,
+        /// All of these settings.
+        GetAllMessageRequestMode = 402,
         /// The addresses of one broker's master and slaves.
         GetBrokerMemberGroup = 901,
         /// A broker tells that it lives.
@@ -169,10 +217,14 @@ codes! {
         PopMessage = 200_050,
         /// Ends a lease.
         AckMessage = 200_051,
+        /// Messages that a pop would get.
+        PeekMessage = 200_052,
         /// Lets a lease end at another time.
         ChangeMessageInvisibleTime = 200_053,
         /// Waits for a message without leasing it.
         Notification = 200_054,
+        /// How many receivers wait.
+        PollingInfo = 200_055,
         /// Ends several leases.
         BatchAckMessage = 200_151,
     }

@@ -1,5 +1,6 @@
 //! The fields of requests and responses, by what they are about. Names are those on the wire.
 
+mod admin;
 mod clients;
 mod kv;
 mod pop;
@@ -8,14 +9,18 @@ mod registration;
 mod send;
 mod topics;
 
+pub use admin::{
+    CloneGroupOffset, ConsumerClient, GetBrokerConfigAnswer, GetBrokerConsumeStats, GetConsumerStatus, GroupTopic,
+    PushReplyMessage, QueryConsumeQueue, QueryMessage, QueryMessageAnswer, ResetOffset, ViewBrokerStatsData,
+};
 pub use clients::{
     ConsumerGroup, DeleteSubscriptionGroup, GetConsumeStats, GroupName, HeartBeatAnswer, ProducerGroup,
     UnregisterClient,
 };
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use pop::{
-    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PopMessage,
-    PopMessageAnswer,
+    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PeekMessage,
+    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer,
 };
 pub use pull::{
     EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,

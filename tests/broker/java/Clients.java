@@ -83,6 +83,8 @@ public final class Clients {
             case "orderly": orderly(); break;
             case "delay": delay(); break;
             case "transaction": transaction(); break;
+            case "reply": reply(); break;
+            case "trace": trace(); break;
             case "survive": survive(); break;
             default: throw new IllegalArgumentException(scenario);
         }
@@ -329,6 +331,63 @@ public final class Clients {
         check(!received.contains("rolledback-0") && asked.get() > 0, received + " asked " + asked);
         producer.shutdown();
         consumer.shutdown();
+    }
+
+    /** A request is answered by whoever consumes it; the reply finds the producer that waits for it. */
+    private void reply() throws Exception {
+        String topic = prefix + "-reply";
+        fill(topic, 1);
+        DefaultMQProducer replying = producer();
+        DefaultMQPushConsumer consumer = push(topic, "reply", "CLUSTERING", (messages, context) -> {
+            for (MessageExt request : messages) {
+                if (request.getProperty("REPLY_TO_CLIENT") != null) {
+                    try {
+                        byte[] body = ("reply to " + text(request)).getBytes(StandardCharsets.UTF_8);
+                        replying.send(org.apache.rocketmq.client.utils.MessageUtil.createReplyMessage(request, body));
+                    } catch (Exception failed) {
+                        failed.printStackTrace();
+                        return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                    }
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        DefaultMQProducer asking = producer();
+        for (int number = 0; number < 8; number++) {
+            Message request = message(topic, "request-" + number, new HashSet<>());
+            Message reply = asking.request(request, WITHIN_MS);
+            String said = new String(reply.getBody(), StandardCharsets.UTF_8);
+            check(said.equals("reply to request-" + number), said);
+        }
+        consumer.shutdown();
+        replying.shutdown();
+        asking.shutdown();
+    }
+
+    /** What a producer tells of its messages is stored, and found by their ids. */
+    private void trace() throws Exception {
+        String topic = prefix + "-trace";
+        fill(topic, 1);
+        DefaultMQProducer producer = new DefaultMQProducer(prefix + "-traced", true, null);
+        producer.setNamesrvAddr(nameServer);
+        producer.setInstanceName(instance());
+        producer.setSendMsgTimeout(30_000);
+        producer.start();
+        String id = producer.send(message(topic, "traced-0", new HashSet<>())).getMsgId();
+        await(() -> {
+            try {
+                long now = System.currentTimeMillis();
+                for (MessageExt one : producer.queryMessage("RMQ_SYS_TRACE_TOPIC", id, 8, 0, now).getMessageList()) {
+                    if (text(one).contains("Pub") && text(one).contains(id)) {
+                        return true;
+                    }
+                }
+            } catch (Exception missing) {
+                // It is on its way.
+            }
+            return false;
+        }, () -> "no trace of " + id);
+        producer.shutdown();
     }
 
     /** What was acknowledged is there, whatever happened to the broker. */

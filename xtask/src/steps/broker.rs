@@ -24,8 +24,8 @@ const SURVIVED_WITHIN: Duration = Duration::from_secs(240);
 const BROKER: &str = "broker-a";
 const OLD_CLIENT: &str = "4.9.3";
 /// What clients of each release do.
-const SCENARIOS: [&str; 8] =
-    ["send", "litepull", "clustering", "broadcasting", "later", "orderly", "delay", "transaction"];
+const SCENARIOS: [&str; 10] =
+    ["send", "litepull", "clustering", "broadcasting", "later", "orderly", "delay", "transaction", "reply", "trace"];
 /// The broker is killed when so many messages are acknowledged, each time.
 const KILL_AT: [u32; 2] = [500, 1500];
 
@@ -57,9 +57,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     // A log tells of one run.
     fs::write(&log, "")?;
     let classes = folder.join("classes");
-    let source = context.workspace.root.join("tests/broker/java/Clients.java");
+    let sources = context.workspace.root.join("tests/broker/java");
     let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*")).arg(source);
+    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
+    javac.args(["Clients", "PopClient"].map(|name| sources.join(format!("{name}.java"))));
     shell::run(&mut javac, To::File(&log))?;
     let gantry = server::build(context)?;
     serve_clients(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
@@ -76,6 +77,11 @@ fn serve_clients(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Re
         let (printed, has_succeeded) = shell::output(&mut java, log)?;
         ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
     }
+    let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
+    let mut java = client("new", classes)?;
+    java.args(["PopClient", &name_server.to_string(), &broker]);
+    let (printed, has_succeeded) = shell::output(&mut java, log)?;
+    ensure!(has_succeeded, "a consumer that pops: {} {printed}", log.display());
     for release in ["new", "old"] {
         survive(&mut cluster, folder, release, classes)?;
     }

@@ -73,7 +73,13 @@ impl<T: Serialize> QueueTable<T> {
     /// The body that has this table as the member `offsetTable`, and a number, always 0, that tells messages a second.
     #[must_use]
     pub fn to_body(&self, tps: &str) -> Vec<u8> {
-        let mut out = format!("{{\"{tps}\":0.0,\"offsetTable\":{{").into_bytes();
+        self.to_members(&format!("\"{tps}\":0.0,"))
+    }
+
+    /// The body that has this table as the member `offsetTable`, behind other members, each with a comma behind it.
+    #[must_use]
+    pub fn to_members(&self, others: &str) -> Vec<u8> {
+        let mut out = format!("{{{others}\"offsetTable\":{{").into_bytes();
         for (index, (queue, value)) in self.0.iter().enumerate() {
             if index > 0 {
                 out.push(b',');

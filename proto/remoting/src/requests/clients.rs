@@ -65,5 +65,7 @@ header! {
         consumer_group: String = "consumerGroup",
         /// On this topic only; empty is none.
         topic: Option<String> = "topic",
+        /// On these only, whether the group subscribes to them or not; `;` between them.
+        topic_list: Option<String> = "topicList",
     }
 }

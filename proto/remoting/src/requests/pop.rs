@@ -139,3 +139,37 @@ header! {
         polling_full: Option<bool> = "pollingFull",
     }
 }
+
+header! {
+    /// Asks for messages that a pop would get.
+    PeekMessage {
+        /// The group.
+        consumer_group: String = "consumerGroup",
+        /// The topic.
+        topic: String = "topic",
+        /// The queue; -1 is any.
+        queue_id: i64 = "queueId",
+        /// At most so many.
+        max_msg_nums: i64 = "maxMsgNums",
+    }
+}
+
+header! {
+    /// Asks how many pops wait.
+    PollingInfo {
+        /// The group.
+        consumer_group: String = "consumerGroup",
+        /// The topic.
+        topic: String = "topic",
+        /// Those that want this queue; -1 is those that want any.
+        queue_id: i64 = "queueId",
+    }
+}
+
+header! {
+    /// How many pops wait.
+    PollingInfoAnswer {
+        /// The number.
+        polling_num: i64 = "pollingNum",
+    }
+}
