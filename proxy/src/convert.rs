@@ -6,9 +6,11 @@ use grpc::v2;
 use types::{Timestamp, TopicType};
 
 mod delivered;
+mod sent;
 mod stored;
 
 pub(crate) use delivered::{Delivered, delivered};
+pub(crate) use sent::{Sent, System, sent};
 pub(crate) use stored::{Sender, Stored, stored};
 
 /// A protocol's time, capped where milliseconds end.

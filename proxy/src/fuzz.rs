@@ -3,28 +3,23 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use grpc::v2;
-use prost::Message as _;
+use bytes::Bytes;
 use types::{Message, Timestamp};
 
 use crate::Limits;
 use crate::convert::{self, Sender};
 
-/// Decodes a `SendMessageRequest`.
+/// Reads, validates and converts a `SendMessageRequest`; the messages that would be stored, none when one is refused or the bytes
+/// are no request.
 #[must_use]
-pub fn send_request(bytes: &[u8]) -> Option<v2::SendMessageRequest> {
-    v2::SendMessageRequest::decode(bytes).ok()
-}
-
-/// Validates and converts what was decoded; the messages that would be stored, none when one is refused.
-#[must_use]
-pub fn send(request: v2::SendMessageRequest) -> Vec<Message> {
+pub fn send(request: &Bytes) -> Vec<Message> {
     let (limits, now) = (Limits::default(), Timestamp(1_767_225_600_000));
     let sender = Sender { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), now };
-    let Ok(topic) = limits.messages(&request.messages) else { return Vec::new() };
-    let stored = request.messages.into_iter().map(|mut message| {
-        limits.message(&message, now)?;
-        convert::stored(&mut message, topic.clone(), sender).map(|stored| stored.message)
+    let Ok(sent) = convert::sent(request) else { return Vec::new() };
+    let Ok(topic) = limits.messages(&sent) else { return Vec::new() };
+    let stored = sent.iter().map(|sent| {
+        limits.message(sent, now)?;
+        convert::stored(sent, request.slice_ref(sent.body), topic.clone(), sender).map(|stored| stored.message)
     });
     stored.collect::<Result<_, _>>().unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use grpc::v2;
 use grpc::v2::messaging_service_server::MessagingService;
+use prost::Message as _;
 use tonic::{Request, Response, Streaming};
 
 use crate::server::{Connection, Shared};
@@ -27,10 +28,11 @@ mod query_assignment;
 mod query_route;
 mod recall;
 mod receive;
-mod send;
+pub(crate) mod send;
 mod settings;
 mod sync_lite;
 mod telemetry;
+mod unary;
 
 pub(crate) use endpoints::Authority;
 
@@ -100,7 +102,9 @@ impl MessagingService for Service {
     }
 
     async fn send_message(&self, request: Request<v2::SendMessageRequest>) -> Answer<v2::SendMessageResponse> {
-        answer(send::call(self, request).await)
+        // Only of callers in this process: what comes over a connection is served by `send::serve`.
+        let (headers, _, request) = request.into_parts();
+        send::call(self, &headers, request.encode_to_vec().into()).await
     }
 
     async fn query_assignment(

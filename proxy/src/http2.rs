@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::calls::{Calls, Counted};
-use crate::grpc::{Authority, Service};
+use crate::grpc::{Authority, Service, send};
 use crate::options::ConnectionLimits;
 
 /// What every HTTP/2 client sends first. Source: RFC 9113 §3.4.
@@ -136,7 +136,10 @@ where
 /// Finds the service for a call. Messaging is looked at first and without a router, because it is nearly all of them.
 #[derive(Clone)]
 pub(crate) struct Dispatch {
+    service: Service,
     messaging: MessagingServiceServer<Service>,
+    /// Bytes of one request's message.
+    message_bytes_max: usize,
     others: OtherServices,
     inbound: Arc<InboundBytes>,
     calls: Calls,
@@ -149,10 +152,11 @@ impl Dispatch {
         inbound: Arc<InboundBytes>,
         limits: &ConnectionLimits,
     ) -> Self {
-        let messaging = MessagingServiceServer::new(service)
-            .max_decoding_message_size(limits.inbound_message_bytes_max)
+        let message_bytes_max = limits.inbound_message_bytes_max;
+        let messaging = MessagingServiceServer::new(service.clone())
+            .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        Self { messaging, others, inbound, calls: Calls::default() }
+        Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default() }
     }
 }
 
@@ -163,7 +167,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let method = messaging_method(request.uri().path());
-        let is_messaging = method.is_some();
+        let (is_messaging, is_send) = (method.is_some(), method == Some("SendMessage"));
         let is_counted = method.is_some_and(|method| !WAITING_METHODS.contains(&method));
         let is_about_routes = matches!(method, Some("QueryRoute" | "QueryAssignment"));
         let mut request = request.map(|body| Metered { body, taken: 0, all: self.inbound.clone() });
@@ -171,7 +175,10 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             let authority = Authority(authority.clone());
             request.extensions_mut().insert(authority);
         }
-        let answer = if is_messaging {
+        let answer: BoxFuture<_> = if is_send {
+            let answer = send::serve(self.service.clone(), request, self.message_bytes_max);
+            Box::pin(async move { Ok(answer.await) })
+        } else if is_messaging {
             self.messaging.clone().call(request)
         } else {
             Box::pin(self.others.clone().call(request))

@@ -9,6 +9,8 @@ use types::filter::ExpressionType;
 use types::topic::NameError;
 use types::{Filter, GroupName, Timestamp, TopicName};
 
+use crate::convert::{Sent, System};
+
 mod reserved;
 #[cfg(test)]
 mod tests;
@@ -331,17 +333,15 @@ impl Limits {
     ///
     /// # Errors
     /// In the order in which Apache's proxy checks: count, topic, same topic.
-    pub(crate) fn messages(&self, messages: &[v2::Message]) -> Result<TopicName, Invalid> {
+    pub(crate) fn messages(&self, messages: &[Sent<'_>]) -> Result<TopicName, Invalid> {
         let first = messages.first().ok_or(Invalid::NoMessages)?;
         if messages.len() > self.messages_max {
             return Err(Invalid::TooManyMessages { messages: messages.len(), messages_max: self.messages_max });
         }
-        let topic = topic(first.topic.as_ref())?;
-        let name = |message: &v2::Message| message.topic.as_ref().map_or("", |topic| &topic.name).to_owned();
-        match messages.iter().position(|message| message.topic != first.topic) {
-            Some(index) => {
-                let other = messages.get(index).map(name).unwrap_or_default();
-                Err(Invalid::MixedTopics { index, topic: cut(&other), first: cut(&name(first)) })
+        let topic = TopicName::for_client(first.topic.name).map_err(Invalid::Topic)?;
+        match messages.iter().enumerate().find(|(_, message)| message.topic != first.topic) {
+            Some((index, other)) => {
+                Err(Invalid::MixedTopics { index, topic: cut(other.topic.name), first: cut(first.topic.name) })
             }
             None => Ok(topic),
         }
@@ -351,8 +351,8 @@ impl Limits {
     ///
     /// # Errors
     /// In the order in which Apache's proxy checks.
-    pub(crate) fn message(&self, message: &v2::Message, now: Timestamp) -> Result<(), Invalid> {
-        let system = message.system_properties.as_ref().ok_or(Invalid::MissingField { field: "system_properties" })?;
+    pub(crate) fn message(&self, message: &Sent<'_>, now: Timestamp) -> Result<(), Invalid> {
+        let system = message.system.as_ref().ok_or(Invalid::MissingField { field: "system_properties" })?;
         match message.body.len() {
             0 => return Err(Invalid::BodyEmpty),
             bytes if bytes > self.body_bytes_max => {
@@ -369,15 +369,15 @@ impl Limits {
         }
         self.system_properties(system, now)?;
         let texts = message.user_properties.iter().flat_map(|(name, value)| [name, value]);
-        let bytes = texts.chain(&system.keys).chain(&system.tag).map(String::len).sum();
+        let bytes = texts.chain(&system.keys).chain(&system.tag).map(|text| text.len()).sum();
         if bytes > self.user_property_bytes_max {
             return Err(Invalid::PropertiesTooLarge { bytes, bytes_max: self.user_property_bytes_max });
         }
         Ok(())
     }
 
-    fn system_properties(&self, system: &v2::SystemProperties, now: Timestamp) -> Result<(), Invalid> {
-        if let Some(tag) = system.tag.as_deref().filter(|tag| !tag.is_empty()) {
+    fn system_properties(&self, system: &System<'_>, now: Timestamp) -> Result<(), Invalid> {
+        if let Some(tag) = system.tag.filter(|tag| !tag.is_empty()) {
             subscription_tag(tag)?;
         }
         for key in &system.keys {
@@ -386,7 +386,7 @@ impl Limits {
         if system.message_id.trim().is_empty() {
             return Err(Invalid::MessageIdBlank);
         }
-        text(&system.message_id).map_err(|_| Invalid::MessageIdBlank)?;
+        text(system.message_id).map_err(|_| Invalid::MessageIdBlank)?;
         if let Some(duration) = &system.orphaned_transaction_recovery_duration {
             let seconds_max = self.transaction_recovery_max.as_secs();
             if duration.seconds.is_negative() || duration.seconds.unsigned_abs() > seconds_max {
@@ -400,7 +400,7 @@ impl Limits {
                 return Err(Invalid::DeliveryTime { ahead_ms: ahead.as_millis(), ahead_ms_max });
             }
         }
-        if let Some(group) = system.message_group.as_deref().filter(|group| !group.is_empty()) {
+        if let Some(group) = system.message_group.filter(|group| !group.is_empty()) {
             text(group).map_err(|reason| Invalid::MessageGroup { group: cut(group), reason })?;
             if group.len() > self.message_group_bytes_max {
                 let bytes_max = self.message_group_bytes_max;
@@ -410,8 +410,8 @@ impl Limits {
         if let Some(priority) = system.priority.filter(|priority| *priority < 0) {
             return Err(Invalid::Priority { priority });
         }
-        let is_lite = system.message_type() == v2::MessageType::Lite
-            || system.lite_topic.as_deref().is_some_and(|topic| !topic.is_empty());
+        let is_lite =
+            system.message_type() == v2::MessageType::Lite || system.lite_topic.is_some_and(|topic| !topic.is_empty());
         if is_lite { Err(Invalid::LiteNotBuilt) } else { Ok(()) }
     }
 

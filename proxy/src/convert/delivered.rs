@@ -127,7 +127,7 @@ mod tests {
     use types::{Message, PhysicalOffset, QueueId, QueueOffset, SysFlag, TopicName};
 
     use super::*;
-    use crate::convert::{Sender, stored};
+    use crate::convert::{Sender, Sent, stored};
 
     fn record_of(message: &Message) -> Bytes {
         let store_host = "10.0.0.2:8081".parse().expect("an address");
@@ -220,7 +220,7 @@ mod tests {
         };
         let sender = Sender { address: "10.0.0.1:5000".parse().expect("an address"), now: Timestamp(7_000) };
         let topic = TopicName::new("orders").expect("valid");
-        let message = deliver(&stored(&mut sent.clone(), topic, sender).expect("valid").message);
+        let message = deliver(&stored(&Sent::from(&sent), sent.body.clone(), topic, sender).expect("valid").message);
         assert_eq!(message.user_properties, sent.user_properties);
         assert_eq!(message.body, sent.body);
         let (got, sent) = (message.system_properties.expect("set"), sent.system_properties.expect("set"));

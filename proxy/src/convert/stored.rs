@@ -1,12 +1,13 @@
 //! A client's message as it is stored. It was validated before.
 
-use std::mem;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use grpc::v2;
 use types::properties::names;
 use types::{Message, MessageType, Properties, SysFlag, Timestamp, TopicName};
 
+use super::{Sent, System};
 use crate::validate::Invalid;
 
 /// Room for the properties that the proxy adds: their names, separators and two numbers.
@@ -32,36 +33,36 @@ pub(crate) struct Stored {
     pub(crate) message_id: String,
 }
 
-/// Maps a client's message and takes its body and id. `RECONSUME_TIME` and `BORN_TIMESTAMP`, which Apache's proxy writes as
-/// properties too, stand in the record's header.
+/// Maps a client's message. `RECONSUME_TIME` and `BORN_TIMESTAMP`, which Apache's proxy writes as properties too, stand in the
+/// record's header.
 ///
 /// # Errors
 /// [`Invalid::PropertyControl`], for text that validation should have refused.
-pub(crate) fn stored(message: &mut v2::Message, topic: TopicName, sender: Sender) -> Result<Stored, Invalid> {
-    let v2::Message { user_properties, system_properties, body, .. } = message;
-    let system = system_properties.get_or_insert_default();
+pub(crate) fn stored(sent: &Sent<'_>, body: Bytes, topic: TopicName, sender: Sender) -> Result<Stored, Invalid> {
+    let missing = System::default();
+    let system = sent.system.as_ref().unwrap_or(&missing);
     let message_type = message_type(system);
 
-    let text_bytes: usize = user_properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-    let mut properties = Properties::with_capacity(text_bytes + system.encoded_texts() + OWN_PROPERTY_BYTES);
+    let text_bytes: usize = sent.user_properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut properties = Properties::with_capacity(text_bytes + encoded_texts(system) + OWN_PROPERTY_BYTES);
     let mut add = |name: &str, value: &str| {
         properties.append(name, value).map_err(|_| Invalid::PropertyControl { name: name.to_owned() })
     };
-    for (name, value) in &*user_properties {
+    for (name, value) in &sent.user_properties {
         add(name, value)?;
     }
-    add(names::UNIQUE_KEY, &system.message_id)?;
+    add(names::UNIQUE_KEY, system.message_id)?;
     // The producer group of the protocol is the topic.
     add(names::PRODUCER_GROUP, topic.as_str())?;
-    add(names::TAGS, system.tag.as_deref().unwrap_or_default())?;
+    add(names::TAGS, system.tag.unwrap_or_default())?;
     match system.keys.as_slice() {
         [] => {}
         [key] => add(names::KEYS, key)?,
         keys => add(names::KEYS, &keys.join(" "))?,
     }
     add(names::BORN_HOST, system.born_host.trim())?;
-    add(names::MESSAGE_GROUP, system.message_group.as_deref().unwrap_or_default())?;
-    add(names::TRACE_CONTEXT, system.trace_context.as_deref().unwrap_or_default())?;
+    add(names::MESSAGE_GROUP, system.message_group.unwrap_or_default())?;
+    add(names::TRACE_CONTEXT, system.trace_context.unwrap_or_default())?;
     if let Some(at) = &system.delivery_timestamp {
         add(names::TIMER_DELIVER_MS, &super::timestamp(at).to_string())?;
     }
@@ -82,42 +83,33 @@ pub(crate) fn stored(message: &mut v2::Message, topic: TopicName, sender: Sender
         sys_flag: if is_gzip { SysFlag::COMPRESSED } else { SysFlag::default() },
         born_at: born_at.unwrap_or(sender.now),
         born_host: sender.address,
-        ..Message::new(topic, mem::take(body))
+        ..Message::new(topic, body)
     };
-    Ok(Stored { message, message_type, message_id: mem::take(&mut system.message_id) })
+    Ok(Stored { message, message_type, message_id: system.message_id.to_owned() })
 }
 
 /// What the stored properties will say, in their order of precedence ([`MessageType::of`]). Like Apache's proxy this goes by
 /// the fields that are set; of what the client calls the message only `TRANSACTION` has an effect.
-fn message_type(system: &v2::SystemProperties) -> MessageType {
-    let is_set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+fn message_type(system: &System<'_>) -> MessageType {
     match () {
         () if system.message_type() == v2::MessageType::Transaction => MessageType::Transaction,
         () if system.delivery_timestamp.is_some() => MessageType::Delay,
-        () if is_set(&system.message_group) => MessageType::Fifo,
+        () if system.message_group.is_some_and(|group| !group.is_empty()) => MessageType::Fifo,
         () if system.priority.is_some() => MessageType::Priority,
         () => MessageType::Normal,
     }
 }
 
 /// How much text the system properties will need.
-trait EncodedTexts {
-    fn encoded_texts(&self) -> usize;
-}
-
-impl EncodedTexts for v2::SystemProperties {
-    fn encoded_texts(&self) -> usize {
-        let optional = [&self.tag, &self.message_group, &self.trace_context];
-        let optional: usize = optional.into_iter().flatten().map(String::len).sum();
-        let keys: usize = self.keys.iter().map(|key| key.len() + 1).sum();
-        optional + keys + self.message_id.len() + self.born_host.len()
-    }
+fn encoded_texts(system: &System<'_>) -> usize {
+    let optional = [system.tag, system.message_group, system.trace_context];
+    let optional: usize = optional.into_iter().flatten().map(str::len).sum();
+    let keys: usize = system.keys.iter().map(|key| key.len() + 1).sum();
+    optional + keys + system.message_id.len() + system.born_host.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn sender() -> Sender {
@@ -134,7 +126,9 @@ mod tests {
     }
 
     fn store(system: v2::SystemProperties) -> Stored {
-        stored(&mut message(system), TopicName::new("orders").expect("valid"), sender()).expect("valid")
+        let message = message(system);
+        let topic = TopicName::new("orders").expect("valid");
+        stored(&Sent::from(&message), message.body.clone(), topic, sender()).expect("valid")
     }
 
     #[test]

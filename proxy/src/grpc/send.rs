@@ -1,28 +1,51 @@
 //! `SendMessage`: one message or several of one topic, one entry each in the answer, in order.
 
+use bytes::Bytes;
 use grpc::v2;
 use grpc::v2::Code;
-use tonic::Request;
+use tonic::metadata::MetadataMap;
 use types::broker::{Durability, SendError, SendReceipt};
 use types::{Message, MessageType, TopicName};
 
-use super::Service;
-use crate::convert::{self, Sender, Stored};
+use super::{Answer, Service, answer, unary};
+use crate::convert::{self, Sender, Sent, Stored};
+use crate::http2::Metered;
 use crate::messaging::transaction::TransactionId;
 use crate::status::{self, Refusal};
 use crate::validate;
 
-pub(super) async fn call(
-    service: &Service,
-    request: Request<v2::SendMessageRequest>,
-) -> Result<v2::SendMessageResponse, Refusal> {
-    validate::client_id(request.metadata())?;
-    let (headers, _, request) = request.into_parts();
-    let Outgoing { topic, ids, messages, types } = outgoing(service, request.messages)?;
-    if types.contains(&MessageType::Transaction) {
-        note_transaction(service, &headers, &topic)?;
+/// Serves a call whose request is not read yet and has at most `bytes_max` bytes.
+pub(crate) async fn serve(
+    service: Service,
+    request: http::Request<Metered>,
+    bytes_max: usize,
+) -> http::Response<tonic::body::Body> {
+    let (headers, request) = match unary::read(request, bytes_max).await {
+        Ok(read) => read,
+        Err(status) => return status.into_http(),
+    };
+    match call(&service, &headers, request).await {
+        Ok(response) => unary::respond(response.get_ref()),
+        Err(status) => status.into_http(),
     }
+}
 
+/// Stores the messages of an encoded [`v2::SendMessageRequest`].
+pub(super) async fn call(service: &Service, headers: &MetadataMap, request: Bytes) -> Answer<v2::SendMessageResponse> {
+    let outgoing = match convert::sent(&request) {
+        Ok(sent) => outgoing(service, headers, &request, &sent),
+        Err(error) => return Err(tonic::Status::internal(error.to_string())),
+    };
+    // The bodies keep it for as long as they are needed.
+    drop(request);
+    answer(match outgoing {
+        Ok(outgoing) => store(service, outgoing).await,
+        Err(refusal) => Err(refusal),
+    })
+}
+
+async fn store(service: &Service, outgoing: Outgoing) -> Result<v2::SendMessageResponse, Refusal> {
+    let Outgoing { topic, ids, messages, types } = outgoing;
     let results = service.shared.messaging.send(&topic, messages, &types).await?;
     let entries: Vec<_> = ids.into_iter().zip(results).map(|(id, result)| entry(id, result)).collect();
     let overall = status::overall(entries.iter().filter_map(|entry| entry.status.as_ref()));
@@ -37,30 +60,30 @@ struct Outgoing {
     types: Vec<MessageType>,
 }
 
-/// Checks and maps a request's messages. They are read where they lie: each is several hundred bytes to move.
-fn outgoing(service: &Service, mut requested: Vec<v2::Message>) -> Result<Outgoing, Refusal> {
+/// Checks and maps a request's messages. Their bodies stay where they are: slices of `request`.
+fn outgoing(service: &Service, headers: &MetadataMap, request: &Bytes, sent: &[Sent<'_>]) -> Result<Outgoing, Refusal> {
+    validate::client_id(headers)?;
     let limits = &service.shared.options.limits;
-    let topic = limits.messages(&requested)?;
+    let topic = limits.messages(sent)?;
     let sender = Sender { address: service.connection.remote, now: crate::clock::now() };
-    let room = requested.len();
-    let (mut ids, mut types) = (Vec::with_capacity(room), Vec::with_capacity(room));
-    let mut messages = Vec::with_capacity(room);
-    for message in &mut requested {
-        limits.message(message, sender.now)?;
-        let Stored { message, message_type, message_id } = convert::stored(message, topic.clone(), sender)?;
+    let (mut ids, mut types) = (Vec::with_capacity(sent.len()), Vec::with_capacity(sent.len()));
+    let mut messages = Vec::with_capacity(sent.len());
+    for sent in sent {
+        limits.message(sent, sender.now)?;
+        let body = request.slice_ref(sent.body);
+        let Stored { message, message_type, message_id } = convert::stored(sent, body, topic.clone(), sender)?;
         ids.push(message_id);
         messages.push(message);
         types.push(message_type);
+    }
+    if types.contains(&MessageType::Transaction) {
+        note_transaction(service, headers, &topic)?;
     }
     Ok(Outgoing { topic, ids, messages, types })
 }
 
 /// Who sends transactional messages can be asked for their outcome.
-fn note_transaction(
-    service: &Service,
-    headers: &tonic::metadata::MetadataMap,
-    topic: &TopicName,
-) -> Result<(), Refusal> {
+fn note_transaction(service: &Service, headers: &MetadataMap, topic: &TopicName) -> Result<(), Refusal> {
     let session = service.session(headers)?;
     service.shared.sessions.note_transaction(&session, topic);
     Ok(())

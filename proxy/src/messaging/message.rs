@@ -10,7 +10,7 @@ use types::broker::PoppedMessage;
 use types::{Message, MessageType, Timestamp, TopicName};
 
 use super::body::Encoding;
-use crate::convert::{self, Delivered, Sender, Stored};
+use crate::convert::{self, Delivered, Sender, Sent, Stored};
 use crate::validate::{Invalid, Limits};
 
 /// What a producer wants stored.
@@ -63,9 +63,11 @@ impl Draft {
     /// [`Invalid`], which names fields as the `.proto` files do.
     pub fn outgoing(self, limits: &Limits, topic: TopicName, address: SocketAddr) -> Result<Outgoing, Invalid> {
         let sender = Sender { address, now: crate::clock::now() };
-        let mut message = self.into_protocol(sender.now);
-        limits.message(&message, sender.now)?;
-        let Stored { message, message_type, message_id } = convert::stored(&mut message, topic, sender)?;
+        let message = self.into_protocol(sender.now);
+        let sent = Sent::from(&message);
+        limits.message(&sent, sender.now)?;
+        let body = message.body.clone();
+        let Stored { message, message_type, message_id } = convert::stored(&sent, body, topic, sender)?;
         Ok(Outgoing { message, message_type, message_id })
     }
 

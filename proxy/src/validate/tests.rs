@@ -18,7 +18,7 @@ fn message(change: impl FnOnce(&mut v2::Message, &mut v2::SystemProperties)) -> 
 }
 
 fn check(change: impl FnOnce(&mut v2::Message, &mut v2::SystemProperties)) -> Result<(), Invalid> {
-    Limits::default().message(&message(change), NOW)
+    Limits::default().message(&Sent::from(&message(change)), NOW)
 }
 
 fn user(name: &str, value: &str) -> Result<(), Invalid> {
@@ -37,14 +37,15 @@ fn a_send_has_messages_of_one_topic() {
     let limits = Limits { messages_max: 2, ..Limits::default() };
     let orders = message(|_, _| {});
     let other = message(|message, _| message.topic = Some(resource("other")));
-    assert_eq!(limits.messages(&[]), Err(Invalid::NoMessages));
-    assert_eq!(limits.messages(&[orders.clone(), orders.clone()]).map(|t| t.to_string()), Ok("orders".to_owned()));
+    let messages = |messages: &[v2::Message]| limits.messages(&messages.iter().map(Sent::from).collect::<Vec<_>>());
+    assert_eq!(messages(&[]), Err(Invalid::NoMessages));
+    assert_eq!(messages(&[orders.clone(), orders.clone()]).map(|t| t.to_string()), Ok("orders".to_owned()));
     let three = vec![orders.clone(); 3];
-    assert_eq!(limits.messages(&three), Err(Invalid::TooManyMessages { messages: 3, messages_max: 2 }));
+    assert_eq!(messages(&three), Err(Invalid::TooManyMessages { messages: 3, messages_max: 2 }));
     let mixed = Invalid::MixedTopics { index: 1, topic: "other".to_owned(), first: "orders".to_owned() };
-    assert_eq!(limits.messages(&[orders, other]), Err(mixed));
+    assert_eq!(messages(&[orders, other]), Err(mixed));
     let system = message(|message, _| message.topic = Some(resource("rmq_sys_x")));
-    assert!(matches!(limits.messages(&[system]), Err(Invalid::Topic(NameError::System { .. }))));
+    assert!(matches!(messages(&[system]), Err(Invalid::Topic(NameError::System { .. }))));
 }
 
 #[test]
@@ -201,15 +202,16 @@ proptest! {
 
     #[test]
     fn what_is_valid_can_be_stored(name in ".{0,8}", value in ".{0,8}", tag in ".{0,8}", key in ".{0,8}") {
-        let mut message = message(|message, system| {
+        let message = message(|message, system| {
             message.user_properties.insert(name, value);
             system.tag = Some(tag);
             system.keys = vec![key];
         });
-        if Limits::default().message(&message, NOW).is_ok() {
+        let sent = Sent::from(&message);
+        if Limits::default().message(&sent, NOW).is_ok() {
             let sender = crate::convert::Sender { address: ([127, 0, 0, 1], 1).into(), now: NOW };
             let topic = TopicName::new("orders").expect("valid");
-            prop_assert!(crate::convert::stored(&mut message, topic, sender).is_ok());
+            prop_assert!(crate::convert::stored(&sent, message.body.clone(), topic, sender).is_ok());
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod examples;
 
+use bytes::Bytes;
 use types::filter::ExpressionType;
 use types::{Filter, Properties, ReceiptHandle};
 
@@ -131,8 +132,7 @@ pub fn filter(bytes: &[u8]) {
 
 /// A client's `SendMessage`: validated, converted and encoded as it would be stored.
 pub fn send_request(bytes: &[u8]) {
-    let Some(request) = proxy::fuzz::send_request(bytes) else { return };
-    for message in proxy::fuzz::send(request) {
+    for message in proxy::fuzz::send(&Bytes::copy_from_slice(bytes)) {
         let host = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
         let _ = record::encode(&message, types::QueueId(0), host);
     }
