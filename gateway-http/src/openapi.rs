@@ -13,7 +13,8 @@ use utoipa::OpenApi;
     tags(
         (name = "producers", description = "Sending messages, and taking delayed ones back"),
         (name = "consumers", description = "Receiving messages, and what becomes of them"),
-        (name = "transactions", description = "Half messages, their outcome, and being asked for it")
+        (name = "transactions", description = "Half messages, their outcome, and being asked for it"),
+        (name = "webhooks", description = "Messages that are posted to URLs")
     )
 )]
 pub(crate) struct Head;
