@@ -85,12 +85,21 @@ impl Cluster {
     /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
         let (grpc, http) = (server::free_address()?, server::free_address()?);
+        Ok((self.start_proxy(name, grpc, http, &[])?, grpc))
+    }
+
+    /// Starts a proxy whose HTTP port is at `http`, with more settings; it serves on return.
+    pub(crate) fn gateway(&self, name: &str, http: SocketAddr, settings: &[&str]) -> Result<Process> {
+        self.start_proxy(name, server::free_address()?, http, settings)
+    }
+
+    fn start_proxy(&self, name: &str, grpc: SocketAddr, http: SocketAddr, settings: &[&str]) -> Result<Process> {
         let mut command = Command::new(&self.gantry);
         command.args(["proxy", "--nameserver", &self.name_server.to_string(), "--grpc", &grpc.to_string()]);
-        command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name));
+        command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name)).args(settings);
         let mut process = Process::start("gantry proxy", command, self.folder.join(format!("{name}.log")))?;
         process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
-        Ok((process, grpc))
+        Ok(process)
     }
 
     /// Stops all as an operator would, the brokers first.

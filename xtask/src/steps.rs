@@ -12,11 +12,12 @@ mod planted;
 mod proxy;
 mod takeover;
 mod tools;
+mod webhooks;
 
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 20] = [
+pub(crate) const ALL: [Step; 21] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -36,6 +37,7 @@ pub(crate) const ALL: [Step; 20] = [
     alone("broker", broker::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
+    alone("webhooks", webhooks::run),
     alone("takeover", takeover::run),
 ];
 

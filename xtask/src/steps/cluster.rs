@@ -88,7 +88,7 @@ fn create_topics(broker: SocketAddr) -> Result<()> {
 }
 
 /// A topic, and a group of the same kind.
-fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
+pub(super) fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
     let header = UpdateAndCreateTopic {
         topic: topic.to_owned(),
         read_queue_nums: 4,
@@ -104,7 +104,7 @@ fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
     create_group(broker, &format!("{topic}-group"), message_type == "FIFO")
 }
 
-fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
+pub(super) fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
     let group_name = group.to_owned();
     let config = SubscriptionGroupConfig { group_name, consume_message_orderly, ..SubscriptionGroupConfig::default() };
     let (code, body) =
