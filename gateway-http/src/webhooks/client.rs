@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
+use reqwest::Url;
 use reqwest::redirect::Policy;
 use types::Timestamp;
 
 use super::format::Content;
-use super::network::{Allowed, Resolver};
+use super::network::{Allowed, Refused, Resolver};
 use super::signature;
 use super::subscription::Subscription;
 
@@ -75,6 +76,14 @@ impl Client {
         Ok(Self { http, allowed })
     }
 
+    /// Whether a URL may be called, as far as that can be said before its host is resolved.
+    ///
+    /// # Errors
+    /// Its host is an address that may not.
+    pub(super) fn check(&self, url: &Url) -> Result<(), Refused> {
+        self.allowed.check_literal(url)
+    }
+
     /// Posts the content, which may take `within`; `now` is what is signed.
     pub(super) async fn post(
         &self,
@@ -87,7 +96,7 @@ impl Client {
             let error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
             Answer { outcome: Outcome::Failed, status: None, error }
         };
-        if let Err(refused) = self.allowed.check_literal(&subscription.url) {
+        if let Err(refused) = self.check(&subscription.url) {
             return failed(refused.to_string());
         }
         let headers = match signed(subscription, &content, now) {

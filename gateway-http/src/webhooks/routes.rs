@@ -70,6 +70,12 @@ impl Shared {
         self.look(|registry| registry.get(id).cloned())?.ok_or_else(|| not_found(id))
     }
 
+    /// Checks what somebody wants a webhook to be.
+    fn check(&self, webhook: &NewWebhook) -> Result<(), Problem> {
+        let subscription = Subscription::parse(webhook)?;
+        self.client.check(&subscription.url).map_err(|refused| Problem::invalid(format!("url is refused: {refused}")))
+    }
+
     fn shown(&self, id: &str) -> Result<Json<Webhook>, Problem> {
         self.find(id)?.shown().map(Json).ok_or_else(|| not_found(id))
     }
@@ -85,7 +91,7 @@ async fn create(
     Body(webhook): Body<NewWebhook>,
 ) -> Result<(StatusCode, Json<Webhook>), Problem> {
     let shared = shared(&service)?;
-    Subscription::parse(&webhook)?;
+    shared.check(&webhook)?;
     let random = || shared.env.random.next();
     let id = format!("wh_{:016x}{:016x}", random(), random());
     let none = Record { id, revision: 0, tie: 0, changed_at_ms: 0, webhook: None, disabled_because: None };
@@ -126,7 +132,7 @@ async fn change(
     let record = shared.find(&id)?.record;
     let webhook = record.webhook.clone().ok_or_else(|| not_found(&id))?;
     let webhook = change.applied_to(webhook);
-    Subscription::parse(&webhook)?;
+    shared.check(&webhook)?;
     let disabled_because = record.disabled_because.clone().filter(|_| !webhook.enabled);
     shared.write(shared.changed(&record, Some(webhook), disabled_because), record.revision).await?;
     shared.shown(&id)

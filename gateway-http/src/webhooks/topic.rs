@@ -24,7 +24,15 @@ const PULL_MESSAGES: u32 = 32;
 /// A record, and when it was stored.
 pub(super) type Stored = (Record, Timestamp);
 
-/// Where it was read to.
+/// What was found.
+#[derive(Default)]
+struct News {
+    stored: Vec<Stored>,
+    /// Records that say nothing.
+    unopened: u64,
+}
+
+/// The topic, and where it was read to.
 pub(super) struct Topic {
     messaging: Messaging,
     name: TopicName,
@@ -61,20 +69,27 @@ impl Topic {
             self.cursors.clear();
         }
         let mut cursors = self.cursors.clone();
-        let mut news = Vec::new();
+        let mut news = News::default();
         for queue in (0..config.read_queues).map(QueueId) {
             let from = cursors.get(&queue).copied();
             cursors.insert(queue, self.read_to_end(queue, from, &mut news).await?);
         }
         self.cursors = cursors;
-        Ok(news)
+        if news.unopened > 0 {
+            tracing::warn!(
+                topic = NAME,
+                records = news.unopened,
+                "records are left out that none of the keys in --webhook-key-file opens, or that a newer version has written"
+            );
+        }
+        Ok(news.stored)
     }
 
     async fn read_to_end(
         &self,
         queue: QueueId,
         from: Option<QueueOffset>,
-        news: &mut Vec<Stored>,
+        news: &mut News,
     ) -> Result<QueueOffset, PullError> {
         let mut offset = match from {
             Some(offset) => offset,
@@ -87,7 +102,12 @@ impl Topic {
                 Err(PullError::OffsetOutOfRange { .. }) => return self.beginning(queue).await,
                 Err(error) => return Err(error),
             };
-            news.extend(pulled.records.iter().filter_map(|record| self.open(record)));
+            for record in &pulled.records {
+                match self.open(record) {
+                    Some(stored) => news.stored.push(stored),
+                    None => news.unopened += 1,
+                }
+            }
             if pulled.next_offset <= offset {
                 return Ok(offset);
             }
@@ -115,15 +135,8 @@ impl Topic {
     /// What a stored message says, if it is one of ours.
     fn open(&self, record: &[u8]) -> Option<Stored> {
         let record = record::decode(record).ok()?;
-        let opened = self.keys.open(record.body).and_then(|text| serde_json::from_slice(&text).ok());
-        if opened.is_none() {
-            tracing::warn!(
-                topic = NAME,
-                offset = record.header.queue_offset.0,
-                "a record is left out that none of the keys in --webhook-key-file opens, or that a newer version has written"
-            );
-        }
-        Some((opened?, record.header.stored_at))
+        let text = self.keys.open(record.body)?;
+        Some((serde_json::from_slice(&text).ok()?, record.header.stored_at))
     }
 
     /// Writes a record; makes the topic if there is none. It is stored as the broker stores any message on return.

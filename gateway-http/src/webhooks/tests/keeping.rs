@@ -57,6 +57,17 @@ async fn what_may_not_be_is_refused_with_its_limit() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_allowed_is_refused_when_it_can_be_told() {
+    let world = World::new();
+    let gateway = world.gateway_with(Options { allowed: Allowed::default(), ..world.options() });
+    gateway.list().await;
+    let webhook = json!({"topic": "orders", "group": "g", "url": "http://10.0.0.1/", "secrets": [SECRET]});
+    let (status, problem) = gateway.ask(Method::POST, "/v1/webhooks", Some(webhook)).await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(status == 400 && detail.contains("10.0.0.1, which is private"), "{status} {detail}");
+}
+
+#[tokio::test]
 async fn the_topic_holds_no_secret_and_takes_nothing_that_is_not_sealed() {
     let world = World::new();
     let gateway = world.gateway();
