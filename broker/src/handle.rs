@@ -40,6 +40,7 @@ mod query;
 mod read;
 mod receive;
 mod send;
+mod shared;
 mod transaction;
 
 /// A broker in this process. Clones are handles to the same broker; when the last one is dropped without
@@ -183,6 +184,10 @@ impl Broker for LocalBroker {
 
     async fn group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
         self.find_group(name).await
+    }
+
+    async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError> {
+        self.find_shared(name, make).await
     }
 
     async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>> {

@@ -9,6 +9,7 @@ pub(crate) mod nameserver;
 pub(crate) mod proxy;
 pub(crate) mod setting;
 pub(crate) mod value;
+pub(crate) mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub(crate) struct Local {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
     pub(crate) http_limits: http::Http,
+    pub(crate) webhooks: webhooks::Webhooks,
     pub(crate) log: Log,
     pub(crate) otlp_endpoint: Option<String>,
 }
@@ -219,6 +221,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let storage = storage(reader, &STORAGE);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
     let http_limits = reader.http(&HTTP_KEYS);
+    let webhooks = reader.webhooks(&WEBHOOK_KEYS);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
@@ -230,6 +233,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
         tls: tls?,
         drain_timeout: drain_timeout?,
         http_limits: http_limits?,
+        webhooks: webhooks?,
         log: log?,
         otlp_endpoint: otlp_endpoint?,
     })
@@ -241,6 +245,13 @@ const HTTP_KEYS: http::HttpKeys<Key> = http::HttpKeys {
     request_timeout: Key::HttpRequestTimeout,
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
+};
+
+const WEBHOOK_KEYS: webhooks::WebhookKeys<Key> = webhooks::WebhookKeys {
+    key_file: Key::WebhookKeyFile,
+    allow: Key::WebhookAllow,
+    max: Key::WebhookMax,
+    rewrite_after: Key::WebhookRewriteAfter,
 };
 
 const STORAGE: StorageKeys<Key> = StorageKeys {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use gateway_http::webhooks::Webhooks;
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -18,6 +19,8 @@ pub(crate) struct Doors {
     http: JoinHandle<()>,
     stop_grpc: CancellationToken,
     stop_http: CancellationToken,
+    webhooks: Option<Webhooks>,
+    drain_timeout: Duration,
 }
 
 impl Doors {
@@ -30,6 +33,7 @@ impl Doors {
         drain_timeout: Duration,
     ) -> Self {
         let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
+        let webhooks = gateway.webhooks.clone();
         let router = gateway_http::router(gateway);
         let serve_http =
             gateway_http::server::serve(http, router, http_connections_max, stop_http.clone(), drain_timeout);
@@ -38,24 +42,32 @@ impl Doors {
             http: tokio::spawn(serve_http),
             stop_grpc,
             stop_http,
+            webhooks,
+            drain_timeout,
         }
     }
 
-    /// Waits for a signal; then nobody is ready any more, gRPC drains, and after it HTTP.
+    /// Waits for a signal; then nobody is ready any more, gRPC and webhooks drain, and after them HTTP.
     ///
     /// # Errors
     /// A port failed.
     pub(crate) async fn serve(self, mut signals: Signals, readiness: &Readiness) -> anyhow::Result<()> {
+        let Self { grpc, http, stop_grpc, stop_http, webhooks, drain_timeout } = self;
         let (name, _) = signals.next().await;
         tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
         signals.exit_on_next();
         notify(NotifyState::Stopping);
         readiness.set_draining();
-        self.stop_grpc.cancel();
-        let drained = self.grpc.await;
+        stop_grpc.cancel();
+        let stop_webhooks = async {
+            if let Some(webhooks) = webhooks {
+                webhooks.stop(drain_timeout).await;
+            }
+        };
+        let (drained, ()) = tokio::join!(grpc, stop_webhooks);
         // Until now probes and metrics could be asked, so that the drain can be watched.
-        self.stop_http.cancel();
-        self.http.await.context("the HTTP port failed")?;
+        stop_http.cancel();
+        http.await.context("the HTTP port failed")?;
         drained.context("the gRPC port failed")
     }
 }

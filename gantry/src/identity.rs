@@ -16,7 +16,7 @@ use remoting::tls::{self, Identity};
 use crate::config::TlsFiles;
 
 /// Readable and writable by its owner alone.
-const KEY_MODE: u32 = 0o600;
+pub(crate) const KEY_MODE: u32 = 0o600;
 const CERT_MODE: u32 = 0o644;
 
 /// Why there is no certificate.
@@ -93,7 +93,7 @@ fn make(folder: &Path, files: &TlsFiles, names: Vec<String>) -> Result<(), Error
 }
 
 #[expect(clippy::disallowed_methods, reason = "certificates belong to the front door, which is not simulated")]
-fn read(file: &Path) -> Result<String, Error> {
+pub(crate) fn read(file: &Path) -> Result<String, Error> {
     fs::read(file)
         .and_then(|bytes| String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)))
         .map_err(|source| Error::Read { file: file.to_owned(), source })
@@ -101,7 +101,7 @@ fn read(file: &Path) -> Result<String, Error> {
 
 /// Writes a file as a whole or not at all, whatever happens meanwhile.
 #[expect(clippy::disallowed_methods, reason = "certificates belong to the front door, which is not simulated")]
-fn write(file: &Path, text: &str, mode: u32) -> Result<(), Error> {
+pub(crate) fn write(file: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let partial = file.with_extension("partial");
     let write = || {
         // A leftover of a crash may have other permissions.

@@ -21,7 +21,7 @@ use crate::doors::Doors;
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
-use crate::{identity, metrics, open_files, time};
+use crate::{identity, metrics, open_files, time, webhooks};
 
 /// Runs until a signal, or until it cannot start.
 ///
@@ -154,11 +154,15 @@ async fn serve_clients(
     let readiness = Readiness::default();
     let limits = config.http_limits.limits(options.limits.clone());
     let proxy = proxy::Server::new(broker.clone(), options)?;
+    let messaging = proxy.messaging();
+    let webhooks =
+        webhooks::start(&config.webhooks, Some(&config.storage.data), messaging.clone(), &telemetry.registry)?;
     let gateway = Gateway {
-        messaging: proxy.messaging(),
+        messaging,
         checks: proxy.checks(),
         limits,
         admin: Some(broker),
+        webhooks,
         probes: probes(telemetry, &readiness),
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);

@@ -24,6 +24,7 @@ mod signals;
 mod store;
 mod telemetry;
 mod time;
+mod webhooks;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ use crate::local::{notify, probes};
 use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
-use crate::{identity, open_files};
+use crate::{identity, open_files, webhooks};
 
 /// Runs until a signal, or until it cannot start.
 ///
@@ -39,11 +39,14 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let limits = config.http_limits.limits(options.limits.clone());
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
+    let messaging = proxy.messaging();
+    let webhooks = webhooks::start(&config.webhooks, None, messaging.clone(), &telemetry.registry)?;
     let gateway = Gateway {
-        messaging: proxy.messaging(),
+        messaging,
         checks: proxy.checks(),
         limits,
         admin: None,
+        webhooks,
         probes: probes(telemetry, &readiness),
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);

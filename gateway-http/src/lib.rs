@@ -14,6 +14,7 @@ mod router;
 pub mod server;
 pub mod text;
 pub mod views;
+pub mod webhooks;
 
 pub use limits::Limits;
 pub use readiness::Readiness;

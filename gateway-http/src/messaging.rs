@@ -31,6 +31,9 @@ mod stream;
 pub(crate) mod tests;
 mod transactions;
 
+pub(crate) use headers::put as put_headers;
+pub(crate) use receive::filter;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -74,10 +77,12 @@ pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Ro
         limits: Arc::new(limits),
     };
     let (routes, _) = described().split_for_parts();
-    routes
-        .with_state(service)
-        // A web page of another site must not be able to send here through its reader's browser.
-        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
+    refuse_other_sites(routes.with_state(service))
+}
+
+/// A web page of another site must not be able to send here through its reader's browser.
+pub(crate) fn refuse_other_sites(routes: Router) -> Router {
+    routes.layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
 }
 
 /// The routes with what they say of themselves.

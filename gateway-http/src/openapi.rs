@@ -4,7 +4,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{admin, messaging};
+use crate::{admin, messaging, webhooks};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -18,7 +18,8 @@ use crate::{admin, messaging};
         (name = "producers", description = "Sending messages, and taking delayed ones back"),
         (name = "consumers", description = "Receiving messages, and what becomes of them"),
         (name = "transactions", description = "Half messages, their outcome, and being asked for it"),
-        (name = "admin", description = "Topics, consumer groups and stored messages, of a server that keeps them itself")
+        (name = "admin", description = "Topics, consumer groups and stored messages, of a server that keeps them itself"),
+        (name = "webhooks", description = "Messages that are posted to URLs")
     )
 )]
 struct Head;
@@ -26,6 +27,7 @@ struct Head;
 /// The document of a server that `manages` topics and groups, or does not.
 pub(crate) fn document(manages: bool) -> OpenApi {
     let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
+    let document = OpenApiRouter::with_openapi(document).nest("/v1", webhooks::described()).into_openapi();
     if !manages {
         return document;
     }

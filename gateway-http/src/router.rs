@@ -17,6 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use types::Admin;
 
 use crate::problem::Problem;
+use crate::webhooks::{self, Webhooks};
 use crate::{Limits, Readiness, admin, messaging, openapi};
 
 /// Longest body of a request that sends no message.
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Topics and groups, of a role that manages them.
     pub admin: Option<Arc<dyn Admin>>,
+    /// What is posted to URLs, of a gateway that delivers webhooks.
+    pub webhooks: Option<Webhooks>,
     /// What the routes that every role has show.
     pub probes: Probes,
 }
@@ -62,7 +65,7 @@ pub struct Version {
 
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
-    let Gateway { messaging, checks, limits, admin, probes } = gateway;
+    let Gateway { messaging, checks, limits, admin, webhooks, probes } = gateway;
     let document = openapi::document(admin.is_some());
     let mut short = probe_routes(probes).route("/openapi.json", get(async move || Json(document)));
     if let Some(admin) = admin {
@@ -70,6 +73,7 @@ pub fn router(gateway: Gateway) -> Router {
         short = short.merge(Router::new().nest("/v1/admin", routes).with_state(admin));
     }
     short
+        .nest("/v1", webhooks::routes(webhooks))
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         // A request that hangs frees its connection.

@@ -10,6 +10,7 @@
 //! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `keys` | which broker knows an idempotency key |
+//! | `shared` | the topic in which gateways keep what they must agree on |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
@@ -28,6 +29,7 @@ mod queues;
 mod receive;
 mod routes;
 mod send;
+mod shared;
 mod transactions;
 
 use std::sync::Arc;
@@ -124,6 +126,10 @@ impl Broker for Cluster {
 
     async fn group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
         self.group_config(name).await
+    }
+
+    async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError> {
+        self.find_shared(name, make).await
     }
 
     async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>> {

@@ -34,6 +34,13 @@ pub trait Broker: Send + Sync + 'static {
     /// [`LookupError::GroupNotFound`] when it neither exists nor is made.
     async fn group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError>;
 
+    /// The topic in which gateways keep what they must agree on; no first use makes it. When `make`, it is made on one broker, with one
+    /// queue for normal messages, and a group of its name to pull it with; made again it stays as it is.
+    ///
+    /// # Errors
+    /// [`LookupError::TopicNotFound`] when it is not there, or made and not known to all yet.
+    async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError>;
+
     /// Stores messages, each with a result of its own, in order. All messages of one call go to one queue and,
     /// when stored, have consecutive places in it. A delivery time (`TIMER_DELIVER_MS`) makes a message wait, the mark
     /// of a half message (`TRAN_MSG`) makes it wait for [`Broker::end_transaction`].

@@ -85,14 +85,14 @@ impl Cluster {
     /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
         let (grpc, http) = (server::free_address()?, server::free_address()?);
-        Ok((self.proxy_at(name, grpc, http)?, grpc))
+        Ok((self.proxy_at(name, grpc, http, &[])?, grpc))
     }
 
-    /// The same at these addresses.
-    pub(crate) fn proxy_at(&self, name: &str, grpc: SocketAddr, http: SocketAddr) -> Result<Process> {
+    /// The same at these addresses, with more settings.
+    pub(crate) fn proxy_at(&self, name: &str, grpc: SocketAddr, http: SocketAddr, settings: &[&str]) -> Result<Process> {
         let mut command = Command::new(&self.gantry);
         command.args(["proxy", "--nameserver", &self.name_server.to_string(), "--grpc", &grpc.to_string()]);
-        command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name));
+        command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name)).args(settings);
         let mut process = Process::start("gantry proxy", command, self.folder.join(format!("{name}.log")))?;
         process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
         Ok(process)

@@ -13,6 +13,7 @@ mod planted;
 mod proxy;
 mod takeover;
 mod tools;
+mod webhooks;
 
 use crate::plan::{Context, Done, Run, Step};
 
@@ -38,6 +39,7 @@ pub(crate) const ALL: [Step; 21] = [
     alone("mqadmin", mqadmin::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
+    alone("webhooks", webhooks::run),
     alone("takeover", takeover::run),
 ];
 

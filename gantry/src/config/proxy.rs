@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::http::{self, Http, HttpKeys};
 use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
+use super::webhooks::{self, WebhookKeys, Webhooks};
 use super::{HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, value, within};
 
 /// What `gantry proxy` was told, every value valid.
@@ -25,6 +26,7 @@ pub(crate) struct Proxy {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
     pub(crate) http_limits: Http,
+    pub(crate) webhooks: Webhooks,
     pub(crate) log: Log,
 }
 
@@ -46,6 +48,10 @@ pub(crate) enum Key {
     HttpRequestTimeout,
     HttpMaxInbound,
     HttpMaxUndelivered,
+    WebhookKeyFile,
+    WebhookAllow,
+    WebhookMax,
+    WebhookRewriteAfter,
     LogLevel,
     LogFormat,
 }
@@ -67,6 +73,10 @@ impl Keys for Key {
         Self::HttpRequestTimeout,
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
+        Self::WebhookKeyFile,
+        Self::WebhookAllow,
+        Self::WebhookMax,
+        Self::WebhookRewriteAfter,
         Self::LogLevel,
         Self::LogFormat,
     ];
@@ -88,6 +98,10 @@ impl Keys for Key {
             Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
+            Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
+            Self::WebhookAllow => &webhooks::ALLOW,
+            Self::WebhookMax => &webhooks::MAX,
+            Self::WebhookRewriteAfter => &webhooks::REWRITE_AFTER,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
         }
@@ -124,6 +138,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let data = reader.read(Key::Data, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
     let http_limits = reader.http(&HTTP_KEYS);
+    let webhooks = reader.webhooks(&WEBHOOK_KEYS);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     Some(Proxy {
@@ -136,6 +151,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         tls: tls?,
         drain_timeout: drain_timeout?,
         http_limits: http_limits?,
+        webhooks: webhooks?,
         log: log?,
     })
 }
@@ -146,6 +162,13 @@ const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
     request_timeout: Key::HttpRequestTimeout,
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
+};
+
+const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {
+    key_file: Key::WebhookKeyFile,
+    allow: Key::WebhookAllow,
+    max: Key::WebhookMax,
+    rewrite_after: Key::WebhookRewriteAfter,
 };
 
 /// Addresses as Apache writes them, separated by semicolons.

@@ -4,7 +4,7 @@
 //! Source of the alias names and their units: Apache `rmq-proxy.json` (`ProxyConfig`) and `broker.conf`
 //! (`BrokerConfig`, `MessageStoreConfig`).
 
-use super::{apache, http};
+use super::{apache, http, webhooks};
 
 /// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,10 @@ pub(crate) enum Key {
     HttpRequestTimeout,
     HttpMaxInbound,
     HttpMaxUndelivered,
+    WebhookKeyFile,
+    WebhookAllow,
+    WebhookMax,
+    WebhookRewriteAfter,
     LogLevel,
     LogFormat,
     OtlpEndpoint,
@@ -157,6 +161,10 @@ impl Keys for Key {
         Self::HttpRequestTimeout,
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
+        Self::WebhookKeyFile,
+        Self::WebhookAllow,
+        Self::WebhookMax,
+        Self::WebhookRewriteAfter,
         Self::LogLevel,
         Self::LogFormat,
         Self::OtlpEndpoint,
@@ -192,6 +200,10 @@ impl Keys for Key {
             Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
+            Self::WebhookKeyFile => &webhooks::OWN_KEY_FILE,
+            Self::WebhookAllow => &webhooks::ALLOW,
+            Self::WebhookMax => &webhooks::MAX,
+            Self::WebhookRewriteAfter => &webhooks::REWRITE_AFTER,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
             Self::OtlpEndpoint => &OTLP_ENDPOINT,

@@ -63,7 +63,7 @@ fn text(name: &str, value: &HeaderValue) -> Result<String, Problem> {
 
 /// Puts a message's metadata into an answer's headers. A text that no header can hold is left out, and named by
 /// `omitted`: a line break would begin another header.
-pub(super) fn put(message: &Received, headers: &mut HeaderMap) {
+pub(crate) fn put(message: &Received, headers: &mut HeaderMap) {
     let mut omitted = Vec::new();
     let mut add = |name: String, value: &str| {
         let pair = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));

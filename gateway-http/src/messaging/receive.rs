@@ -137,7 +137,11 @@ impl Service {
     }
 }
 
-fn filter(tags: Option<&str>, sql: Option<&str>) -> Result<Filter, Problem> {
+/// Which messages somebody wants, by tags or by a condition.
+///
+/// # Errors
+/// Both are given, or the text cannot be read.
+pub(crate) fn filter(tags: Option<&str>, sql: Option<&str>) -> Result<Filter, Problem> {
     let parsed = match (tags, sql) {
         (Some(_), Some(_)) => return Err(Problem::invalid("filter and sql cannot be given together")),
         (Some(tags), None) => Filter::parse(ExpressionType::Tag, tags),

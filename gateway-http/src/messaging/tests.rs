@@ -28,7 +28,7 @@ mod streams;
 mod transactions;
 
 /// A message as a broker gives it.
-pub(super) fn received() -> Received {
+pub(crate) fn received() -> Received {
     Received {
         message_id: "id-1".to_owned(),
         body: Bytes::from_static(b"hello"),

@@ -108,7 +108,14 @@ impl Server {
         let server = messaging::tests::server(&broker);
         let (messaging, checks) = (server.messaging(), server.checks());
         let probes = Probes { readiness: readiness.clone(), metrics, version };
-        let gateway = Gateway { messaging, checks, limits: Limits::default(), admin: Some(Arc::new(maps)), probes };
+        let gateway = Gateway {
+            messaging,
+            checks,
+            limits: Limits::default(),
+            admin: Some(Arc::new(maps)),
+            webhooks: None,
+            probes,
+        };
         Self(router(gateway), readiness, dir)
     }
 

@@ -104,7 +104,7 @@ pub(super) fn create_topic(broker: SocketAddr, topic: &str, message_type: &str) 
     create_group(broker, &format!("{topic}-group"), message_type == "FIFO")
 }
 
-fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
+pub(super) fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
     let group_name = group.to_owned();
     let config = SubscriptionGroupConfig { group_name, consume_message_orderly, ..SubscriptionGroupConfig::default() };
     let (code, body) =

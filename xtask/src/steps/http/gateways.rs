@@ -77,7 +77,7 @@ impl Site {
         let addresses = [[free()?, free()?], [free()?, free()?]];
         let mut gateways = Vec::new();
         for (name, [grpc, http]) in GATEWAYS.iter().zip(addresses) {
-            gateways.push(cluster.proxy_at(name, grpc, http)?);
+            gateways.push(cluster.proxy_at(name, grpc, http, &[])?);
         }
         let balancer = balancer::start(addresses.map(|[_, http]| http).into())?;
         Ok(Self { cluster, gateways, addresses, balancer })
@@ -91,7 +91,7 @@ impl Site {
         }
         let [grpc, http] = self.addresses[index];
         drop(self.gateways.remove(index));
-        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http)?);
+        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http, &[])?);
         Ok(())
     }
 

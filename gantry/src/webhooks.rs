@@ -1,0 +1,37 @@
+//! Webhooks of a role: with the operator's key, or with one that is made on the first start and kept in the data directory.
+
+use std::path::Path;
+
+use anyhow::Context;
+use env::Env;
+use gateway_http::webhooks::{Keys, Options, Webhooks};
+use proxy::Messaging;
+
+use crate::config::webhooks::Webhooks as Config;
+use crate::identity::{self, KEY_MODE};
+
+/// The file of a key of our own, below the data directory.
+const OWN_KEY_FILE: &str = "webhooks.key";
+
+/// Starts delivering; `None` without a key. `data` is where a key may be made.
+///
+/// # Errors
+/// The key file cannot be read, written or used.
+pub(crate) fn start(
+    config: &Config,
+    data: Option<&Path>,
+    messaging: Messaging,
+    metrics: &prometheus::Registry,
+) -> anyhow::Result<Option<Webhooks>> {
+    let own = data.map(|data| data.join(OWN_KEY_FILE));
+    let Some(file) = config.key_file.as_ref().or(own.as_ref()) else { return Ok(None) };
+    if config.key_file.is_none() && !file.exists() {
+        identity::write(file, &Keys::generate(), KEY_MODE)?;
+        tracing::info!(file = %file.display(), "made a key for webhooks");
+    }
+    let keys = Keys::parse(&identity::read(file)?).map_err(anyhow::Error::msg);
+    let keys = keys.with_context(|| format!("{} cannot be used", file.display()))?.into();
+    let Config { allowed, webhooks_max, rewrite_after, .. } = config.clone();
+    let options = Options { keys, allowed, webhooks_max, rewrite_after };
+    Ok(Some(Webhooks::start(Env::real(), messaging, metrics, options)?))
+}

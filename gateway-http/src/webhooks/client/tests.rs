@@ -1,0 +1,154 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::any;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+
+use super::super::subscription::tests::webhook;
+use super::super::views::NewWebhook;
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_500);
+
+fn content() -> Content {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("text/plain"));
+    Content { id: "id-1".to_owned(), headers, body: Bytes::from_static(b"hello") }
+}
+
+fn subscription(url: &str) -> Subscription {
+    Subscription::parse(&NewWebhook { url: url.to_owned(), ..webhook() }).expect("valid")
+}
+
+fn private() -> Allowed {
+    "private".parse().expect("all")
+}
+
+async fn post(allowed: Allowed, url: &str) -> Answer {
+    let client = Client::new(allowed).expect("TLS");
+    client.post(&subscription(url), content(), Duration::from_secs(2), NOW).await
+}
+
+async fn unwanted() -> StatusCode {
+    panic!("called")
+}
+
+/// A server of these routes.
+async fn serve(routes: Router) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+fn answered(status: u16, retry_after: Option<&'static str>) -> Outcome {
+    let mut headers = HeaderMap::new();
+    if let Some(text) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+    }
+    judge(StatusCode::from_u16(status).expect("a status"), &headers, NOW).outcome
+}
+
+#[test]
+fn a_status_says_what_becomes_of_messages() {
+    let throttled = |seconds: Option<u64>| Outcome::Throttled { retry_after: seconds.map(Duration::from_secs) };
+    for status in [200, 201, 202, 204, 299] {
+        assert_eq!(answered(status, None), Outcome::Delivered, "{status}");
+    }
+    for status in [301, 302, 307, 400, 401, 404, 500, 503] {
+        assert_eq!(answered(status, None), Outcome::Failed, "{status}");
+    }
+    for status in [429, 502, 504] {
+        assert_eq!(answered(status, None), throttled(None), "{status}");
+        assert_eq!(answered(status, Some("7")), throttled(Some(7)), "{status}");
+    }
+    assert_eq!(answered(503, Some("7")), throttled(Some(7)));
+    assert_eq!(answered(410, Some("7")), Outcome::Gone);
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date_within_a_bound() {
+    let wait = |text| retry_after(text, NOW).map(|wait| wait.as_millis());
+    assert_eq!(wait("120"), Some(120_000));
+    assert_eq!(wait("Tue, 14 Nov 2023 22:14:20 GMT"), Some(59_500));
+    assert_eq!(wait("Tue, 14 Nov 2023 22:00:00 GMT"), Some(0), "it is over");
+    assert_eq!(wait("999999999"), Some(3_600_000));
+    assert_eq!(wait("soon"), None);
+}
+
+#[tokio::test]
+async fn a_call_is_signed_and_carries_its_content() {
+    let (seen, mut calls) = tokio::sync::mpsc::channel(1);
+    let route = any(async move |method: Method, headers: HeaderMap, body: Bytes| {
+        seen.send((method, headers, body)).await.expect("awaited");
+    });
+    let address = serve(Router::new().route("/in", route)).await;
+    let answer = post(private(), &format!("http://{address}/in?a=1")).await;
+    assert_eq!((answer.outcome, answer.status), (Outcome::Delivered, Some(200)));
+    let (method, headers, body) = calls.recv().await.expect("a call");
+    assert_eq!((method, body.as_ref()), (Method::POST, b"hello".as_slice()));
+    let header = |name: &str| headers[name].to_str().expect("text").to_owned();
+    assert_eq!((header("webhook-id"), header("webhook-timestamp")), ("id-1".to_owned(), "1700000000".to_owned()));
+    let secrets = &subscription("http://a/").secrets;
+    assert_eq!(header("webhook-signature"), signature::header(secrets, "id-1", 1_700_000_000, b"hello"));
+    assert_eq!(header("content-type"), "text/plain");
+}
+
+#[tokio::test]
+async fn redirects_are_failures_and_nobody_follows_them() {
+    let elsewhere = any(unwanted);
+    let redirect = any(async || (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]));
+    let address = serve(Router::new().route("/in", redirect).route("/elsewhere", elsewhere)).await;
+    let answer = post(private(), &format!("http://{address}/in")).await;
+    assert_eq!((answer.outcome, answer.status), (Outcome::Failed, Some(307)));
+    assert!(answer.error.expect("why").contains("redirects are not followed"));
+}
+
+#[tokio::test]
+async fn private_addresses_are_not_called_however_they_are_named() {
+    let address = serve(Router::new().fallback(any(unwanted))).await;
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1"] {
+        let answer = post(Allowed::default(), &format!("http://{host}:{}/", address.port())).await;
+        let error = answer.error.expect("why");
+        assert!(answer.status.is_none() && error.contains("not allowed by --webhook-allow"), "{host}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_and_a_hanging_one_ends() {
+    let endless = any(async || {
+        let piece = || Ok::<_, std::convert::Infallible>(vec![0_u8; 4096]);
+        axum::body::Body::from_stream(tokio_stream::iter(std::iter::repeat_with(piece)))
+    });
+    let hanging = any(async || std::future::pending::<()>().await);
+    let address = serve(Router::new().route("/endless", endless).route("/hanging", hanging)).await;
+    assert_eq!(post(private(), &format!("http://{address}/endless")).await.outcome, Outcome::Delivered);
+    let answer = post(private(), &format!("http://{address}/hanging")).await;
+    assert_eq!((answer.outcome, answer.status), (Outcome::Failed, None));
+    assert!(answer.error.expect("why").contains("timed out"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a pair");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let accepted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        acceptor.accept(stream).await.is_ok()
+    });
+    let answer = post(private(), &format!("https://localhost:{port}/")).await;
+    assert_eq!((answer.outcome, answer.status), (Outcome::Failed, None));
+    assert!(answer.error.expect("why").contains("certificate"));
+    assert!(!accepted.await.expect("no panic"), "it was given up in the handshake");
+}

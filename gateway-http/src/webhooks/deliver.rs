@@ -1,0 +1,257 @@
+//! Delivers the messages of one webhook: does what [`Machine`] decides. Gateways share a webhook by the leases of its group alone.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::Env;
+use env::clock::Moment;
+use parking_lot::Mutex;
+use proxy::Messaging;
+use proxy::messaging::message::Received;
+use proxy::messaging::receive::Delivery;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use types::ReceiptHandle;
+use types::broker::{Pop, PopError};
+
+use super::Shared;
+use super::client::{Answer, Outcome};
+use super::format;
+use super::history::History;
+use super::machine::{Machine, Next, Pace};
+use super::registry::Record;
+use super::subscription::Subscription;
+use super::views::DeliveryView;
+
+mod settle;
+
+/// How long a receive waits for messages.
+const RECEIVE_WAIT: Duration = Duration::from_secs(20);
+/// How much longer than a call a lease lasts: what became of the call must be told within it.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How soon is looked again whether calls hold less than they may.
+const FULL_PAUSE: Duration = Duration::from_millis(300);
+/// What brokers know gateways by that deliver. No gRPC client can have this id.
+const CLIENT: &str = "«webhook»";
+
+/// One webhook, delivered until it is stopped or changed.
+pub(super) struct Deliverer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) record: Arc<Record>,
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) history: Arc<History>,
+    /// Held for a decision, never while anything is awaited.
+    machine: Mutex<Machine>,
+    /// A call has ended: there may be more to do.
+    woken: Notify,
+}
+
+/// A message that is to be delivered.
+struct Leased {
+    handle: ReceiptHandle,
+    attempt: u32,
+    message: Received,
+}
+
+type Receiving = Pin<Box<dyn Future<Output = Result<Delivery, PopError>> + Send>>;
+
+impl Deliverer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        record: Arc<Record>,
+        subscription: Arc<Subscription>,
+        history: Arc<History>,
+    ) -> Arc<Self> {
+        let machine = Machine::new(Pace::of(&subscription), shared.env.clock.moment());
+        Arc::new(Self { shared, record, subscription, history, machine: Mutex::new(machine), woken: Notify::new() })
+    }
+
+    /// Delivers until `stop`; calls that have begun then go on in tasks of their own.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut receiving: Option<Receiving> = None;
+        loop {
+            let now = self.now();
+            let next = self.next(now, &mut receiving);
+            let wake = async {
+                match next {
+                    Some(until) => self.env().clock.sleep(until.since(now)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let received = async {
+                match &mut receiving {
+                    Some(receiving) => receiving.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // What is being received then is given back.
+                () = stop.cancelled() => return,
+                delivery = received => {
+                    receiving = None;
+                    self.received(delivery);
+                }
+                () = self.woken.notified() => {}
+                () = wake => {}
+            }
+        }
+    }
+
+    /// Begins and gives up receives; says until when there is nothing else to do.
+    fn next(&self, now: Moment, receiving: &mut Option<Receiving>) -> Option<Moment> {
+        let mut machine = self.machine.lock();
+        if receiving.is_some() && machine.is_held_back(now) {
+            *receiving = None;
+            machine.receive_dropped();
+        }
+        if self.shared.undelivered.is_used_up() {
+            // Calls of all webhooks hold as much as they may: some of them end.
+            return receiving.is_none().then(|| now.plus(FULL_PAUSE));
+        }
+        match machine.next(now) {
+            Next::Wait { until } => until,
+            Next::Receive { messages_max } => {
+                let (messaging, pop) = (self.messaging().clone(), self.pop(messages_max));
+                *receiving = Some(Box::pin(async move { messaging.receive(pop).await }));
+                None
+            }
+        }
+    }
+
+    fn pop(&self, messages_max: u32) -> Pop {
+        let Subscription { group, topic, filter, timeout, .. } = &*self.subscription;
+        Pop {
+            group: group.clone(),
+            client: CLIENT.into(),
+            topic: topic.clone(),
+            queue: None,
+            messages_max,
+            invisible: *timeout + LEASE_MARGIN,
+            auto_renew: false,
+            filter: filter.clone(),
+            wait: RECEIVE_WAIT,
+            attempt_id: None,
+        }
+    }
+
+    fn received(self: &Arc<Self>, delivery: Result<Delivery, PopError>) {
+        let now = self.now();
+        let delivery = match delivery {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                tracing::warn!(webhook = self.record.id, %error, "messages of a webhook cannot be received");
+                return self.machine.lock().receive_failed(now);
+            }
+        };
+        let mut share = self.shared.undelivered.share();
+        share.add(delivery.remaining_bytes());
+        let messages = leased(delivery);
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        let calls = self.machine.lock().received(now, count);
+        if calls == 1 {
+            self.begin(messages, share);
+        } else {
+            let share = Arc::new(share);
+            for message in messages {
+                self.begin(vec![message], share.clone());
+            }
+        }
+    }
+
+    /// Makes a call in a task of its own; `held` are the bytes that it keeps.
+    fn begin(self: &Arc<Self>, messages: Vec<Leased>, held: impl Send + 'static) {
+        let deliverer = self.clone();
+        self.shared.tasks.spawn(async move {
+            deliverer.call(messages).await;
+            drop(held);
+            deliverer.machine.lock().settled();
+            deliverer.woken.notify_one();
+        });
+    }
+
+    async fn call(&self, messages: Vec<Leased>) {
+        let began = self.now();
+        let lease_ends = began.plus(self.subscription.timeout + LEASE_MARGIN);
+        let (handles, messages): (Vec<_>, Vec<_>) =
+            messages.into_iter().map(|leased| ((leased.handle, leased.attempt), leased.message)).unzip();
+        let content = format::content(self.subscription.format, self.subscription.topic.as_str(), messages);
+        let webhook_id = content.id.clone();
+        let answer = self
+            .shared
+            .client
+            .post(&self.subscription, content, self.subscription.timeout, self.env().clock.now())
+            .await;
+        self.ended(began, &webhook_id, &handles, &answer);
+        let group = match answer.outcome {
+            Outcome::Delivered => None,
+            _ => self.messaging().broker().group(&self.subscription.group).await.ok(),
+        };
+        let settled = self.decisions(handles, answer.outcome, group.as_deref());
+        self.settle(settled, lease_ends).await;
+        if answer.outcome == Outcome::Gone {
+            let why = format!("the endpoint answered 410 to {webhook_id}");
+            self.shared.disable(&self.record, why).await;
+        }
+    }
+
+    /// Takes down how a call has ended.
+    fn ended(&self, began: Moment, webhook_id: &str, handles: &[(ReceiptHandle, u32)], answer: &Answer) {
+        let (now, random) = (self.now(), self.env().random.next());
+        self.shared.metrics.called(answer.outcome);
+        let is_open = {
+            let mut machine = self.machine.lock();
+            machine.ended(now, answer.outcome, random);
+            machine.is_open()
+        };
+        if is_open && !self.history.is_open() {
+            tracing::warn!(
+                webhook = self.record.id,
+                error = answer.error,
+                "too many calls of a webhook have failed: only probes from now on"
+            );
+        }
+        let call = DeliveryView {
+            at_ms: self.env().clock.now().0,
+            webhook_id: webhook_id.to_owned(),
+            attempt: handles.first().map_or(1, |(_, attempt)| *attempt),
+            messages: u32::try_from(handles.len()).unwrap_or(u32::MAX),
+            status: answer.status,
+            latency_ms: u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX),
+            outcome: answer.outcome.into(),
+            error: answer.error.clone(),
+        };
+        self.history.add(call, is_open);
+        // It may be held back now, and what it receives must then be given back.
+        self.woken.notify_one();
+    }
+
+    fn now(&self) -> Moment {
+        self.env().clock.moment()
+    }
+
+    fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    fn messaging(&self) -> &Messaging {
+        &self.shared.messaging
+    }
+}
+
+/// The messages of a delivery, which are ours from now on. One that cannot be read is left to its lease.
+fn leased(mut delivery: Delivery) -> Vec<Leased> {
+    let mut messages = Vec::with_capacity(delivery.remaining());
+    while let Some(popped) = delivery.take() {
+        match Received::of(delivery.topic(), &popped) {
+            Ok(message) => messages.push(Leased { handle: popped.handle, attempt: popped.attempt, message }),
+            Err(error) => {
+                tracing::warn!(handle = %popped.handle, %error, "stored message cannot be read, it is not delivered");
+                delivery.skip_last();
+            }
+        }
+    }
+    delivery.complete();
+    messages
+}

@@ -1,0 +1,214 @@
+//! The one task of a gateway that reads and writes the topic of webhooks, and starts and stops their deliverers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::clock::Moment;
+use http::StatusCode;
+use proxy::Code;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::deliver::Deliverer;
+use super::history::History;
+use super::registry::{Entry, Record};
+use super::subscription::not_found;
+use super::topic::{NAME, Topic};
+use crate::problem::Problem;
+
+/// How often the topic is read: so long may a change take to be known to all gateways.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for what was written: a broker may show it a little later than it has stored it.
+const LOOKS: u32 = 30;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// Tombstones are remembered for so many times the age at which records are written again.
+const REMEMBERED: u32 = 4;
+
+/// A change that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) record: Record,
+    /// The revision that it changes; 0 of a new one.
+    pub(super) of: u64,
+    pub(super) reply: oneshot::Sender<Result<(), Problem>>,
+}
+
+/// See the module's head.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    topic: Topic,
+    commands: mpsc::Receiver<Command>,
+    running: HashMap<String, Running>,
+    /// Records of this age are written again: not by all gateways at once.
+    rewrite_after: Duration,
+}
+
+/// A deliverer.
+struct Running {
+    record: Arc<Record>,
+    history: Arc<History>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, topic: Topic, commands: mpsc::Receiver<Command>) -> Self {
+        let share = (shared.env.random.next() % 64) as u32;
+        let rewrite_after = shared.rewrite_after + shared.rewrite_after * share / 512;
+        Self { shared, topic, commands, running: HashMap::new(), rewrite_after }
+    }
+
+    /// Works until the gateway stops.
+    pub(super) async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        loop {
+            self.read().await;
+            self.write_again().await;
+            self.deliver();
+            let (clock, moment) = (self.shared.env.clock.clone(), self.shared.env.clock.moment());
+            if !self.serve(&stop, moment.plus(READ_EVERY), &*clock).await {
+                break;
+            }
+        }
+        for running in self.running.values() {
+            running.stop.cancel();
+        }
+    }
+
+    /// Does what is asked for until it is time to read again; says whether to go on.
+    async fn serve(&mut self, stop: &CancellationToken, until: Moment, clock: &dyn env::Clock) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return false,
+                () = clock.sleep(until.since(clock.moment())) => return true,
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return false };
+                    let done = self.change(&command.record, command.of).await;
+                    // Who asked may have gone.
+                    let _ = command.reply.send(done);
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        let news = self.topic.news().await;
+        let mut known = self.shared.known.lock();
+        match news {
+            Ok(news) => {
+                for (record, stored_at) in news {
+                    known.registry.apply(record, stored_at);
+                }
+                if known.unread.take().is_some() {
+                    tracing::info!(topic = NAME, "webhooks can be read again");
+                }
+                known.is_complete = true;
+            }
+            Err(error) => {
+                if known.unread.is_none() {
+                    tracing::warn!(%error, topic = NAME, "webhooks cannot be read, those that are known go on");
+                }
+                known.unread = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Writes what else would expire.
+    async fn write_again(&mut self) {
+        let now = self.shared.env.clock.now();
+        let due = {
+            let mut known = self.shared.known.lock();
+            known.registry.forget(now, self.rewrite_after * REMEMBERED);
+            known.registry.due(now, self.rewrite_after)
+        };
+        for record in due {
+            if let Err(problem) = self.topic.write(&record).await {
+                tracing::warn!(
+                    webhook = record.id,
+                    why = problem.detail,
+                    "a webhook could not be written again, it is tried soon"
+                );
+                return;
+            }
+        }
+    }
+
+    async fn change(&mut self, record: &Record, of: u64) -> Result<(), Problem> {
+        self.read().await;
+        self.check(record, of)?;
+        self.topic.write(record).await?;
+        for _ in 0..LOOKS {
+            self.read().await;
+            if self.shared.look(|registry| registry.has(record))? {
+                break;
+            }
+            self.shared.env.clock.sleep(BETWEEN_LOOKS).await;
+        }
+        self.deliver();
+        Ok(())
+    }
+
+    /// Whether it may be written.
+    fn check(&self, record: &Record, of: u64) -> Result<(), Problem> {
+        self.shared.look(|registry| match registry.get(&record.id) {
+            Some(entry) if entry.record.revision == of => Ok(()),
+            Some(entry) => {
+                let detail =
+                    format!("the webhook was changed meanwhile: revision {of} is {} now", entry.record.revision);
+                Err(Problem::conflict("webhook-changed", detail))
+            }
+            None if of > 0 => Err(not_found(&record.id)),
+            None => {
+                let (count, max) = (registry.live().count(), self.shared.webhooks_max);
+                if count >= max {
+                    let detail = format!("there are {count} webhooks, limit is {max} (--webhook-max)");
+                    let code = Some(Code::TooManyRequests);
+                    return Err(Problem {
+                        code,
+                        ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-webhooks", detail)
+                    });
+                }
+                let group = record.webhook.as_ref().map_or("", |webhook| &webhook.group);
+                let other = registry.live().find(|entry| entry.group() == Some(group));
+                other.map_or(Ok(()), |other| {
+                    let detail =
+                        format!("group {group} is that of webhook {}, and would share its messages", other.record.id);
+                    Err(Problem::conflict("webhook-group-taken", detail))
+                })
+            }
+        })?
+    }
+
+    /// Starts and stops deliverers, so that those run that shall.
+    fn deliver(&mut self) {
+        let wanted: HashMap<String, Entry> = {
+            let known = self.shared.known.lock();
+            let live = known.registry.live().map(|entry| (entry.record.id.clone(), entry.clone()));
+            let live: HashMap<_, _> = live.collect();
+            self.shared.histories.lock().retain(|id, _| live.contains_key(id));
+            live.into_iter().filter(|(_, entry)| entry.is_delivered()).collect()
+        };
+        self.running.retain(|id, running| {
+            let is_wanted = wanted.get(id).is_some_and(|entry| entry.record == running.record);
+            if !is_wanted {
+                running.stop.cancel();
+            }
+            is_wanted
+        });
+        for (id, entry) in wanted {
+            let Entry { record, subscription: Some(subscription), .. } = entry else { continue };
+            if self.running.contains_key(&id) {
+                continue;
+            }
+            let (history, stop) = (self.shared.history(&id), CancellationToken::new());
+            let deliverer = Deliverer::new(self.shared.clone(), record.clone(), subscription, history.clone());
+            self.shared.tasks.spawn(deliverer.run(stop.clone()));
+            self.running.insert(id, Running { record, history, stop });
+        }
+        let open = self.running.values().filter(|running| running.history.is_open()).count();
+        self.shared.metrics.webhooks.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
+        self.shared.metrics.breakers_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+}

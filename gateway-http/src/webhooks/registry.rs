@@ -1,0 +1,164 @@
+//! All webhooks as their records tell, whatever order they come in: a value, no I/O.
+//!
+//! Records of an id differ by revision, and by a random number if two gateways have changed it at once; the greater wins everywhere.
+//! A live record is written again before the log lets it expire; a tombstone is kept for as long, and written again if a record that it
+//! has overruled was stored behind it, which else would be the last to expire and come to life.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use types::Timestamp;
+
+use super::subscription::Subscription;
+use super::views::{NewWebhook, Webhook};
+
+/// What is stored of a webhook, sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    pub(super) id: String,
+    /// Counts its changes, from 1.
+    pub(super) revision: u64,
+    /// Drawn for each change.
+    pub(super) tie: u64,
+    pub(super) changed_at_ms: i64,
+    /// `None` when it is deleted.
+    pub(super) webhook: Option<NewWebhook>,
+    /// Why it is disabled, if its endpoint asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) disabled_because: Option<String>,
+}
+
+impl Record {
+    fn rank(&self) -> (u64, u64) {
+        (self.revision, self.tie)
+    }
+}
+
+/// A webhook as it is now.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) record: Arc<Record>,
+    /// What to deliver; `None` of one that is deleted, or that this version cannot read.
+    pub(super) subscription: Option<Arc<Subscription>>,
+    /// When its record was stored last.
+    stored_at: Timestamp,
+    /// When a record that it overrules was stored last, if that was not before it.
+    overruled_at: Option<Timestamp>,
+}
+
+impl Entry {
+    fn new(record: Record, stored_at: Timestamp) -> Self {
+        let parsed = record.webhook.as_ref().map(Subscription::parse).transpose();
+        let subscription = parsed.unwrap_or_else(|problem| {
+            tracing::error!(webhook = record.id, why = problem.detail, "a webhook of another version is not delivered");
+            None
+        });
+        Self { record: Arc::new(record), subscription: subscription.map(Arc::new), stored_at, overruled_at: None }
+    }
+
+    /// What may be shown of it, unless it is deleted.
+    pub(super) fn shown(&self) -> Option<Webhook> {
+        let Record { id, revision, changed_at_ms, webhook, disabled_because, .. } = self.record.as_ref().clone();
+        let webhook = webhook?;
+        let secrets = self.subscription.iter().flat_map(|subscription| &subscription.secrets);
+        Some(Webhook {
+            id,
+            revision,
+            changed_at_ms,
+            topic: webhook.topic,
+            group: webhook.group,
+            filter: webhook.filter,
+            sql: webhook.sql,
+            url: webhook.url,
+            secrets: secrets.map(super::signature::Secret::shown).collect(),
+            format: webhook.format,
+            order: webhook.order,
+            concurrency: webhook.concurrency,
+            rate: webhook.rate,
+            timeout: webhook.timeout,
+            retry: webhook.retry,
+            enabled: webhook.enabled,
+            disabled_because,
+        })
+    }
+
+    /// The group that it leases messages by, unless it is deleted.
+    pub(super) fn group(&self) -> Option<&str> {
+        self.record.webhook.as_ref().map(|webhook| webhook.group.as_str())
+    }
+
+    /// Whether messages shall be delivered.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.subscription.as_ref().is_some_and(|subscription| subscription.is_enabled)
+    }
+
+    fn must_be_written_again(&self, now: Timestamp, age: Duration) -> bool {
+        self.overruled_at.is_some() || self.record.webhook.is_some() && now.since(self.stored_at) >= age
+    }
+}
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Registry {
+    /// Takes a record into account; says whether it changed anything but its age.
+    pub(super) fn apply(&mut self, record: Record, stored_at: Timestamp) -> bool {
+        let Some(known) = self.entries.get_mut(&record.id) else {
+            self.entries.insert(record.id.clone(), Entry::new(record, stored_at));
+            return true;
+        };
+        match record.rank().cmp(&known.record.rank()) {
+            std::cmp::Ordering::Greater => {
+                let overruled_at = known.overruled_at.max(Some(known.stored_at)).filter(|at| *at >= stored_at);
+                *known = Entry { overruled_at, ..Entry::new(record, stored_at) };
+                true
+            }
+            std::cmp::Ordering::Equal => {
+                known.stored_at = known.stored_at.max(stored_at);
+                known.overruled_at = known.overruled_at.filter(|at| *at >= known.stored_at);
+                false
+            }
+            std::cmp::Ordering::Less => {
+                known.overruled_at = known.overruled_at.max(Some(stored_at).filter(|at| *at >= known.stored_at));
+                false
+            }
+        }
+    }
+
+    /// A webhook that is not deleted.
+    pub(super) fn get(&self, id: &str) -> Option<&Entry> {
+        self.entries.get(id).filter(|entry| entry.record.webhook.is_some())
+    }
+
+    /// Whether this record, or one that overrules it, is known.
+    pub(super) fn has(&self, record: &Record) -> bool {
+        self.entries.get(&record.id).is_some_and(|entry| entry.record.rank() >= record.rank())
+    }
+
+    /// All that are not deleted, by id.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| entry.record.webhook.is_some())
+    }
+
+    /// Records that must be stored again now.
+    pub(super) fn due(&self, now: Timestamp, age: Duration) -> Vec<Arc<Record>> {
+        let due = self.entries.values().filter(|entry| entry.must_be_written_again(now, age));
+        due.map(|entry| entry.record.clone()).collect()
+    }
+
+    /// Forgets tombstones that overrule nothing any longer.
+    pub(super) fn forget(&mut self, now: Timestamp, age: Duration) {
+        self.entries.retain(|_, entry| {
+            entry.record.webhook.is_some() || entry.overruled_at.is_some() || now.since(entry.stored_at) < age
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
