@@ -1,9 +1,7 @@
 //! Ending and changing leases.
 
-use std::time::Duration;
-
 use types::ReceiptHandle;
-use types::broker::{LeaseError, LeaseOwner};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner};
 
 use super::LocalBroker;
 use crate::command::{ChangeCommand, Command};
@@ -36,11 +34,10 @@ impl LocalBroker {
         &self,
         lease: LeaseOwner,
         handle: ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
         self.check_handle(&handle)?;
-        let change = |reply| Command::Change(Box::new(ChangeCommand { lease, handle, invisible, reply }));
-        self.ask(change).await?
+        self.ask(|reply| Command::Change(Box::new(ChangeCommand { lease, handle, change, reply }))).await?
     }
 
     pub(super) async fn forward(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {

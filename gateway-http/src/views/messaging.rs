@@ -302,6 +302,10 @@ pub struct Nack {
     /// After how long, such as `30s`; at once when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<String>,
+    /// Whether the delivery counts as an attempt; `true` when missing. Without counting, `maxAttempts` never ends what is
+    /// put off again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_as_attempt: Option<bool>,
 }
 
 /// Messages that take longer.
