@@ -10,8 +10,8 @@ use store::{Appended, KeySearch, QueueEntry, ReadError};
 use tokio::sync::oneshot;
 use types::admin::{AdminError, GroupDescription, TopicDescription};
 use types::broker::{
-    ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError, RecallError,
-    Resolution, SendError, TransactionError, TransactionPosition,
+    ChangeInvisible, ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError,
+    RecallError, Resolution, SendError, TransactionError, TransactionPosition,
 };
 use types::{
     Filter, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig,
@@ -117,7 +117,7 @@ impl PopReply {
 pub(crate) struct ChangeCommand {
     pub(crate) lease: LeaseOwner,
     pub(crate) handle: ReceiptHandle,
-    pub(crate) invisible: Duration,
+    pub(crate) change: ChangeInvisible,
     pub(crate) reply: Reply<Result<ReceiptHandle, LeaseError>>,
 }
 

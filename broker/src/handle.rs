@@ -11,8 +11,9 @@ use env::clock::BoxFuture;
 use store::{OpenError, Store};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use types::broker::{
-    ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped,
-    Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError, Unavailable,
+    ChangeInvisible, ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop,
+    PopError, Popped, Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
+    Unavailable,
 };
 use types::topic::QUEUES_MAX;
 use types::{
@@ -211,9 +212,9 @@ impl Broker for LocalBroker {
         &self,
         lease: LeaseOwner,
         handle: ReceiptHandle,
-        invisible: std::time::Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
-        self.change_lease(lease, handle, invisible).await
+        self.change_lease(lease, handle, change).await
     }
 
     async fn dead_letter(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {

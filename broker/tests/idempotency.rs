@@ -270,7 +270,7 @@ fn a_redelivered_message_keeps_its_key_to_itself() {
         let popped = pop(&broker, pop_of("g", "t")).await;
         let handle = popped.messages[0].handle.clone();
         // So long that it goes to the retry topic as a copy.
-        broker.change_invisible(owner("g", "t"), handle, Duration::from_secs(200)).await.expect("changed");
+        broker.change_invisible(owner("g", "t"), handle, Duration::from_secs(200).into()).await.expect("changed");
         world.env().clock.sleep(Duration::from_secs(10)).await;
         assert_eq!(send_keyed(&broker, "k", "body", "B").await, repeat_of(&first, "A"));
         assert_eq!(broker.status().keys_known, 1);

@@ -155,7 +155,8 @@ fn a_change_makes_a_message_visible_again() {
         send(&broker, "t", "one").await;
         let popped = pop(&broker, pop_of("g", "t")).await;
         let handle = popped.messages[0].handle.clone();
-        let renewed = broker.change_invisible(owner("g", "t"), handle.clone(), Duration::ZERO).await.expect("changed");
+        let renewed =
+            broker.change_invisible(owner("g", "t"), handle.clone(), Duration::ZERO.into()).await.expect("changed");
         let messages = wait_for(&broker, "g", "t").await;
         assert_eq!((body(&messages[0]), messages[0].attempt), ("one".to_owned(), 2));
         for stale in [handle, renewed] {
@@ -218,7 +219,7 @@ fn a_message_group_is_handed_out_in_order_and_one_by_one() {
         let popped = pop(&broker, pop_of("g", "t")).await;
         assert_eq!(bodies(&popped), ["0", "b0"]);
         let handle = popped.messages[0].handle.clone();
-        broker.change_invisible(owner("g", "t"), handle, Duration::ZERO).await.expect("changed");
+        broker.change_invisible(owner("g", "t"), handle, Duration::ZERO.into()).await.expect("changed");
         let head = wait_for(&broker, "g", "t").await;
         assert_eq!((body(&head[0]), head[0].attempt), ("0".to_owned(), 2));
         let broker = restart_killed(&world, broker).await;

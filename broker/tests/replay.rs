@@ -73,7 +73,15 @@ async fn live(world: &World, broker: &LocalBroker) {
                             // At once, or so late that the message goes to the retry topic; then perhaps acked there.
                             let invisible = Duration::from_secs(rng.u64(..2) * 200);
                             let handle = message.handle;
-                            drop(broker.change_invisible(owner(name, "t"), handle.clone(), invisible).await);
+                            drop(
+                                broker
+                                    .change_invisible(
+                                        owner(name, "t"),
+                                        handle.clone(),
+                                        ChangeInvisible { invisible, suspend: rng.bool() },
+                                    )
+                                    .await,
+                            );
                             if rng.bool() {
                                 drop(broker.ack(owner(name, "t"), vec![handle]).await);
                             }

@@ -9,7 +9,7 @@ use broker::LocalBroker;
 use common::*;
 use env::sim::{self, World};
 use types::admin::{Admin, GroupProgress};
-use types::broker::{LeaseError, Pop, PoppedMessage};
+use types::broker::{ChangeInvisible, LeaseError, Pop, PoppedMessage};
 use types::properties::names;
 use types::receipt_handle::HandleSource;
 use types::{Broker, Filter, GroupConfig, QueueOffset};
@@ -20,9 +20,18 @@ const LONG: Duration = Duration::from_secs(120);
 /// Receives one message and lets it fail; returns it with the handle from before and the one from after that.
 async fn fail(broker: &LocalBroker, group: &str, topic: &str, wait: Duration) -> (PoppedMessage, PoppedMessage) {
     let message = wait_for(broker, group, topic).await.remove(0);
-    let changed = broker.change_invisible(owner(group, topic), message.handle.clone(), wait).await.expect("good");
+    let changed =
+        broker.change_invisible(owner(group, topic), message.handle.clone(), wait.into()).await.expect("good");
     let after = PoppedMessage { handle: changed, ..message.clone() };
     (message, after)
+}
+
+/// The same, but the delivery does not count.
+async fn put_off(broker: &LocalBroker, group: &str, topic: &str, invisible: Duration) -> PoppedMessage {
+    let message = wait_for(broker, group, topic).await.remove(0);
+    let change = ChangeInvisible { invisible, suspend: true };
+    broker.change_invisible(owner(group, topic), message.handle.clone(), change).await.expect("good");
+    message
 }
 
 async fn progress(broker: &LocalBroker, name: &str, is_retry: bool) -> Option<GroupProgress> {
@@ -32,6 +41,24 @@ async fn progress(broker: &LocalBroker, name: &str, is_retry: bool) -> Option<Gr
 
 async fn sleep(world: &World, time: Duration) {
     world.env().clock.sleep(time).await;
+}
+
+#[test]
+fn what_is_put_off_is_not_an_attempt_in_its_place_or_as_a_copy() {
+    sim::run(1, async |world: World| {
+        let mut broker = start(&world);
+        send(&broker, "t", "later").await;
+        fail(&broker, "g", "t", Duration::ZERO).await;
+        for wait in [Duration::ZERO, LONG, LONG, Duration::ZERO] {
+            let message = put_off(&broker, "g", "t", wait).await;
+            assert_eq!((body(&message), message.attempt), ("later".to_owned(), 2));
+            assert_eq!(record::decode(&message.record).expect("a record").header.reconsume_times, 1);
+            sleep(&world, wait).await;
+            broker = restart_killed(&world, broker).await;
+        }
+        let last = wait_for(&broker, "g", "t").await.remove(0);
+        assert_eq!((last.attempt, last.handle.source), (2, HandleSource::RetryV1));
+    });
 }
 
 #[test]
@@ -143,7 +170,7 @@ fn a_copy_is_changed_given_up_and_dead_lettered_like_any_message() {
         sleep(&world, LONG).await;
         let again = wait_for(&broker, "g", "t").await;
         assert_eq!(again.iter().map(body).collect::<Vec<_>>(), ["exhausted", "forwarded"]);
-        broker.change_invisible(owner("g", "t"), again[0].handle.clone(), Duration::ZERO).await.expect("good");
+        broker.change_invisible(owner("g", "t"), again[0].handle.clone(), Duration::ZERO.into()).await.expect("good");
         for _ in 0..2 {
             broker.dead_letter(owner("g", "t"), again[1].handle.clone()).await.expect("moved");
         }
@@ -202,7 +229,7 @@ fn subscriptions_filter_copies_as_they_do_messages() {
         for _ in 0..2 {
             let one = Pop { messages_max: 1, ..pop_of("g", "t") };
             let message = pop(&broker, one).await.messages.remove(0);
-            broker.change_invisible(owner("g", "t"), message.handle, LONG).await.expect("good");
+            broker.change_invisible(owner("g", "t"), message.handle, LONG.into()).await.expect("good");
         }
         sleep(&world, LONG).await;
         let sql = Filter::parse(types::filter::ExpressionType::Sql92, "colour = 'red'").expect("an expression");
@@ -310,7 +337,7 @@ fn nothing_is_lost_or_acked_in_vain_whenever_the_broker_is_killed() {
                     assert!(!acked.contains(&name), "seed {seed}: {name} was acked and came back");
                     seen.push((name, message.attempt));
                     let wait = Duration::from_secs(rng.u64(50..100));
-                    let changed = broker.change_invisible(owner("g", "t"), message.handle.clone(), wait).await;
+                    let changed = broker.change_invisible(owner("g", "t"), message.handle.clone(), wait.into()).await;
                     changed.expect("its delivery is the current one");
                     old.push(message);
                 }

@@ -41,8 +41,8 @@ use env::Clock;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use types::broker::{
-    ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped,
-    Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
+    ChangeInvisible, ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop,
+    PopError, Popped, Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
 };
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
@@ -152,9 +152,9 @@ impl Broker for Cluster {
         &self,
         lease: LeaseOwner,
         handle: ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
-        self.change_by_client(&lease, &handle, invisible).await
+        self.change_by_client(&lease, &handle, change).await
     }
 
     async fn dead_letter(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {

@@ -69,7 +69,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Finishes messages, each with a result of its own, in order. An ack that returned survives the process.
     async fn ack(&self, lease: LeaseOwner, handles: Vec<ReceiptHandle>) -> Vec<Result<(), LeaseError>>;
 
-    /// Makes one message visible again `invisible` from now; zero means at once.
+    /// Makes one message visible again after a time from now; zero means at once.
     /// Returns the handle to use from now on; the old one stays good too.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ pub trait Broker: Send + Sync + 'static {
         &self,
         lease: LeaseOwner,
         handle: ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError>;
 
     /// Moves one message to the group's dead-letter topic. A message that is already there, finished or gone is fine.
@@ -465,6 +465,22 @@ pub struct LeaseOwner {
     pub group: GroupName,
     /// The topic that was popped from.
     pub topic: TopicName,
+}
+
+/// When a leased message is to be visible again. A bare time counts the delivery as an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeInvisible {
+    /// That long from now.
+    pub invisible: Duration,
+    /// Whether the delivery does not count as an attempt once the time is over: the consumer only puts the message off.
+    /// Source: `ChangeInvisibleDurationRequest.suspend`; Apache 5.5 `PopReviveService` leaves the reconsume times of such a message alone.
+    pub suspend: bool,
+}
+
+impl From<Duration> for ChangeInvisible {
+    fn from(invisible: Duration) -> Self {
+        Self { invisible, suspend: false }
+    }
 }
 
 /// Why a lease cannot be ended or changed.

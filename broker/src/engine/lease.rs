@@ -37,11 +37,11 @@ impl Engine {
     }
 
     pub(super) fn change(&mut self, command: ChangeCommand) {
-        let ChangeCommand { lease, handle, invisible, reply } = command;
+        let ChangeCommand { lease, handle, change, reply } = command;
         if let Some(why) = self.refusal() {
             return tell(reply, Err(why.into()));
         }
-        let changed = self.machines.pop.change_invisible(&lease, &handle, invisible, self.now, &mut self.events);
+        let changed = self.machines.pop.change_invisible(&lease, &handle, change, self.now, &mut self.events);
         self.commit_pop_events();
         match changed {
             Ok(handle) => self.answers.push(Answer::Changed { reply, handle }),

@@ -1,9 +1,7 @@
 //! Ending and changing leases.
 
-use std::time::Duration;
-
 use tokio::sync::oneshot;
-use types::broker::{LeaseError, LeaseOwner, Unavailable};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner, Unavailable};
 use types::{QueueId, QueueOffset, ReceiptHandle};
 
 use super::LocalBroker;
@@ -37,11 +35,10 @@ impl LocalBroker {
         &self,
         lease: LeaseOwner,
         handle: ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
         self.check_handle(&handle)?;
-        let change = |reply| Command::Change(Box::new(ChangeCommand { lease, handle, invisible, reply }));
-        self.ask(change).await?
+        self.ask(|reply| Command::Change(Box::new(ChangeCommand { lease, handle, change, reply }))).await?
     }
 
     pub(super) async fn forward(&self, lease: LeaseOwner, handle: ReceiptHandle) -> Result<(), LeaseError> {

@@ -75,8 +75,9 @@ impl Display for PopEvent {
             }
             Self::Popped(popped) => popped.fmt(f),
             Self::Finished { slot, offsets } => list(f, "finished", *slot, offsets),
-            Self::Changed { slot, offset, visible_at, .. } => {
-                write!(f, "changed: slot {}, offset {offset} visible at {visible_at} ms", slot.0)
+            Self::Changed { slot, offset, visible_at, is_suspended, popped_at: _ } => {
+                let what = if *is_suspended { "suspended" } else { "changed" };
+                write!(f, "{what}: slot {}, offset {offset} visible at {visible_at} ms", slot.0)
             }
             Self::Released { slot, offsets } => list(f, "released", *slot, offsets),
             Self::Expired { slot, offsets } => list(f, "expired", *slot, offsets),

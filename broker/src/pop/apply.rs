@@ -61,9 +61,9 @@ impl PopMachine {
                     self.finish_entry(*slot, *offset)?;
                 }
             }
-            PopEvent::Changed { slot: id, offset, popped_at, visible_at } => {
+            PopEvent::Changed { slot: id, offset, popped_at, visible_at, is_suspended } => {
                 let (slot, leases) = (slot_mut(&mut self.slots, *id)?, &mut self.leases);
-                let lease = leases.wait(*id, *popped_at, *visible_at);
+                let lease = leases.wait(*id, *popped_at, *visible_at, *is_suspended);
                 leases.enter(lease, *offset);
                 slot.last_pop = slot.last_pop.max(*popped_at);
                 slot.set_stage(*offset, Stage::Leased(lease), leases).ok_or(not_unfinished(*id, *offset))?;

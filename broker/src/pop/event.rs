@@ -61,8 +61,10 @@ pub enum PopEvent {
         popped_at: Timestamp,
         /// When it is visible again.
         visible_at: Timestamp,
+        /// Whether the delivery is not counted.
+        is_suspended: bool,
     },
-    /// Never reached the client: visible, and the delivery is not counted.
+    /// Never reached the client, or suspended and the time is over: visible, and the delivery is not counted.
     Released {
         /// Where.
         slot: SlotId,
@@ -167,6 +169,7 @@ mod kind {
     pub(super) const RESET: u8 = 7;
     pub(super) const TRIMMED: u8 = 8;
     pub(super) const FORGOT: u8 = 9;
+    pub(super) const SUSPENDED: u8 = 10;
 }
 
 impl PopEvent {
@@ -182,8 +185,8 @@ impl PopEvent {
             }
             Self::Popped(popped) => popped.encode(out),
             Self::Finished { slot, offsets } => put_list(out, kind::FINISHED, *slot, offsets),
-            Self::Changed { slot, offset, popped_at, visible_at } => {
-                put_head(out, kind::CHANGED, *slot);
+            Self::Changed { slot, offset, popped_at, visible_at, is_suspended } => {
+                put_head(out, if *is_suspended { kind::SUSPENDED } else { kind::CHANGED }, *slot);
                 put_u64(out, offset.0);
                 put_i64(out, popped_at.0);
                 put_i64(out, visible_at.0.wrapping_sub(popped_at.0));
@@ -229,11 +232,12 @@ impl PopEvent {
             },
             kind::POPPED => Self::Popped(Popped::take(slot, reader)?),
             kind::FINISHED => Self::Finished { slot, offsets: reader.offsets()? },
-            kind::CHANGED => {
+            changed @ (kind::CHANGED | kind::SUSPENDED) => {
                 let offset = reader.offset("changed offset")?;
                 let popped_at = reader.timestamp("pop time")?;
                 let visible_at = Timestamp(popped_at.0.wrapping_add(reader.i64("visible time")?));
-                Self::Changed { slot, offset, popped_at, visible_at }
+                let is_suspended = changed == kind::SUSPENDED;
+                Self::Changed { slot, offset, popped_at, visible_at, is_suspended }
             }
             kind::RELEASED => Self::Released { slot, offsets: reader.offsets()? },
             kind::EXPIRED => Self::Expired { slot, offsets: reader.offsets()? },
@@ -417,13 +421,21 @@ mod tests {
                 terms,
             })
         };
+        let changed = |is_suspended| PopEvent::Changed {
+            slot,
+            offset: QueueOffset(7),
+            popped_at: Timestamp(10),
+            visible_at: Timestamp(4),
+            is_suspended,
+        };
         vec![
             PopEvent::Began { slot, owner, queue: QueueId(3), start: QueueOffset(100) },
             popped(Some(terms())),
             popped(Some(Terms { auto_renew: false, is_reentry: true, attempt_id: None, ..terms() })),
             popped(None),
             PopEvent::Finished { slot, offsets: offsets.clone() },
-            PopEvent::Changed { slot, offset: QueueOffset(7), popped_at: Timestamp(10), visible_at: Timestamp(4) },
+            changed(false),
+            changed(true),
             PopEvent::Released { slot, offsets: offsets.clone() },
             PopEvent::Expired { slot, offsets: offsets.clone() },
             PopEvent::Exhausted { slot, offsets },

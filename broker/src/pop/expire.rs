@@ -57,7 +57,7 @@ impl PopMachine {
     ) {
         let lease = self.leases.get(id);
         let slot = self.slots.get(lease.slot).expect("the slot of an open lease");
-        let slot_id = lease.slot;
+        let (slot_id, is_suspended) = (lease.slot, lease.is_suspended);
         let limits = surroundings
             .limits(&slot.owner.group)
             .unwrap_or(GroupLimits { attempts_max: u32::MAX, consume_timeout: RENEW_TOTAL_MAX });
@@ -80,7 +80,7 @@ impl PopMachine {
                     let until = now.plus(invisible).max(super::apply::after(now)).min(cap);
                     prolonged_until = Some(prolonged_until.map_or(until, |earliest: Timestamp| earliest.min(until)));
                 }
-                _ if u32::from(entry.attempts) >= limits.attempts_max => exhausted.push(*offset),
+                _ if !is_suspended && u32::from(entry.attempts) >= limits.attempts_max => exhausted.push(*offset),
                 _ => visible.push(*offset),
             }
         }
@@ -88,7 +88,10 @@ impl PopMachine {
             self.leases.prolong(id, until);
         }
         if !visible.is_empty() {
-            self.commit(PopEvent::Expired { slot: slot_id, offsets: visible }, events);
+            let (slot, offsets) = (slot_id, visible);
+            let ended =
+                if is_suspended { PopEvent::Released { slot, offsets } } else { PopEvent::Expired { slot, offsets } };
+            self.commit(ended, events);
         }
         if !exhausted.is_empty() {
             self.commit(PopEvent::Exhausted { slot: slot_id, offsets: exhausted }, events);

@@ -38,6 +38,8 @@ pub(super) struct Lease {
     until: Timestamp,
     /// The client's part; `None` for an entry that waits for its retry time.
     pub(super) holder: Option<Holder>,
+    /// Whether the delivery is not counted when the wait is over: its client suspended the message.
+    pub(super) is_suspended: bool,
 }
 
 /// What is known of a lease's client.
@@ -82,8 +84,16 @@ impl Leases {
     }
 
     /// A lease of nobody, for entries that wait for a time that their client named; still without entries.
-    pub(super) fn wait(&mut self, slot: SlotId, popped_at: Timestamp, visible_at: Timestamp) -> LeaseId {
-        self.insert(slot, popped_at, visible_at, None)
+    pub(super) fn wait(
+        &mut self,
+        slot: SlotId,
+        popped_at: Timestamp,
+        visible_at: Timestamp,
+        is_suspended: bool,
+    ) -> LeaseId {
+        let id = self.insert(slot, popped_at, visible_at, None);
+        self.slab.get_mut(id.0).is_suspended = is_suspended;
+        id
     }
 
     /// The same lease, still without entries, for an entry that goes on in another slot. Its attempt stays behind: only
@@ -91,18 +101,29 @@ impl Leases {
     pub(super) fn carry(&mut self, from: LeaseId, slot: SlotId) -> LeaseId {
         let lease = self.slab.get(from.0);
         let (popped_at, visible_at, until) = (lease.popped_at, lease.visible_at, lease.until);
+        let is_suspended = lease.is_suspended;
         let holder = lease.holder.as_ref().map(|holder| Holder { attempt_id: None, ..*holder });
         let client = holder.as_ref().map(|holder| holder.client);
         let id = self.insert(slot, popped_at, visible_at, holder);
         if let Some(client) = client {
             self.clients.get_mut(client.0).leases.insert(id);
         }
+        self.slab.get_mut(id.0).is_suspended = is_suspended;
         self.prolong(id, until);
         id
     }
 
     fn insert(&mut self, slot: SlotId, popped_at: Timestamp, visible_at: Timestamp, holder: Option<Holder>) -> LeaseId {
-        let lease = Lease { slot, offsets: SmallVec::new(), open: 0, popped_at, visible_at, until: visible_at, holder };
+        let lease = Lease {
+            slot,
+            offsets: SmallVec::new(),
+            open: 0,
+            popped_at,
+            visible_at,
+            until: visible_at,
+            holder,
+            is_suspended: false,
+        };
         let id = LeaseId(self.slab.insert(lease));
         self.deadlines.insert((visible_at, id));
         id
@@ -293,7 +314,7 @@ mod tests {
     fn after_recovery_renewed_leases_run_one_base_time() {
         let mut leases = Leases::default();
         let id = leases.grant(SlotId(0), &terms("a", None));
-        let waiting = leases.wait(SlotId(0), Timestamp(5), Timestamp(16));
+        let waiting = leases.wait(SlotId(0), Timestamp(5), Timestamp(16), false);
         leases.renew_all(Timestamp(100));
         assert_eq!(leases.first_deadline(), Some((Timestamp(16), waiting)));
         leases.end_if_empty(waiting);

@@ -5,9 +5,7 @@
 //! invalid. A handle of an entry that was moved to the retry topic names the copy (`pop/retry.rs`). A finished entry has no good
 //! handle: clients take that refusal as final (grpc fact 19.5, pitfall 34).
 
-use std::time::Duration;
-
-use types::broker::{LeaseError, LeaseOwner};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner};
 use types::receipt_handle::HandleSource;
 use types::topic::RETRY_QUEUE;
 use types::{QueueId, QueueOffset, ReceiptHandle, Timestamp};
@@ -59,8 +57,8 @@ impl PopMachine {
         handles.iter().map(one).collect()
     }
 
-    /// Makes a message visible again `invisible` from now, at the next [`PopMachine::expire`] when that is zero.
-    /// Returns the handle to use from now on; the old one stays good too. The delivery counts as failed.
+    /// Makes a message visible again after a time from now, at the next [`PopMachine::expire`] when that is zero.
+    /// Returns the handle to use from now on; the old one stays good too. The delivery counts as failed, unless it is suspended.
     ///
     /// # Errors
     /// [`LeaseError::Invalid`].
@@ -68,7 +66,7 @@ impl PopMachine {
         &mut self,
         owner: &LeaseOwner,
         handle: &ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
         now: Timestamp,
         events: &mut Vec<PopEvent>,
     ) -> Result<ReceiptHandle, LeaseError> {
@@ -78,8 +76,9 @@ impl PopMachine {
         }
         let slot = self.slots.get(id).expect("the slot of a good handle");
         let popped_at = now.max(slot.last_pop);
+        let ChangeInvisible { invisible, suspend: is_suspended } = change;
         let visible_at = now.plus(invisible);
-        self.commit(PopEvent::Changed { slot: id, offset, popped_at, visible_at }, events);
+        self.commit(PopEvent::Changed { slot: id, offset, popped_at, visible_at, is_suspended }, events);
         Ok(ReceiptHandle { start_offset: handle.offset, popped_at, invisible, ..handle.clone() })
     }
 

@@ -93,7 +93,7 @@ pub struct Move {
     pub retry: LeaseOwner,
     /// The entry.
     pub origin: Origin,
-    /// Deliveries that were counted, the current one included.
+    /// Deliveries that were counted, the current one included unless it is suspended.
     pub attempts: u32,
     /// When the current delivery began; `None` before the first.
     pub popped_at: Option<Timestamp>,
@@ -168,9 +168,13 @@ impl PopMachine {
         Some(Move {
             retry: LeaseOwner { group: slot.owner.group.clone(), topic: retry_topic(slot)? },
             origin: Origin { is_retry: slot.is_retry, queue: slot.queue, offset: entry.offset },
-            attempts: u32::from(found.attempts),
+            attempts: u32::from(found.attempts) - u32::from(self.is_suspended(found)),
             popped_at: (found.popped_at != Timestamp::FAR_FUTURE).then_some(found.popped_at),
         })
+    }
+
+    fn is_suspended(&self, entry: &Entry) -> bool {
+        matches!(entry.stage, Stage::Leased(lease) if self.leases.get(lease).is_suspended)
     }
 
     /// Whether others wait behind an entry, or it behind them.

@@ -9,7 +9,7 @@
 //!
 //! Slots ascend by number, entries by offset, leases by their first entry: equal states have equal bytes, whatever way
 //! they came about. Numbers and texts are those of `codec.rs`. Version 1 had no aliases; it is refused, and the log is
-//! replayed instead.
+//! replayed instead. Version 2 knew no suspended leases and is read as it is.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,18 @@ use super::retry::{Aliases, Origin};
 use super::slot::{Entry, Slot, Stage};
 
 /// Version of the snapshot's byte form.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The oldest version that is read.
+const VERSION_MIN: u8 = 2;
 /// Stages as numbers; that of a leased entry is this plus the lease's place among those of its slot.
 const STAGE_BLOCKED: u64 = 0;
 const STAGE_READY: u64 = 1;
 const STAGE_EXHAUSTED: u64 = 2;
 const STAGE_LEASED: u64 = 3;
-/// First byte of a lease of nobody; that of others are the flags of their terms, which are not 0.
+/// First byte of a lease of nobody; that of others are the flags of their terms, which are neither of these.
 const LEASE_WAITING: u8 = 0;
+/// The same of one whose delivery is not counted.
+const LEASE_SUSPENDED: u8 = 16;
 
 impl PopMachine {
     /// Appends the durable state.
@@ -50,7 +54,7 @@ impl PopMachine {
     pub fn restore(input: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: input };
         let found = reader.byte()?;
-        if found != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&found) {
             return Err(DecodeError::Version { found, expected: VERSION });
         }
         let mut machine = Self::new();
@@ -124,7 +128,7 @@ fn put_aliases(out: &mut Vec<u8>, aliases: &Aliases) {
 fn put_lease(out: &mut Vec<u8>, leases: &Leases, id: LeaseId) {
     let lease = leases.get(id);
     let Some(holder) = &lease.holder else {
-        out.push(LEASE_WAITING);
+        out.push(if lease.is_suspended { LEASE_SUSPENDED } else { LEASE_WAITING });
         put_i64(out, lease.popped_at.0);
         put_i64(out, lease.visible_at.0);
         return;
@@ -149,10 +153,7 @@ fn restore_slot(reader: &mut Reader<'_>, id: SlotId, leases: &mut Leases) -> Res
 
     let mut numbers = Vec::new();
     for _ in 0..reader.count("lease count")? {
-        numbers.push(match Terms::take(reader)? {
-            Some(terms) => leases.grant(id, &terms),
-            None => leases.wait(id, reader.timestamp("pop time")?, reader.timestamp("visible time")?),
-        });
+        numbers.push(restore_lease(reader, id, leases)?);
     }
     let mut last = 0u64;
     for index in 0..reader.count("entry count")? {
@@ -165,6 +166,16 @@ fn restore_slot(reader: &mut Reader<'_>, id: SlotId, leases: &mut Leases) -> Res
     numbers.into_iter().for_each(|lease| leases.end_if_empty(lease));
     restore_aliases(reader, &mut slot)?;
     Ok(slot)
+}
+
+fn restore_lease(reader: &mut Reader<'_>, id: SlotId, leases: &mut Leases) -> Result<LeaseId, DecodeError> {
+    let is_suspended = reader.rest.first() == Some(&LEASE_SUSPENDED);
+    if is_suspended {
+        reader.byte()?;
+    } else if let Some(terms) = Terms::take(reader)? {
+        return Ok(leases.grant(id, &terms));
+    }
+    Ok(leases.wait(id, reader.timestamp("pop time")?, reader.timestamp("visible time")?, is_suspended))
 }
 
 fn restore_aliases(reader: &mut Reader<'_>, slot: &mut Slot) -> Result<(), DecodeError> {

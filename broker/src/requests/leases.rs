@@ -9,7 +9,7 @@ use std::time::Duration;
 use remoting_proto::body::{BatchAck, BatchAcks};
 use remoting_proto::requests::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer};
 use remoting_proto::{Command, ResponseCode};
-use types::broker::{LeaseError, LeaseOwner};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner};
 use types::receipt_handle::HandleSource;
 use types::{Broker as _, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
@@ -67,7 +67,8 @@ pub(super) async fn change(core: &Core, request: &Command) -> Answer {
     let place = (header.queue_id, header.offset);
     let (lease, handle) = named(core, &header.consumer_group, &header.topic, place, &header.extra_info)?;
     let invisible = duration("invisibleTime", header.invisible_time)?;
-    let changed = core.broker.change_invisible(lease, handle, invisible).await?;
+    let change = ChangeInvisible { invisible, suspend: header.suspend.unwrap_or_default() };
+    let changed = core.broker.change_invisible(lease, handle, change).await?;
     let answer = ChangeInvisibleTimeAnswer {
         pop_time: changed.popped_at.0,
         invisible_time: ms(changed.invisible),

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use proxy::validate::Invalid;
 use tokio::task::JoinSet;
-use types::broker::{LeaseError, LeaseOwner};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner};
 use types::{GroupName, ReceiptHandle, TopicName};
 
 use super::{Service, together};
@@ -56,12 +56,13 @@ const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no 
 pub(super) async fn nack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
-    Body(Nack { topic, handles, delay }): Body<Nack>,
+    Body(Nack { topic, handles, delay, counts_as_attempt }): Body<Nack>,
 ) -> Result<Response, Problem> {
     let (lease, parsed) = service.named(group, &topic, &handles)?;
     let delay = text::length("delay", delay.as_deref().unwrap_or("0"))?;
-    let delay = service.limits.messages.changed_invisible(delay)?;
-    Ok(answer(handles, service.each(&lease, parsed, End::GiveBack(delay)).await))
+    let invisible = service.limits.messages.changed_invisible(delay)?;
+    let change = ChangeInvisible { invisible, suspend: !counts_as_attempt.unwrap_or(true) };
+    Ok(answer(handles, service.each(&lease, parsed, End::GiveBack(change)).await))
 }
 
 /// Keep messages longer
@@ -100,8 +101,8 @@ pub(super) async fn dead_letter(
 /// How a lease goes on.
 #[derive(Clone, Copy)]
 enum End {
-    /// The message comes again after this time.
-    GiveBack(Duration),
+    /// The message comes again then.
+    GiveBack(ChangeInvisible),
     /// It is kept for this time from now.
     Extend(Duration),
     /// It goes to the dead-letter topic.
@@ -189,8 +190,8 @@ impl Service {
         let broker = self.messaging.broker();
         match end {
             // The next handle is of no use to who gives the message back.
-            End::GiveBack(delay) => broker.change_invisible(lease, handle, delay).await.map(|_| None),
-            End::Extend(invisible) => broker.change_invisible(lease, handle, invisible).await.map(Some),
+            End::GiveBack(change) => broker.change_invisible(lease, handle, change).await.map(|_| None),
+            End::Extend(invisible) => broker.change_invisible(lease, handle, invisible.into()).await.map(Some),
             End::DeadLetter => broker.dead_letter(lease, handle).await.map(|()| None),
         }
     }

@@ -343,6 +343,10 @@ pub struct Nack {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(0|[0-9]{1,9}(ms|s|m|h|d))$")]
     pub delay: Option<String>,
+    /// Whether the delivery counts as an attempt; `true` when missing. Without counting, `maxAttempts` never ends what is
+    /// put off again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_as_attempt: Option<bool>,
 }
 
 /// Messages that take longer.

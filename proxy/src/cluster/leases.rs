@@ -5,7 +5,7 @@ use std::time::Duration;
 use remoting_proto::requests::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, ConsumerSendMsgBack};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use tokio::task::JoinSet;
-use types::broker::{LeaseError, LeaseOwner, Unavailable};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner, Unavailable};
 use types::receipt_handle::HandleSource;
 use types::{ReceiptHandle, Timestamp};
 
@@ -79,30 +79,30 @@ impl Cluster {
         &self,
         lease: &LeaseOwner,
         handle: &ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
         let Some((_, held)) = self.held(lease, handle) else {
             self.check_current(handle)?;
-            let changed = self.change_lease(lease, handle.clone(), invisible).await?;
+            let changed = self.change_lease(lease, handle.clone(), change).await?;
             self.0.leases.lock().changed(lease, handle, &changed);
             return Ok(changed);
         };
         let mut current = held.current.lock().await;
         let used = newest(handle, &current).clone();
         self.check_current(&used)?;
-        let changed = self.change_lease(lease, used, invisible).await?;
+        let changed = self.change_lease(lease, used, change).await?;
         self.0.leases.lock().changed(lease, handle, &changed);
         // For who waits for it meanwhile.
         *current = changed.clone();
         Ok(changed)
     }
 
-    /// Lets a lease end `invisible` from now.
+    /// Lets a lease end at another time.
     pub(super) async fn change_lease(
         &self,
         lease: &LeaseOwner,
         handle: ReceiptHandle,
-        invisible: Duration,
+        change: ChangeInvisible,
     ) -> Result<ReceiptHandle, LeaseError> {
         let header = ChangeInvisibleTime {
             consumer_group: lease.group.to_string(),
@@ -110,7 +110,8 @@ impl Cluster {
             queue_id: handle.queue.0.into(),
             extra_info: handle.to_string(),
             offset: number(handle.offset.0)?,
-            invisible_time: i64::try_from(invisible.as_millis()).unwrap_or(i64::MAX),
+            invisible_time: i64::try_from(change.invisible.as_millis()).unwrap_or(i64::MAX),
+            suspend: Some(change.suspend),
             broker_name: Some(handle.broker.to_string()),
         };
         let request = Request::new(RequestCode::ChangeMessageInvisibleTime, header.to_fields());
@@ -126,13 +127,14 @@ impl Cluster {
         })
     }
 
-    /// Frees messages that did not reach their client.
+    /// Frees messages that did not reach their client; the delivery does not count (before brokers older than 5.5 it does).
     pub(super) async fn free(&self, lease: &LeaseOwner, handles: Vec<ReceiptHandle>) {
+        let change = ChangeInvisible { invisible: INVISIBLE_WHEN_FREED, suspend: true };
         for handle in handles {
             if let Some((id, _)) = self.held(lease, &handle) {
                 self.0.leases.lock().remove(id);
             }
-            self.free_one(lease, handle).await;
+            self.free_one(lease, handle, change).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use types::broker::{ClientId, DeliveryReport, LeaseError, LeaseOwner, PoppedMessage};
+use types::broker::{ChangeInvisible, ClientId, DeliveryReport, LeaseError, LeaseOwner, PoppedMessage};
 use types::{GroupConfig, ReceiptHandle};
 
 use super::Cluster;
@@ -75,7 +75,7 @@ impl Cluster {
             return;
         }
         let invisible = held.invisible.min(held.until.since(now));
-        let changed = self.change_lease(&held.owner, current.clone(), invisible).await;
+        let changed = self.change_lease(&held.owner, current.clone(), invisible.into()).await;
         let mut leases = self.0.leases.lock();
         match changed {
             Ok(handle) => {
@@ -105,7 +105,7 @@ impl Cluster {
                 let current = held.current.lock().await;
                 // One that was ended meanwhile would come back.
                 if cluster.0.leases.lock().remove(id).is_some() {
-                    cluster.free_one(&held.owner, current.clone()).await;
+                    cluster.free_one(&held.owner, current.clone(), INVISIBLE_WHEN_FREED.into()).await;
                 }
             }
         });
@@ -116,10 +116,10 @@ impl Cluster {
         self.0.leases.lock().find(owner, handle)
     }
 
-    /// Frees a message that did not reach its client. If that fails it is free when its time is over.
-    pub(super) async fn free_one(&self, lease: &LeaseOwner, handle: ReceiptHandle) {
+    /// Lets a lease end soon. If that fails it ends when its time is over.
+    pub(super) async fn free_one(&self, lease: &LeaseOwner, handle: ReceiptHandle, change: ChangeInvisible) {
         let (broker, offset) = (handle.broker.clone(), handle.offset);
-        if let Err(error) = self.change_lease(lease, handle, INVISIBLE_WHEN_FREED).await {
+        if let Err(error) = self.change_lease(lease, handle, change).await {
             tracing::debug!(topic = %lease.topic, %broker, %offset, %error, "a lease could not be freed before its time");
         }
     }

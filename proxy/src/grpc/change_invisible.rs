@@ -3,7 +3,7 @@
 use grpc::v2;
 use tonic::Request;
 use types::ReceiptHandle;
-use types::broker::LeaseOwner;
+use types::broker::{ChangeInvisible, LeaseOwner};
 
 use super::Service;
 use crate::status::{self, Refusal};
@@ -37,5 +37,6 @@ async fn change(
     let invisible = service.shared.options.limits.change_invisible(request.invisible_duration.as_ref())?;
     let handle: ReceiptHandle = request.receipt_handle.parse()?;
     let lease = LeaseOwner { group, topic };
-    Ok(service.shared.messaging.broker().change_invisible(lease, handle, invisible).await?)
+    let change = ChangeInvisible { invisible, suspend: request.suspend.unwrap_or_default() };
+    Ok(service.shared.messaging.broker().change_invisible(lease, handle, change).await?)
 }

@@ -33,12 +33,20 @@ pub fn plain(body: Bytes, sys_flag: SysFlag) -> (Bytes, Encoding) {
         [0x1f, 0x8b, ..] => read(GzDecoder::new(body.as_ref())),
         [0x04, 0x22, 0x4d, 0x18, ..] => read(FrameDecoder::new(body.as_ref())),
         [0x78, ..] => read(ZlibDecoder::new(body.as_ref())),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd(&body),
         _ => None,
     };
     match plain {
         Some(plain) => (plain, Encoding::Identity),
         None => (body, Encoding::Compressed),
     }
+}
+
+/// Its frames name the memory that they need, up to 2 GiB: no more than the plain body may have.
+fn zstd(body: &[u8]) -> Option<Bytes> {
+    let mut decoder = zstd::Decoder::with_buffer(body).ok()?;
+    decoder.window_log_max(PLAIN_BYTES_MAX.ilog2()).ok()?;
+    read(decoder)
 }
 
 /// All that the decoder gives, unless it fails or gives too much.
@@ -77,9 +85,13 @@ pub(crate) mod tests {
         encoder.finish().expect("memory").into()
     }
 
+    fn zstd(plain: &[u8]) -> Bytes {
+        zstd::encode_all(plain, 0).expect("memory").into()
+    }
+
     #[test]
     fn every_known_compression_arrives_plain() {
-        for compressed in [zlib(b"hello"), gzip(b"hello"), lz4(b"hello")] {
+        for compressed in [zlib(b"hello"), gzip(b"hello"), lz4(b"hello"), zstd(b"hello")] {
             assert_eq!(plain(compressed, SysFlag::COMPRESSED), (Bytes::from_static(b"hello"), Encoding::Identity));
         }
     }
@@ -94,9 +106,11 @@ pub(crate) mod tests {
     fn what_cannot_be_unpacked_goes_out_as_it_is() {
         let broken = Bytes::from_static(&[0x1f, 0x8b, 1, 2, 3]);
         assert_eq!(plain(broken.clone(), SysFlag::COMPRESSED), (broken, Encoding::Compressed));
-        let zstd = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd]);
-        assert_eq!(plain(zstd.clone(), SysFlag::COMPRESSED), (zstd, Encoding::Compressed));
-        let bomb = gzip(&vec![0; PLAIN_BYTES_MAX + 1]);
-        assert_eq!(plain(bomb.clone(), SysFlag::COMPRESSED), (bomb, Encoding::Compressed));
+        for bomb in [gzip(&vec![0; PLAIN_BYTES_MAX + 1]), zstd(&vec![0; PLAIN_BYTES_MAX + 1])] {
+            assert_eq!(plain(bomb.clone(), SysFlag::COMPRESSED), (bomb, Encoding::Compressed));
+        }
+        // A frame of one empty block that asks for a window of 1 GiB.
+        let greedy = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa0, 0x01, 0x00, 0x00]);
+        assert_eq!(plain(greedy.clone(), SysFlag::COMPRESSED), (greedy, Encoding::Compressed));
     }
 }

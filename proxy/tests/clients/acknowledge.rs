@@ -18,6 +18,21 @@ async fn change(client: &Client, handle: &str, seconds: i64) -> v2::ChangeInvisi
     client.service.clone().change_invisible_duration(client.request(request)).await.expect("gRPC OK").into_inner()
 }
 
+/// Puts a message off for no time: its delivery does not count.
+async fn suspend(client: &Client, handle: &str) -> Code {
+    let request = v2::ChangeInvisibleDurationRequest {
+        group: resource(GROUP),
+        topic: resource(TOPIC),
+        receipt_handle: handle.to_owned(),
+        invisible_duration: Some(prost_types::Duration::default()),
+        suspend: Some(true),
+        ..v2::ChangeInvisibleDurationRequest::default()
+    };
+    let request = client.request(request);
+    let answer = client.service.clone().change_invisible_duration(request).await.expect("gRPC OK");
+    code(&answer.into_inner().status)
+}
+
 async fn forward(client: &Client, handle: &str) -> Code {
     let request = v2::ForwardMessageToDeadLetterQueueRequest {
         group: resource(GROUP),
@@ -61,6 +76,15 @@ async fn pitfall_03_the_handle_from_before_a_change_stays_good() {
     assert_eq!(code(&changed.status), Code::Ok);
     assert!(!changed.receipt_handle.is_empty());
     assert_eq!(code(&client.ack(&[&handle]).await.status), Code::Ok, "C# never learns the new one");
+}
+
+#[tokio::test]
+async fn a_suspended_message_comes_back_as_the_same_attempt() {
+    let world = World::start().await;
+    let client = consumer(&world, "c").await;
+    assert_eq!(suspend(&client, &one(&client, "a").await).await, Code::Ok);
+    let again = client.receive(receive(1, Duration::from_secs(10))).await;
+    assert_eq!(again.messages()[0].system_properties.as_ref().expect("set").delivery_attempt, Some(1));
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn a_handle_that_its_client_has_changed_stays_good_until_the_new_time_is_o
     let handle = popped(&mut hand).await;
     report(&hand, vec![handle.clone()], Vec::new()).await;
     hand.clock.pass(NEAR_ITS_END);
-    let new = hand.cluster.change_invisible(owner(), handle.clone(), INVISIBLE).await.expect("changed");
+    let new = hand.cluster.change_invisible(owner(), handle.clone(), INVISIBLE.into()).await.expect("changed");
     assert_eq!(hand.asked().await, Asked::Change(handle.to_string(), 60_000));
     assert_eq!(new.to_string(), changed(&handle, NEAR_ITS_END));
     hand.clock.pass(NEAR_ITS_END);

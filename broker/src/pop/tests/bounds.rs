@@ -127,7 +127,7 @@ fn moves_that_were_not_made_are_asked_for_again_after_recovery() {
     let (now, long) = (Timestamp(1_000_000), std::time::Duration::from_secs(100));
     for leased in leased {
         let handle = leased.handle(&"b".into());
-        machine.change_invisible(&owner(), &handle, long, now, &mut events).expect("good");
+        machine.change_invisible(&owner(), &handle, long.into(), now, &mut events).expect("good");
     }
     let first = machine.poll_move(now).expect("it waits long");
     machine.move_later(&first);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use types::broker::{ClientId, LeaseOwner};
+use types::broker::{ChangeInvisible, ClientId, LeaseOwner};
 use types::receipt_handle::HandleSource;
 use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
@@ -47,6 +47,7 @@ enum Step {
     Change {
         handle: prop::sample::Index,
         invisible: u64,
+        suspend: bool,
     },
     Hold {
         handle: prop::sample::Index,
@@ -99,8 +100,8 @@ fn step() -> impl Strategy<Value = Step> {
             queue, max, invisible, client, auto_renew, attempt
         }),
         6 => (handle(), any::<bool>()).prop_map(|(handle, more)| Step::Ack { handle, more }),
-        2 => (handle(), prop_oneof![3 => 0..80u64, 1 => 50_000..70_000u64])
-            .prop_map(|(handle, invisible)| Step::Change { handle, invisible }),
+        2 => (handle(), prop_oneof![3 => 0..80u64, 1 => 50_000..70_000u64], any::<bool>())
+            .prop_map(|(handle, invisible, suspend)| Step::Change { handle, invisible, suspend }),
         3 => handle().prop_map(|entry| Step::Move { entry }),
         1 => any::<bool>().prop_map(|is_wanted| Step::Foreign { is_wanted }),
         4 => handle().prop_map(|handle| Step::Hold { handle }),
@@ -139,6 +140,8 @@ struct Live {
     is_held: bool,
     /// It waits for a time that its client named, and is nobody's.
     is_waiting: bool,
+    /// Its delivery does not count when the wait is over.
+    is_suspended: bool,
 }
 
 /// A handle that was given out.
@@ -206,7 +209,7 @@ impl Model {
                 self.pop(*queue, *max, *invisible, *client, *auto_renew, *attempt);
             }
             Step::Ack { handle, more } => self.ack(handle, *more),
-            Step::Change { handle, invisible } => self.change(handle, *invisible),
+            Step::Change { handle, invisible, suspend } => self.change(handle, *invisible, *suspend),
             Step::Hold { handle } => self.hold(handle),
             Step::Release { handle } => self.release(handle),
             Step::Skip { handle } => self.skip(handle),
@@ -263,8 +266,8 @@ impl Model {
                 let is_renewed = live.is_held && live.auto_renew && alive(live) && now < cap;
                 now >= live.until && !is_renewed
             };
-            if story.lease.as_ref().is_some_and(is_over) {
-                story.lease = None;
+            if let Some(over) = story.lease.take_if(|live| is_over(live)) {
+                story.attempts -= u32::from(over.is_suspended);
             }
         }
         while self.machine.next_deadline().is_some_and(|deadline| deadline.0 <= self.now) {
@@ -437,7 +440,8 @@ impl Model {
         }
         assert_eq!(leased.attempt, story.attempts);
         let until = self.now + i64::try_from(leased.invisible.as_millis()).expect("small");
-        story.lease = Some(Live { client, attempt, until, auto_renew, is_held: false, is_waiting: false });
+        let (is_held, is_waiting, is_suspended) = (false, false, false);
+        story.lease = Some(Live { client, attempt, until, auto_renew, is_held, is_waiting, is_suspended });
         self.issued.push(Issued { handle: leased.handle(&"b".into()), delivery: story.delivery });
     }
 
@@ -479,12 +483,12 @@ impl Model {
         }
     }
 
-    fn change(&mut self, index: &prop::sample::Index, invisible: u64) {
+    fn change(&mut self, index: &prop::sample::Index, invisible: u64, suspend: bool) {
         let Some(issued) = self.pick(index) else { return };
         let is_good = self.is_good(&issued);
         let result = self.journal(|model, events| {
-            let (now, invisible) = (Timestamp(model.now), Duration::from_millis(invisible));
-            model.machine.change_invisible(&model.owner, &issued.handle, invisible, now, events)
+            let change = ChangeInvisible { invisible: Duration::from_millis(invisible), suspend };
+            model.machine.change_invisible(&model.owner, &issued.handle, change, Timestamp(model.now), events)
         });
         if let Some(is_good) = is_good {
             assert_eq!(result.is_ok(), is_good, "{issued:?}");
@@ -493,8 +497,15 @@ impl Model {
             assert!(handle.popped_at >= issued.handle.popped_at);
             let until = self.now + i64::try_from(invisible).expect("small");
             let story = self.story(&handle);
-            story.lease =
-                Some(Live { client: 0, attempt: None, until, auto_renew: false, is_held: false, is_waiting: true });
+            story.lease = Some(Live {
+                client: 0,
+                attempt: None,
+                until,
+                auto_renew: false,
+                is_held: false,
+                is_waiting: true,
+                is_suspended: suspend,
+            });
             self.issued.push(Issued { handle, delivery: issued.delivery });
         }
     }

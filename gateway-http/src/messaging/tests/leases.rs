@@ -38,6 +38,18 @@ async fn what_is_given_back_comes_again_with_its_attempts_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_off_comes_again_as_the_same_attempt() {
+    let world = World::start();
+    world.send(&[], "1").await;
+    for _ in 0..20 {
+        let [message] = world.receive(1).await.try_into().expect("never a dead letter");
+        assert_eq!(message["attempt"], 1);
+        let nack = json!({"topic": "orders", "handles": [message["handle"]], "countsAsAttempt": false});
+        assert_eq!(world.post("/groups/g/nack", nack).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_extended_lease_has_a_further_handle() {
     let world = World::start();
     world.send(&[], "1").await;

@@ -87,6 +87,8 @@ header! {
         offset: i64 = "offset",
         /// That long from now, in ms.
         invisible_time: i64 = "invisibleTime",
+        /// Whether the delivery does not count as an attempt; since 5.5.
+        suspend: Option<bool> = "suspend",
         /// The broker that is meant.
         broker_name: Option<String> = "bname",
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PoppedMessage};
+use types::broker::{ChangeInvisible, ClientId, DeliveryReport, LeaseOwner, Pop, PoppedMessage};
 use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset};
 
@@ -97,9 +97,10 @@ async fn deal(client: &mut Client, lease: &LeaseOwner, message: PoppedMessage, i
         0..3 if !is_last => {}
         3 if !is_last => {
             let invisible = Duration::from_millis(client.rng.u64(..2_000));
-            client.history.lock().begin_change(id);
+            let change = ChangeInvisible { invisible, suspend: client.rng.bool() };
+            client.history.lock().begin_change(id, change);
             let begun_at = client.true_now();
-            if client.broker.change_invisible(lease.clone(), message.handle, invisible).await.is_ok() {
+            if client.broker.change_invisible(lease.clone(), message.handle, change).await.is_ok() {
                 client.history.lock().succeeded(begun_at, "a change of an invisible time");
             }
         }

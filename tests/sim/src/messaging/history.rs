@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker::Flush;
-use types::broker::{Durability, SendReceipt};
+use types::broker::{ChangeInvisible, Durability, SendReceipt};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::survey::{Found, Survey};
@@ -461,10 +461,11 @@ impl History {
         self.sent(id).ack_asked = true;
     }
 
-    /// Its consumer asks for another time at which it may come again.
-    pub(super) fn begin_change(&mut self, id: u64) {
+    /// Its consumer asks for another time at which it may come again, perhaps without counting the delivery.
+    pub(super) fn begin_change(&mut self, id: u64, change: ChangeInvisible) {
         if let Some(lease) = &mut self.sent(id).lease {
             lease.ends = None;
+            lease.attempt -= u32::from(change.suspend);
         }
     }
 
