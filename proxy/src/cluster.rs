@@ -7,9 +7,11 @@
 //! | module | what |
 //! |---|---|
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
+//! | `kinds` | which of them are Gantry's |
 //! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
+//! | `turns` | which of the receives that want the same messages waits at the brokers |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 //!
@@ -20,6 +22,7 @@ mod cache;
 mod checks;
 mod faults;
 mod held;
+mod kinds;
 mod leases;
 mod popped;
 mod producers;
@@ -29,6 +32,7 @@ mod receive;
 mod routes;
 mod send;
 mod transactions;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -45,9 +49,11 @@ use types::broker::{
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
 use brokers::Brokers;
+use cache::Cache;
 use held::Leases;
 use producers::Producers;
 use routes::Routes;
+use turns::Turns;
 
 /// Longest wait for an answer that needs no waiting. Source: Apache `ClientConfig` (3 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -71,7 +77,10 @@ struct Inner {
     name: String,
     clock: Arc<dyn Clock>,
     brokers: Brokers,
+    /// By name, whether a broker is Gantry's.
+    ours: Cache<Arc<str>, bool>,
     routes: Routes,
+    turns: Turns,
     producers: Producers,
     /// Held for a look or a change of one lease, or a look at those that end soon.
     leases: Mutex<Leases>,
@@ -92,7 +101,9 @@ impl Cluster {
             name,
             clock,
             brokers,
+            ours: Cache::new(),
             routes,
+            turns: Turns::default(),
             producers: Producers::default(),
             leases: Mutex::default(),
             tasks: TaskTracker::new(),

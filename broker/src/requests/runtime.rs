@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use remoting_proto::body::KvTable;
+use remoting_proto::body::{GANTRY_VERSION, KvTable};
 use remoting_proto::{Command, Fields, VERSION};
 
 use super::{done, json};
@@ -31,6 +31,7 @@ pub(super) fn info(core: &Core, request: &Command) -> Command {
     let mut table: Vec<(String, String)> = [
         ("brokerVersionDesc", "V5_5_0".to_owned()),
         ("brokerVersion", VERSION.to_string()),
+        (GANTRY_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         ("brokerActive", "true".to_owned()),
         ("bootTimestamp", core.started.to_string()),
         ("startAcceptSendRequestTimeStamp", core.started.to_string()),

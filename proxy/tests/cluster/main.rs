@@ -7,3 +7,4 @@ mod hand;
 mod prolonged;
 mod support;
 mod transactions;
+mod waiting;
