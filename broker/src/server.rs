@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) started: Timestamp,
     pub(crate) clients: Mutex<Clients>,
     pub(crate) locks: Mutex<QueueLocks>,
+    /// By the place of the name server in the options.
+    pub(crate) told: registration::Told,
     /// Cancelled when nobody is to wait any longer.
     pub(crate) stopping: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
@@ -63,9 +65,11 @@ impl BrokerServer {
     /// A port of this broker.
     #[must_use]
     pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
+        let told = registration::Told::new(vec![None; options.name_servers.len()]);
         let core = Core {
             broker,
             options,
+            told,
             started: env.clock.now(),
             env,
             clients: Mutex::default(),

@@ -3,10 +3,12 @@
 mod broker;
 mod checks;
 mod cluster;
+mod deploy;
 mod examples;
 mod fuzz;
 mod http;
 mod loops;
+mod matrix;
 mod nameserver;
 mod planted;
 mod proxy;
@@ -16,7 +18,7 @@ mod tools;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 20] = [
+pub(crate) const ALL: [Step; 22] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -36,6 +38,8 @@ pub(crate) const ALL: [Step; 20] = [
     alone("broker", broker::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
+    alone("matrix", matrix::run),
+    alone("deploy", deploy::run),
     alone("takeover", takeover::run),
 ];
 

@@ -34,6 +34,7 @@ pub(super) async fn put(core: &Core, request: &Command) -> Answer {
         is_auto_created: false,
     };
     core.broker.put_topic(config, known.is_some()).await?;
+    registration::told(core).await;
     Ok(done(request))
 }
 
@@ -51,6 +52,7 @@ fn message_type(attributes: &str) -> Result<Option<TopicType>, Refusal> {
 pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
     core.broker.delete_topic(&TopicName::for_client(&topic)?).await?;
+    registration::told(core).await;
     Ok(done(request))
 }
 

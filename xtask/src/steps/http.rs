@@ -37,7 +37,9 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
     }
     let validator = context.workspace.own("http-validator")?;
-    if let Err(error) = install_validator(&context.workspace.root, &validator, &log) {
+    if let Err(error) =
+        python_environment(&context.workspace.root.join("tests/http/requirements.txt"), &validator, &log)
+    {
         return Ok(Done::Skipped { reason: format!("the validator of OpenAPI cannot be had: {error:#}") });
     }
     let server = Server::start(context, "http")?;
@@ -74,18 +76,17 @@ fn show(root: &Path, server: &Server, validator: &Path, log: &Path) -> Result<()
     Ok(())
 }
 
-/// A public validator of OpenAPI documents in a Python environment of its own; nothing to do if it is there already.
-fn install_validator(root: &Path, folder: &Path, log: &Path) -> Result<()> {
-    let requirements = root.join("tests/http/requirements.txt");
+/// A Python environment with what a file requires; nothing to do if it is there already.
+pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path) -> Result<()> {
     let installed = folder.join("installed");
-    if std::fs::read(&installed).ok() == Some(std::fs::read(&requirements)?) {
+    if std::fs::read(&installed).ok() == Some(std::fs::read(requirements)?) {
         return Ok(());
     }
     shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
     let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
     shell::run(&mut pip, To::File(log))?;
-    std::fs::copy(&requirements, &installed).map(drop).context("noting what is installed")
+    std::fs::copy(requirements, &installed).map(drop).context("noting what is installed")
 }
 
 /// The page's commands as one script, in their order.
