@@ -12,6 +12,7 @@ use remoting::Client;
 use remoting_proto::body::{DataVersion, Permission, RegisterBroker as Body, TopicConfig};
 use remoting_proto::requests::{RegisterBroker, UnregisterBroker, body_crc32};
 use remoting_proto::{Command, RequestCode, ResponseCode};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(24);
 /// A name server that is gone must not hold up the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// Longest that who has changed a topic waits for the name servers. Source: Apache's clients give up after 3 s.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 /// The topic that clients ask for when one that they send to is not known yet. Source: `TopicValidator`.
 pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Ends the name of the topic of replies, behind the cluster's. Source: `MixAll.REPLY_TOPIC_POSTFIX`.
@@ -37,18 +40,33 @@ const PERMISSION_ALL: Permission = Permission(7);
 /// The master.
 const BROKER_ID: i64 = 0;
 
+/// Up to which change of the topics each name server knows them; `None` while it does not know the broker.
+pub(crate) type Told = watch::Sender<Vec<Option<u64>>>;
+
+/// Returns when all name servers that know the broker have been told of the topics as they are now: who has made a topic asks for its
+/// route next. One that does not answer is waited for 2 s.
+pub(crate) async fn told(core: &Core) {
+    let now = *core.broker.topic_changes().borrow();
+    let mut told = core.told.subscribe();
+    let all = told.wait_for(|told| told.iter().flatten().all(|to| *to >= now));
+    tokio::select! {
+        _ = all => {}
+        () = core.env.clock.sleep(TOLD_WITHIN) => {}
+    }
+}
+
 /// Stays registered with all name servers until `shutdown`, then leaves them.
 pub(crate) async fn run(core: &Arc<Core>, shutdown: &CancellationToken) {
     let mut loops = JoinSet::new();
-    for address in &core.options.name_servers {
+    for (index, address) in core.options.name_servers.iter().enumerate() {
         let client = Client::new(address.clone(), core.env.clock.clone());
-        loops.spawn(stay_registered(core.clone(), client, shutdown.clone()));
+        loops.spawn(stay_registered(core.clone(), index, client, shutdown.clone()));
     }
     shutdown.cancelled().await;
     while loops.join_next().await.is_some() {}
 }
 
-async fn stay_registered(core: Arc<Core>, client: Client, shutdown: CancellationToken) {
+async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown: CancellationToken) {
     let mut changes = core.broker.topic_changes();
     let mut settings = core.settings_changed.subscribe();
     let (clock, mut was_registered) = (core.env.clock.clone(), None);
@@ -62,6 +80,7 @@ async fn stay_registered(core: Arc<Core>, client: Client, shutdown: Cancellation
             () = shutdown.cancelled() => break,
         };
         let is_registered = registered.is_ok();
+        core.told.send_modify(|told| told[index] = is_registered.then_some(count));
         if was_registered.replace(is_registered) != Some(is_registered) {
             match registered {
                 Ok(()) => tracing::info!(name_server = ?client, "registered"),

@@ -70,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) settings: Mutex<Settings>,
     /// Tells that the settings have changed.
     pub(crate) settings_changed: watch::Sender<()>,
+    /// By the place of the name server in the options.
+    pub(crate) told: registration::Told,
     /// Cancelled when nobody is to wait any longer.
     pub(crate) stopping: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
@@ -82,12 +84,14 @@ impl BrokerServer {
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
         let client = |address: &String| Client::new(address.clone(), env.clock.clone());
+        let told = registration::Told::new(vec![None; options.name_servers.len()]);
         let core = Core {
             request_modes: Mutex::default(),
             routes: options.name_servers.iter().map(client).collect(),
             broker,
             options,
             started,
+            told,
             env,
             statistics: Mutex::new(Statistics::new(started)),
             resets: Mutex::default(),

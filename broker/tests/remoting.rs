@@ -17,7 +17,7 @@ use remoting_proto::body::{
 use remoting_proto::requests::{
     ConsumerGroup, ConsumerSendMsgBack, DeleteSubscriptionGroup, OffsetAnswer, ProducerGroup, PullMessage,
     PullMessageAnswer, QueryConsumerOffset, ResetOffset, SearchOffset, SendMessage, SendMessageAnswer,
-    TopicName as TopicNamed, TopicQueue, UpdateConsumerOffset,
+    TopicName as TopicNamed, TopicQueue, UpdateAndCreateTopic, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -503,6 +503,36 @@ async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
     while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
     stop.cancel();
     names.await.expect("ends");
+}
+
+#[tokio::test]
+async fn who_makes_a_topic_is_answered_when_name_servers_know_it() {
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let server = Server::new(Arc::new(Told(tell)), remoting::Options::default(), None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, CancellationToken::new()));
+    let served = served(vec![name_server]).await;
+    // Apache's proxy asks for the route of what it has made at once, and does not start without it.
+    told.recv().await.expect("registers");
+    let made = UpdateAndCreateTopic {
+        topic: "made".to_owned(),
+        read_queue_nums: 1,
+        write_queue_nums: 1,
+        perm: 6,
+        default_topic: None,
+        topic_filter_type: None,
+        topic_sys_flag: None,
+        order: None,
+        attributes: None,
+    };
+    let answer = served.call(RequestCode::UpdateAndCreateTopic, made.to_fields(), "").await;
+    assert_eq!(answer.response_code(), ResponseCode::Success);
+    let last = std::iter::from_fn(|| told.try_recv().ok()).last().expect("registered anew");
+    let registered = RegisterBroker::decode(&last.body, last.version).expect("read");
+    assert!(registered.topics.contains_key("made"), "{:?}", registered.topics.keys());
+    served.end().await;
+    names.abort();
 }
 
 /// A name server that never answers a registration.

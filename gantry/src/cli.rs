@@ -13,7 +13,7 @@ use crate::admin;
 use crate::config::Sources;
 use crate::config::setting::{Form, Key, Keys};
 use crate::config::{broker, nameserver, proxy};
-use crate::store;
+use crate::{demo_cluster, store};
 
 /// A messaging system that speaks RocketMQ 5 to every language.
 #[derive(Debug, Parser)]
@@ -38,6 +38,9 @@ pub(crate) enum Task {
     /// Run a proxy: clients of RocketMQ 5 connect, brokers of Apache's (5.x) keep the messages
     #[command(after_help = PROXY_AFTER_HELP)]
     Proxy(SettingArgs<proxy::Key>),
+    /// Run a cluster of processes on this machine to try it out: one name server, two brokers, two proxies
+    #[command(after_help = DEMO_AFTER_HELP)]
+    DemoCluster(demo_cluster::Arguments),
     /// Manage topics and consumer groups of a running server
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
@@ -94,6 +97,15 @@ Examples:
   gantry proxy --config rmq-proxy.json --print-config
 
 Stop it with Ctrl-C or SIGTERM: it finishes what it serves. A second one stops it at once.";
+
+const DEMO_AFTER_HELP: &str = "\
+All of it listens on loopback and is for looking at: one disk keeps both brokers' messages, once each.
+
+Examples:
+  gantry demo-cluster                           data in ./gantry-demo-cluster, clients on 127.0.0.1:8081 and 8091
+  gantry demo-cluster --data /tmp/demo --free-ports
+
+Stop all processes with Ctrl-C or SIGTERM. Their messages are there again at the next start with the same directory.";
 
 /// The arguments of `gantry local`.
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod banner;
 mod broker;
 mod cli;
 mod config;
+mod demo_cluster;
 mod doors;
 mod identity;
 mod local;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
         Ok(Cli { command: Task::Broker(arguments) }) => run_broker(&arguments),
         Ok(Cli { command: Task::Proxy(arguments) }) => run_proxy(&arguments),
+        Ok(Cli { command: Task::DemoCluster(arguments) }) => finish(block_on(demo_cluster::run(&arguments))),
         Ok(Cli { command: Task::Admin(arguments) }) => finish(block_on(admin::run(&arguments))),
         Ok(Cli { command: Task::Store(arguments) }) => finish(store::run(&arguments)),
         Ok(Cli { command: Task::Completions { shell } }) => finish(output::print(cli::completions(shell))),

@@ -7,11 +7,13 @@
 //! | module | what |
 //! |---|---|
 //! | `brokers` | who is there, one pool of connections each, calls and what their failures mean |
+//! | `kinds` | which of them are Gantry's |
 //! | `faults` | brokers that are passed over for a while |
 //! | `cache`, `routes` | what is known of topics and groups, and for how long |
 //! | `keys` | which broker knows an idempotency key |
 //! | `shared` | the topic in which gateways keep what they must agree on |
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
+//! | `turns` | which of the receives that want the same messages waits at the brokers |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 
@@ -21,6 +23,7 @@ mod checks;
 mod faults;
 mod held;
 mod keys;
+mod kinds;
 mod leases;
 mod popped;
 mod producers;
@@ -31,6 +34,7 @@ mod routes;
 mod send;
 mod shared;
 mod transactions;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -47,10 +51,12 @@ use types::broker::{
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
 use brokers::Brokers;
+use cache::Cache;
 use held::Leases;
 use keys::Owners;
 use producers::Producers;
 use routes::Routes;
+use turns::Turns;
 
 /// Longest wait for an answer that needs no waiting. Source: Apache `ClientConfig` (3 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -74,7 +80,10 @@ struct Inner {
     name: String,
     clock: Arc<dyn Clock>,
     brokers: Brokers,
+    /// By name, whether a broker is Gantry's.
+    ours: Cache<Arc<str>, bool>,
     routes: Routes,
+    turns: Turns,
     producers: Producers,
     /// Held for the choice of a key's broker.
     keys: Mutex<Owners>,
@@ -97,7 +106,9 @@ impl Cluster {
             name,
             clock,
             brokers,
+            ours: Cache::new(),
             routes,
+            turns: Turns::default(),
             producers: Producers::default(),
             keys: Mutex::default(),
             leases: Mutex::default(),

@@ -38,9 +38,8 @@ impl Cluster {
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let mut cluster = Self { folder, gantry, names, name_server, brokers: Vec::new() };
-        for (index, name) in brokers.iter().enumerate() {
-            cluster.brokers.push(Broker { name, address: server::free_address()?, process: None });
-            cluster.restart_broker(index)?;
+        for name in brokers {
+            cluster.add_broker(name)?;
         }
         Ok(cluster)
     }
@@ -55,6 +54,25 @@ impl Cluster {
         self.brokers.iter().map(|broker| broker.address).collect()
     }
 
+    /// Starts one more; it is registered on return. Answers its place.
+    pub(crate) fn add_broker(&mut self, name: &'static str) -> Result<usize> {
+        self.brokers.push(Broker { name, address: server::free_address()?, process: None });
+        let index = self.brokers.len() - 1;
+        self.restart_broker(index)?;
+        Ok(index)
+    }
+
+    /// Stops a broker as an operator would, for good.
+    ///
+    /// # Errors
+    /// It did not stop in time, or did not leave the name server.
+    pub(crate) fn remove_broker(&mut self, index: usize) -> Result<()> {
+        let Broker { name, process, .. } = self.brokers.remove(index);
+        process.map_or(Ok(()), Process::stop)?;
+        ensure!(!remoting::knows_broker(self.name_server, name), "{name} has stopped and is still known");
+        Ok(())
+    }
+
     /// Kills a broker, if it runs, and starts another on what it left; that is registered on return.
     pub(crate) fn restart_broker(&mut self, index: usize) -> Result<()> {
         let Broker { name, address, process } = &mut self.brokers[index];
@@ -63,7 +81,7 @@ impl Cluster {
         let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
             "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nnamesrvAddr={}\nflushDiskType=ASYNC_FLUSH\n\
-             mappedFileSizeCommitLog=16777216\ntransactionTimeOut=1000\ntransactionCheckInterval=1000\n\
+             mappedFileSizeCommitLog=16777216\ntransactionTimeOut=2000\ntransactionCheckInterval=3000\n\
              # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\nhaListenPort=0\n",
             self.name_server
         );
@@ -72,30 +90,25 @@ impl Cluster {
         command.args(["broker", "--strict-config", "-c"]).arg(&conf);
         command.args(["--listen", &address.to_string(), "--data"]).arg(self.folder.join(name));
         let mut broker = Process::start("gantry broker", command, self.folder.join(format!("{name}.log")))?;
-        broker.wait_until("is registered", WITHIN, || self.is_registered(name))?;
+        broker.wait_until("is registered", WITHIN, || remoting::knows_broker(self.name_server, name))?;
         self.brokers[index].process = Some(broker);
         Ok(())
     }
 
-    fn is_registered(&self, name: &str) -> bool {
-        let brokers = remoting::brokers(self.name_server);
-        brokers.is_ok_and(|brokers| brokers.broker_addr_table.contains_key(name))
-    }
-
     /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
-        let (grpc, http) = (server::free_address()?, server::free_address()?);
-        Ok((self.proxy_at(name, grpc, http, &[])?, grpc))
+        proxy(&self.folder, &self.gantry, name, self.name_server)
     }
 
     /// The same at these addresses, with more settings.
-    pub(crate) fn proxy_at(&self, name: &str, grpc: SocketAddr, http: SocketAddr, settings: &[&str]) -> Result<Process> {
-        let mut command = Command::new(&self.gantry);
-        command.args(["proxy", "--nameserver", &self.name_server.to_string(), "--grpc", &grpc.to_string()]);
-        command.args(["--http", &http.to_string(), "--data"]).arg(self.folder.join(name)).args(settings);
-        let mut process = Process::start("gantry proxy", command, self.folder.join(format!("{name}.log")))?;
-        process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
-        Ok(process)
+    pub(crate) fn proxy_at(
+        &self,
+        name: &str,
+        grpc: SocketAddr,
+        http: SocketAddr,
+        settings: &[&str],
+    ) -> Result<Process> {
+        proxy_at(&self.folder, &self.gantry, name, self.name_server, (grpc, http), settings)
     }
 
     /// Stops all as an operator would, the brokers first.
@@ -103,10 +116,36 @@ impl Cluster {
     /// # Errors
     /// One did not stop in time, or a broker did not leave the name server.
     pub(crate) fn stop(mut self) -> Result<()> {
-        for Broker { name, process, .. } in std::mem::take(&mut self.brokers) {
-            process.map_or(Ok(()), Process::stop)?;
-            ensure!(!self.is_registered(name), "{name} has stopped and is still known");
+        while !self.brokers.is_empty() {
+            self.remove_broker(0)?;
         }
         self.names.stop()
     }
+}
+
+/// Starts a proxy before the brokers of a name server, with its data and log below `folder`; it serves at the address on return.
+pub(crate) fn proxy(
+    folder: &Path,
+    gantry: &Path,
+    name: &str,
+    name_server: SocketAddr,
+) -> Result<(Process, SocketAddr)> {
+    let (grpc, http) = (server::free_address()?, server::free_address()?);
+    Ok((proxy_at(folder, gantry, name, name_server, (grpc, http), &[])?, grpc))
+}
+
+fn proxy_at(
+    folder: &Path,
+    gantry: &Path,
+    name: &str,
+    name_server: SocketAddr,
+    (grpc, http): (SocketAddr, SocketAddr),
+    settings: &[&str],
+) -> Result<Process> {
+    let mut command = Command::new(gantry);
+    command.args(["proxy", "--nameserver", &name_server.to_string(), "--grpc", &grpc.to_string()]);
+    command.args(["--http", &http.to_string(), "--data"]).arg(folder.join(name)).args(settings);
+    let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
+    process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
+    Ok(process)
 }

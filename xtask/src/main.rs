@@ -7,6 +7,7 @@
 //! | `cargo xtask reference up\|down\|…`  | Apache RocketMQ to compare with ([`reference`])                |
 #![allow(clippy::disallowed_methods, reason = "drives real processes in real time, above every seam of env")]
 
+mod apache;
 mod balancer;
 mod bench;
 mod cluster;
@@ -20,6 +21,7 @@ mod rival;
 mod server;
 mod shell;
 mod steps;
+mod topics;
 mod workspace;
 
 use std::process::ExitCode;

@@ -21,6 +21,11 @@ pub(crate) fn brokers(name_server: SocketAddr) -> Result<ClusterInfo> {
     Ok(remoting_proto::from_slice(&answer.body)?)
 }
 
+/// Whether a name server knows a broker of this name.
+pub(crate) fn knows_broker(name_server: SocketAddr, name: &str) -> bool {
+    brokers(name_server).is_ok_and(|brokers| brokers.broker_addr_table.contains_key(name))
+}
+
 /// What a server answers.
 ///
 /// # Errors

@@ -3,10 +3,12 @@
 mod broker;
 mod checks;
 mod cluster;
+mod deploy;
 mod examples;
 mod fuzz;
 mod http;
 mod loops;
+mod matrix;
 mod mqadmin;
 mod nameserver;
 mod planted;
@@ -18,7 +20,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 21] = [
+pub(crate) const ALL: [Step; 24] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -39,6 +41,8 @@ pub(crate) const ALL: [Step; 21] = [
     alone("mqadmin", mqadmin::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
+    alone("matrix", matrix::run),
+    alone("deploy", deploy::run),
     alone("webhooks", webhooks::run),
     alone("takeover", takeover::run),
 ];

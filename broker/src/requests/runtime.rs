@@ -1,6 +1,6 @@
 //! What a broker says of itself: its configuration, and what it counts. Source: Apache 5.5 `AdminBrokerProcessor#prepareRuntimeInfo`.
 
-use remoting_proto::body::{DataVersion, KvTable};
+use remoting_proto::body::{DataVersion, GANTRY_VERSION, KvTable};
 use remoting_proto::requests::GetBrokerConfigAnswer;
 use remoting_proto::{Command, Dialect, VERSION};
 
@@ -38,6 +38,7 @@ pub(super) fn info(core: &Core, request: &Command) -> Command {
     let mut table: Vec<(String, String)> = [
         ("brokerVersionDesc", "V5_5_0".to_owned()),
         ("brokerVersion", VERSION.to_string()),
+        (GANTRY_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         ("brokerActive", "true".to_owned()),
         ("bootTimestamp", core.started.to_string()),
         ("startAcceptSendRequestTimeStamp", core.started.to_string()),

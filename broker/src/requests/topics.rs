@@ -35,6 +35,7 @@ pub(super) async fn put(core: &Core, request: &Command) -> Answer {
         is_auto_created: false,
     };
     core.broker.put_topic(config, known.is_some()).await?;
+    registration::told(core).await;
     Ok(done(request))
 }
 
@@ -53,9 +54,11 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
     match core.broker.delete_topic(&TopicName::for_client(&topic)?).await {
         // Tools delete the retry and dead-letter topics of a group whether they are there or not.
-        Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => Ok(done(request)),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => {}
+        Err(error) => return Err(error.into()),
     }
+    registration::told(core).await;
+    Ok(done(request))
 }
 
 /// All topics, in one page.

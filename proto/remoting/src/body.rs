@@ -21,7 +21,7 @@ pub use client::{
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroups,
 };
-pub use lists::{KvTable, TopicList};
+pub use lists::{GANTRY_VERSION, KvTable, TopicList};
 pub use queue::{ConsumeOffset, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, TopicOffset};
 pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};

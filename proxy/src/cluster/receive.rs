@@ -22,8 +22,7 @@ const ANY_QUEUE: i64 = -1;
 const INIT_AT_END: i64 = 1;
 /// The wait begins when the broker has the request, by the broker's clock. Source: Apache `PopMessageProcessor`, `NotificationProcessor`.
 const BORN_AT_ARRIVAL: i64 = 0;
-/// Longest wait at brokers before they are asked again: an ordered queue gets free without anybody being told, and a pop that waits
-/// at a single broker outlives a caller that has gone, for which what it leases then costs an attempt.
+/// Longest wait at brokers before they are asked again: an ordered queue gets free without anybody being told.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
 /// A pop whose caller had to give up is listened to for so much longer: what it leases is given back.
 const LATE_MAX: Duration = Duration::from_secs(10);
@@ -31,8 +30,9 @@ const LATE_MAX: Duration = Duration::from_secs(10);
 const EMPTY_PAUSE: Duration = Duration::from_millis(100);
 
 impl Cluster {
-    /// As [`types::Broker::pop`]. With one broker that one waits; with several none does, and who has a message first says so.
-    /// Those that failed lately are asked again when their time is over.
+    /// As [`types::Broker::pop`]. No pop waits at a broker: it would outlive a caller that goes away, and what it leases then costs an
+    /// attempt. Who has a message says so to the receive whose turn it is; the next then looks whether that left something.
+    /// Brokers that failed lately are asked again when their time is over.
     pub(super) async fn receive(&self, pop: Pop) -> Result<Popped, PopError> {
         let group = self.group_config(&pop.group).await?;
         let route = self.route(&pop.topic).await?;
@@ -45,26 +45,35 @@ impl Cluster {
         }
         let ends_at = self.0.clock.moment().plus(pop.wait);
         let pop = Arc::new(pop);
-        let mut is_told = false;
+        let place = self.0.turns.place(&pop);
+        let (mut turn, mut is_told) = (None, false);
         loop {
-            let asked_at = self.0.clock.moment();
             let sound = self.sound(&brokers);
-            let wait = if sound.len() == 1 { ends_at.since(asked_at).min(NOTIFIED_WITHIN) } else { Duration::ZERO };
-            let messages = self.pop_round(&sound, &pop, &group, wait).await?;
-            let is_over = self.0.clock.moment() >= ends_at;
+            let messages = self.pop_round(&sound, &pop, &group).await?;
             if pop.auto_renew && !messages.is_empty() {
                 let owner = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
                 self.offer(&pop.client, &owner, &group, &messages);
             }
-            if !messages.is_empty() || is_over {
+            if !messages.is_empty() || self.0.clock.moment() >= ends_at {
                 return Ok(Popped { messages });
             }
-            // A broker did not wait at all, or what it has is not for this group.
-            let is_early = sound.len() == 1 && self.0.clock.moment() < asked_at.plus(wait);
-            if is_told || is_early {
+            // What it has is not for this group.
+            if is_told {
                 self.pause(ends_at).await;
             }
-            is_told = sound.len() > 1 && self.wait_for_any(&sound, &pop, &group, ends_at).await;
+            if turn.is_none() {
+                turn = place.try_take();
+            }
+            if turn.is_some() {
+                is_told = self.wait_for_any(&sound, &pop, &group, ends_at).await;
+            } else {
+                let left = ends_at.since(self.0.clock.moment());
+                turn = tokio::select! {
+                    biased;
+                    taken = place.take() => Some(taken),
+                    () = self.0.clock.sleep(left) => None,
+                };
+            }
         }
     }
 
@@ -80,13 +89,12 @@ impl Cluster {
         brokers: &[Arc<str>],
         pop: &Arc<Pop>,
         group: &Arc<GroupConfig>,
-        wait: Duration,
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let first = self.0.round.fetch_add(1, Ordering::Relaxed);
         let (mut failed, mut has_answered) = (None, false);
         for turn in 0..brokers.len() {
             let Some(broker) = brokers.get((first.wrapping_add(turn)) % brokers.len()) else { continue };
-            match self.pop_kept(broker, pop, group, wait).await {
+            match self.pop_kept(broker, pop, group).await {
                 Ok(messages) if !messages.is_empty() => return Ok(messages),
                 Ok(_) => has_answered = true,
                 Err(error) => failed = Some(error),
@@ -104,22 +112,20 @@ impl Cluster {
         broker: &Arc<str>,
         pop: &Arc<Pop>,
         group: &Arc<GroupConfig>,
-        wait: Duration,
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let (tell, told) = oneshot::channel();
         let (cluster, asked, pop, group) = (self.clone(), broker.clone(), pop.clone(), group.clone());
         self.0.tasks.spawn(async move {
-            let popped = cluster.pop_from(&asked, &pop, &group, wait).await;
+            let popped = cluster.pop_from(&asked, &pop, &group).await;
             let lease = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
             let _ = tell.send(popped.map(|messages| Fresh { messages, cluster, lease }));
         });
-        let within = ANSWER_WITHIN + wait;
         tokio::select! {
             biased;
             told = told => told.unwrap_or(Err(Unavailable::Stopping.into())).map(Fresh::take),
-            () = self.0.clock.sleep(within) => {
+            () = self.0.clock.sleep(ANSWER_WITHIN) => {
                 self.0.brokers.failed(broker);
-                Err(Unavailable::TimedOut { waited_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }.into())
+                Err(Unavailable::TimedOut { waited_ms: u64::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(u64::MAX) }.into())
             }
         }
     }
@@ -129,7 +135,6 @@ impl Cluster {
         broker: &Arc<str>,
         pop: &Pop,
         group: &GroupConfig,
-        wait: Duration,
     ) -> Result<Vec<PoppedMessage>, PopError> {
         let (expression_type, expression) = pop.filter.expression();
         let header = PopMessage {
@@ -138,7 +143,7 @@ impl Cluster {
             queue_id: ANY_QUEUE,
             max_msg_nums: pop.messages_max.into(),
             invisible_time: ms(pop.invisible),
-            poll_time: ms(wait),
+            poll_time: 0,
             born_time: BORN_AT_ARRIVAL,
             init_mode: INIT_AT_END,
             exp_type: Some(expression_type.to_string()),
@@ -147,7 +152,7 @@ impl Cluster {
             attempt_id: pop.attempt_id.as_deref().map(str::to_owned),
             broker_name: Some(broker.to_string()),
         };
-        let request = Request { wait, late_max: LATE_MAX, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
+        let request = Request { late_max: LATE_MAX, ..Request::new(RequestCode::PopMessage, header.to_fields()) };
         let answer = self.0.brokers.call(broker, request).await?;
         match answer.response_code() {
             ResponseCode::Success => {}

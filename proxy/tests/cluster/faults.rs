@@ -101,13 +101,13 @@ async fn a_broker_that_is_gone_holds_up_no_receive() {
 #[tokio::test]
 async fn what_a_pop_leases_when_its_caller_has_given_up_is_given_back() {
     let mut hand = Hand::start(&["a"]).await;
-    let wait = Duration::from_secs(5);
+    hand.brokers["a"].slow_down();
     let popped = tokio::spawn({
         let cluster = hand.cluster.clone();
-        async move { cluster.pop(Pop { wait, ..pop() }).await }
+        async move { cluster.pop(pop()).await }
     });
     assert_eq!(hand.asked().await, Asked::Pop("a"));
-    hand.clock.pass(wait + Duration::from_secs(3));
+    hand.clock.pass(Duration::from_secs(3));
     let too_late = popped.await.expect("no panic");
     assert!(matches!(too_late, Err(PopError::Unavailable(Unavailable::TimedOut { .. }))), "{too_late:?}");
     hand.brokers["a"].put(&pop().topic, "x");

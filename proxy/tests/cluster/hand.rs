@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use proxy::cluster::{self, Cluster};
 use remoting::{Connection, Role, Server};
 use remoting_proto::body::{
-    BrokerData, ClusterInfo, Permission, QueueData, SubscriptionGroupConfig, TopicRouteData, TopicSettings,
+    BrokerData, ClusterInfo, GANTRY_VERSION, KvTable, Permission, QueueData, SubscriptionGroupConfig, TopicRouteData,
+    TopicSettings,
 };
 use remoting_proto::requests::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, NotificationAnswer, PopMessage, PopMessageAnswer,
@@ -77,6 +78,10 @@ pub(crate) struct Broker {
     records: Mutex<VecDeque<Bytes>>,
     /// Somebody may look at them.
     news: Notify,
+    /// Whether pops are answered only when there is news.
+    is_slow: AtomicBool,
+    /// Whether it says that it is Gantry's.
+    is_gantry: AtomicBool,
     next: AtomicU64,
     stop: CancellationToken,
 }
@@ -105,6 +110,8 @@ impl Hand {
                 asked: tell.clone(),
                 records: Mutex::default(),
                 news: Notify::new(),
+                is_slow: AtomicBool::new(false),
+                is_gantry: AtomicBool::new(false),
                 next: AtomicU64::new(0),
                 stop: CancellationToken::new(),
             });
@@ -158,6 +165,16 @@ impl Broker {
         self.news.notify_waiters();
     }
 
+    /// It answers no pop before it has something.
+    pub(crate) fn slow_down(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    /// It says from now on that it is Gantry's.
+    pub(crate) fn be_gantry(&self) {
+        self.is_gantry.store(true, Ordering::Relaxed);
+    }
+
     /// It takes no connection any more and ends those it has.
     pub(crate) fn kill(&self) {
         self.stop.cancel();
@@ -173,7 +190,7 @@ impl Broker {
     async fn pop(&self, request: &Command) -> Command {
         let pop = PopMessage::of(&request.fields).expect("all of it");
         let _ = self.asked.send(Asked::Pop(self.name));
-        if pop.poll_time > 0 {
+        if pop.poll_time > 0 || self.is_slow.load(Ordering::Relaxed) {
             self.wait_for_news().await;
         }
         let mut records = self.records.lock();
@@ -259,6 +276,11 @@ impl Role for Serving {
                 let ack = AckMessage::of(&request.fields).expect("all of it");
                 let _ = broker.asked.send(Asked::Ack(ack.extra_info));
                 request.answer(ResponseCode::Success)
+            }
+            RequestCode::GetBrokerRuntimeInfo => {
+                let version =
+                    broker.is_gantry.load(Ordering::Relaxed).then(|| (GANTRY_VERSION.to_owned(), "0".to_owned()));
+                shown(&request, &KvTable { table: version.into_iter().collect() })
             }
             RequestCode::SendMessageV2 => broker.send(&request),
             RequestCode::GetTopicConfig => shown(&request, &TopicSettings::default()),

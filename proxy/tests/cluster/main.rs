@@ -8,3 +8,4 @@ mod keys;
 mod prolonged;
 mod support;
 mod transactions;
+mod waiting;

@@ -125,3 +125,29 @@ async fn a_handle_that_its_client_has_changed_stays_good_until_the_new_time_is_o
     assert_eq!(hand.asked().await, Asked::Ack(new.to_string()), "and it was not prolonged");
     assert_eq!(hand.finish().await, []);
 }
+
+#[tokio::test]
+async fn a_handle_whose_time_is_over_is_for_a_broker_of_ours_to_judge() {
+    for (is_gantry, of_broker) in [(true, "a"), (false, "b")] {
+        let mut hand = Hand::start(&["a", "b"]).await;
+        if is_gantry {
+            hand.brokers["a"].be_gantry();
+        }
+        hand.brokers[of_broker].put(&owner().topic, "x");
+        let popped = hand.cluster.pop(pop()).await.expect("leased").messages;
+        let handle = popped.first().expect("one").handle.clone();
+        hand.clock.pass(INVISIBLE);
+        // Another proxy, which has not prolonged it.
+        let acked = ack(&hand, &handle).await;
+        let changed = hand.cluster.change_invisible(owner(), handle.clone(), INVISIBLE).await;
+        if is_gantry {
+            assert_eq!(acked, Ok(()));
+            changed.expect("the broker takes it");
+            while !matches!(hand.asked().await, Asked::Ack(_)) {}
+            assert_eq!(hand.asked().await, Asked::Change(handle.to_string(), 60_000));
+        } else {
+            let over = LeaseError::Invalid { reason: "its time is over" };
+            assert_eq!((acked, changed), (Err(over.clone()), Err(over)));
+        }
+    }
+}

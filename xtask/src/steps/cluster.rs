@@ -9,10 +9,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
-use remoting_proto::body::SubscriptionGroupConfig;
-use remoting_proto::requests::UpdateAndCreateTopic;
-use remoting_proto::{Dialect, Fields, RequestCode};
 
 use super::examples;
 use super::proxy::{DEALS, HANDOVER, hand_over, python};
@@ -20,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::workspace::clear;
-use crate::{reference, remoting, server};
+use crate::{server, topics};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -77,39 +73,11 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
 /// What the examples and the kills use.
 fn create_topics(broker: SocketAddr) -> Result<()> {
     for sdk in SDKS {
-        for (feature, message_type) in reference::FEATURES {
-            create_topic(broker, &format!("example-{sdk}-{feature}"), message_type)?;
-        }
-        create_group(broker, &format!("example-{sdk}-filter-sql-group"), false)?;
+        topics::create_for_examples(broker, sdk)?;
     }
-    create_topic(broker, HANDOVER, "NORMAL")?;
-    create_topic(broker, DEALS, "TRANSACTION")?;
-    create_topic(broker, SURVIVE, "NORMAL")
-}
-
-/// A topic, and a group of the same kind.
-pub(super) fn create_topic(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
-    let header = UpdateAndCreateTopic {
-        topic: topic.to_owned(),
-        read_queue_nums: 4,
-        write_queue_nums: 4,
-        perm: 6,
-        default_topic: None,
-        topic_filter_type: None,
-        topic_sys_flag: None,
-        order: None,
-        attributes: Some(format!("+message.type={message_type}")),
-    };
-    remoting::call(broker, RequestCode::UpdateAndCreateTopic, header.to_fields(), Bytes::new())?;
-    create_group(broker, &format!("{topic}-group"), message_type == "FIFO")
-}
-
-pub(super) fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
-    let group_name = group.to_owned();
-    let config = SubscriptionGroupConfig { group_name, consume_message_orderly, ..SubscriptionGroupConfig::default() };
-    let (code, body) =
-        (RequestCode::UpdateAndCreateSubscriptionGroup, remoting_proto::to_vec(&config, Dialect::Standard));
-    remoting::call(broker, code, Fields::default(), body.into()).map(drop)
+    topics::create(broker, HANDOVER, "NORMAL")?;
+    topics::create(broker, DEALS, "TRANSACTION")?;
+    topics::create(broker, SURVIVE, "NORMAL")
 }
 
 /// Kills brokers while a client sends and consumes through both proxies; the client knows what was acknowledged.

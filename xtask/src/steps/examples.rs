@@ -18,11 +18,11 @@ const LOG_LINES_SHOWN: usize = 40;
 
 /// What an example prints for each feature.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Finding {
-    feature: String,
+pub(super) struct Finding {
+    pub(super) feature: String,
     /// `None`: the SDK has no such feature.
-    ok: Option<bool>,
-    detail: String,
+    pub(super) ok: Option<bool>,
+    pub(super) detail: String,
 }
 
 /// The SDK and the program are there.
@@ -44,7 +44,8 @@ pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
     let mut example = Command::new("./run");
     example.args(["all", "--endpoint", &server.grpc().to_string()]).current_dir(folder(context, sdk));
     let (printed, has_succeeded) = shell::output(&mut example, &log)?;
-    let verdict = compare(&printed, &context.workspace.root, sdk)
+    let verdict = parse(&printed)
+        .and_then(|ours| compare(&ours, &context.workspace.root, sdk))
         .and_then(|()| if has_succeeded { Ok(()) } else { bail!("the example says that it failed") });
     match verdict {
         Ok(()) => server.stop().map(|()| Done::Passed),
@@ -58,20 +59,38 @@ pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
 
 /// Every feature does at `endpoint` what it does against Apache's proxy.
 pub(super) fn observe(context: &Context, sdk: &str, endpoint: SocketAddr, log: &Path) -> Result<()> {
-    let show = |feature| {
-        let mut example = Command::new("./run");
-        example.args([feature, "--endpoint", &endpoint.to_string()]).current_dir(folder(context, sdk));
-        let (printed, has_succeeded) = shell::output(&mut example, log)?;
-        ensure!(has_succeeded, "{sdk} {feature}: {printed} {}", log.display());
-        Ok(printed)
-    };
+    let ours = find(context, sdk, endpoint, log)?;
+    compare(&ours, &context.workspace.root, sdk).with_context(|| format!("{sdk}, log: {}", log.display()))
+}
+
+/// What every feature does at `endpoint`.
+fn find(context: &Context, sdk: &str, endpoint: SocketAddr, log: &Path) -> Result<BTreeMap<String, Finding>> {
     // Side by side: each has a topic of its own and waits most of the time.
-    let all: Result<String> = std::thread::scope(|scope| {
-        let running = reference::FEATURES.map(|(feature, _)| scope.spawn(move || show(feature)));
-        running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
-    });
-    let all = all?;
-    compare(&all, &context.workspace.root, sdk).with_context(|| sdk.to_owned())
+    std::thread::scope(|scope| {
+        let show = |(feature, _)| scope.spawn(move || find_one(context, sdk, feature, endpoint, log));
+        let running = reference::FEATURES.map(show);
+        let found = running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")));
+        found.map(|found| found.map(|found| (found.feature.clone(), found))).collect()
+    })
+}
+
+/// What one feature does at `endpoint`.
+pub(super) fn find_one(
+    context: &Context,
+    sdk: &str,
+    feature: &str,
+    endpoint: SocketAddr,
+    log: &Path,
+) -> Result<Finding> {
+    let mut example = Command::new("./run");
+    example.args([feature, "--endpoint", &endpoint.to_string()]).current_dir(folder(context, sdk));
+    found(&mut example, feature, log).with_context(|| format!("{sdk} {feature}"))
+}
+
+/// What a program prints of a feature.
+pub(super) fn found(program: &mut Command, feature: &str, log: &Path) -> Result<Finding> {
+    let found = parse(&shell::output(program, log)?.0)?.remove(feature);
+    found.with_context(|| format!("it printed no result: {}", log.display()))
 }
 
 fn folder(context: &Context, sdk: &str) -> PathBuf {
@@ -83,8 +102,7 @@ fn log(context: &Context, sdk: &str) -> Result<PathBuf> {
 }
 
 /// The findings hold, and are those that Apache's proxy gave, where these were recorded.
-fn compare(printed: &str, root: &Path, sdk: &str) -> Result<()> {
-    let ours = parse(printed)?;
+fn compare(ours: &BTreeMap<String, Finding>, root: &Path, sdk: &str) -> Result<()> {
     ensure!(!ours.is_empty(), "the example printed no results");
     let failed: Vec<&str> =
         ours.values().filter(|found| found.ok == Some(false)).map(|found| found.feature.as_str()).collect();
@@ -130,10 +148,13 @@ mod tests {
 
     #[test]
     fn failures_and_silence_fail() {
-        let nowhere = Path::new("/nonexistent");
-        assert!(compare(OK, nowhere, "go").is_ok());
-        assert!(compare("", nowhere, "go").is_err());
-        assert!(compare(&OK.replace("true", "false"), nowhere, "go").is_err());
-        assert!(compare(&OK.replace("true", "null"), nowhere, "go").is_ok());
+        let compared = |printed: &str| {
+            let found = parse(printed).expect("results");
+            compare(&found, Path::new("/nonexistent"), "go")
+        };
+        assert!(compared(OK).is_ok());
+        assert!(compared("").is_err());
+        assert!(compared(&OK.replace("true", "false")).is_err());
+        assert!(compared(&OK.replace("true", "null")).is_ok());
     }
 }

@@ -71,6 +71,19 @@ fn show(context: &Context, server: &Server, log: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A Python environment with what a file requires; nothing to do if it is there already.
+pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path) -> Result<()> {
+    let installed = folder.join("installed");
+    if std::fs::read(&installed).ok() == Some(std::fs::read(requirements)?) {
+        return Ok(());
+    }
+    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    shell::run(&mut pip, To::File(log))?;
+    std::fs::copy(requirements, &installed).map(drop).context("noting what is installed")
+}
+
 /// The page's commands as one script, in their order.
 fn script(page: &str) -> Result<String> {
     let mut script = STRICT.to_owned();

@@ -4,18 +4,18 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::shell::{self, To};
 use crate::workspace::clear;
-use crate::{reference, remoting, server};
+use crate::{apache, reference, remoting, server};
 
 /// Longest wait for a process to do its work, or for a name server to know something.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -87,28 +87,14 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 }
 
 fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
-    let (ours, apaches) = (server::free_address()?, server::free_address()?);
+    let ours = server::free_address()?;
     let mut nameserver = Command::new(gantry);
     nameserver.args(["nameserver", "--listen", &ours.to_string(), "--data"]).arg(folder.join("data"));
     let mut nameserver = Process::start("gantry", nameserver, folder.join("gantry.log"))?;
     nameserver.wait_until("answers", WITHIN, || remoting::brokers(ours).is_ok())?;
 
-    let conf = folder.join("namesrv.conf");
-    let kv_file = folder.join("kvConfig.json");
-    fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", apaches.port(), kv_file.display()))?;
-    let mut namesrv = reference::java("nameserver/namesrv", &[])?;
-    namesrv.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
-    let mut namesrv = Process::start("namesrv", namesrv, folder.join("namesrv.log"))?;
-    namesrv.wait_until("answers", WITHIN, || remoting::brokers(apaches).is_ok())?;
-
-    let conf = folder.join("broker.conf");
-    fs::write(&conf, broker_conf(folder, &format!("{apaches};{ours}"))?)?;
-    let mut broker = reference::java("nameserver/broker", &[])?;
-    broker.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
-    let mut broker = Process::start("broker", broker, folder.join("broker.log"))?;
-    for name_server in [ours, apaches] {
-        broker.wait_until("is registered", WITHIN, || knows_broker(name_server).unwrap_or(false))?;
-    }
+    let (_namesrv, apaches) = apache::name_server(folder)?;
+    let (broker, _) = apache::broker(folder, BROKER, &[ours, apaches], "")?;
 
     let mut ask = reference::java("nameserver/ask", &[classes])?;
     ask.arg("Ask").args([ours.to_string(), apaches.to_string()]).args(STEPS);
@@ -125,7 +111,9 @@ fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Res
 
     drop(broker);
     for name_server in [ours, apaches] {
-        nameserver.wait_until("forgets a killed broker", WITHIN, || !knows_broker(name_server).unwrap_or(true))?;
+        nameserver.wait_until("forgets a killed broker", WITHIN, || {
+            remoting::brokers(name_server).is_ok_and(|known| !known.broker_addr_table.contains_key(BROKER))
+        })?;
     }
     nameserver.stop()
 }
@@ -135,33 +123,6 @@ fn round_trip(mut java: Command, name_server: SocketAddr, log: &Path) -> Result<
     let (printed, has_succeeded) = shell::output(&mut java, log)?;
     ensure!(has_succeeded && printed.contains("received all"), "no round trip: {printed} {}", log.display());
     Ok(())
-}
-
-pub(super) fn knows_broker(name_server: SocketAddr) -> Result<bool> {
-    Ok(remoting::brokers(name_server)?.broker_addr_table.contains_key(BROKER))
-}
-
-pub(super) fn broker_conf(folder: &Path, name_servers: &str) -> Result<String> {
-    let store = folder.join("store");
-    let (store, port, ha_port) = (store.display(), broker_port()?, server::free_address()?.port());
-    Ok(format!(
-        "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
-         haListenPort={ha_port}\nnamesrvAddr={name_servers}\nstorePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
-         autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
-         # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
-         waitTimeMillsInSendQueue=3000\ndiskMaxUsedSpaceRatio=95\nmappedFileSizeCommitLog=16777216\n"
-    ))
-}
-
-/// One that is free together with the port two below, where the broker listens too.
-fn broker_port() -> Result<u16> {
-    for _ in 0..100 {
-        let port = server::free_address()?.port();
-        if TcpListener::bind(("127.0.0.1", port - 2)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no two free ports beside each other");
 }
 
 /// Each step's output must be there for both name servers and be the same.

@@ -1,6 +1,6 @@
-//! `gantry proxy` in front of Apache's broker, which is registered at `gantry nameserver`: the official clients' examples pass,
+//! `gantry proxy` in front of two of Apache's brokers, which are registered at `gantry nameserver`: the official clients' examples pass,
 //! what a slow consumer has is prolonged, and when a proxy is killed another goes on with what was popped and with the transactions that
-//! were begun through it.
+//! were begun through it; when a broker is killed the other is sent to.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,21 +9,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
 
-use super::nameserver;
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::shell::{self, To};
 use crate::workspace::clear;
-use crate::{reference, server};
+use crate::{apache, reference, server, topics};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
-const CLUSTER: &str = "DefaultCluster";
+/// Both have all topics.
+const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 /// What the examples need of Apache's broker that is off by default; and producers are asked after seconds instead of half a minute.
-const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\nrecallMessageEnable=true\n\
+pub(super) const BROKER_SETTINGS: &str = "enablePropertyFilter=true\ntimerWheelEnable=true\nrecallMessageEnable=true\n\
                                transactionTimeOut=3000\ntransactionCheckInterval=3000\n";
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the program for the handover is its.
 const SDKS: [&str; 2] = ["python", "go"];
@@ -31,6 +30,9 @@ const SDKS: [&str; 2] = ["python", "go"];
 pub(super) const HANDOVER: &str = "handover";
 pub(super) const DEALS: &str = "handover-deals";
 const PROLONGED: &str = "prolonged";
+const ONE_LEFT: &str = "one-left";
+/// Messages that are sent and received when one broker of two is gone.
+const ONE_LEFT_MESSAGES: u32 = 60;
 
 /// About three minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
@@ -62,13 +64,11 @@ fn example(context: &Context, sdk: &str) -> std::path::PathBuf {
 fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
     let cluster = Cluster::start(folder, gantry, &[])?;
     let name_server = cluster.name_server();
-    let conf = folder.join("broker.conf");
-    fs::write(&conf, nameserver::broker_conf(folder, &name_server.to_string())? + BROKER_SETTINGS)?;
-    let mut command = reference::java("proxy/broker", &[])?;
-    command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
-    let mut broker = Process::start("broker", command, folder.join("broker.log"))?;
-    broker.wait_until("is registered", WITHIN, || nameserver::knows_broker(name_server).unwrap_or(false))?;
-    create_topics(folder, name_server, log)?;
+    let start = |name| apache::broker(folder, name, &[name_server], BROKER_SETTINGS);
+    let ((broker, address), (other, other_address)) = (start(BROKERS[0])?, start(BROKERS[1])?);
+    for address in [address, other_address] {
+        create_topics(address)?;
+    }
 
     let (first, first_address) = cluster.proxy("first")?;
     let (second, second_address) = cluster.proxy("second")?;
@@ -84,6 +84,8 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     hand_over(context, [first_address, second_address], first.id(), log)?;
     prolonged.finish(WITHIN)?;
     drop(first);
+    drop(other);
+    send_to_the_other(context, second_address, log)?;
     second.stop()?;
     drop(broker);
     cluster.stop()
@@ -110,6 +112,16 @@ pub(super) fn hand_over(context: &Context, proxies: [SocketAddr; 2], first: u32,
     Ok(())
 }
 
+/// One of the brokers has been killed: what is sent goes to the other, and comes from there.
+fn send_to_the_other(context: &Context, proxy: SocketAddr, log: &Path) -> Result<()> {
+    let mut client = python(context, "survive.py");
+    client.args([proxy, proxy].map(|address| address.to_string()));
+    client.args([ONE_LEFT, &format!("{ONE_LEFT}-group"), &ONE_LEFT_MESSAGES.to_string()]);
+    let (printed, has_succeeded) = shell::output(&mut client, log)?;
+    ensure!(has_succeeded, "one broker of two is gone: {printed} {}", log.display());
+    Ok(())
+}
+
 /// A program of ours in the Python example's environment.
 pub(super) fn python(context: &Context, program: &str) -> Command {
     let mut command = Command::new(example(context, "python").join(".venv/bin/python"));
@@ -117,37 +129,11 @@ pub(super) fn python(context: &Context, program: &str) -> Command {
     command
 }
 
-/// What the examples and the handover use, at our name server's broker.
-fn create_topics(folder: &Path, name_server: SocketAddr, log: &Path) -> Result<()> {
-    let (mut topics, mut groups) = (Vec::new(), Vec::new());
-    let mut add = |name: &str, message_type: &str| {
-        topics.push(json!({
-            "topicName": name, "readQueueNums": 4, "writeQueueNums": 4, "perm": 6,
-            "attributes": { "+message.type": message_type },
-        }));
-        groups.push(json!({ "groupName": format!("{name}-group"), "consumeMessageOrderly": message_type == "FIFO" }));
-    };
-    for sdk in SDKS {
-        for (feature, message_type) in reference::FEATURES {
-            add(&format!("example-{sdk}-{feature}"), message_type);
-        }
-    }
-    add(HANDOVER, "NORMAL");
-    add(DEALS, "TRANSACTION");
-    add(PROLONGED, "NORMAL");
-    for sdk in SDKS {
-        groups.push(json!({ "groupName": format!("example-{sdk}-filter-sql-group") }));
-    }
-    for (command, name, list) in
-        [("updateTopicList", "topics.json", topics), ("updateSubGroupList", "groups.json", groups)]
-    {
-        let file = folder.join(name);
-        fs::write(&file, serde_json::to_vec(&list)?)?;
-        let mut mqadmin = reference::java("proxy/mqadmin", &[])?;
-        mqadmin.args(["org.apache.rocketmq.tools.command.MQAdminStartup", command]);
-        mqadmin.args(["-n", &name_server.to_string(), "-c", CLUSTER, "-f"]).arg(&file);
-        let (printed, has_succeeded) = shell::output(&mut mqadmin, log)?;
-        ensure!(has_succeeded && printed.contains("success"), "mqadmin {command}: {printed} {}", log.display());
-    }
-    Ok(())
+/// What the examples and the handover use.
+fn create_topics(broker: SocketAddr) -> Result<()> {
+    SDKS.iter().try_for_each(|sdk| topics::create_for_examples(broker, sdk))?;
+    topics::create(broker, HANDOVER, "NORMAL")?;
+    topics::create(broker, DEALS, "TRANSACTION")?;
+    topics::create(broker, ONE_LEFT, "NORMAL")?;
+    topics::create(broker, PROLONGED, "NORMAL")
 }

@@ -10,13 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::cluster::{create_group, create_topic};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::server;
 use crate::shell::{self, To};
 use crate::workspace::clear;
+use crate::{server, topics};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
@@ -63,10 +62,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
     let cluster = Cluster::start(folder, gantry, &["broker-a"])?;
     for broker in cluster.broker_addresses() {
-        create_topic(broker, STORM, "FIFO")?;
-        create_topic(broker, SIGNED, "NORMAL")?;
+        topics::create(broker, STORM, "FIFO")?;
+        topics::create(broker, SIGNED, "NORMAL")?;
         for receiver in 0..3 {
-            create_group(broker, &format!("{SIGNED}-{receiver}"), false)?;
+            topics::create_group(broker, &format!("{SIGNED}-{receiver}"), false)?;
         }
     }
     let key = folder.join("key");

@@ -15,6 +15,9 @@ pub struct TopicList {
     pub topic_list: BTreeSet<String>,
 }
 
+/// The key in the runtime info of a Gantry broker that its version stands under: Apache's brokers have none.
+pub const GANTRY_VERSION: &str = "gantryVersion";
+
 /// Texts by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::python_environment;
 use crate::plan::Context;
 use crate::shell::{self, To};
 
@@ -21,7 +22,8 @@ const ANSWER_WITHIN: &str = "30";
 pub(super) fn show(context: &Context, http: &str, log: &Path) -> Result<()> {
     let root = &context.workspace.root;
     let tools = context.workspace.own("http-tools")?;
-    install_tools(root, &tools, log).context("getting the tools for OpenAPI")?;
+    python_environment(&root.join("tests/http/requirements.txt"), &tools, log)
+        .context("getting the tools for OpenAPI")?;
     let document = log.with_extension("openapi.json");
     let url = format!("http://{http}/openapi.json");
     shell::run(Command::new("curl").args(["-sSf", &url, "-o"]).arg(&document), To::File(log))?;
@@ -53,18 +55,4 @@ fn generated_client(folder: &Path, document: &Path, http: &str, log: &Path) -> R
     run("node_modules/.bin/openapi-typescript", &[document, optional, "--output", "schema.d.ts"])?;
     run("node_modules/.bin/tsc", &[]).context("the client's scenario does not fit the OpenAPI document")?;
     run("node", &["build/main.js", http]).context("the generated client's scenario")
-}
-
-/// Validator and Schemathesis in a Python environment of their own; nothing to do if it is there already.
-fn install_tools(root: &Path, folder: &Path, log: &Path) -> Result<()> {
-    let requirements = root.join("tests/http/requirements.txt");
-    let installed = folder.join("installed");
-    if std::fs::read(&installed).ok() == Some(std::fs::read(&requirements)?) {
-        return Ok(());
-    }
-    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), To::File(log))?;
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
-    shell::run(&mut pip, To::File(log))?;
-    std::fs::copy(&requirements, &installed).map(drop).context("noting what is installed")
 }

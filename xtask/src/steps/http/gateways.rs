@@ -12,9 +12,8 @@ use anyhow::{Context as _, Result};
 use crate::cluster::Cluster;
 use crate::plan::Context;
 use crate::process::Process;
-use crate::steps::cluster::create_topic;
 use crate::workspace::clear;
-use crate::{balancer, server};
+use crate::{balancer, server, topics};
 
 const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 const GATEWAYS: [&str; 2] = ["gateway-1", "gateway-2"];
@@ -70,8 +69,8 @@ impl Site {
     fn start(folder: &Path, gantry: &Path) -> Result<Self> {
         let cluster = Cluster::start(folder, gantry, &BROKERS)?;
         for broker in cluster.broker_addresses() {
-            create_topic(broker, SURVIVE, "NORMAL")?;
-            create_topic(broker, STORM, "NORMAL")?;
+            topics::create(broker, SURVIVE, "NORMAL")?;
+            topics::create(broker, STORM, "NORMAL")?;
         }
         let free = server::free_address;
         let addresses = [[free()?, free()?], [free()?, free()?]];

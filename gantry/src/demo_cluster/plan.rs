@@ -1,0 +1,150 @@
+//! Which processes the demo cluster has, where they listen, and what is told of them. No I/O but to look for free ports.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::member::Process;
+
+pub(super) const BROKERS: usize = 2;
+pub(super) const PROXIES: usize = 2;
+/// Small, because a file is reserved as a whole.
+const SEGMENT_SIZE: &str = "64MiB";
+
+/// What a process of the cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    NameServer,
+    Broker,
+    Proxy,
+}
+
+/// Where a proxy listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProxyPorts {
+    pub(super) grpc: SocketAddr,
+    pub(super) http: SocketAddr,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Absolute, so that it can be pasted elsewhere.
+    data: PathBuf,
+    pub(super) name_server: SocketAddr,
+    pub(super) brokers: [SocketAddr; BROKERS],
+    pub(super) proxies: [ProxyPorts; PROXIES],
+}
+
+impl Plan {
+    /// With everything below `data`, on the usual ports or on free ones.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub(super) fn new(data: &Path, are_ports_free: bool) -> anyhow::Result<Self> {
+        let data = std::path::absolute(data).with_context(|| format!("{} is no directory", data.display()))?;
+        // Held until all are chosen, so that none is chosen twice.
+        let mut held = Vec::new();
+        let mut port = |usual: u16| {
+            if !are_ports_free {
+                return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, usual)));
+            }
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+            let address = listener.local_addr()?;
+            held.push(listener);
+            anyhow::Ok(address)
+        };
+        let name_server = port(9876)?;
+        let brokers = [port(10911)?, port(10921)?];
+        let proxies =
+            [ProxyPorts { grpc: port(8081)?, http: port(8082)? }, ProxyPorts { grpc: port(8091)?, http: port(8092)? }];
+        Ok(Self { data, name_server, brokers, proxies })
+    }
+
+    pub(super) fn name_server_process(&self) -> Process {
+        let listen = self.name_server.to_string();
+        self.process(Kind::NameServer, "nameserver".to_owned(), &["nameserver", "--listen", &listen])
+    }
+
+    pub(super) fn broker_process(&self, index: usize) -> Process {
+        let (name, listen, name_server) =
+            (letter("broker", index), self.brokers[index].to_string(), self.name_server.to_string());
+        let arguments = [
+            "broker",
+            "--broker-name",
+            &name,
+            "--listen",
+            &listen,
+            "--nameserver",
+            &name_server,
+            "--segment-size",
+            SEGMENT_SIZE,
+        ];
+        self.process(Kind::Broker, name.clone(), &arguments)
+    }
+
+    pub(super) fn proxy_process(&self, index: usize) -> Process {
+        let (name, name_server) = (letter("proxy", index), self.name_server.to_string());
+        let (grpc, http) = (self.proxies[index].grpc.to_string(), self.proxies[index].http.to_string());
+        let arguments = ["proxy", "--nameserver", &name_server, "--grpc", &grpc, "--http", &http];
+        self.process(Kind::Proxy, name, &arguments)
+    }
+
+    fn process(&self, kind: Kind, name: String, arguments: &[&str]) -> Process {
+        let data = self.data.join(&name).display().to_string();
+        let arguments = arguments.iter().map(|&word| word.to_owned()).chain(["--data".to_owned(), data]).collect();
+        Process { kind, log: self.data.join("logs").join(format!("{name}.log")), name, arguments }
+    }
+}
+
+/// `broker-a`, `broker-b`.
+fn letter(kind: &str, index: usize) -> String {
+    let letter = if index == 0 { 'a' } else { 'b' };
+    format!("{kind}-{letter}")
+}
+
+/// What to type next.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { data, name_server, brokers: [broker_a, broker_b], proxies: [proxy_a, proxy_b] } = self;
+        writeln!(f, "gantry {} demo cluster is ready\n", env!("CARGO_PKG_VERSION"))?;
+        writeln!(f, "  proxy-a     gRPC {}  HTTP {}", proxy_a.grpc, proxy_a.http)?;
+        writeln!(f, "  proxy-b     gRPC {}  HTTP {}", proxy_b.grpc, proxy_b.http)?;
+        writeln!(f, "  broker-a    {broker_a}\n  broker-b    {broker_b}")?;
+        writeln!(f, "  nameserver  {name_server}\n  data        {}, what they print in logs/\n", data.display())?;
+        writeln!(f, "Send through one proxy and receive through the other, with nothing but curl:\n")?;
+        writeln!(f, "  curl http://{}/v1/topics/hello/messages -d 'Hello'", proxy_a.http)?;
+        writeln!(f, "  curl http://{}/v1/groups/readers/receive --json '{{\"topic\": \"hello\"}}'\n", proxy_b.http)?;
+        writeln!(f, "or with the official Python client, from the checkout:\n")?;
+        writeln!(f, "  cd sdk-examples/python && ./setup && ./run normal --endpoint {}\n", proxy_a.grpc)?;
+        write!(f, "Stop all of it with Ctrl-C.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn free_ports_are_all_different() {
+        let plan = Plan::new(Path::new("d"), true).expect("free ones");
+        let proxies = plan.proxies.iter().flat_map(|ports| [ports.grpc, ports.http]);
+        let all: BTreeSet<_> = proxies.chain(plan.brokers).chain([plan.name_server]).collect();
+        assert_eq!(all.len(), 1 + BROKERS + 2 * PROXIES);
+    }
+
+    #[test]
+    fn every_process_has_a_directory_and_a_log_of_its_own() {
+        let plan = Plan::new(Path::new("/d"), false).expect("usual ones");
+        let process = plan.broker_process(1);
+        assert_eq!(process.log, Path::new("/d/logs/broker-b.log"));
+        let text = process.arguments.join(" ");
+        assert!(text.starts_with("broker --broker-name broker-b --listen 127.0.0.1:10921"), "{text}");
+        assert!(text.ends_with("--data /d/broker-b"), "{text}");
+        assert!(plan.to_string().contains("curl http://127.0.0.1:8092/v1/groups/readers/receive"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Apache's name server, broker and proxy as processes of one run, on free ports: [`crate::reference`] is the one that stays up.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::process::Process;
+use crate::{reference, remoting, server};
+
+/// Longest wait for a process to do its work.
+const WITHIN: Duration = Duration::from_secs(180);
+/// The cluster of all of them.
+pub(crate) const CLUSTER: &str = "DefaultCluster";
+
+/// Starts a name server; it answers on return.
+pub(crate) fn name_server(folder: &Path) -> Result<(Process, SocketAddr)> {
+    let address = server::free_address()?;
+    let conf = folder.join("namesrv.conf");
+    let kv_file = folder.join("kvConfig.json");
+    fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", address.port(), kv_file.display()))?;
+    let mut command = reference::java(&home(folder, "namesrv"), &[])?;
+    command.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
+    let mut process = Process::start("Apache's name server", command, folder.join("namesrv.log"))?;
+    process.wait_until("answers", WITHIN, || remoting::brokers(address).is_ok())?;
+    Ok((process, address))
+}
+
+/// Starts a broker with these settings besides its own; all name servers know it on return.
+pub(crate) fn broker(
+    folder: &Path,
+    name: &'static str,
+    name_servers: &[SocketAddr],
+    settings: &str,
+) -> Result<(Process, SocketAddr)> {
+    let address = broker_address()?;
+    let (store, port, ha_port) = (folder.join(name), address.port(), server::free_address()?.port());
+    let store = store.display();
+    let names: Vec<String> = name_servers.iter().map(SocketAddr::to_string).collect();
+    let conf = folder.join(format!("{name}.conf"));
+    let text = format!(
+        "brokerClusterName={CLUSTER}\nbrokerName={name}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
+         haListenPort={ha_port}\nnamesrvAddr={}\nstorePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
+         autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
+         # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
+         waitTimeMillsInSendQueue=3000\ndiskMaxUsedSpaceRatio=95\nmappedFileSizeCommitLog=16777216\n{settings}",
+        names.join(";")
+    );
+    fs::write(&conf, text)?;
+    let mut command = reference::java(&home(folder, name), &[])?;
+    command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
+    let mut process = Process::start("Apache's broker", command, folder.join(format!("{name}.log")))?;
+    for name_server in name_servers {
+        process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;
+    }
+    Ok((process, address))
+}
+
+/// Starts a proxy in cluster mode; it serves gRPC at the address on return.
+pub(crate) fn proxy(folder: &Path, name: &str, name_server: SocketAddr) -> Result<(Process, SocketAddr)> {
+    let (grpc, remoting) = (server::free_address()?, server::free_address()?);
+    let conf = folder.join(format!("{name}.json"));
+    let settings = json!({
+        "rocketMQClusterName": CLUSTER,
+        "proxyMode": "CLUSTER",
+        "localServeAddr": "127.0.0.1",
+        "namesrvAddr": name_server.to_string(),
+        "grpcServerPort": grpc.port(),
+        "remotingListenPort": remoting.port(),
+    });
+    fs::write(&conf, format!("{settings:#}\n"))?;
+    let mut command = reference::java(&home(folder, name), &[])?;
+    command.arg("org.apache.rocketmq.proxy.ProxyStartup").args([
+        "-n",
+        &name_server.to_string(),
+        "-pm",
+        "cluster",
+        "-pc",
+    ]);
+    command.arg(&conf);
+    let log = folder.join(format!("{name}.log"));
+    let mut process = Process::start("Apache's proxy", command, log.clone())?;
+    // It has no request that says so, but prints this line after its last service has started.
+    let is_up = || fs::read_to_string(&log).is_ok_and(|text| text.contains("rocketmq-proxy startup successfully"));
+    process.wait_until("serves", WITHIN, || is_up() && TcpStream::connect(grpc).is_ok())?;
+    Ok((process, grpc))
+}
+
+/// Where a process keeps its own log files: one of that name a run, named by the run's folder.
+fn home(folder: &Path, name: &str) -> String {
+    let run = folder.file_name().unwrap_or_default();
+    format!("{}/{name}", run.to_string_lossy())
+}
+
+/// An address that is free together with the port two below, where Apache's broker listens too.
+fn broker_address() -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let address = server::free_address()?;
+        if TcpListener::bind((address.ip(), address.port() - 2)).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no two free ports beside each other");
+}

@@ -1,0 +1,246 @@
+//! The four-way matrix: `gantry proxy` and Apache's proxy, each before name server and broker of either. The same scenarios run in every
+//! cell, with official clients; one may fail only where Apache before Apache fails it too.
+//!
+//! In CI the cell that nothing else covers: Apache's proxy before ours, with two SDKs. With `--full` all cells and three SDKs, and
+//! [`table::PAGE`] is written anew.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use remoting_proto::body::SubscriptionGroupConfig;
+
+use super::examples::{self, Finding};
+use super::proxy::{BROKER_SETTINGS, python};
+use crate::cluster::{self, Cluster};
+use crate::plan::{Context, Done};
+use crate::process::Process;
+use crate::workspace::clear;
+use crate::{apache, reference, server, topics};
+
+const BROKER: &str = "broker-a";
+/// Clients in CI: one that shares nothing with Apache's code, and one that speaks TLS.
+const SDKS: [&str; 2] = ["python", "go"];
+/// Besides those with `--full`, after them: its programs need a JVM each.
+const HEAVY_SDK: &str = "java";
+/// Of `tests/proxy/scenarios.py`.
+const CALLS: [&str; 2] = ["batch", "dead-letter"];
+/// A lease that is prolonged while its consumer works; it takes two minutes, so `--full` only.
+const PROLONGED: &str = "auto-renew";
+const PROLONGED_WITHIN: Duration = Duration::from_secs(300);
+/// Attempts after the first of the group whose messages become dead letters.
+const RETRIES: i32 = 1;
+
+/// Who made a part of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    Gantry,
+    Apache,
+}
+
+/// A proxy before a name server and a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    proxy: Maker,
+    brokers: Maker,
+}
+
+/// Apache's own first: it says what may fail.
+const CELLS: [Cell; 4] = [
+    Cell { proxy: Maker::Apache, brokers: Maker::Apache },
+    Cell { proxy: Maker::Apache, brokers: Maker::Gantry },
+    Cell { proxy: Maker::Gantry, brokers: Maker::Apache },
+    Cell { proxy: Maker::Gantry, brokers: Maker::Gantry },
+];
+const REFERENCE: Cell = CELLS[0];
+const IN_CI: Cell = CELLS[1];
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |maker| match maker {
+            Maker::Gantry => "Gantry",
+            Maker::Apache => "Apache",
+        };
+        write!(f, "{} proxy, {} broker", name(self.proxy), name(self.brokers))
+    }
+}
+
+/// An SDK and a feature of its examples, or a program that speaks the protocol with its stubs.
+type Scenario = (&'static str, &'static str);
+/// What happened in a cell, by SDK and feature.
+type Findings = BTreeMap<(&'static str, String), Finding>;
+
+/// A minute and a half; all of it 15 minutes.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    if let Err(error) = reference::jars() {
+        return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") });
+    }
+    let heavy = context.is_full.then_some(HEAVY_SDK);
+    for sdk in SDKS.into_iter().chain(heavy) {
+        if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
+            return Ok(skipped);
+        }
+    }
+    let log = context.workspace.own("logs/matrix.log")?;
+    // A log tells of one run.
+    std::fs::write(&log, "")?;
+    let folder = context.workspace.own("matrix")?;
+    let gantry = server::build(context)?;
+    let cells = if context.is_full { CELLS.to_vec() } else { vec![IN_CI] };
+    let mut all = Vec::new();
+    for cell in cells {
+        clear(&folder)?;
+        println!("{cell}");
+        let found = show(context, cell, &folder, &gantry, &log);
+        all.push((cell, found.with_context(|| format!("{cell}; data kept: {}", folder.display()))?));
+    }
+    if context.is_full {
+        table::write(&context.workspace.root, &all)?;
+    }
+    judge(&all).with_context(|| format!("data of the last cell kept: {}", folder.display()))?;
+    clear(&folder)?;
+    Ok(Done::Passed)
+}
+
+/// A scenario that fails where Apache before Apache does not, or was not asked, is a failure.
+fn judge(all: &[(Cell, Findings)]) -> Result<()> {
+    let reference = all.iter().find(|(cell, _)| *cell == REFERENCE).map(|(_, findings)| findings);
+    let fails = |found: &Finding| found.ok == Some(false);
+    let failed: Vec<String> = all
+        .iter()
+        .filter(|(cell, _)| *cell != REFERENCE)
+        .flat_map(|(cell, findings)| findings.iter().map(move |(name, found)| (cell, name, found)))
+        .filter(|(_, name, found)| {
+            fails(found) && !reference.is_some_and(|theirs| theirs.get(*name).is_some_and(fails))
+        })
+        .map(|(cell, (sdk, feature), found)| format!("{cell}: {sdk} {feature}: {}", found.detail))
+        .collect();
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
+}
+
+/// All scenarios in one cell.
+fn show(context: &Context, cell: Cell, folder: &Path, gantry: &Path, log: &Path) -> Result<Findings> {
+    // What is started lives as long as these.
+    let (_cluster, _apaches, name_server, broker) = match cell.brokers {
+        Maker::Gantry => {
+            let cluster = Cluster::start(folder, gantry, &[BROKER])?;
+            let (name_server, broker) = (cluster.name_server(), cluster.broker_addresses()[0]);
+            (Some(cluster), None, name_server, broker)
+        }
+        Maker::Apache => {
+            let (names, name_server) = apache::name_server(folder)?;
+            let (process, broker) = apache::broker(folder, BROKER, &[name_server], BROKER_SETTINGS)?;
+            (None, Some((names, process)), name_server, broker)
+        }
+    };
+    create_topics(context, broker)?;
+    let (_proxy, endpoint) = match cell.proxy {
+        Maker::Gantry => cluster::proxy(folder, gantry, "proxy", name_server)?,
+        Maker::Apache => apache::proxy(folder, "proxy", name_server)?,
+    };
+    let prolonged = context.is_full.then(|| start_prolonged(context, folder, endpoint)).transpose()?;
+    let calls = CALLS.map(|name| ("python", name));
+    let scenarios: Vec<_> = SDKS.into_iter().flat_map(of_sdk).chain(calls).collect();
+    let mut findings = observe(context, &scenarios, endpoint, log)?;
+    if context.is_full {
+        let scenarios: Vec<_> = of_sdk(HEAVY_SDK).collect();
+        findings.extend(observe(context, &scenarios, endpoint, log)?);
+    }
+    if let Some(prolonged) = prolonged {
+        let ended = prolonged.finish(PROLONGED_WITHIN);
+        let detail = ended.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
+        let found = Finding { feature: PROLONGED.to_owned(), ok: Some(ended.is_ok()), detail };
+        findings.insert(("python", PROLONGED.to_owned()), found);
+    }
+    Ok(findings)
+}
+
+fn create_topics(context: &Context, broker: SocketAddr) -> Result<()> {
+    for sdk in SDKS.into_iter().chain(context.is_full.then_some(HEAVY_SDK)) {
+        topics::create_for_examples(broker, sdk)?;
+    }
+    for name in CALLS.into_iter().chain([PROLONGED]) {
+        topics::create(broker, &format!("example-python-{name}"), "NORMAL")?;
+    }
+    let topic = "example-python-dead-letter";
+    topics::create(broker, &format!("%DLQ%{topic}-group"), "NORMAL")?;
+    topics::create_group(broker, &format!("{topic}-dead-group"), false)?;
+    topics::put_group(
+        broker,
+        &SubscriptionGroupConfig {
+            group_name: format!("{topic}-group"),
+            retry_max_times: RETRIES,
+            ..SubscriptionGroupConfig::default()
+        },
+    )
+}
+
+/// The examples of an SDK.
+fn of_sdk(sdk: &'static str) -> impl Iterator<Item = Scenario> {
+    reference::FEATURES.into_iter().map(move |(feature, _)| (sdk, feature))
+}
+
+/// What fails is run once more: a JVM that has just started answers some clients later than they wait.
+fn observe(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr, log: &Path) -> Result<Findings> {
+    let mut findings = observe_once(context, scenarios, endpoint, log)?;
+    let has_failed = |(sdk, feature): &Scenario| {
+        findings.get(&(*sdk, (*feature).to_owned())).is_none_or(|found| found.ok == Some(false))
+    };
+    let again: Vec<_> = scenarios.iter().copied().filter(has_failed).collect();
+    findings.extend(observe_once(context, &again, endpoint, log)?);
+    Ok(findings)
+}
+
+/// Side by side: all have topics of their own and wait most of the time.
+fn observe_once(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr, log: &Path) -> Result<Findings> {
+    std::thread::scope(|scope| {
+        let run = |&(sdk, feature): &Scenario| {
+            let found = scope.spawn(move || match CALLS.contains(&feature) {
+                true => call(context, feature, endpoint, log),
+                false => examples::find_one(context, sdk, feature, endpoint, log),
+            });
+            ((sdk, feature.to_owned()), found)
+        };
+        let running: Vec<_> = scenarios.iter().map(run).collect();
+        let found = running
+            .into_iter()
+            .map(|(name, one)| Ok((name, one.join().unwrap_or_else(|_| bail!("a thread panicked"))?)));
+        found.collect()
+    })
+}
+
+fn call(context: &Context, name: &str, endpoint: SocketAddr, log: &Path) -> Result<Finding> {
+    let mut scenario = python(context, "scenarios.py");
+    examples::found(scenario.args([name, "--endpoint", &endpoint.to_string()]), name, log)
+}
+
+fn start_prolonged(context: &Context, folder: &Path, endpoint: SocketAddr) -> Result<Process> {
+    let mut command = python(context, "prolonged.py");
+    command.args([&endpoint.to_string(), &format!("example-python-{PROLONGED}")]);
+    Process::start("a slow consumer", command, folder.join("prolonged.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(ok: Option<bool>) -> Findings {
+        let found = Finding { feature: "fifo".to_owned(), ok, detail: "x".to_owned() };
+        [(("go", "fifo".to_owned()), found)].into()
+    }
+
+    #[test]
+    fn only_what_fails_at_apache_too_may_fail() {
+        let fails = || findings(Some(false));
+        assert!(judge(&[(REFERENCE, fails()), (CELLS[3], fails())]).is_ok());
+        let failed = judge(&[(REFERENCE, findings(Some(true))), (CELLS[3], fails())]).expect_err("it is ours");
+        assert_eq!(failed.to_string(), "Gantry proxy, Gantry broker: go fifo: x");
+        assert!(judge(&[(IN_CI, fails())]).is_err());
+        assert!(judge(&[(IN_CI, findings(None))]).is_ok());
+    }
+}
