@@ -22,8 +22,9 @@ pub(crate) fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Res
         read_queue_nums: QUEUES,
         write_queue_nums: QUEUES,
         perm: PERMISSION,
-        default_topic: None,
-        topic_filter_type: None,
+        // Apache's brokers refuse a topic without these two.
+        default_topic: Some("TBW102".to_owned()),
+        topic_filter_type: Some("SINGLE_TAG".to_owned()),
         topic_sys_flag: None,
         order: None,
         attributes: Some(format!("+message.type={message_type}")),
