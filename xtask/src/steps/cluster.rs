@@ -1,6 +1,8 @@
 //! `gantry nameserver`, two `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
 //! on Apache's, what was popped or begun through a proxy that is killed is ended through another, and nothing that was acknowledged is
-//! lost when brokers are killed.
+//! lost when brokers are killed, when one is added and one is drained, or when all proxies are restarted.
+
+mod life;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,10 +11,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
-use remoting_proto::body::SubscriptionGroupConfig;
-use remoting_proto::requests::UpdateAndCreateTopic;
-use remoting_proto::{Dialect, Fields, RequestCode};
 
 use super::examples;
 use super::proxy::{DEALS, HANDOVER, hand_over, python};
@@ -20,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::workspace::clear;
-use crate::{reference, remoting, server};
+use crate::{server, topics};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -69,47 +67,20 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     let (third, third_address) = cluster.proxy("third")?;
     let client = python(context, "survive.py");
     survive(&mut cluster, folder, client, [second_address, third_address])?;
-    third.stop()?;
-    second.stop()?;
+    let client = python(context, "life.py");
+    let proxies = [("second", second, second_address), ("third", third, third_address)];
+    for proxy in life::show(&mut cluster, folder, client, proxies)? {
+        proxy.stop()?;
+    }
     cluster.stop()
 }
 
 /// What the examples and the kills use.
 fn create_topics(broker: SocketAddr) -> Result<()> {
-    for sdk in SDKS {
-        for (feature, message_type) in reference::FEATURES {
-            create(broker, &format!("example-{sdk}-{feature}"), message_type)?;
-        }
-        create_group(broker, &format!("example-{sdk}-filter-sql-group"), false)?;
-    }
-    create(broker, HANDOVER, "NORMAL")?;
-    create(broker, DEALS, "TRANSACTION")?;
-    create(broker, SURVIVE, "NORMAL")
-}
-
-/// A topic, and a group of the same kind.
-fn create(broker: SocketAddr, topic: &str, message_type: &str) -> Result<()> {
-    let header = UpdateAndCreateTopic {
-        topic: topic.to_owned(),
-        read_queue_nums: 4,
-        write_queue_nums: 4,
-        perm: 6,
-        default_topic: None,
-        topic_filter_type: None,
-        topic_sys_flag: None,
-        order: None,
-        attributes: Some(format!("+message.type={message_type}")),
-    };
-    remoting::call(broker, RequestCode::UpdateAndCreateTopic, header.to_fields(), Bytes::new())?;
-    create_group(broker, &format!("{topic}-group"), message_type == "FIFO")
-}
-
-fn create_group(broker: SocketAddr, group: &str, consume_message_orderly: bool) -> Result<()> {
-    let group_name = group.to_owned();
-    let config = SubscriptionGroupConfig { group_name, consume_message_orderly, ..SubscriptionGroupConfig::default() };
-    let (code, body) =
-        (RequestCode::UpdateAndCreateSubscriptionGroup, remoting_proto::to_vec(&config, Dialect::Standard));
-    remoting::call(broker, code, Fields::default(), body.into()).map(drop)
+    SDKS.iter().try_for_each(|sdk| topics::create_for_examples(broker, sdk))?;
+    topics::create(broker, HANDOVER, "NORMAL")?;
+    topics::create(broker, DEALS, "TRANSACTION")?;
+    topics::create(broker, SURVIVE, "NORMAL")
 }
 
 /// Kills brokers while a client sends and consumes through both proxies; the client knows what was acknowledged.
