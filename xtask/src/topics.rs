@@ -26,8 +26,9 @@ pub(crate) fn create_with_permission(broker: SocketAddr, topic: &str, message_ty
         read_queue_nums: QUEUES,
         write_queue_nums: QUEUES,
         perm,
-        default_topic: None,
-        topic_filter_type: None,
+        default_topic: Some("TBW102".to_owned()),
+        // Apache's brokers refuse a topic without it, and without the topic that it begins as.
+        topic_filter_type: Some("SINGLE_TAG".to_owned()),
         topic_sys_flag: None,
         order: None,
         attributes: Some(format!("+message.type={message_type}")),
