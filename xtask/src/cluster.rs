@@ -111,6 +111,12 @@ impl Cluster {
         proxy_at(&self.folder, &self.gantry, name, self.name_server, (grpc, http), settings)
     }
 
+    /// Stops a proxy as an operator would and starts it again where it was.
+    pub(crate) fn restart_proxy(&self, name: &str, process: Process, grpc: SocketAddr) -> Result<Process> {
+        process.stop()?;
+        self.proxy_at(name, grpc, server::free_address()?, &[])
+    }
+
     /// Stops all as an operator would, the brokers first.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! `gantry nameserver`, two `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they observe
 //! on Apache's, what was popped or begun through a proxy that is killed is ended through another, and nothing that was acknowledged is
-//! lost when brokers are killed.
+//! lost when brokers are killed, when one is added and one is drained, or when all proxies are restarted.
+
+mod life;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -65,16 +67,17 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     let (third, third_address) = cluster.proxy("third")?;
     let client = python(context, "survive.py");
     survive(&mut cluster, folder, client, [second_address, third_address])?;
-    third.stop()?;
-    second.stop()?;
+    let client = python(context, "life.py");
+    let proxies = [("second", second, second_address), ("third", third, third_address)];
+    for proxy in life::show(&mut cluster, folder, client, proxies)? {
+        proxy.stop()?;
+    }
     cluster.stop()
 }
 
 /// What the examples and the kills use.
 fn create_topics(broker: SocketAddr) -> Result<()> {
-    for sdk in SDKS {
-        topics::create_for_examples(broker, sdk)?;
-    }
+    SDKS.iter().try_for_each(|sdk| topics::create_for_examples(broker, sdk))?;
     topics::create(broker, HANDOVER, "NORMAL")?;
     topics::create(broker, DEALS, "TRANSACTION")?;
     topics::create(broker, SURVIVE, "NORMAL")
