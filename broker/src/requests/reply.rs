@@ -66,6 +66,7 @@ pub(super) async fn reply(core: &Core, connection: &Connection, request: &Comman
         recall_handle: None,
         msg_region: Some(super::send::REGION.to_owned()),
         trace_on: Some(true),
+        repeat_of: None,
     };
     Ok(Command { fields: answer.to_fields(), ..done(request) })
 }
