@@ -46,13 +46,18 @@ pub(crate) type Told = watch::Sender<Vec<Option<u64>>>;
 /// Returns when all name servers that know the broker have been told of the topics as they are now: who has made a topic asks for its
 /// route next. One that does not answer is waited for 2 s.
 pub(crate) async fn told(core: &Core) {
-    let now = *core.broker.topic_changes().borrow();
+    let now = changes_up_to(core, *core.broker.topic_changes().borrow());
     let mut told = core.told.subscribe();
     let all = told.wait_for(|told| told.iter().flatten().all(|to| *to >= now));
     tokio::select! {
         _ = all => {}
         () = core.env.clock.sleep(TOLD_WITHIN) => {}
     }
+}
+
+/// Counts the changes of what name servers are told: of the topics, and of the settings, which say what clients may do.
+fn changes_up_to(core: &Core, topic_changes: u64) -> u64 {
+    topic_changes + core.settings.lock().changes
 }
 
 /// Stays registered with all name servers until `shutdown`, then leaves them.
@@ -73,7 +78,7 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
     while !shutdown.is_cancelled() {
         // What changes from here on is told by the next.
         settings.mark_unchanged();
-        let count = *changes.borrow_and_update() + core.settings.lock().changes;
+        let count = changes_up_to(&core, *changes.borrow_and_update());
         let registered = tokio::select! {
             registered = register(&core, &client, count) => registered,
             // A name server that hangs does not hold up the end.

@@ -329,15 +329,22 @@ pub(crate) fn group(resource: Option<&v2::Resource>) -> Result<GroupName, Invali
 }
 
 impl Limits {
+    /// Checks that a send has at most `messages_max` messages.
+    ///
+    /// # Errors
+    /// [`Invalid::TooManyMessages`].
+    pub(crate) fn message_count(&self, messages: usize) -> Result<(), Invalid> {
+        let messages_max = self.messages_max;
+        if messages > messages_max { Err(Invalid::TooManyMessages { messages, messages_max }) } else { Ok(()) }
+    }
+
     /// Checks that a send is one of 1 to `messages_max` messages of one topic, and returns the topic.
     ///
     /// # Errors
     /// In the order in which Apache's proxy checks: count, topic, same topic.
     pub(crate) fn messages(&self, messages: &[Sent<'_>]) -> Result<TopicName, Invalid> {
         let first = messages.first().ok_or(Invalid::NoMessages)?;
-        if messages.len() > self.messages_max {
-            return Err(Invalid::TooManyMessages { messages: messages.len(), messages_max: self.messages_max });
-        }
+        self.message_count(messages.len())?;
         let topic = TopicName::for_client(first.topic.name).map_err(Invalid::Topic)?;
         match messages.iter().enumerate().find(|(_, message)| message.topic != first.topic) {
             Some((index, other)) => {

@@ -251,7 +251,7 @@ async fn a_client_is_asked_on_its_own_connection() {
     assert_eq!((&one.expect("answered").body[..], &two.expect("answered").body[..]), (&b"one"[..], &b"two"[..]));
     let late = call("late", Duration::from_millis(1)).await;
     assert_eq!(late, Err(remoting::CallError::TimedOut(Duration::from_millis(1))));
-    let (lost, ()) = tokio::join!(call("lost", long), async { drop(connection.close()) });
+    let (lost, ()) = tokio::join!(call("lost", long), async { connection.close() });
     assert_eq!(lost, Err(remoting::CallError::Lost));
     assert_eq!(call("nobody", long).await, Err(remoting::CallError::Unasked));
 }

@@ -76,7 +76,9 @@ impl PopMachine {
         }
         let slot = self.slots.get(id).expect("the slot of a good handle");
         let popped_at = now.max(slot.last_pop);
-        let ChangeInvisible { invisible, suspend: is_suspended } = change;
+        let ChangeInvisible { invisible, suspend } = change;
+        // One that is visible already was counted, or not, when its lease ended.
+        let is_suspended = suspend && matches!(entry.stage, Stage::Leased(_));
         let visible_at = now.plus(invisible);
         self.commit(PopEvent::Changed { slot: id, offset, popped_at, visible_at, is_suspended }, events);
         Ok(ReceiptHandle { start_offset: handle.offset, popped_at, invisible, ..handle.clone() })

@@ -168,7 +168,7 @@ impl PopMachine {
         Some(Move {
             retry: LeaseOwner { group: slot.owner.group.clone(), topic: retry_topic(slot)? },
             origin: Origin { is_retry: slot.is_retry, queue: slot.queue, offset: entry.offset },
-            attempts: u32::from(found.attempts) - u32::from(self.is_suspended(found)),
+            attempts: u32::from(found.attempts).saturating_sub(self.is_suspended(found).into()),
             popped_at: (found.popped_at != Timestamp::FAR_FUTURE).then_some(found.popped_at),
         })
     }

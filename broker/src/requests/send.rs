@@ -46,11 +46,6 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
 /// Where it goes; the topic is made, if that is how it is.
 async fn target(core: &Core, header: &SendMessage, is_batch: bool) -> Result<TopicName, Refusal> {
     let topic = TopicName::new(&header.topic)?;
-    if !core.settings.lock().permission.is_writable() {
-        let remark =
-            format!("sending to topic {topic} is forbidden: brokerPermission says that the broker is only read");
-        return Err(Refusal::new(ResponseCode::NoPermission, remark));
-    }
     if topic.is_trace() {
         return make_group_topic(core, topic).await;
     }

@@ -64,15 +64,21 @@ impl Client {
     /// TLS cannot be set up.
     pub(super) fn new(allowed: Allowed) -> reqwest::Result<Self> {
         let allowed = Arc::new(allowed);
-        let http = reqwest::Client::builder()
-            // An endpoint that is elsewhere says so to its owner, not to us: the other address was checked by nobody.
-            .redirect(Policy::none())
-            // A proxy of the environment would resolve names itself.
-            .no_proxy()
-            .dns_resolver(Resolver(allowed.clone()))
-            .connect_timeout(CONNECT_WITHIN)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build()?;
+        let builder = || {
+            reqwest::Client::builder()
+                // An endpoint that is elsewhere says so to its owner, not to us: the other address was checked by nobody.
+                .redirect(Policy::none())
+                // A proxy of the environment would resolve names itself.
+                .no_proxy()
+                .dns_resolver(Resolver(allowed.clone()))
+                .connect_timeout(CONNECT_WITHIN)
+                .pool_max_idle_per_host(IDLE_MAX)
+        };
+        let http = builder().build().or_else(|error| {
+            // A host without certificates, a bare container for one, is no reason to serve nothing.
+            tracing::warn!(%error, "no CA certificates are found: webhooks to https fail, install ca-certificates");
+            builder().tls_certs_only([]).build()
+        })?;
         Ok(Self { http, allowed })
     }
 

@@ -146,7 +146,10 @@ impl Deliverer {
             }
         };
         let mut share = self.shared.undelivered.share();
-        share.add(delivery.remaining_bytes());
+        if !share.try_add_last(delivery.remaining_bytes()) {
+            // Others have used the room up while this one waited; dropped, they are free again.
+            return self.machine.lock().receive_failed(now);
+        }
         let messages = leased(delivery);
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
         let calls = self.machine.lock().received(now, count);

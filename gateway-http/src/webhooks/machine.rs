@@ -224,11 +224,16 @@ impl Machine {
                 self.breaker.succeeded();
             }
             Outcome::Throttled { retry_after } => {
-                self.window *= AFTER_THROTTLE;
-                let pause =
-                    retry_after.unwrap_or_else(|| jittered(doubled(PAUSE_FIRST, self.throttled, PAUSE_MAX), random));
-                self.throttled += 1;
-                self.paused_until = self.paused_until.max(now.plus(pause));
+                // Calls that were under way together are told once.
+                let is_new = self.paused_until <= now;
+                if is_new {
+                    self.window *= AFTER_THROTTLE;
+                }
+                if is_new || retry_after.is_some() {
+                    let doubled = || jittered(doubled(PAUSE_FIRST, self.throttled, PAUSE_MAX), random);
+                    self.paused_until = self.paused_until.max(now.plus(retry_after.unwrap_or_else(doubled)));
+                }
+                self.throttled += u32::from(is_new);
                 // It answers, so it is there.
                 self.breaker.succeeded();
             }

@@ -67,7 +67,8 @@ impl Cluster {
             if turn.is_some() {
                 is_told = self.wait_for_any(&sound, &pop, &group, ends_at).await;
             } else {
-                let left = ends_at.since(self.0.clock.moment());
+                // Whose turn it is may not be polled, because its client takes nothing.
+                let left = ends_at.since(self.0.clock.moment()).min(NOTIFIED_WITHIN);
                 turn = tokio::select! {
                     biased;
                     taken = place.take() => Some(taken),

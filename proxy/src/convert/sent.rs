@@ -44,18 +44,26 @@ pub(crate) struct System<'a> {
     pub(crate) priority: Option<i32>,
 }
 
-/// The messages of an encoded [`v2::SendMessageRequest`].
+/// How many messages an encoded [`v2::SendMessageRequest`] has, as far as it can be read.
+pub(crate) fn sent_count(request: &[u8]) -> usize {
+    messages(request).count()
+}
+
+/// The messages of an encoded [`v2::SendMessageRequest`], some hundred bytes for each beside the request.
 ///
 /// # Errors
 /// [`Malformed`].
 pub(crate) fn sent(request: &[u8]) -> Result<Vec<Sent<'_>>, Malformed> {
-    let messages = || Fields::of(request).filter(|field| !matches!(field, Ok((number, _)) if *number != 1));
-    let mut sent = Vec::with_capacity(messages().count());
-    for message in messages() {
+    let mut sent = Vec::with_capacity(sent_count(request));
+    for message in messages(request) {
         let (_, message) = message?;
         sent.push(Sent::read(message.fields()?)?);
     }
     Ok(sent)
+}
+
+fn messages(request: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>), Malformed>> {
+    Fields::of(request).filter(|field| !matches!(field, Ok((number, _)) if *number != 1))
 }
 
 impl<'a> Sent<'a> {

@@ -32,6 +32,11 @@ pub(crate) async fn serve(
 
 /// Stores the messages of an encoded [`v2::SendMessageRequest`].
 pub(super) async fn call(service: &Service, headers: &MetadataMap, request: Bytes) -> Answer<v2::SendMessageResponse> {
+    let limits = &service.shared.options.limits;
+    // Before they are read: a message of two bytes becomes some hundred.
+    if let Err(error) = limits.message_count(convert::sent_count(&request)) {
+        return answer(Err(error.into()));
+    }
     let outgoing = match convert::sent(&request) {
         Ok(sent) => outgoing(service, headers, &request, &sent),
         Err(error) => return Err(tonic::Status::internal(error.to_string())),

@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use prost::Message;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 
 use crate::http2::Metered;
 
@@ -25,14 +25,33 @@ const ANSWER_BYTES: usize = 2048;
 pub(super) async fn read(request: http::Request<Metered>, bytes_max: usize) -> Result<(MetadataMap, Bytes), Status> {
     let (head, body) = request.into_parts();
     if let Some(encoding) = head.headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") {
-        return Err(Status::unimplemented(format!("grpc-encoding is {encoding:?}, only identity is supported")));
+        let mut status = Status::unimplemented(format!("grpc-encoding is {encoding:?}, only identity is supported"));
+        status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+        return Err(status);
     }
     let body = Limited::new(body, bytes_max.saturating_add(PREFIX_BYTES));
-    let frames = body.collect().await.map_err(|error| match error.is::<LengthLimitError>() {
+    let bytes = joined(body).await.map_err(|error| match error.is::<LengthLimitError>() {
         true => Status::out_of_range(format!("the message is larger than {bytes_max} bytes")),
         false => Status::from_error(error),
     })?;
-    Ok((MetadataMap::from_headers(head.headers), message(frames.to_bytes())?))
+    Ok((MetadataMap::from_headers(head.headers), message(bytes)?))
+}
+
+/// A body's bytes: the frame itself when it is one, else a copy, so that many small frames take no more room than what is in them.
+async fn joined(mut body: Limited<Metered>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if joined.is_empty() && first.is_empty() {
+            first = data;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// The first message of a body.

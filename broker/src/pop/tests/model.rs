@@ -497,6 +497,7 @@ impl Model {
             assert!(handle.popped_at >= issued.handle.popped_at);
             let until = self.now + i64::try_from(invisible).expect("small");
             let story = self.story(&handle);
+            let is_suspended = suspend && story.lease.is_some();
             story.lease = Some(Live {
                 client: 0,
                 attempt: None,
@@ -504,7 +505,7 @@ impl Model {
                 auto_renew: false,
                 is_held: false,
                 is_waiting: true,
-                is_suspended: suspend,
+                is_suspended,
             });
             self.issued.push(Issued { handle, delivery: issued.delivery });
         }

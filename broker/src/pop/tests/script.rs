@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::broker::ClientId;
+use types::broker::{ChangeInvisible, ClientId};
 use types::receipt_handle::HandleSource;
 use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp};
 

@@ -57,7 +57,9 @@ impl Deliverer {
         }
         for (handle, settle) in others {
             let result = match settle {
-                Settle::Nack { delay } => broker.change_invisible(lease.clone(), handle.clone(), delay).await.map(drop),
+                Settle::Nack { delay } => {
+                    broker.change_invisible(lease.clone(), handle.clone(), delay.into()).await.map(drop)
+                }
                 Settle::DeadLetter | Settle::Ack => broker.dead_letter(lease.clone(), handle.clone()).await,
             };
             if self.is_open(&result) {
