@@ -108,6 +108,7 @@ fn change(of: &Popped, invisible_time: i64) -> ChangeInvisibleTime {
         extra_info: of.handle.clone(),
         offset: of.offset,
         invisible_time,
+        suspend: None,
         broker_name: None,
     }
 }

@@ -10,7 +10,7 @@ use common::*;
 use env::disk::OpenMode;
 use env::sim::{self, World};
 use types::admin::Admin;
-use types::broker::{EndTransaction, Pop, Resolution};
+use types::broker::{ChangeInvisible, EndTransaction, Pop, Resolution};
 use types::properties::names;
 use types::{Broker, GroupConfig, QueueId, QueueOffset};
 

@@ -20,7 +20,7 @@ const SEED_BYTES: usize = 32;
 /// What signs.
 pub(super) enum Secret {
     /// HMAC-SHA256, `v1`.
-    Symmetric(hmac::Key),
+    Symmetric(Box<hmac::Key>),
     /// ed25519, `v1a`.
     Asymmetric(Box<Ed25519KeyPair>),
 }
@@ -36,7 +36,7 @@ impl Secret {
         if let Some(text) = text.strip_prefix(SYMMETRIC) {
             let bytes =
                 STANDARD.decode(text).ok().filter(|bytes| SECRET_BYTES.contains(&bytes.len())).ok_or(EXPECTED)?;
-            return Ok(Self::Symmetric(hmac::Key::new(hmac::HMAC_SHA256, &bytes)));
+            return Ok(Self::Symmetric(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))));
         }
         let bytes = text.strip_prefix(PRIVATE).and_then(|text| STANDARD.decode(text).ok()).ok_or(EXPECTED)?;
         let (seed, public) = bytes.split_at_checked(SEED_BYTES).ok_or(EXPECTED)?;

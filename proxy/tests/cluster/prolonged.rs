@@ -139,7 +139,7 @@ async fn a_handle_whose_time_is_over_is_for_a_broker_of_ours_to_judge() {
         hand.clock.pass(INVISIBLE);
         // Another proxy, which has not prolonged it.
         let acked = ack(&hand, &handle).await;
-        let changed = hand.cluster.change_invisible(owner(), handle.clone(), INVISIBLE).await;
+        let changed = hand.cluster.change_invisible(owner(), handle.clone(), INVISIBLE.into()).await;
         if is_gantry {
             assert_eq!(acked, Ok(()));
             changed.expect("the broker takes it");
