@@ -133,7 +133,8 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     let options = &core.options;
     // Another one for each state of the topics and each start.
     let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
-    let body = Body { version, topics: topics(core), mappings: BTreeMap::new() }.encode();
+    let allowed = core.settings.lock().permission;
+    let body = Body { version, topics: topics(core, allowed), mappings: BTreeMap::new() }.encode();
     let header = RegisterBroker {
         broker_name: core.name().to_owned(),
         broker_addr: options.advertised.to_string(),
@@ -154,9 +155,9 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     }
 }
 
-/// All topics, and those that are only names: clients look for the route of the cluster and the broker, and new topics begin as
+/// All topics with what the broker `allowed` of them, and those that are only names: clients look for the route of the cluster and the broker, and new topics begin as
 /// [`AUTO_CREATE_TOPIC`].
-pub(crate) fn topics(core: &Core) -> BTreeMap<String, TopicConfig> {
+pub(crate) fn topics(core: &Core, allowed: Permission) -> BTreeMap<String, TopicConfig> {
     let queues = |queues: u32| i32::try_from(queues).unwrap_or(i32::MAX);
     let name_only = |topic_name: &str, count| TopicConfig {
         topic_name: topic_name.to_owned(),
@@ -165,7 +166,7 @@ pub(crate) fn topics(core: &Core) -> BTreeMap<String, TopicConfig> {
         perm: PERMISSION_ALL,
         topic_sys_flag: 0,
     };
-    let Settings { permission: allowed, auto_create_topics, default_queues, .. } = core.settings.lock().clone();
+    let Settings { auto_create_topics, default_queues, .. } = core.settings.lock().clone();
     let default_queues = queues(default_queues);
     // Replies go to a topic too, though they are not stored.
     let replies = format!("{}{REPLY_SUFFIX}", core.options.cluster);

@@ -70,9 +70,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         started => started.map(drop),
     };
-    signals.exit_on_next();
-    let stopped = stop(members).await;
-    ended.and(stopped)
+    tokio::select! {
+        stopped = stop(members) => ended.and(stopped),
+        // Who is left is killed with what started it.
+        _ = signals.next() => bail!("a second signal: stopped at once, without waiting for requests"),
+    }
 }
 
 async fn start(plan: &Plan, members: &mut Vec<Member>) -> anyhow::Result<()> {

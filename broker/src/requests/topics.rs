@@ -65,7 +65,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
 pub(super) fn all(core: &Core, request: &Command) -> Command {
     let types: BTreeMap<_, _> =
         core.broker.known_topics().into_iter().map(|topic| (topic.name.to_string(), topic.topic_type)).collect();
-    let told = registration::topics(core).into_iter();
+    let told = registration::topics(core, Permission::READ_WRITE).into_iter();
     let topic_config_table = told
         .map(|(name, config)| {
             let topic_type = types.get(&name).copied();
@@ -85,7 +85,8 @@ pub(super) fn get(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
     let topic = TopicName::new(&topic)?;
     let topic_type = core.broker.known_topic(&topic).map(|config| config.topic_type);
-    match registration::topics(core).remove(topic.as_str()) {
+    // As it was set, whatever the broker allows meanwhile: tools write back what they read.
+    match registration::topics(core, Permission::READ_WRITE).remove(topic.as_str()) {
         Some(config) => Ok(json(request, &settings(config, topic_type))),
         None => Err(LookupError::TopicNotFound { topic }.into()),
     }
@@ -97,7 +98,7 @@ pub(super) fn of_system(core: &Core, request: &Command) -> Command {
         let names = [core.options.cluster.as_str(), core.name()];
         names.contains(&name.as_str()) || TopicName::new(name).is_ok_and(|topic| topic.is_system())
     };
-    let topic_list = registration::topics(core).into_keys().filter(is_system).collect();
+    let topic_list = registration::topics(core, Permission::READ_WRITE).into_keys().filter(is_system).collect();
     json(request, &TopicList { broker_addr: None, topic_list })
 }
 

@@ -113,10 +113,13 @@ fn event(topic: &str, message: Received) -> Value {
         set(name, value);
     }
     for (name, value) in &message.properties {
-        let name = name.strip_prefix(ATTRIBUTE).unwrap_or(name);
+        let attribute = name.strip_prefix(ATTRIBUTE);
+        let name = attribute.unwrap_or(name);
         // These say how the event is written here, whatever it was before.
         let is_form = matches!(name, "specversion" | "datacontenttype" | "data");
-        if is_name(name) && !is_form {
+        // An ordinary property that is named like an attribute does not mean it.
+        let is_taken = matches!(name, "id" | "source" | "type" | "time" | "subject" | "dataschema");
+        if is_name(name) && !is_form && (attribute.is_some() || !is_taken) {
             set(name, value.clone());
         }
     }

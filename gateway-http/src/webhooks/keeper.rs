@@ -139,15 +139,28 @@ impl Keeper {
         self.read().await;
         self.check(record, of)?;
         self.topic.write(record).await?;
+        let mut counts = None;
         for _ in 0..LOOKS {
             self.read().await;
-            if self.shared.look(|registry| registry.has(record))? {
+            counts = self.shared.look(|registry| registry.counts(record))?;
+            if counts.is_some() {
                 break;
             }
             self.shared.env.clock.sleep(BETWEEN_LOOKS).await;
         }
         self.deliver();
-        Ok(())
+        match counts {
+            Some(true) => Ok(()),
+            Some(false) => {
+                let detail =
+                    format!("the webhook was changed at the same moment: another change of revision {of} counts");
+                Err(Problem::conflict("webhook-changed", detail))
+            }
+            None => {
+                let detail = "the change is stored and was not seen yet: look at the webhook before you repeat it";
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail))
+            }
+        }
     }
 
     /// Whether it may be written.

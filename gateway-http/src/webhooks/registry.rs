@@ -32,8 +32,9 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn rank(&self) -> (u64, u64) {
-        (self.revision, self.tie)
+    /// The highest counts. Of two changes of one revision a deletion does: its caller was told that the webhook is gone.
+    fn rank(&self) -> (u64, bool, u64) {
+        (self.revision, self.webhook.is_none(), self.tie)
     }
 }
 
@@ -136,9 +137,10 @@ impl Registry {
         self.entries.get(id).filter(|entry| entry.record.webhook.is_some())
     }
 
-    /// Whether this record, or one that overrules it, is known.
-    pub(super) fn has(&self, record: &Record) -> bool {
-        self.entries.get(&record.id).is_some_and(|entry| entry.record.rank() >= record.rank())
+    /// Whether this record counts; `None` while neither it nor one that overrules it is known.
+    pub(super) fn counts(&self, record: &Record) -> Option<bool> {
+        let known = self.entries.get(&record.id)?.record.rank();
+        (known >= record.rank()).then_some(known == record.rank())
     }
 
     /// All that are not deleted, by id.

@@ -21,11 +21,13 @@ impl Deliverer {
         outcome: Outcome,
         group: Option<&GroupConfig>,
     ) -> Vec<(ReceiptHandle, Settle)> {
+        // The same for all of them: a batch that failed comes again together, under one id.
+        let random = self.env().random.next();
         let machine = self.machine.lock();
         let decide = |(handle, attempt): (ReceiptHandle, u32)| {
             let settle = match (outcome, group) {
                 (Outcome::Delivered, _) => Settle::Ack,
-                (_, Some(group)) => machine.settle(outcome, attempt, group, self.env().random.next()),
+                (_, Some(group)) => machine.settle(outcome, attempt, group, random),
                 (_, None) => return None,
             };
             Some((handle, settle))
