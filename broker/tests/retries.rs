@@ -52,7 +52,10 @@ fn what_is_put_off_is_not_an_attempt_in_its_place_or_as_a_copy() {
         for wait in [Duration::ZERO, LONG, LONG, Duration::ZERO] {
             let message = put_off(&broker, "g", "t", wait).await;
             assert_eq!((body(&message), message.attempt), ("later".to_owned(), 2));
-            assert_eq!(record::decode(&message.record).expect("a record").header.reconsume_times, 1);
+            if message.handle.source == HandleSource::RetryV1 {
+                // What the copy says that was made of it.
+                assert_eq!(record::decode(&message.record).expect("a record").header.reconsume_times, 1);
+            }
             sleep(&world, wait).await;
             broker = restart_killed(&world, broker).await;
         }

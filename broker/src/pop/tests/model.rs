@@ -267,7 +267,7 @@ impl Model {
                 now >= live.until && !is_renewed
             };
             if let Some(over) = story.lease.take_if(|live| is_over(live)) {
-                story.attempts -= u32::from(over.is_suspended);
+                story.attempts = story.attempts.saturating_sub(over.is_suspended.into());
             }
         }
         while self.machine.next_deadline().is_some_and(|deadline| deadline.0 <= self.now) {

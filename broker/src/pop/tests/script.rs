@@ -2,7 +2,7 @@
 //!
 //! A script is blocks separated by blank lines: commands, `----`, what they said. `send [group] [tag=x] [queue=n]` ·
 //! `pop max=n invisible=30s [client=c] [queue=n] [attempt=a] [renew] [fifo] [tag=x]` · `ack`, `hold`, `release`, `skip`,
-//! `give-up` and `change … invisible=10s [suspended]` with handle names · `advance 30s` · `gone client=c` · `dies client=c` ·
+//! `give-up` and `change … invisible=10s [suspend=yes]` with handle names · `advance 30s` · `gone client=c` · `dies client=c` ·
 //! `move h1`, as retention does · `foreign [tag=x]`, something that others put into the retry queue · `reset queue=n offset=n` ·
 //! `trim queue=n first=n` · `restart`. Handles are named h1, h2, … as they are given out.
 //!
@@ -173,7 +173,8 @@ impl Stage {
             "ack" => self.machine.ack(&owner, one, &mut events).remove(0).map(|()| "ok".to_owned()),
             "change" => {
                 let now = Timestamp(self.now);
-                let change = ChangeInvisible { invisible: words.invisible(), suspend: words.has("suspended") };
+                let change =
+                    ChangeInvisible { invisible: words.invisible(), suspend: words.named.contains_key("suspend") };
                 let changed = self.machine.change_invisible(&owner, &handle, change, now, &mut events);
                 changed.map(|handle| {
                     self.handles.push(handle);

@@ -21,6 +21,7 @@ fn every_route_is_described() {
             "delete /v1/admin/groups/{name}",
             "delete /v1/admin/topics/{name}",
             "delete /v1/topics/{topic}/delayed/{handle}",
+            "delete /v1/webhooks/{id}",
             "get /v1/admin/groups",
             "get /v1/admin/groups/{name}",
             "get /v1/admin/messages/{id}",
@@ -29,8 +30,12 @@ fn every_route_is_described() {
             "get /v1/admin/topics/{name}/messages",
             "get /v1/groups/{group}/stream",
             "get /v1/producers/{topic}/checks",
+            "get /v1/webhooks",
+            "get /v1/webhooks/{id}",
+            "get /v1/webhooks/{id}/deliveries",
             "patch /v1/admin/groups/{name}",
             "patch /v1/admin/topics/{name}",
+            "patch /v1/webhooks/{id}",
             "post /v1/admin/groups/{name}",
             "post /v1/admin/topics/{name}",
             "post /v1/admin/topics/{name}/freeze",
@@ -44,6 +49,8 @@ fn every_route_is_described() {
             "post /v1/transactions/{id}/commit",
             "post /v1/transactions/{id}/rollback",
             "post /v1/transactions/{id}/unknown",
+            "post /v1/webhooks",
+            "post /v1/webhooks/{id}/test",
         ]
     );
 }
