@@ -136,12 +136,17 @@ impl Clients {
         produces: impl Fn(&str, &Member) -> bool,
         consumes: impl Fn(&str, &Member) -> bool,
     ) -> Vec<Changed> {
+        let mut has_lost_producers = false;
         self.producers.retain(|name, members| {
+            let before = members.len();
             members.retain(|_, member| produces(name, member));
+            has_lost_producers |= members.len() < before;
             !members.is_empty()
         });
-        let of = |member: &Member| (member.client.clone(), member.peer.connection);
-        self.producing = self.producers.values().flat_map(BTreeMap::values).map(of).collect();
+        if has_lost_producers {
+            let of = |member: &Member| (member.client.clone(), member.peer.connection);
+            self.producing = self.producers.values().flat_map(BTreeMap::values).map(of).collect();
+        }
         let mut changed = Vec::new();
         self.consumers.retain(|name, group| {
             let before = group.members.len();

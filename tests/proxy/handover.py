@@ -17,10 +17,10 @@ from rocketmq import (ClientConfiguration, Credentials, Message, Producer, Trans
 from rocketmq.grpc_protocol import Code, MessagingServiceStub
 
 import calls
+from clients import started
 
 INVISIBLE = 20
 ARRIVES_WITHIN = 60
-START_ATTEMPTS = 3
 
 
 def send(stub, topic, body):
@@ -51,15 +51,7 @@ class Outcome(TransactionChecker):
 
 
 def producer(address, topic, checker):
-    """A started one: its start gives up at the first request that takes longer than 3 s."""
-    for attempt in range(1, START_ATTEMPTS + 1):
-        started = Producer(ClientConfiguration(address, Credentials()), (topic,), checker)
-        try:
-            started.startup()
-            return started
-        except Exception:
-            if attempt == START_ATTEMPTS:
-                raise
+    return started(lambda: Producer(ClientConfiguration(address, Credentials()), (topic,), checker))
 
 
 def begin(address, topic, body):

@@ -14,10 +14,11 @@ import uuid
 from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExpression, Message, MessageListener,
                       Producer, PushConsumer)
 
+from clients import started
+
 ARRIVES_WITHIN = 90
 # A proxy that is restarted is away for some seconds; its client then looks for it.
 NO_SEND_FOR = 30
-START_ATTEMPTS = 3
 
 
 class Remembers(MessageListener):
@@ -29,18 +30,6 @@ class Remembers(MessageListener):
     def consume(self, message):
         self.bodies.add(message.body.decode())
         return ConsumeResult.SUCCESS
-
-
-def started(build):
-    """Its start gives up at the first request that takes longer than 3 s."""
-    for attempt in range(1, START_ATTEMPTS + 1):
-        client = build()
-        try:
-            client.startup()
-            return client
-        except Exception:
-            if attempt == START_ATTEMPTS:
-                raise
 
 
 def send(producer, topic, body):

@@ -13,11 +13,12 @@ import uuid
 from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExpression, Message, MessageListener,
                       Producer, PushConsumer)
 
+from clients import started
+
 LEASED_FOR = 60  # at first, and each time that it is prolonged
 NEEDED = LEASED_FOR + 15
 NOT_AGAIN_FOR = LEASED_FOR  # after its end: the last lease is over then
 ARRIVES_WITHIN = 60
-START_ATTEMPTS = 3
 
 
 class Slow(MessageListener):
@@ -36,18 +37,6 @@ class Slow(MessageListener):
             time.sleep(NEEDED)
             self.done.set()
         return ConsumeResult.SUCCESS
-
-
-def started(build):
-    """Its start gives up at the first request that takes longer than 3 s."""
-    for attempt in range(1, START_ATTEMPTS + 1):
-        client = build()
-        try:
-            client.startup()
-            return client
-        except Exception:
-            if attempt == START_ATTEMPTS:
-                raise
 
 
 def main():

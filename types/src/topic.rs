@@ -272,6 +272,22 @@ pub struct TopicConfig {
     pub is_auto_created: bool,
 }
 
+impl TopicConfig {
+    /// A topic that a command makes: with so many queues, all of them for consumers and producers.
+    #[must_use]
+    pub fn new(name: TopicName, queues: u32, topic_type: TopicType) -> Self {
+        Self {
+            name,
+            read_queues: queues,
+            write_queues: queues,
+            is_readable: true,
+            is_writable: true,
+            topic_type,
+            is_auto_created: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ mod deploy;
 mod examples;
 mod fuzz;
 mod http;
+mod java;
 mod loops;
 mod matrix;
 mod mqadmin;

@@ -20,15 +20,7 @@ impl LocalBroker {
         }
         let group = GroupName::new(name.as_str()).map_err(|_| not_found())?;
         done(self.put_group(GroupConfig::new(group), false).await)?;
-        let config = TopicConfig {
-            name: name.clone(),
-            read_queues: 1,
-            write_queues: 1,
-            is_readable: true,
-            is_writable: true,
-            topic_type: TopicType::Only(MessageType::Normal),
-            is_auto_created: false,
-        };
+        let config = TopicConfig::new(name.clone(), 1, TopicType::Only(MessageType::Normal));
         done(self.put_topic(config, false).await)?;
         self.known_topic(name).ok_or_else(not_found)
     }

@@ -1,6 +1,6 @@
 //! What groups consume and how far they are, for operators' tools. Source: Apache 5.5 `AdminBrokerProcessor`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use remoting_proto::Command;
 use remoting_proto::body::{
@@ -23,17 +23,18 @@ pub(super) async fn of_group(core: &Core, request: &Command) -> Answer {
     let header = GetConsumeStats::of(&request.fields)?;
     let group = group(&header.consumer_group)?;
     let progress = core.broker.describe_group(&group).await?.progress;
+    let known = by_topic(&group, &progress);
     let listed = header.topic_list.as_deref().unwrap_or_default();
     let listed: BTreeSet<_> = listed.split(';').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
     let topics = match header.topic.filter(|topic| !topic.is_empty()) {
         _ if !listed.is_empty() => listed,
         Some(only) => BTreeSet::from([only]),
-        None => topics(&group, &progress),
+        None => known.keys().cloned().collect(),
     };
     let subscribed = core.clients.lock().subscribed(group.as_str()).filter(|_| header.topic_list.is_none());
     let (mut table, mut rate, now) = (Vec::new(), 0.0, core.now());
     for topic in topics.iter().filter(|topic| subscribed.as_ref().is_none_or(|known| known.contains(*topic))) {
-        table.extend(of_topic(core, &group, topic, &progress).await?.0);
+        table.extend(of_topic(core, topic, known.get(topic)).await?.0);
         rate += core.statistics.lock().group_rate(topic, group.as_str(), now);
     }
     let body = QueueTable(table).to_members(&format!("\"consumeTps\":{rate:?},"));
@@ -50,9 +51,10 @@ pub(super) async fn of_broker(core: &Core, request: &Command) -> Answer {
         let progress = core.broker.describe_group(&config.name).await?.progress;
         let subscribed = core.clients.lock().subscribed(config.name.as_str());
         let mut tables = Vec::new();
-        let topics = topics(&config.name, &progress);
-        for topic in topics.iter().filter(|topic| subscribed.as_ref().is_none_or(|known| known.contains(*topic))) {
-            tables.push(of_topic(core, &config.name, topic, &progress).await?);
+        for (topic, known) in by_topic(&config.name, &progress) {
+            if subscribed.as_ref().is_none_or(|subscribed| subscribed.contains(&topic)) {
+                tables.push(of_topic(core, &topic, Some(&known)).await?);
+            }
         }
         groups.push((config.name.to_string(), tables));
     }
@@ -60,29 +62,28 @@ pub(super) async fn of_broker(core: &Core, request: &Command) -> Answer {
     Ok(Command { body: body.into(), ..done(request) })
 }
 
-/// The topics that a group has consumed from, its retry topics among them.
-fn topics(group: &GroupName, progress: &[GroupProgress]) -> BTreeSet<String> {
-    progress.iter().map(|at| queue_topic(group, at).to_string()).collect()
-}
+/// How far a group is, by queue.
+type Known<'a> = BTreeMap<QueueId, &'a GroupProgress>;
 
-/// The topic whose queue it is.
-fn queue_topic(group: &GroupName, at: &GroupProgress) -> TopicName {
-    let retry = at.is_retry.then(|| TopicName::retry(group, &at.topic)).flatten();
-    retry.unwrap_or_else(|| at.topic.clone())
+/// The topics that a group has consumed from, its retry topics among them, and how far it is there.
+fn by_topic<'a>(group: &GroupName, progress: &'a [GroupProgress]) -> BTreeMap<String, Known<'a>> {
+    let mut topics: BTreeMap<String, Known<'a>> = BTreeMap::new();
+    for at in progress {
+        let retry = at.is_retry.then(|| TopicName::retry(group, &at.topic)).flatten();
+        let topic = retry.as_ref().unwrap_or(&at.topic).to_string();
+        // A queue is there once.
+        topics.entry(topic).or_default().entry(at.queue).or_insert(at);
+    }
+    topics
 }
 
 /// All queues of a topic that is there.
-async fn of_topic(
-    core: &Core,
-    group: &GroupName,
-    topic: &str,
-    progress: &[GroupProgress],
-) -> Result<QueueTable<ConsumeOffset>, Refusal> {
+async fn of_topic(core: &Core, topic: &str, known: Option<&Known<'_>>) -> Result<QueueTable<ConsumeOffset>, Refusal> {
     let Ok(topic) = TopicName::new(topic) else { return Ok(QueueTable::default()) };
     let queues = core.broker.known_topic(&topic).map_or(0, |config| config.read_queues);
     let mut table = Vec::new();
     for queue in (0..queues).map(QueueId) {
-        let known = progress.iter().find(|at| at.queue == queue && queue_topic(group, at) == topic);
+        let known = known.and_then(|known| known.get(&queue));
         let committed = known.map_or(QueueOffset(0), |at| at.committed);
         let end = match known {
             Some(at) => at.end,
@@ -129,7 +130,8 @@ pub(super) async fn groups_of(core: &Core, request: &Command) -> Answer {
 pub(super) async fn topics_of(core: &Core, request: &Command) -> Answer {
     let NamedGroup { group: name } = NamedGroup::of(&request.fields)?;
     let group = group(&name)?;
-    let topic_list = topics(&group, &core.broker.describe_group(&group).await?.progress);
+    let progress = core.broker.describe_group(&group).await?.progress;
+    let topic_list = by_topic(&group, &progress).into_keys().collect();
     Ok(json(request, &TopicList { broker_addr: Some(core.options.advertised.to_string()), topic_list }))
 }
 

@@ -1,6 +1,8 @@
 //! A 4.x consumer hands a message back that it failed to consume: a copy waits and comes again through the group's retry topic, or is
 //! given up. Source: Apache 5.5 `AbstractSendMessageProcessor#consumerSendMsgBack`.
 
+use bytes::Bytes;
+use record::Record;
 use remoting_proto::requests::ConsumerSendMsgBack;
 use remoting_proto::{Command, ResponseCode};
 use types::broker::{LeaseOwner, SendError};
@@ -24,16 +26,17 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
     let group = group(&header.group)?;
     let config = core.broker.group(&group).await?;
     let position = PhysicalOffset(u64::try_from(header.offset).unwrap_or(u64::MAX));
-    let Some(record) = core.broker.message_at(position).await? else {
+    let Some(bytes) = core.broker.message_at(position).await? else {
         let remark = format!("{RECORD_GONE}, no message is at position {}", header.offset);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     };
-    let of = decoded(&record)?.topic.to_owned();
-    core.statistics.lock().send_back(&of, group.as_str(), core.now());
+    let damaged = |error| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
+    let record = record::decode(&bytes).map_err(damaged)?;
+    core.statistics.lock().send_back(record.topic, group.as_str(), core.now());
     if header.delay_level < 0 && give_up(core, &group, &record).await? {
         return Ok(done(request));
     }
-    let mut message = returned(&record, core)?;
+    let mut message = returned(&bytes, &record, core)?;
     let retries_max = header.max_reconsume_times.unwrap_or(i64::from(config.attempts_max) - 1);
     let retries = i64::from(message.reconsume_times);
     message.topic = if header.delay_level < 0 || retries >= retries_max {
@@ -56,36 +59,29 @@ pub(super) async fn send_back(core: &Core, request: &Command) -> Answer {
 
 /// Moves a popped message, as who forwards it by its handle does: a forward that is repeated is the same again, and the lease ends with
 /// it. `false` for one that was pulled: only a copy can be made of it.
-async fn give_up(core: &Core, group: &GroupName, record: &bytes::Bytes) -> Result<bool, Refusal> {
-    let decoded = decoded(record)?;
-    let owner = LeaseOwner { group: group.clone(), topic: TopicName::new(decoded.topic)? };
-    Ok(core.broker.give_up(owner, decoded.header.queue, decoded.header.queue_offset).await?)
-}
-
-fn decoded(record: &bytes::Bytes) -> Result<record::Record<'_>, Refusal> {
-    let damaged = |error| Refusal::new(ResponseCode::SystemError, format!("the message cannot be read: {error}"));
-    record::decode(record).map_err(damaged)
+async fn give_up(core: &Core, group: &GroupName, record: &Record<'_>) -> Result<bool, Refusal> {
+    let owner = LeaseOwner { group: group.clone(), topic: TopicName::new(record.topic)? };
+    Ok(core.broker.give_up(owner, record.header.queue, record.header.queue_offset).await?)
 }
 
 /// The message again, with the properties by which 4.x consumers know what it was first.
-fn returned(record: &bytes::Bytes, core: &Core) -> Result<Message, Refusal> {
-    let decoded = decoded(record)?;
-    let header = &decoded.header;
-    let mut properties = Properties::parse(decoded.properties);
+fn returned(bytes: &Bytes, record: &Record<'_>, core: &Core) -> Result<Message, Refusal> {
+    let header = &record.header;
+    let mut properties = Properties::parse(record.properties);
     // A copy's times are its own.
     for name in TIMES {
         properties.remove(name);
     }
     if properties.get(names::RETRY_TOPIC).is_none() {
-        own(&mut properties, names::RETRY_TOPIC, decoded.topic)?;
+        own(&mut properties, names::RETRY_TOPIC, record.topic)?;
     }
     if properties.get(names::ORIGIN_MESSAGE_ID).is_none() {
         let id = record::offset_message_id(core.options.advertised, header.physical_offset);
         own(&mut properties, names::ORIGIN_MESSAGE_ID, &id)?;
     }
     let sys_flag = SysFlag(header.sys_flag.0 & PRODUCERS_SYS_FLAG);
-    let topic = TopicName::new(decoded.topic)?;
-    Ok(Message { properties, sys_flag, source_offset: 0, ..copy::message(record, &decoded, topic) })
+    let topic = TopicName::new(record.topic)?;
+    Ok(Message { properties, sys_flag, source_offset: 0, ..copy::message(bytes, record, topic) })
 }
 
 fn own(properties: &mut Properties, name: &'static str, value: &str) -> Result<(), Refusal> {

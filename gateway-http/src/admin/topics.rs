@@ -34,15 +34,7 @@ pub(super) async fn create(
     Named(name): Named<TopicName>,
     Body(settings): Body<TopicSettings>,
 ) -> Result<(StatusCode, Json<Topic>), Problem> {
-    let mut config = TopicConfig {
-        name,
-        read_queues: QUEUES_DEFAULT,
-        write_queues: QUEUES_DEFAULT,
-        is_readable: true,
-        is_writable: true,
-        topic_type: TopicType::Only(MessageType::Normal),
-        is_auto_created: false,
-    };
+    let mut config = TopicConfig::new(name, QUEUES_DEFAULT, TopicType::Only(MessageType::Normal));
     change(&mut config, &settings)?;
     admin.put_topic(config.clone(), false).await?;
     Ok((StatusCode::CREATED, Json((&config).into())))

@@ -16,15 +16,7 @@ const KEYS: u32 = 32;
 
 fn orders() -> (TopicName, TopicConfig) {
     let name = topic("orders");
-    let config = TopicConfig {
-        name: name.clone(),
-        read_queues: 1,
-        write_queues: 1,
-        is_readable: true,
-        is_writable: true,
-        topic_type: TopicType::Only(MessageType::Normal),
-        is_auto_created: false,
-    };
+    let config = TopicConfig::new(name.clone(), 1, TopicType::Only(MessageType::Normal));
     (name, config)
 }
 

@@ -12,15 +12,7 @@ use crate::support::{SOON, Site, half, topic};
 /// The only kind of topic whose producers brokers are told of, besides those that take all.
 fn deals() -> (TopicName, TopicConfig) {
     let name = topic("deals");
-    let config = TopicConfig {
-        name: name.clone(),
-        read_queues: 1,
-        write_queues: 1,
-        is_readable: true,
-        is_writable: true,
-        topic_type: TopicType::Only(MessageType::Transaction),
-        is_auto_created: false,
-    };
+    let config = TopicConfig::new(name.clone(), 1, TopicType::Only(MessageType::Transaction));
     (name, config)
 }
 

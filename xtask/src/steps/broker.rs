@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::java::{self, Programs};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::shell::{self, To};
-use crate::workspace::clear;
-use crate::{reference, server};
+use crate::{reference, shell};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -43,32 +42,10 @@ const MQADMIN: [(&str, &[&str]); 8] = [
 
 /// About five minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    if !shell::succeeds(Command::new("javac").arg("-version")) {
-        let reason = "javac is missing: apt-get install openjdk-17-jdk-headless maven".to_owned();
-        return Ok(Done::Skipped { reason });
-    }
-    let jars = match reference::jars() {
-        Ok(jars) => jars,
-        Err(error) => return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") }),
-    };
-    let folder = context.workspace.own("broker")?;
-    clear(&folder)?;
-    let log = context.workspace.own("logs/broker.log")?;
-    // A log tells of one run.
-    fs::write(&log, "")?;
-    let classes = folder.join("classes");
-    let sources = context.workspace.root.join("tests/broker/java");
-    let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
-    javac.args(["Clients", "PopClient"].map(|name| sources.join(format!("{name}.java"))));
-    shell::run(&mut javac, To::File(&log))?;
-    let gantry = server::build(context)?;
-    serve_clients(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
-    clear(&folder)?;
-    Ok(Done::Passed)
+    java::run(context, "broker", &["Clients", "PopClient"], serve_clients)
 }
 
-fn serve_clients(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
+fn serve_clients(Programs { folder, classes, log, gantry }: &Programs) -> Result<()> {
     let mut cluster = Cluster::start(folder, gantry, &[BROKER])?;
     let name_server = cluster.name_server();
     for release in ["new", "old"] {

@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::java::{self, Programs};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
-use crate::shell::{self, To};
-use crate::workspace::clear;
-use crate::{reference, server};
+use crate::{reference, shell};
 
 const BROKER: &str = "broker-a";
 
@@ -85,35 +82,17 @@ enum Judged {
 
 /// About two minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    if !shell::succeeds(Command::new("javac").arg("-version")) {
-        let reason = "javac is missing: apt-get install openjdk-17-jdk-headless maven".to_owned();
-        return Ok(Done::Skipped { reason });
-    }
-    let jars = match reference::jars() {
-        Ok(jars) => jars,
-        Err(error) => return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") }),
-    };
-    let folder = context.workspace.own("mqadmin")?;
-    clear(&folder)?;
-    let log = context.workspace.own("logs/mqadmin.log")?;
-    // A log tells of one run.
-    fs::write(&log, "")?;
-    let tests = context.workspace.root.join("tests/mqadmin");
-    let classes = folder.join("classes");
-    let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*")).arg(tests.join("java/Mqadmin.java"));
-    shell::run(&mut javac, To::File(&log))?;
-    let apaches = fs::read_to_string(tests.join("apache.txt")).context("tests/mqadmin/apache.txt")?;
-    let gantry = server::build(context)?;
-    let printed = ask(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
-    fs::write(folder.join("printed"), &printed)?;
-    judge(&blocks(&printed), &blocks(&apaches)).with_context(|| format!("printed: {}", folder.display()))?;
-    fs::write(context.workspace.root.join("docs/compatibility.md"), document())?;
-    clear(&folder)?;
-    Ok(Done::Passed)
+    let root = &context.workspace.root;
+    java::run(context, "mqadmin", &["Mqadmin"], |programs| {
+        let apaches = fs::read_to_string(root.join("tests/mqadmin/apache.txt")).context("tests/mqadmin/apache.txt")?;
+        let printed = ask(programs)?;
+        fs::write(programs.folder.join("printed"), &printed)?;
+        judge(&blocks(&printed), &blocks(&apaches)).context("what is printed is in the file printed")?;
+        fs::write(root.join("docs/compatibility.md"), document()).context("docs/compatibility.md")
+    })
 }
 
-fn ask(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<String> {
+fn ask(Programs { folder, classes, log, gantry }: &Programs) -> Result<String> {
     let cluster = Cluster::start(folder, gantry, &[BROKER])?;
     let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
     let mut java = reference::java("mqadmin/java", &[classes])?;

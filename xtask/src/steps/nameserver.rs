@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::java::{self, Programs};
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::shell::{self, To};
-use crate::workspace::clear;
-use crate::{apache, reference, remoting, server};
+use crate::{apache, reference, remoting, server, shell};
 
 /// Longest wait for a process to do its work, or for a name server to know something.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -61,32 +60,10 @@ const STEPS: [&str; 31] = [
 
 /// About a minute.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    if !shell::succeeds(Command::new("javac").arg("-version")) {
-        let reason = "javac is missing: apt-get install openjdk-17-jdk-headless maven".to_owned();
-        return Ok(Done::Skipped { reason });
-    }
-    let jars = match reference::jars() {
-        Ok(jars) => jars,
-        Err(error) => return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") }),
-    };
-    let folder = context.workspace.own("nameserver")?;
-    clear(&folder)?;
-    let log = context.workspace.own("logs/nameserver.log")?;
-    // A log tells of one run.
-    fs::write(&log, "")?;
-    let classes = folder.join("classes");
-    let sources = context.workspace.root.join("tests/nameserver/java");
-    let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
-    javac.args(["Ask", "Roundtrip"].map(|name| sources.join(format!("{name}.java"))));
-    shell::run(&mut javac, To::File(&log))?;
-    let gantry = server::build(context)?;
-    compare_both(&folder, &gantry, &classes, &log).with_context(|| format!("data kept: {}", folder.display()))?;
-    clear(&folder)?;
-    Ok(Done::Passed)
+    java::run(context, "nameserver", &["Ask", "Roundtrip"], compare_both)
 }
 
-fn compare_both(folder: &Path, gantry: &Path, classes: &Path, log: &Path) -> Result<()> {
+fn compare_both(Programs { folder, classes, log, gantry }: &Programs) -> Result<()> {
     let ours = server::free_address()?;
     let mut nameserver = Command::new(gantry);
     nameserver.args(["nameserver", "--listen", &ours.to_string(), "--data"]).arg(folder.join("data"));
