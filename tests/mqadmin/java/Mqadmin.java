@@ -11,6 +11,7 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -32,6 +33,7 @@ public final class Mqadmin {
     private static final int MESSAGES = 8;
     private static final long WITHIN_MS = 60_000;
     private static final long PERSIST_EVERY_MS = 500;
+    private static final long TRACES_WITHIN_MS = 7_000;
 
     private final String nameServer;
     private String broker;
@@ -86,8 +88,24 @@ public final class Mqadmin {
         if (!consumed.await(WITHIN_MS, TimeUnit.MILLISECONDS)) {
             throw new IllegalStateException(consumed.getCount() + " messages were not consumed");
         }
-        // Offsets are committed and heartbeats of both are known; traces are sent within five seconds.
-        TimeUnit.MILLISECONDS.sleep(14 * PERSIST_EVERY_MS);
+        awaitProgress();
+        // Heartbeats of both are known then; traces are sent within five seconds.
+        TimeUnit.MILLISECONDS.sleep(TRACES_WITHIN_MS);
+    }
+
+    /** What was consumed is committed: the client begins with that ten seconds after its start, however slow its listener's threads are. */
+    private void awaitProgress() throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        admin.setNamesrvAddr(nameServer);
+        admin.start();
+        long deadline = System.currentTimeMillis() + WITHIN_MS;
+        while (admin.examineConsumeStats(GROUP, TOPIC).computeTotalDiff() > 0) {
+            if (System.currentTimeMillis() > deadline) {
+                throw new IllegalStateException("the progress of " + GROUP + " was not committed");
+            }
+            TimeUnit.MILLISECONDS.sleep(PERSIST_EVERY_MS);
+        }
+        admin.shutdown();
     }
 
     /** The route of a topic that was just made comes a moment later. */
