@@ -281,6 +281,15 @@ impl Store {
         if self.marks.failure().is_some() {
             return;
         }
+        let (job, pending) = self.checkpoint(machines);
+        let at = job.at;
+        // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
+        if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
+            self.pending = Some((at, pending));
+        }
+    }
+
+    fn checkpoint(&mut self, machines: &dyn Machine) -> (Job, oneshot::Receiver<Vec<Arc<Run>>>) {
         assert!(self.log.is_written(), "a checkpoint is taken between two rounds");
         self.collect_checkpoint();
         let end = self.log.end();
@@ -289,11 +298,7 @@ impl Store {
         let body = begin_body(end, self.index.saved(), |out| machines.snapshot(out));
         let (done, pending) = oneshot::channel();
         let (parts, files) = (self.index.parts().to_vec(), machines.files());
-        let job = Job { at: end.at, body, begins: self.begins(), parts, files, done };
-        // Refused only when the publisher has ended with a failure or is two checkpoints behind: this one is then skipped.
-        if self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
-            self.pending = Some((end.at, pending));
-        }
+        (Job { at: end.at, body, begins: self.begins(), parts, files, done }, pending)
     }
 
     /// Lets go of the index entries that the checkpoint has brought to the disk.
@@ -317,11 +322,13 @@ impl Store {
     /// [`Failed`], also when it failed before; the next start then replays more of the log.
     pub fn close(mut self, machines: &dyn Machine) -> impl Future<Output = Result<(), Failed>> + Send + use<> {
         let written = self.write();
-        if written.is_ok() {
-            self.begin_checkpoint(machines);
-        }
+        let last = written.is_ok().then(|| self.checkpoint(machines).0);
         self.signal.drain();
         async move {
+            if let (Some(last), Some(jobs)) = (last, &self.jobs) {
+                // Waits for the checkpoints before it. Refused when the publisher has ended with a failure.
+                drop(jobs.send(last).await);
+            }
             let durable = match written {
                 Ok(end) => self.marks.durable(end).await,
                 Err(failed) => Err(failed),

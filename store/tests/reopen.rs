@@ -60,6 +60,22 @@ fn closing_and_opening_keeps_everything_and_replays_nothing() {
 }
 
 #[test]
+fn the_last_checkpoint_waits_for_those_before_it() {
+    sim::run(2, async |world: World| {
+        let (mut store, mut ledger) = open(&world.env(), Flush::Async);
+        // More than may wait, and nobody gives way to the publisher.
+        for _ in 0..5 {
+            fill(&mut store, &mut ledger, 1).await;
+            store.begin_checkpoint(&ledger);
+        }
+        store.close(&ledger).await.expect("closes");
+        let (store, restored) = open(&world.env(), Flush::Async);
+        assert_eq!((restored.applied, restored.lines.len()), (0, 5));
+        store.abandon().await;
+    });
+}
+
+#[test]
 fn a_kill_keeps_what_was_written() {
     for flush in [Flush::Async, Flush::Sync] {
         sim::run(3, async |world: World| {
