@@ -1,11 +1,13 @@
 //! The load generator: what clients do, in this process, over real connections.
 
 mod caller;
+mod closed;
 mod fill;
 mod gauge;
 mod paced;
 mod publish;
 mod receive;
+mod remoting;
 mod send;
 
 pub(crate) use caller::{Caller, resource};
@@ -14,6 +16,7 @@ pub(crate) use gauge::Window;
 pub(crate) use paced::paced;
 pub(crate) use publish::publish;
 pub(crate) use receive::{Backlog, receive};
+pub(crate) use remoting::{make_topic, send_by_remoting};
 pub(crate) use send::{body, send};
 
 /// Connections. Source: issue 3.

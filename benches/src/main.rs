@@ -1,5 +1,5 @@
-//! What Gantry costs, each figure beside its limit: load on a server process beside a no-op tonic server with the same service
-//! definition, and runs on the store beside what the disk allows.
+//! What Gantry costs, each figure beside its limit: load on a server process beside one that does nothing on the same stack
+//! ([`noop`]), and runs on the store beside what the disk allows.
 //!
 //! `benches send --gantry target/release/gantry` starts both servers in turn, each as a process of its own, loads
 //! them from this process, prints a table and fails when a target of [`targets`] is missed. `benches store` does the
@@ -33,6 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::Bench;
 use crate::measurement::Measurement;
+use crate::noop::Protocol;
 use crate::rivals::Xtask;
 use crate::scenario::{Scenario, Side};
 use crate::verdict::{Outcome, Pair, Verdict};
@@ -71,6 +72,8 @@ enum Command {
     Startup(Options),
     /// All of these.
     All(Options),
+    /// The broker alone over Remoting: beside a no-op server on the same stack, and beside NATS JetStream.
+    Remoting(Options),
     /// The store beside what the disk allows.
     Store {
         /// Which; without any, all of them in this order.
@@ -89,9 +92,10 @@ enum Command {
     Side(storage::Run),
     /// Serves the API without doing anything: what the others compare with.
     Noop {
+        /// What clients speak.
+        protocol: Protocol,
         /// Where to listen.
-        #[arg(long)]
-        grpc: SocketAddr,
+        listen: SocketAddr,
     },
 }
 
@@ -124,11 +128,14 @@ async fn main() -> ExitCode {
         Command::Latency(options) => (vec![Scenario::Latency], options, 0, false),
         Command::Startup(options) => (vec![Scenario::StartUp], options, 0, false),
         Command::All(options) => (Scenario::SERVED.to_vec(), options, 0, false),
+        Command::Remoting(options) => (Scenario::REMOTING.to_vec(), options, 0, false),
         Command::Store { scenarios, options, log_gib, quick } if scenarios.is_empty() => {
             (Scenario::STORE.to_vec(), options, log_gib, quick)
         }
         Command::Store { scenarios, options, log_gib, quick } => (scenarios, options, log_gib, quick),
-        Command::Noop { grpc } => return exit_code(noop::serve(grpc).await.map(|()| ExitCode::SUCCESS)),
+        Command::Noop { protocol, listen } => {
+            return exit_code(noop::serve(protocol, listen).await.map(|()| ExitCode::SUCCESS));
+        }
         Command::Side(run) => return exit_code(side(&run).await),
     };
     tokio::select! {

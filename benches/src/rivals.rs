@@ -67,7 +67,7 @@ impl Xtask {
 /// Gets what a scenario is compared with, where that is another's server. Returns why it cannot be had here, if so.
 pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Option<String>> {
     Ok(match scenario {
-        Scenario::StoreNats => match bench.xtask().get("nats-server").await? {
+        Scenario::StoreNats | Scenario::RemotingNats => match bench.xtask().get("nats-server").await? {
             Ok(program) => {
                 bench.nats_server = Some(program);
                 None
@@ -141,9 +141,10 @@ fn is_warm(throughputs: &[f64]) -> bool {
     median(last) <= median(before) * WARM_RISE_MAX
 }
 
-/// What NATS's server is told: streams in files, each message synced before its ack.
-pub(crate) fn nats_configuration(address: SocketAddr, data: &Path) -> String {
-    format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: always\n}}\n", data.display())
+/// What NATS's server is told: streams in files, each message synced before its ack or when it does that by itself.
+pub(crate) fn nats_configuration(address: SocketAddr, data: &Path, is_sync: bool) -> String {
+    let sync = if is_sync { "  sync_interval: always\n" } else { "" };
+    format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n{sync}}}\n", data.display())
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use crate::ballast::Ballast;
 use crate::bench::Bench;
 use crate::load::{self, Backlog, Window};
 use crate::measurement::{Measurement, Metric};
+use crate::noop::Protocol;
 use crate::process;
 use crate::rivals::Apache;
-use crate::server::{Contender, Server};
+use crate::server::{Contender, Nats, Server};
 use crate::{recovery, storage};
 
 /// Before the measured part of a run of sends.
@@ -30,6 +31,8 @@ const QUICK_BACKLOG: u64 = 50_000;
 const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
 const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
+/// The same of sends over Remoting.
+const REMOTING_BYTES_A_SECOND: u64 = 200 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,12 @@ pub(crate) enum Scenario {
     /// No load.
     #[value(skip)]
     StartUp,
+    /// Sends to a broker over Remoting.
+    #[value(skip)]
+    Remoting,
+    /// The same, beside NATS JetStream.
+    #[value(skip)]
+    RemotingNats,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -104,6 +113,8 @@ impl Scenario {
     /// Those against a server, in the order of `all`.
     pub(crate) const SERVED: [Self; 5] =
         [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
+    /// Those of `remoting`, in its order.
+    pub(crate) const REMOTING: [Self; 2] = [Self::Remoting, Self::RemotingNats];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -123,10 +134,12 @@ impl Scenario {
     /// What ours is compared with; `None` where its figures have bounds of their own.
     pub(crate) fn baseline(self) -> Option<&'static str> {
         match self {
-            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
+            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp | Self::Remoting => {
+                Some("no-op")
+            }
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
-            Self::StoreNats => Some("NATS"),
+            Self::StoreNats | Self::RemotingNats => Some("NATS"),
             Self::StorePop => Some("Apache"),
             Self::StoreScan => Some("pread"),
             Self::StoreTail => Some("pwrite"),
@@ -138,30 +151,13 @@ impl Scenario {
     /// One run. `ours` is the run of the same pair that a baseline's run is paced by.
     pub(crate) async fn run(self, side: Side, bench: &mut Bench, ours: Option<&Measurement>) -> Result<Measurement> {
         match self {
-            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => {
-                let contender = match side {
-                    Side::Gantry => Contender::Gantry(bench.gantry()?),
-                    Side::Baseline => Contender::Noop,
-                };
-                self.serve(&contender, bench).await
-            }
-            Self::StoreNats => {
-                let contender = match side {
-                    Side::Gantry => Contender::Gantry(bench.gantry()?.synced()),
-                    Side::Baseline => Contender::Nats(bench.nats_server.clone().context("no NATS server")?),
-                };
-                self.serve(&contender, bench).await
-            }
-            Self::StorePop => match side {
-                Side::Gantry => self.serve(&Contender::Gantry(bench.gantry()?), bench).await,
-                Side::Baseline => {
-                    if bench.apache.is_none() {
-                        bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
-                    }
-                    let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
-                    apache.run().await
+            Self::StorePop if side == Side::Baseline => {
+                if bench.apache.is_none() {
+                    bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
                 }
-            },
+                let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
+                apache.run().await
+            }
             Self::StoreRecovery => recovery::run(bench).await,
             Self::StoreAppend
             | Self::StoreSync
@@ -171,6 +167,24 @@ impl Scenario {
             | Self::StoreTimers
             | Self::StoreDrain
             | Self::StoreReplay => storage::run(self, side, bench, ours).await,
+            _ => self.serve(&self.contender(side, bench)?, bench).await,
+        }
+    }
+
+    /// The server of a run that this process loads.
+    fn contender(self, side: Side, bench: &Bench) -> Result<Contender> {
+        let nats = |is_sync| -> Result<Contender> {
+            let program = bench.nats_server.clone().context("no NATS server")?;
+            Ok(Contender::Nats(Nats { program, is_sync }))
+        };
+        match (self, side) {
+            (Self::Remoting | Self::RemotingNats, Side::Gantry) => Ok(Contender::Broker(bench.gantry()?)),
+            (Self::Remoting, Side::Baseline) => Ok(Contender::Noop(Protocol::Remoting)),
+            (Self::RemotingNats, Side::Baseline) => nats(false),
+            (Self::StoreNats, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?.synced())),
+            (Self::StoreNats, Side::Baseline) => nats(true),
+            (_, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?)),
+            (_, Side::Baseline) => Ok(Contender::Noop(Protocol::Grpc)),
         }
     }
 
@@ -182,15 +196,15 @@ impl Scenario {
         let server = Server::start(contender).await?;
         let releasing = tokio::spawn(ballast.release_within(sends.warm_up + sends.length));
         let mut measurement = match self {
-            Self::SendSingle => load::send(&server, 1, sends).await?,
+            Self::StoreNats | Self::RemotingNats if matches!(contender, Contender::Nats(_)) => {
+                load::publish(&server, sends).await?
+            }
+            Self::SendSingle | Self::StoreNats => load::send(&server, 1, sends).await?,
             Self::SendBatch => load::send(&server, BATCH, sends).await?,
-            Self::StoreNats => match contender {
-                Contender::Nats(_) => load::publish(&server, sends).await?,
-                _ => load::send(&server, 1, sends).await?,
-            },
+            Self::Remoting | Self::RemotingNats => load::send_by_remoting(&server, sends).await?,
             Self::Receive | Self::StorePop => {
                 let mut backlog = match contender {
-                    Contender::Noop => None,
+                    Contender::Noop(_) => None,
                     _ => Some(Backlog::of(backlog(bench))),
                 };
                 load::receive(&server, backlog.as_mut(), receive_window(bench)).await?
@@ -213,6 +227,7 @@ impl Scenario {
     fn bytes_a_second(self) -> u64 {
         match self {
             Self::SendSingle | Self::StoreNats => SINGLE_BYTES_A_SECOND,
+            Self::Remoting | Self::RemotingNats => REMOTING_BYTES_A_SECOND,
             Self::SendBatch => BATCH_BYTES_A_SECOND,
             _ => 0,
         }
@@ -245,6 +260,8 @@ impl fmt::Display for Scenario {
             Self::Receive => "receive + ack, batches of 32",
             Self::Latency => "send at 2,000 a second",
             Self::StartUp => "start-up, idle",
+            Self::Remoting => "remoting, send to a broker",
+            Self::RemotingNats => "remoting nats, send to a broker",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 
 use crate::directory::Directory;
-use crate::load::Caller;
+use crate::load::{self, Caller};
 use crate::nats;
+use crate::noop::Protocol;
 use crate::rivals::{self, Xtask};
 
 /// How long a server may take until it answers.
@@ -47,14 +49,25 @@ impl Gantry {
     }
 }
 
+/// NATS's server.
+#[derive(Clone)]
+pub(crate) struct Nats {
+    /// Its program.
+    pub(crate) program: PathBuf,
+    /// Whether each message is synced before its ack; else when NATS does it by default.
+    pub(crate) is_sync: bool,
+}
+
 /// Which server runs.
 pub(crate) enum Contender {
-    /// Ours.
+    /// Ours in one process, for clients that speak gRPC.
     Gantry(Gantry),
+    /// Our broker alone, for clients that speak Remoting.
+    Broker(Gantry),
     /// This program's `noop` command.
-    Noop,
-    /// The program of NATS's server; each message is synced.
-    Nats(PathBuf),
+    Noop(Protocol),
+    /// The program of NATS's server.
+    Nats(Nats),
     /// Apache's name server.
     ApacheNameServer(Xtask),
     /// Apache's proxy in local mode.
@@ -77,15 +90,22 @@ impl Contender {
                 command.args(["--flush", if gantry.is_sync { "sync" } else { "async" }]);
                 command
             }
-            Self::Noop => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["noop", "--grpc", &address.to_string()]);
+            Self::Broker(gantry) => {
+                let mut command = Command::new(&gantry.program);
+                command.arg("broker").arg("--data").arg(directory.data());
+                command.args(["--listen", &address.to_string()]);
                 command
             }
-            Self::Nats(program) => {
+            Self::Noop(protocol) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let protocol = protocol.to_possible_value().context("a protocol without a name")?;
+                command.args(["noop", protocol.get_name(), &address.to_string()]);
+                command
+            }
+            Self::Nats(nats) => {
                 let configuration = directory.path().join("nats.conf");
-                std::fs::write(&configuration, rivals::nats_configuration(address, &directory.data()))?;
-                let mut command = Command::new(program);
+                std::fs::write(&configuration, rivals::nats_configuration(address, &directory.data(), nats.is_sync))?;
+                let mut command = Command::new(&nats.program);
                 command.arg("-c").arg(configuration);
                 command
             }
@@ -105,7 +125,7 @@ impl Contender {
 
     fn start_up_max(&self) -> Duration {
         match self {
-            Self::Gantry(_) | Self::Noop | Self::Nats(_) => START_UP_MAX,
+            Self::Gantry(_) | Self::Broker(_) | Self::Noop(_) | Self::Nats(_) => START_UP_MAX,
             Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
         }
     }
@@ -113,7 +133,8 @@ impl Contender {
     /// The first request and its reply, with what a run needs on the server.
     async fn greet(&self, address: SocketAddr, broker: SocketAddr) -> Result<()> {
         match self {
-            Self::Gantry(_) | Self::Noop => {}
+            Self::Gantry(_) | Self::Noop(Protocol::Grpc) => {}
+            Self::Broker(_) | Self::Noop(Protocol::Remoting) => return load::make_topic(address).await,
             Self::Nats(_) => {
                 let requester = nats::connect(address, 1).await?.pop();
                 return requester.context("no requester")?.make_stream().await;

@@ -1,4 +1,4 @@
-//! What the figures have to be: the numbers of issues 3 and 4, "What it must show", and of nowhere else.
+//! What the figures have to be: the numbers of issues 3 to 6, "What it must show", and of nowhere else.
 
 use crate::measurement::Metric;
 use crate::scenario::Scenario;
@@ -77,6 +77,8 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::Latency, Metric::P99, Bound::RatioAtMost(3.0)),
     target(Scenario::StartUp, Metric::StartUp, Bound::ValueAtMost(300.0)),
     target(Scenario::StartUp, Metric::AnonymousMemory, Bound::ValueAtMost(30.0)),
+    target(Scenario::Remoting, Metric::CpuPerMessage, Bound::RatioAtMost(2.0)),
+    target(Scenario::RemotingNats, Metric::Throughput, Bound::RatioAtLeast(1.2)),
     target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
     target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
     target(Scenario::StoreNats, Metric::Throughput, Bound::RatioAtLeast(5.0)),
