@@ -74,6 +74,8 @@ enum Command {
     All(Options),
     /// The broker alone over Remoting: beside a no-op server on the same stack, and beside NATS JetStream.
     Remoting(Options),
+    /// The HTTP API beside a no-op axum server: sends, receives with acks, and the memory of waiting streams.
+    Http(Options),
     /// The store beside what the disk allows.
     Store {
         /// Which; without any, all of them in this order.
@@ -129,6 +131,7 @@ async fn main() -> ExitCode {
         Command::Startup(options) => (vec![Scenario::StartUp], options, 0, false),
         Command::All(options) => (Scenario::SERVED.to_vec(), options, 0, false),
         Command::Remoting(options) => (Scenario::REMOTING.to_vec(), options, 0, false),
+        Command::Http(options) => (Scenario::HTTP.to_vec(), options, 0, false),
         Command::Store { scenarios, options, log_gib, quick } if scenarios.is_empty() => {
             (Scenario::STORE.to_vec(), options, log_gib, quick)
         }

@@ -4,6 +4,7 @@
 //! ours are, so that the difference between both is our own work.
 
 mod grpc;
+mod http;
 mod remoting;
 
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ pub(crate) enum Protocol {
     Grpc,
     /// That of 4.x clients.
     Remoting,
+    /// Ours for those without a client.
+    Http,
 }
 
 /// Serves until the process is killed.
@@ -25,5 +28,6 @@ pub(crate) async fn serve(protocol: Protocol, address: SocketAddr) -> Result<()>
     match protocol {
         Protocol::Grpc => grpc::serve(address).await,
         Protocol::Remoting => remoting::serve(address).await,
+        Protocol::Http => http::serve(address).await,
     }
 }

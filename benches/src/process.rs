@@ -1,7 +1,9 @@
 //! What Linux tells about a process: the processor time it used and the memory it holds.
 
-use anyhow::{Context, Result, anyhow};
 use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Ticks a second in `/proc/PID/stat`. Source: proc(5); `USER_HZ` is 100 on every Linux architecture we run on.
 const TICKS_PER_SECOND: u32 = 100;
@@ -46,6 +48,21 @@ fn kilobytes(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or_else(|| anyhow!("no {name} in kB"))?;
     Ok(kib.parse::<u64>().with_context(|| format!("{name} {kib:?}"))? * 1024)
+}
+
+/// Open files that a run with many connections needs.
+const OPEN_FILES: u64 = 12_000;
+
+/// Lets this process open as many files as an ordinary user may.
+///
+/// # Errors
+/// They are too few for a run with many connections.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    let allowed = maximum.unwrap_or(u64::MAX);
+    ensure!(allowed >= OPEN_FILES, "{allowed} open files are allowed, {OPEN_FILES} are needed (ulimit -Hn)");
+    Ok(())
 }
 
 #[cfg(test)]

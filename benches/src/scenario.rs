@@ -65,6 +65,15 @@ pub(crate) enum Scenario {
     /// The same, beside NATS JetStream.
     #[value(skip)]
     RemotingNats,
+    /// Sends over HTTP.
+    #[value(skip)]
+    HttpSend,
+    /// Receives of 16 messages over HTTP, acknowledged together.
+    #[value(skip)]
+    HttpReceive,
+    /// Streams over HTTP on which nothing comes.
+    #[value(skip)]
+    HttpStreams,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -115,6 +124,8 @@ impl Scenario {
         [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
     /// Those of `remoting`, in its order.
     pub(crate) const REMOTING: [Self; 2] = [Self::Remoting, Self::RemotingNats];
+    /// Those of `http`, in its order.
+    pub(crate) const HTTP: [Self; 3] = [Self::HttpSend, Self::HttpReceive, Self::HttpStreams];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -134,9 +145,8 @@ impl Scenario {
     /// What ours is compared with; `None` where its figures have bounds of their own.
     pub(crate) fn baseline(self) -> Option<&'static str> {
         match self {
-            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp | Self::Remoting => {
-                Some("no-op")
-            }
+            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
+            Self::Remoting | Self::HttpSend | Self::HttpReceive | Self::HttpStreams => Some("no-op"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
             Self::StoreNats | Self::RemotingNats => Some("NATS"),
@@ -181,6 +191,12 @@ impl Scenario {
             (Self::Remoting | Self::RemotingNats, Side::Gantry) => Ok(Contender::Broker(bench.gantry()?)),
             (Self::Remoting, Side::Baseline) => Ok(Contender::Noop(Protocol::Remoting)),
             (Self::RemotingNats, Side::Baseline) => nats(false),
+            (Self::HttpSend | Self::HttpReceive | Self::HttpStreams, Side::Gantry) => {
+                Ok(Contender::Http(bench.gantry()?))
+            }
+            (Self::HttpSend | Self::HttpReceive | Self::HttpStreams, Side::Baseline) => {
+                Ok(Contender::Noop(Protocol::Http))
+            }
             (Self::StoreNats, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?.synced())),
             (Self::StoreNats, Side::Baseline) => nats(true),
             (_, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?)),
@@ -209,6 +225,12 @@ impl Scenario {
                 };
                 load::receive(&server, backlog.as_mut(), receive_window(bench)).await?
             }
+            Self::HttpSend => load::send_by_http(&server, sends).await?,
+            Self::HttpReceive => {
+                let backlog = (!matches!(contender, Contender::Noop(_))).then(|| backlog(bench));
+                load::receive_by_http(&server, backlog, receive_window(bench)).await?
+            }
+            Self::HttpStreams => load::memory_of_streams(&server, bench.is_quick()).await?,
             Self::Latency => load::paced(&server, sends).await?,
             Self::StartUp => {
                 tokio::time::sleep(IDLE).await;
@@ -226,7 +248,7 @@ impl Scenario {
     /// What both servers' runs have ready in memory a second, in bytes: only ours uses it.
     fn bytes_a_second(self) -> u64 {
         match self {
-            Self::SendSingle | Self::StoreNats => SINGLE_BYTES_A_SECOND,
+            Self::SendSingle | Self::StoreNats | Self::HttpSend => SINGLE_BYTES_A_SECOND,
             Self::Remoting | Self::RemotingNats => REMOTING_BYTES_A_SECOND,
             Self::SendBatch => BATCH_BYTES_A_SECOND,
             _ => 0,
@@ -262,6 +284,9 @@ impl fmt::Display for Scenario {
             Self::StartUp => "start-up, idle",
             Self::Remoting => "remoting, send to a broker",
             Self::RemotingNats => "remoting nats, send to a broker",
+            Self::HttpSend => "http, send raw, 1 message a request",
+            Self::HttpReceive => "http, receive + ack, batches of 16",
+            Self::HttpStreams => "http, waiting streams",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

@@ -14,6 +14,7 @@ use crate::directory::Directory;
 use crate::load::{self, Caller};
 use crate::nats;
 use crate::noop::Protocol;
+use crate::process::{self, Memory};
 use crate::rivals::{self, Xtask};
 
 /// How long a server may take until it answers.
@@ -27,6 +28,8 @@ const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// How much of a failed server's log is shown.
 const LOG_BYTES_SHOWN: usize = 2000;
+/// HTTP connections that our server takes at a time, more than any run has.
+const CONNECTIONS_MAX: &str = "20000";
 
 /// Our release binary.
 pub(crate) struct Gantry {
@@ -47,6 +50,15 @@ impl Gantry {
     pub(crate) fn synced(self) -> Self {
         Self { is_sync: true, ..self }
     }
+
+    /// All in one process.
+    fn local(&self, grpc: SocketAddr, http: SocketAddr, directory: &Directory) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("local").arg("--data").arg(directory.data());
+        command.args(["--grpc", &grpc.to_string(), "--http", &http.to_string()]);
+        command.args(["--flush", if self.is_sync { "sync" } else { "async" }]);
+        command
+    }
 }
 
 /// NATS's server.
@@ -62,6 +74,8 @@ pub(crate) struct Nats {
 pub(crate) enum Contender {
     /// Ours in one process, for clients that speak gRPC.
     Gantry(Gantry),
+    /// The same, for clients that speak HTTP.
+    Http(Gantry),
     /// Our broker alone, for clients that speak Remoting.
     Broker(Gantry),
     /// This program's `noop` command.
@@ -81,13 +95,12 @@ pub(crate) enum Contender {
 
 impl Contender {
     /// What starts it on a directory.
-    fn command(&self, address: SocketAddr, broker: SocketAddr, directory: &Directory) -> Result<Command> {
+    fn command(&self, address: SocketAddr, other: SocketAddr, directory: &Directory) -> Result<Command> {
         Ok(match self {
-            Self::Gantry(gantry) => {
-                let mut command = Command::new(&gantry.program);
-                command.arg("local").arg("--data").arg(directory.data());
-                command.args(["--grpc", &address.to_string(), "--http", &free_address()?.to_string()]);
-                command.args(["--flush", if gantry.is_sync { "sync" } else { "async" }]);
+            Self::Gantry(gantry) => gantry.local(address, other, directory),
+            Self::Http(gantry) => {
+                let mut command = gantry.local(other, address, directory);
+                command.args(["--http-max-connections", CONNECTIONS_MAX]);
                 command
             }
             Self::Broker(gantry) => {
@@ -116,7 +129,7 @@ impl Contender {
             }
             Self::Apache { xtask, name_server } => {
                 let mut command = xtask.rival("apache");
-                command.args(["--name-server", &name_server.to_string(), "--broker", &broker.to_string()]);
+                command.args(["--name-server", &name_server.to_string(), "--broker", &other.to_string()]);
                 command.args(["--grpc", &address.to_string(), "--directory"]).arg(directory.data());
                 command
             }
@@ -125,15 +138,16 @@ impl Contender {
 
     fn start_up_max(&self) -> Duration {
         match self {
-            Self::Gantry(_) | Self::Broker(_) | Self::Noop(_) | Self::Nats(_) => START_UP_MAX,
+            Self::Gantry(_) | Self::Http(_) | Self::Broker(_) | Self::Noop(_) | Self::Nats(_) => START_UP_MAX,
             Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
         }
     }
 
     /// The first request and its reply, with what a run needs on the server.
-    async fn greet(&self, address: SocketAddr, broker: SocketAddr) -> Result<()> {
+    async fn greet(&self, address: SocketAddr, other: SocketAddr) -> Result<()> {
         match self {
             Self::Gantry(_) | Self::Noop(Protocol::Grpc) => {}
+            Self::Http(_) | Self::Noop(Protocol::Http) => return load::make_topic_by_http(address).await,
             Self::Broker(_) | Self::Noop(Protocol::Remoting) => return load::make_topic(address).await,
             Self::Nats(_) => {
                 let requester = nats::connect(address, 1).await?.pop();
@@ -141,7 +155,7 @@ impl Contender {
             }
             Self::ApacheNameServer(_) => return Ok(()),
             Self::Apache { xtask, .. } => {
-                xtask.make_queues(broker).await?;
+                xtask.make_queues(other).await?;
                 return wait_for_route(address).await;
             }
         }
@@ -153,6 +167,8 @@ impl Contender {
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    /// A second port, whatever its kind has there.
+    other: SocketAddr,
     start_up: Duration,
     directory: Arc<Directory>,
 }
@@ -166,16 +182,16 @@ impl Server {
     /// The same on what an earlier server left.
     pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
         let address = free_address()?;
-        let broker = free_address()?;
-        let mut command = contender.command(address, broker, &directory)?;
+        let other = free_address()?;
+        let mut command = contender.command(address, other, &directory)?;
         let log = File::create(directory.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address, start_up: Duration::ZERO, directory };
+        let mut server = Self { child, address, other, start_up: Duration::ZERO, directory };
         let answered = async {
             server.wait_for_port(started, contender.start_up_max()).await?;
-            contender.greet(address, broker).await
+            contender.greet(address, other).await
         };
         answered.await.with_context(|| server.log_end())?;
         server.start_up = started.elapsed();
@@ -207,6 +223,16 @@ impl Server {
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where one of kind [`Contender::Http`] serves gRPC.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.other
+    }
+
+    /// The memory that it holds now.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        process::memory(self.process())
     }
 
     /// Its process id.

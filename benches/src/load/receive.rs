@@ -14,9 +14,9 @@ use crate::measurement::Measurement;
 use crate::server::Server;
 
 /// Messages a request while the backlog is stored.
-const FILL_BATCH: usize = 16;
+pub(super) const FILL_BATCH: usize = 16;
 /// The share of the backlog that is drained at most while measuring: with less left the workers would wait for each other.
-const DRAINED_PERCENT: u64 = 90;
+pub(super) const DRAINED_PERCENT: u64 = 90;
 
 /// What a server has to give, over all runs on it.
 pub(crate) struct Backlog {
@@ -40,7 +40,7 @@ impl Backlog {
             ensure!(early.is_empty(), "{} messages in a new topic", early.len());
         }
         let missing = self.wanted.saturating_sub(self.left);
-        fill(server, FILL_BATCH, &body(), missing).await.context("storing the backlog")?;
+        fill(server.address(), FILL_BATCH, &body(), missing).await.context("storing the backlog")?;
         self.left += missing;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Sends in a closed loop: every worker has one request in flight.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -15,15 +16,15 @@ use crate::server::Server;
 /// Sends `batch` messages a request for the window.
 pub(crate) async fn send(server: &Server, batch: usize, window: Window) -> Result<Measurement> {
     let gauge = Arc::new(Gauge::default());
-    let workers = workers(server, batch, &body(), &gauge).await?;
+    let workers = workers(server.address(), batch, &body(), &gauge).await?;
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
 /// Starts [`IN_FLIGHT`] workers on each of [`CONNECTIONS`] connections.
-pub(super) async fn workers(server: &Server, batch: usize, body: &Bytes, gauge: &Arc<Gauge>) -> Result<Workers> {
+pub(super) async fn workers(address: SocketAddr, batch: usize, body: &Bytes, gauge: &Arc<Gauge>) -> Result<Workers> {
     let mut workers = Workers::new();
     for connection in 0..CONNECTIONS {
-        let caller = Caller::connect(server.address()).await?;
+        let caller = Caller::connect(address).await?;
         for slot in 0..IN_FLIGHT {
             let ids = MessageIds::of_worker(connection * IN_FLIGHT + slot);
             let sender = SendBatch { caller: caller.clone(), batch, body: body.clone(), ids };
