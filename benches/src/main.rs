@@ -8,6 +8,7 @@
 
 mod ballast;
 mod bench;
+mod cluster;
 mod directory;
 mod load;
 mod measurement;
@@ -76,6 +77,8 @@ enum Command {
     Remoting(Options),
     /// The HTTP API beside a no-op axum server: sends, receives with acks, and the memory of waiting streams.
     Http(Options),
+    /// Proxy, broker and name server as processes: beside Apache's, beside a no-op server and beside all in one process.
+    Cluster(Options),
     /// The store beside what the disk allows.
     Store {
         /// Which; without any, all of them in this order.
@@ -132,6 +135,7 @@ async fn main() -> ExitCode {
         Command::All(options) => (Scenario::SERVED.to_vec(), options, 0, false),
         Command::Remoting(options) => (Scenario::REMOTING.to_vec(), options, 0, false),
         Command::Http(options) => (Scenario::HTTP.to_vec(), options, 0, false),
+        Command::Cluster(options) => (Scenario::CLUSTER.to_vec(), options, 0, false),
         Command::Store { scenarios, options, log_gib, quick } if scenarios.is_empty() => {
             (Scenario::STORE.to_vec(), options, log_gib, quick)
         }

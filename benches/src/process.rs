@@ -1,5 +1,6 @@
 //! What Linux tells about a process: the processor time it used and the memory it holds.
 
+use std::iter::Sum;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -35,6 +36,15 @@ pub(crate) struct Memory {
     pub(crate) anonymous_bytes: u64,
     /// Mapped files: the program itself first of all.
     pub(crate) file_bytes: u64,
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(memories: I) -> Self {
+        memories.fold(Self { anonymous_bytes: 0, file_bytes: 0 }, |sum, memory| Self {
+            anonymous_bytes: sum.anonymous_bytes + memory.anonymous_bytes,
+            file_bytes: sum.file_bytes + memory.file_bytes,
+        })
+    }
 }
 
 /// The memory that a process holds now.

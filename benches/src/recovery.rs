@@ -37,7 +37,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<Measurement> {
     let mut measurement = Measurement::default();
     measurement.set(Metric::StartUp, server.start_up().as_secs_f64() * 1e3);
     measurement.set(Metric::LogSize, log.bytes as f64 / (1u64 << 30) as f64);
-    set_memory(&mut measurement, server.process())?;
+    set_memory(&mut measurement, server.memory()?);
     Ok(measurement)
 }
 

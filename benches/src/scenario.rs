@@ -13,13 +13,13 @@ use crate::bench::Bench;
 use crate::load::{self, Backlog, Window};
 use crate::measurement::{Measurement, Metric};
 use crate::noop::Protocol;
-use crate::process;
+use crate::process::Memory;
 use crate::rivals::Apache;
 use crate::server::{Contender, Nats, Server};
-use crate::{recovery, storage};
+use crate::{cluster, recovery, storage};
 
 /// Before the measured part of a run of sends.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 /// The same of receives, shorter because the backlog is drained all the while.
 const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
 /// Messages a request of the batched scenario.
@@ -28,13 +28,13 @@ const BATCH: usize = 16;
 const BACKLOG: u64 = 400_000;
 const QUICK_BACKLOG: u64 = 50_000;
 /// Memory held ready for what a second of sends may store, see [`Ballast`]: more than we ever reached.
-const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
+pub(crate) const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
 const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
 /// The same of sends over Remoting.
 const REMOTING_BYTES_A_SECOND: u64 = 200 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
-const IDLE: Duration = Duration::from_secs(1);
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes of a MiB.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
@@ -74,6 +74,18 @@ pub(crate) enum Scenario {
     /// Streams over HTTP on which nothing comes.
     #[value(skip)]
     HttpStreams,
+    /// Sends to a cluster, beside one of Apache's.
+    #[value(skip)]
+    ClusterApache,
+    /// Sends to a cluster, beside a no-op server.
+    #[value(skip)]
+    ClusterNoop,
+    /// 2,000 sends a second to a cluster, beside the same in one process.
+    #[value(skip)]
+    ClusterHop,
+    /// A proxy without load.
+    #[value(skip)]
+    ClusterIdle,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -126,6 +138,8 @@ impl Scenario {
     pub(crate) const REMOTING: [Self; 2] = [Self::Remoting, Self::RemotingNats];
     /// Those of `http`, in its order.
     pub(crate) const HTTP: [Self; 3] = [Self::HttpSend, Self::HttpReceive, Self::HttpStreams];
+    /// Those of `cluster`, in its order.
+    pub(crate) const CLUSTER: [Self; 4] = [Self::ClusterIdle, Self::ClusterHop, Self::ClusterNoop, Self::ClusterApache];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -147,14 +161,16 @@ impl Scenario {
         match self {
             Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
             Self::Remoting | Self::HttpSend | Self::HttpReceive | Self::HttpStreams => Some("no-op"),
+            Self::ClusterNoop => Some("no-op"),
+            Self::ClusterHop => Some("local"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
             Self::StoreNats | Self::RemotingNats => Some("NATS"),
-            Self::StorePop => Some("Apache"),
+            Self::StorePop | Self::ClusterApache => Some("Apache"),
             Self::StoreScan => Some("pread"),
             Self::StoreTail => Some("pwrite"),
             Self::StoreQueues => Some("8 queues"),
-            Self::StoreRecovery | Self::StoreTimers | Self::StoreDrain | Self::StoreReplay => None,
+            Self::ClusterIdle | Self::StoreRecovery | Self::StoreTimers | Self::StoreDrain | Self::StoreReplay => None,
         }
     }
 
@@ -163,12 +179,15 @@ impl Scenario {
         match self {
             Self::StorePop if side == Side::Baseline => {
                 if bench.apache.is_none() {
-                    bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
+                    bench.apache = Some(Apache::local(bench, backlog(bench), receive_window(bench)).await?);
                 }
                 let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
                 apache.run().await
             }
             Self::StoreRecovery => recovery::run(bench).await,
+            Self::ClusterApache | Self::ClusterNoop | Self::ClusterHop | Self::ClusterIdle => {
+                cluster::run(self, side, bench).await
+            }
             Self::StoreAppend
             | Self::StoreSync
             | Self::StoreScan
@@ -188,7 +207,7 @@ impl Scenario {
             Ok(Contender::Nats(Nats { program, is_sync }))
         };
         match (self, side) {
-            (Self::Remoting | Self::RemotingNats, Side::Gantry) => Ok(Contender::Broker(bench.gantry()?)),
+            (Self::Remoting | Self::RemotingNats, Side::Gantry) => Ok(Contender::Broker(bench.gantry()?, None)),
             (Self::Remoting, Side::Baseline) => Ok(Contender::Noop(Protocol::Remoting)),
             (Self::RemotingNats, Side::Baseline) => nats(false),
             (Self::HttpSend | Self::HttpReceive | Self::HttpStreams, Side::Gantry) => {
@@ -240,7 +259,7 @@ impl Scenario {
             }
             other => bail!("{other} is not a load on a server"),
         };
-        set_memory(&mut measurement, server.process())?;
+        set_memory(&mut measurement, server.memory()?);
         releasing.await??;
         Ok(measurement)
     }
@@ -265,13 +284,11 @@ fn receive_window(bench: &Bench) -> Window {
     Window { warm_up: if bench.is_quick() { Duration::ZERO } else { RECEIVE_WARM_UP }, length: bench.window() }
 }
 
-/// Adds the memory that a process holds now.
+/// Adds the memory that processes hold.
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
-pub(crate) fn set_memory(measurement: &mut Measurement, process: u32) -> Result<()> {
-    let memory = process::memory(process)?;
+pub(crate) fn set_memory(measurement: &mut Measurement, memory: Memory) {
     measurement.set(Metric::AnonymousMemory, memory.anonymous_bytes as f64 / MIB);
     measurement.set(Metric::FileMemory, memory.file_bytes as f64 / MIB);
-    Ok(())
 }
 
 impl fmt::Display for Scenario {
@@ -287,6 +304,10 @@ impl fmt::Display for Scenario {
             Self::HttpSend => "http, send raw, 1 message a request",
             Self::HttpReceive => "http, receive + ack, batches of 16",
             Self::HttpStreams => "http, waiting streams",
+            Self::ClusterApache => "cluster, send",
+            Self::ClusterNoop => "cluster, send, beside no-op",
+            Self::ClusterHop => "cluster, send at 2,000 a second",
+            Self::ClusterIdle => "cluster, idle proxy",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

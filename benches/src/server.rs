@@ -1,167 +1,24 @@
 //! A server as a child process: killed when dropped, its directory removed with the last one who uses it.
 
+mod contender;
+
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
 
 use crate::directory::Directory;
-use crate::load::{self, Caller};
-use crate::nats;
-use crate::noop::Protocol;
 use crate::process::{self, Memory};
-use crate::rivals::{self, Xtask};
 
-/// How long a server may take until it answers.
-const START_UP_MAX: Duration = Duration::from_secs(20);
-/// The same of Apache's, which takes twenty seconds on two idle cores.
-const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
-/// How long a topic of Apache's may take until it has a route.
-const ROUTE_WITHIN: Duration = Duration::from_secs(60);
-const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
+pub(crate) use contender::{Contender, Gantry, Nats};
+
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// How much of a failed server's log is shown.
 const LOG_BYTES_SHOWN: usize = 2000;
-/// HTTP connections that our server takes at a time, more than any run has.
-const CONNECTIONS_MAX: &str = "20000";
-
-/// Our release binary.
-pub(crate) struct Gantry {
-    program: PathBuf,
-    is_sync: bool,
-}
-
-impl Gantry {
-    /// The binary at `program`.
-    pub(crate) fn at(program: &Path) -> Result<Self> {
-        let program = program
-            .canonicalize()
-            .with_context(|| format!("no binary at {}; build it: cargo build --release", program.display()))?;
-        Ok(Self { program, is_sync: false })
-    }
-
-    /// The same with sync flush.
-    pub(crate) fn synced(self) -> Self {
-        Self { is_sync: true, ..self }
-    }
-
-    /// All in one process.
-    fn local(&self, grpc: SocketAddr, http: SocketAddr, directory: &Directory) -> Command {
-        let mut command = Command::new(&self.program);
-        command.arg("local").arg("--data").arg(directory.data());
-        command.args(["--grpc", &grpc.to_string(), "--http", &http.to_string()]);
-        command.args(["--flush", if self.is_sync { "sync" } else { "async" }]);
-        command
-    }
-}
-
-/// NATS's server.
-#[derive(Clone)]
-pub(crate) struct Nats {
-    /// Its program.
-    pub(crate) program: PathBuf,
-    /// Whether each message is synced before its ack; else when NATS does it by default.
-    pub(crate) is_sync: bool,
-}
-
-/// Which server runs.
-pub(crate) enum Contender {
-    /// Ours in one process, for clients that speak gRPC.
-    Gantry(Gantry),
-    /// The same, for clients that speak HTTP.
-    Http(Gantry),
-    /// Our broker alone, for clients that speak Remoting.
-    Broker(Gantry),
-    /// This program's `noop` command.
-    Noop(Protocol),
-    /// The program of NATS's server.
-    Nats(Nats),
-    /// Apache's name server.
-    ApacheNameServer(Xtask),
-    /// Apache's proxy in local mode.
-    Apache {
-        /// What starts it.
-        xtask: Xtask,
-        /// Where its name server listens.
-        name_server: SocketAddr,
-    },
-}
-
-impl Contender {
-    /// What starts it on a directory.
-    fn command(&self, address: SocketAddr, other: SocketAddr, directory: &Directory) -> Result<Command> {
-        Ok(match self {
-            Self::Gantry(gantry) => gantry.local(address, other, directory),
-            Self::Http(gantry) => {
-                let mut command = gantry.local(other, address, directory);
-                command.args(["--http-max-connections", CONNECTIONS_MAX]);
-                command
-            }
-            Self::Broker(gantry) => {
-                let mut command = Command::new(&gantry.program);
-                command.arg("broker").arg("--data").arg(directory.data());
-                command.args(["--listen", &address.to_string()]);
-                command
-            }
-            Self::Noop(protocol) => {
-                let mut command = Command::new(std::env::current_exe()?);
-                let protocol = protocol.to_possible_value().context("a protocol without a name")?;
-                command.args(["noop", protocol.get_name(), &address.to_string()]);
-                command
-            }
-            Self::Nats(nats) => {
-                let configuration = directory.path().join("nats.conf");
-                std::fs::write(&configuration, rivals::nats_configuration(address, &directory.data(), nats.is_sync))?;
-                let mut command = Command::new(&nats.program);
-                command.arg("-c").arg(configuration);
-                command
-            }
-            Self::ApacheNameServer(xtask) => {
-                let mut command = xtask.rival("apache-name-server");
-                command.args(["--listen", &address.to_string(), "--directory"]).arg(directory.data());
-                command
-            }
-            Self::Apache { xtask, name_server } => {
-                let mut command = xtask.rival("apache");
-                command.args(["--name-server", &name_server.to_string(), "--broker", &other.to_string()]);
-                command.args(["--grpc", &address.to_string(), "--directory"]).arg(directory.data());
-                command
-            }
-        })
-    }
-
-    fn start_up_max(&self) -> Duration {
-        match self {
-            Self::Gantry(_) | Self::Http(_) | Self::Broker(_) | Self::Noop(_) | Self::Nats(_) => START_UP_MAX,
-            Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
-        }
-    }
-
-    /// The first request and its reply, with what a run needs on the server.
-    async fn greet(&self, address: SocketAddr, other: SocketAddr) -> Result<()> {
-        match self {
-            Self::Gantry(_) | Self::Noop(Protocol::Grpc) => {}
-            Self::Http(_) | Self::Noop(Protocol::Http) => return load::make_topic_by_http(address).await,
-            Self::Broker(_) | Self::Noop(Protocol::Remoting) => return load::make_topic(address).await,
-            Self::Nats(_) => {
-                let requester = nats::connect(address, 1).await?.pop();
-                return requester.context("no requester")?.make_stream().await;
-            }
-            Self::ApacheNameServer(_) => return Ok(()),
-            Self::Apache { xtask, .. } => {
-                xtask.make_queues(other).await?;
-                return wait_for_route(address).await;
-            }
-        }
-        Caller::connect(address).await?.query_route().await.map(drop)
-    }
-}
 
 /// A running server that has answered.
 pub(crate) struct Server {
@@ -171,6 +28,8 @@ pub(crate) struct Server {
     other: SocketAddr,
     start_up: Duration,
     directory: Arc<Directory>,
+    /// The servers that this one needs; they end after it.
+    behind: Vec<Server>,
 }
 
 impl Server {
@@ -188,7 +47,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address, other, start_up: Duration::ZERO, directory };
+        let mut server = Self { child, address, other, start_up: Duration::ZERO, directory, behind: Vec::new() };
         let answered = async {
             server.wait_for_port(started, contender.start_up_max()).await?;
             contender.greet(address, other).await
@@ -196,6 +55,12 @@ impl Server {
         answered.await.with_context(|| server.log_end())?;
         server.start_up = started.elapsed();
         Ok(server)
+    }
+
+    /// The same server with those that it needs: what they use is counted as its own.
+    pub(crate) fn before(mut self, behind: Vec<Self>) -> Self {
+        self.behind = behind;
+        self
     }
 
     /// A port answers only when the server can serve, so the first connection's request must succeed.
@@ -230,22 +95,31 @@ impl Server {
         self.other
     }
 
-    /// The memory that it holds now.
+    /// The memory that it holds now, with those behind it.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        process::memory(self.process())
+        self.processes().map(process::memory).sum()
     }
 
-    /// Its process id.
-    pub(crate) fn process(&self) -> u32 {
-        self.child.id()
+    /// The memory that it holds now alone.
+    pub(crate) fn own_memory(&self) -> Result<Memory> {
+        process::memory(self.child.id())
     }
 
-    /// Sends its process a signal of this name: `STOP`, `CONT`.
+    /// The processor time that it has used, with those behind it.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        self.processes().map(process::cpu_time).sum()
+    }
+
+    /// Sends its processes a signal of this name: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
-        let status =
-            Command::new("kill").args(["-s", name, &self.process().to_string()]).status().context("starting kill")?;
-        ensure!(status.success(), "kill -s {name} {} ended with {status}", self.process());
+        let processes: Vec<String> = self.processes().map(|process| process.to_string()).collect();
+        let status = Command::new("kill").args(["-s", name]).args(&processes).status().context("starting kill")?;
+        ensure!(status.success(), "kill -s {name} {} ended with {status}", processes.join(" "));
         Ok(())
+    }
+
+    fn processes(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self).chain(&self.behind).map(|server| server.child.id())
     }
 
     /// From its start to its first reply.
@@ -259,20 +133,6 @@ impl Drop for Server {
         // Both fail only when it has ended already, which the run's own error tells.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Apache's broker tells the name server of a new topic after it has said that it is made.
-async fn wait_for_route(address: SocketAddr) -> Result<()> {
-    let (mut caller, started) = (Caller::connect(address).await?, Instant::now());
-    loop {
-        match caller.query_route().await {
-            Ok(_) => return Ok(()),
-            Err(error) if started.elapsed() > ROUTE_WITHIN => {
-                return Err(error.context(format!("no route after {ROUTE_WITHIN:?}")));
-            }
-            Err(_) => tokio::time::sleep(ROUTE_TRY_EVERY).await,
-        }
     }
 }
 

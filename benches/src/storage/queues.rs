@@ -7,6 +7,7 @@ use super::Run;
 use super::callers::closed_loop;
 use super::world::{make_topic, message, send, start};
 use crate::measurement::Measurement;
+use crate::process;
 use crate::scenario::{Side, set_memory};
 
 /// Queues of one topic.
@@ -40,7 +41,7 @@ pub(super) async fn run(run: &Run, side: Side) -> Result<Measurement> {
         async move { send(&broker, (queue % topic_queues) as u32, vec![message]).await }
     })
     .await?;
-    set_memory(&mut measurement, std::process::id())?;
+    set_memory(&mut measurement, process::memory(std::process::id())?);
     broker.stop().await;
     Ok(measurement)
 }

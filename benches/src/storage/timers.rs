@@ -12,6 +12,7 @@ use types::{Broker, Filter, GroupName, Message, QueueId, QueueOffset, Timestamp}
 use super::Run;
 use super::world::{QUEUES, TOPIC, make_topic, message, send, start};
 use crate::measurement::{Measurement, Metric, percentile};
+use crate::process;
 use crate::scenario::set_memory;
 
 /// Messages that wait. Source: issue 4.
@@ -121,7 +122,7 @@ async fn copies(run: &Run, plan: &Plan) -> Result<Copies> {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let mut measurement = Measurement::default();
-    set_memory(&mut measurement, std::process::id())?;
+    set_memory(&mut measurement, process::memory(std::process::id())?);
     let mut made = Vec::new();
     for queue in 0..QUEUES {
         read(&broker, queue, &mut made).await?;
