@@ -31,3 +31,16 @@ pub(crate) async fn serve(protocol: Protocol, address: SocketAddr) -> Result<()>
         Protocol::Http => http::serve(address).await,
     }
 }
+
+/// Serves in this process, for a test; it listens on return.
+#[cfg(test)]
+pub(crate) async fn started(protocol: Protocol) -> SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its address");
+    drop(free);
+    tokio::spawn(async move { serve(protocol, address).await.expect("serves") });
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    address
+}

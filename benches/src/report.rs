@@ -58,7 +58,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
 }
 
 /// A number with about three digits that say something.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => ABSENT.to_owned(),
         0.0..10.0 => format!("{value:.2}"),
@@ -67,7 +67,8 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+/// A share, such as a spread.
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent.is_nan() => ABSENT.to_owned(),
         // Wider than its column, and as unsteady.

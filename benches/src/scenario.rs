@@ -156,6 +156,11 @@ impl Scenario {
         Self::StoreReplay,
     ];
 
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+    }
+
     /// What ours is compared with; `None` where its figures have bounds of their own.
     pub(crate) fn baseline(self) -> Option<&'static str> {
         match self {

@@ -95,3 +95,19 @@ impl Step for SendOne {
         Ok(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noop::{self, Protocol};
+
+    #[tokio::test]
+    async fn the_no_op_server_takes_messages_and_nothing_else() {
+        let address = noop::started(Protocol::Remoting).await;
+        let mut sender = SendOne::new(client(address), body(), 0);
+        assert_eq!(sender.step().await.expect("stored"), 1);
+        let pull = Command::request(RequestCode::PullMessage, Default::default(), Bytes::new());
+        let answer = sender.client.call(pull, REPLY_WITHIN).await.expect("an answer");
+        assert_eq!(answer.response_code(), ResponseCode::SystemError);
+    }
+}

@@ -81,28 +81,20 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use crate::noop::{self, Protocol};
 
-    /// What becomes of a stream that is answered so.
-    async fn opened(answer: &'static [u8]) -> Result<TcpStream> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
+    #[tokio::test]
+    async fn a_stream_waits_and_a_refused_one_is_an_error() {
+        assert!(open(noop::started(Protocol::Http).await).await.is_ok());
+        let refusing = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = refusing.local_addr().expect("its address");
         tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.expect("a client");
-            let mut first = [0; 3];
-            stream.read_exact(&mut first).await.expect("a request");
-            assert_eq!(&first, b"GET");
-            stream.write_all(answer).await.expect("sent");
+            let (mut stream, _) = refusing.accept().await.expect("a client");
+            stream.write_all(b"HTTP/1.1 429 Too Many Requests\r\n\r\n").await.expect("sent");
             // Kept open until the client has gone.
             drop(stream.read_to_end(&mut Vec::new()).await);
         });
-        open(address).await
-    }
-
-    #[tokio::test]
-    async fn a_stream_waits_once_its_answer_has_begun() {
-        assert!(opened(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await.is_ok());
-        let refused = opened(b"HTTP/1.1 429 Too Many Requests\r\n\r\n").await.expect_err("refused");
-        assert!(refused.to_string().contains("429"), "{refused:#}");
+        let refused = open(address).await.expect_err("refused").to_string();
+        assert!(refused.contains("429"), "{refused}");
     }
 }
