@@ -1,20 +1,27 @@
 //! The load generator: what clients do, in this process, over real connections.
 
 mod caller;
+mod closed;
 mod fill;
 mod gauge;
+mod http;
 mod paced;
 mod publish;
 mod receive;
+mod remoting;
 mod send;
+mod streams;
 
 pub(crate) use caller::{Caller, resource};
 pub(crate) use fill::{fill, fill_and_kill};
 pub(crate) use gauge::Window;
+pub(crate) use http::{HTTP_BATCH, make_topic_by_http, receive_by_http, send_by_http};
 pub(crate) use paced::paced;
 pub(crate) use publish::publish;
 pub(crate) use receive::{Backlog, receive};
+pub(crate) use remoting::{make_topic, send_by_remoting};
 pub(crate) use send::{body, send};
+pub(crate) use streams::memory_of_streams;
 
 /// Connections. Source: issue 3.
 const CONNECTIONS: usize = 4;

@@ -1,5 +1,5 @@
-//! What Gantry costs, each figure beside its limit: load on a server process beside a no-op tonic server with the same service
-//! definition, and runs on the store beside what the disk allows.
+//! What Gantry costs, each figure beside its limit: load on a server process beside one that does nothing on the same stack
+//! ([`noop`]), and runs on the store beside what the disk allows.
 //!
 //! `benches send --gantry target/release/gantry` starts both servers in turn, each as a process of its own, loads
 //! them from this process, prints a table and fails when a target of [`targets`] is missed. `benches store` does the
@@ -8,6 +8,8 @@
 
 mod ballast;
 mod bench;
+mod cluster;
+mod curves;
 mod directory;
 mod load;
 mod measurement;
@@ -33,6 +35,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::Bench;
 use crate::measurement::Measurement;
+use crate::noop::Protocol;
 use crate::rivals::Xtask;
 use crate::scenario::{Scenario, Side};
 use crate::verdict::{Outcome, Pair, Verdict};
@@ -71,8 +74,17 @@ enum Command {
     Startup(Options),
     /// All of these.
     All(Options),
+    /// The broker alone over Remoting: beside a no-op server on the same stack, and beside NATS JetStream.
+    Remoting(Options),
+    /// The HTTP API beside a no-op axum server: sends, receives with acks, and the memory of waiting streams.
+    Http(Options),
+    /// Proxy, broker and name server as processes: beside Apache's, beside a no-op server and beside all in one process.
+    Cluster(Options),
     /// The store beside what the disk allows.
+    #[command(args_conflicts_with_subcommands = true)]
     Store {
+        #[command(subcommand)]
+        curves: Option<Store>,
         /// Which; without any, all of them in this order.
         scenarios: Vec<Scenario>,
         #[command(flatten)]
@@ -80,19 +92,26 @@ enum Command {
         /// Length of the log that recovery starts on, in GiB.
         #[arg(long, default_value_t = 20)]
         log_gib: u64,
-        /// Shows in a fraction of a second that the scenarios work, and judges nothing.
-        #[arg(long)]
-        quick: bool,
     },
     /// One run of `store`, in this process.
     #[command(hide = true)]
     Side(storage::Run),
+    /// One run of `store curves`, in this process.
+    #[command(hide = true)]
+    Point(storage::Point),
     /// Serves the API without doing anything: what the others compare with.
     Noop {
+        /// What clients speak.
+        protocol: Protocol,
         /// Where to listen.
-        #[arg(long)]
-        grpc: SocketAddr,
+        listen: SocketAddr,
     },
+}
+
+#[derive(Subcommand)]
+enum Store {
+    /// What a message costs against queues, backlog, log size, message size and pending timers.
+    Curves(curves::Options),
 }
 
 #[derive(Args)]
@@ -112,35 +131,53 @@ struct Options {
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Only the scenarios with this in their names as JSON has them: `apache` stands for `cluster_apache`.
+    #[arg(long)]
+    only: Option<String>,
+    /// Shows in runs of a fraction of a second that the scenarios work, and judges nothing.
+    #[arg(long)]
+    quick: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (scenarios, options, log_gib, is_quick) = match CommandLine::parse().command {
-        Command::Send(options) => (vec![Scenario::SendSingle, Scenario::SendBatch], options, 0, false),
-        Command::SendSingle(options) => (vec![Scenario::SendSingle], options, 0, false),
-        Command::SendBatch(options) => (vec![Scenario::SendBatch], options, 0, false),
-        Command::Receive(options) => (vec![Scenario::Receive], options, 0, false),
-        Command::Latency(options) => (vec![Scenario::Latency], options, 0, false),
-        Command::Startup(options) => (vec![Scenario::StartUp], options, 0, false),
-        Command::All(options) => (Scenario::SERVED.to_vec(), options, 0, false),
-        Command::Store { scenarios, options, log_gib, quick } if scenarios.is_empty() => {
-            (Scenario::STORE.to_vec(), options, log_gib, quick)
+    let (scenarios, options, log_gib) = match CommandLine::parse().command {
+        Command::Send(options) => (vec![Scenario::SendSingle, Scenario::SendBatch], options, 0),
+        Command::SendSingle(options) => (vec![Scenario::SendSingle], options, 0),
+        Command::SendBatch(options) => (vec![Scenario::SendBatch], options, 0),
+        Command::Receive(options) => (vec![Scenario::Receive], options, 0),
+        Command::Latency(options) => (vec![Scenario::Latency], options, 0),
+        Command::Startup(options) => (vec![Scenario::StartUp], options, 0),
+        Command::All(options) => (Scenario::SERVED.to_vec(), options, 0),
+        Command::Remoting(options) => (Scenario::REMOTING.to_vec(), options, 0),
+        Command::Http(options) => (Scenario::HTTP.to_vec(), options, 0),
+        Command::Cluster(options) => (Scenario::CLUSTER.to_vec(), options, 0),
+        Command::Store { curves: Some(Store::Curves(options)), .. } => {
+            return tokio::select! {
+                result = curves::run(&options) => exit_code(result.map(|()| ExitCode::SUCCESS)),
+                result = interrupted() => exit_code(result.and_then(|()| bail!("interrupted"))),
+            };
         }
-        Command::Store { scenarios, options, log_gib, quick } => (scenarios, options, log_gib, quick),
-        Command::Noop { grpc } => return exit_code(noop::serve(grpc).await.map(|()| ExitCode::SUCCESS)),
-        Command::Side(run) => return exit_code(side(&run).await),
+        Command::Store { scenarios, options, log_gib, .. } if scenarios.is_empty() => {
+            (Scenario::STORE.to_vec(), options, log_gib)
+        }
+        Command::Store { scenarios, options, log_gib, .. } => (scenarios, options, log_gib),
+        Command::Noop { protocol, listen } => {
+            return exit_code(noop::serve(protocol, listen).await.map(|()| ExitCode::SUCCESS));
+        }
+        Command::Side(run) => return exit_code(print(storage::measure(&run).await)),
+        Command::Point(point) => return exit_code(print(storage::measure_point(&point).await)),
     };
     tokio::select! {
-        result = bench(&scenarios, &options, log_gib << 30, is_quick) => exit_code(result),
+        result = bench(&scenarios, &options, log_gib << 30) => exit_code(result),
         // Dropping the bench stops its server and removes its data.
         result = interrupted() => exit_code(result.and_then(|()| bail!("interrupted"))),
     }
 }
 
 /// Prints the figures of one run for the process that started this one.
-async fn side(run: &storage::Run) -> Result<ExitCode> {
-    println!("{}", serde_json::to_string(&storage::measure(run).await?)?);
+fn print(measurement: Result<Measurement>) -> Result<ExitCode> {
+    println!("{}", serde_json::to_string(&measurement?)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,14 +199,18 @@ fn exit_code(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64, is_quick: bool) -> Result<ExitCode> {
+async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64) -> Result<ExitCode> {
+    let is_quick = options.quick;
     let pairs_min = if is_quick { 1 } else { targets::PAIRS_MIN };
     let pairs = if is_quick { 1 } else { options.pairs };
     ensure!(pairs >= pairs_min, "--pairs is {pairs}, at least {pairs_min}");
     let (gantry, xtask) = (options.gantry.clone(), Xtask::at(options.xtask.clone()));
     let mut bench = Bench::new(gantry, xtask, Duration::from_secs(options.seconds), is_quick, log_bytes);
     let mut outcomes = Vec::new();
-    for scenario in scenarios {
+    let only = options.only.as_deref().unwrap_or_default();
+    let chosen: Vec<_> = scenarios.iter().filter(|scenario| scenario.name().contains(only)).collect();
+    ensure!(!chosen.is_empty(), "--only is {only:?}, which is in the name of no scenario");
+    for scenario in chosen {
         let outcome = match rivals::missing(*scenario, &mut bench).await? {
             None => outcome(*scenario, &mut bench, pairs).await?,
             Some(reason) => Outcome::skipped(*scenario, reason),

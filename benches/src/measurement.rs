@@ -29,6 +29,8 @@ pub(crate) enum Metric {
     AnonymousMemory,
     /// Resident memory of the process that files back, in MiB, at the end of the run.
     FileMemory,
+    /// Anonymous memory for each of many streams that wait, in KiB.
+    MemoryPerStream,
     /// Milliseconds from the process's start to its first reply.
     StartUp,
     /// Length of the log, in GiB.
@@ -53,6 +55,7 @@ impl Metric {
             Self::P999 => "p99.9, µs",
             Self::AnonymousMemory => "anonymous memory, MiB",
             Self::FileMemory => "file-backed memory, MiB",
+            Self::MemoryPerStream => "memory a stream, KiB",
             Self::StartUp => "start to first reply, ms",
             Self::LogSize => "log, GiB",
             Self::LatenessP99 => "lateness p99, ms",

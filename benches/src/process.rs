@@ -1,7 +1,10 @@
 //! What Linux tells about a process: the processor time it used and the memory it holds.
 
-use anyhow::{Context, Result, anyhow};
+use std::iter::Sum;
 use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Ticks a second in `/proc/PID/stat`. Source: proc(5); `USER_HZ` is 100 on every Linux architecture we run on.
 const TICKS_PER_SECOND: u32 = 100;
@@ -35,6 +38,15 @@ pub(crate) struct Memory {
     pub(crate) file_bytes: u64,
 }
 
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(memories: I) -> Self {
+        memories.fold(Self { anonymous_bytes: 0, file_bytes: 0 }, |sum, memory| Self {
+            anonymous_bytes: sum.anonymous_bytes + memory.anonymous_bytes,
+            file_bytes: sum.file_bytes + memory.file_bytes,
+        })
+    }
+}
+
 /// The memory that a process holds now.
 pub(crate) fn memory(process: u32) -> Result<Memory> {
     let path = format!("/proc/{process}/status");
@@ -46,6 +58,21 @@ fn kilobytes(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or_else(|| anyhow!("no {name} in kB"))?;
     Ok(kib.parse::<u64>().with_context(|| format!("{name} {kib:?}"))? * 1024)
+}
+
+/// Open files that a run with many connections needs.
+const OPEN_FILES: u64 = 12_000;
+
+/// Lets this process open as many files as an ordinary user may.
+///
+/// # Errors
+/// They are too few for a run with many connections.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    let allowed = maximum.unwrap_or(u64::MAX);
+    ensure!(allowed >= OPEN_FILES, "{allowed} open files are allowed, {OPEN_FILES} are needed (ulimit -Hn)");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<Measurement> {
     let mut measurement = Measurement::default();
     measurement.set(Metric::StartUp, server.start_up().as_secs_f64() * 1e3);
     measurement.set(Metric::LogSize, log.bytes as f64 / (1u64 << 30) as f64);
-    set_memory(&mut measurement, server.process())?;
+    set_memory(&mut measurement, server.memory()?);
     Ok(measurement)
 }
 
@@ -51,7 +51,7 @@ async fn make(bench: &Bench) -> Result<KilledLog> {
     eprintln!("recovery: writing a log of {:.1} GiB", log_bytes as f64 / (1u64 << 30) as f64);
     let server = Server::start_on(&Contender::Gantry(bench.gantry()?), Arc::clone(&directory)).await?;
     let large = Bytes::from(vec![b'x'; LARGE_BODY_BYTES]);
-    load::fill(&server, 1, &large, log_bytes / LARGE_BODY_BYTES as u64).await?;
+    load::fill(server.address(), 1, &large, log_bytes / LARGE_BODY_BYTES as u64).await?;
     load::fill_and_kill(server, &load::body(), small).await?;
     let mut bytes = 0;
     for entry in std::fs::read_dir(directory.data().join("commitlog"))? {

@@ -48,7 +48,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
             percent(row.gantry_spread),
             figure(row.baseline),
             percent(row.baseline_spread),
-            ratio(row.ratio),
+            row.difference.map_or_else(|| ratio(row.ratio), |difference| format!("{difference:+.0}")),
             row.target.as_deref().unwrap_or(""),
             verdict
         );
@@ -58,7 +58,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
 }
 
 /// A number with about three digits that say something.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => ABSENT.to_owned(),
         0.0..10.0 => format!("{value:.2}"),
@@ -67,7 +67,8 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+/// A share, such as a spread.
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent.is_nan() => ABSENT.to_owned(),
         // Wider than its column, and as unsteady.
@@ -95,6 +96,14 @@ mod tests {
         for part in ["receive + ack", "last 1 of 2 runs", "no-op", "30000", "40000", "0.75×", "≥ 0.5×", "met"] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn a_bounded_difference_is_shown_instead_of_the_ratio() {
+        let side = |value| Measurement([(Metric::P50, value)].into());
+        let pair = Pair { gantry: side(340.0), baseline: side(200.0) };
+        let table = table(&Outcome::of(Scenario::ClusterHop, 1, vec![pair]));
+        assert!(table.contains("+140") && table.contains("≤ +150") && !table.contains('×'), "{table}");
     }
 
     #[test]

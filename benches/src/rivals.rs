@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use crate::bench::Bench;
+use crate::cluster;
 use crate::load::{self, Backlog, GROUP, TOPIC, Window};
 use crate::measurement::{Measurement, Metric, median};
 use crate::report;
@@ -67,68 +68,85 @@ impl Xtask {
 /// Gets what a scenario is compared with, where that is another's server. Returns why it cannot be had here, if so.
 pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Option<String>> {
     Ok(match scenario {
-        Scenario::StoreNats => match bench.xtask().get("nats-server").await? {
+        Scenario::StoreNats | Scenario::RemotingNats => match bench.xtask().get("nats-server").await? {
             Ok(program) => {
                 bench.nats_server = Some(program);
                 None
             }
             Err(reason) => Some(reason),
         },
-        Scenario::StorePop => bench.xtask().get("apache-jars").await?.err(),
+        Scenario::StorePop | Scenario::ClusterApache => bench.xtask().get("apache-jars").await?.err(),
         _ => None,
     })
 }
 
-/// Apache's proxy and broker in one process. One serves all runs, as its start takes twenty seconds. Between its runs it is
-/// stopped (SIGSTOP), as it goes on working for about 3 s after a run and would take processor time from ours; ours
-/// needs no stop, as its process ends with its run.
+/// Apache's servers. They serve all runs of a scenario, as their start takes twenty seconds. Between their runs they are
+/// stopped (SIGSTOP), as they go on working for about 3 s after a run and would take processor time from ours; ours
+/// need no stop, as their processes end with their run.
 pub(crate) struct Apache {
+    scenario: &'static str,
     server: Server,
-    backlog: Backlog,
-    window: Window,
-    _name_server: Server,
+    work: Work,
+}
+
+/// What a run does.
+pub(crate) enum Work {
+    /// Receives and acknowledges.
+    Receive(Backlog, Window),
+    /// Sends at a fixed rate and then as fast as possible.
+    Send(Window),
 }
 
 impl Apache {
-    /// Starts it, and lets it do what will be measured until its code is compiled. Runs begin with so many messages.
-    pub(crate) async fn start(bench: &Bench, backlog: u64, window: Window) -> Result<Self> {
-        let (xtask, is_quick) = (bench.xtask(), bench.is_quick());
+    /// Those of `pop`: proxy and broker in one process. Runs begin with so many messages.
+    pub(crate) async fn local(bench: &Bench, backlog: u64, window: Window) -> Result<Self> {
+        let xtask = bench.xtask();
         eprintln!("pop: starting Apache's proxy in local mode, about 20 s");
         let name_server = Server::start(&Contender::ApacheNameServer(xtask.clone())).await?;
         let proxy = Contender::Apache { xtask: xtask.clone(), name_server: name_server.address() };
-        let server = Server::start(&proxy).await?;
-        let window = if is_quick { QUICK_WINDOW } else { window };
-        let mut apache = Self { server, backlog: Backlog::of(backlog), window, _name_server: name_server };
+        let server = Server::start(&proxy).await?.before(vec![name_server]);
+        let window = if bench.is_quick() { QUICK_WINDOW } else { window };
+        Self::start("pop", server, Work::Receive(Backlog::of(backlog), window), bench.is_quick()).await
+    }
+
+    /// Lets servers do what will be measured until their code is compiled.
+    pub(crate) async fn start(scenario: &'static str, server: Server, work: Work, is_quick: bool) -> Result<Self> {
+        let mut apache = Self { scenario, server, work };
         if !is_quick {
             apache.warm_up().await?;
         }
         Ok(apache)
     }
 
-    /// Runs until its throughput stops rising, and says how that ended.
+    /// Runs until the throughput stops rising, or often enough, and says how that ended.
     async fn warm_up(&mut self) -> Result<()> {
-        let mut throughputs = Vec::new();
+        let (scenario, mut throughputs) = (self.scenario, Vec::new());
         while !is_warm(&throughputs) {
             let number = throughputs.len() + 1;
             if number > WARM_UPS_MAX {
-                eprintln!(
-                    "pop: Apache's throughput still rises after {WARM_UPS_MAX} warm-up runs, measured all the same"
-                );
-                return Ok(());
+                eprintln!("{scenario}: Apache's throughput still rises after {WARM_UPS_MAX} warm-up runs");
+                break;
             }
-            let measurement = self.run().await?;
-            eprintln!("pop: Apache's warm-up {number}: {}", report::line(&measurement));
+            let measurement = match &mut self.work {
+                Work::Receive(backlog, window) => load::receive(&self.server, Some(backlog), *window).await?,
+                // They do not hold the fixed rate yet.
+                Work::Send(window) => load::send(&self.server, 1, *window).await?,
+            };
+            eprintln!("{scenario}: Apache's warm-up {number}: {}", report::line(&measurement));
             throughputs.push(measurement.0.get(&Metric::Throughput).copied().context("a run without throughput")?);
         }
-        eprintln!("pop: Apache's throughput has stopped rising after {} warm-up runs", throughputs.len());
-        Ok(())
+        eprintln!("{scenario}: Apache is measured after {} warm-up runs", throughputs.len());
+        self.server.signal("STOP")
     }
 
-    /// One run; the server is stopped before and after.
+    /// One run; the servers are stopped before and after.
     pub(crate) async fn run(&mut self) -> Result<Measurement> {
         self.server.signal("CONT")?;
-        let mut measurement = load::receive(&self.server, Some(&mut self.backlog), self.window).await?;
-        set_memory(&mut measurement, self.server.process())?;
+        let mut measurement = match &mut self.work {
+            Work::Receive(backlog, window) => load::receive(&self.server, Some(backlog), *window).await?,
+            Work::Send(window) => cluster::paced_and_fast(&self.server, *window).await?,
+        };
+        set_memory(&mut measurement, self.server.memory()?);
         self.server.signal("STOP")?;
         Ok(measurement)
     }
@@ -141,9 +159,10 @@ fn is_warm(throughputs: &[f64]) -> bool {
     median(last) <= median(before) * WARM_RISE_MAX
 }
 
-/// What NATS's server is told: streams in files, each message synced before its ack.
-pub(crate) fn nats_configuration(address: SocketAddr, data: &Path) -> String {
-    format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: always\n}}\n", data.display())
+/// What NATS's server is told: streams in files, each message synced before its ack or when it does that by itself.
+pub(crate) fn nats_configuration(address: SocketAddr, data: &Path, is_sync: bool) -> String {
+    let sync = if is_sync { "  sync_interval: always\n" } else { "" };
+    format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n{sync}}}\n", data.display())
 }
 
 #[cfg(test)]

@@ -12,13 +12,14 @@ use crate::ballast::Ballast;
 use crate::bench::Bench;
 use crate::load::{self, Backlog, Window};
 use crate::measurement::{Measurement, Metric};
-use crate::process;
+use crate::noop::Protocol;
+use crate::process::Memory;
 use crate::rivals::Apache;
-use crate::server::{Contender, Server};
-use crate::{recovery, storage};
+use crate::server::{Contender, Nats, Server};
+use crate::{cluster, recovery, storage};
 
 /// Before the measured part of a run of sends.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 /// The same of receives, shorter because the backlog is drained all the while.
 const RECEIVE_WARM_UP: Duration = Duration::from_millis(500);
 /// Messages a request of the batched scenario.
@@ -27,11 +28,13 @@ const BATCH: usize = 16;
 const BACKLOG: u64 = 400_000;
 const QUICK_BACKLOG: u64 = 50_000;
 /// Memory held ready for what a second of sends may store, see [`Ballast`]: more than we ever reached.
-const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
+pub(crate) const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
 const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
+/// The same of sends over Remoting.
+const REMOTING_BYTES_A_SECOND: u64 = 200 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
-const IDLE: Duration = Duration::from_secs(1);
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes of a MiB.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
@@ -56,6 +59,33 @@ pub(crate) enum Scenario {
     /// No load.
     #[value(skip)]
     StartUp,
+    /// Sends to a broker over Remoting.
+    #[value(skip)]
+    Remoting,
+    /// The same, beside NATS JetStream.
+    #[value(skip)]
+    RemotingNats,
+    /// Sends over HTTP.
+    #[value(skip)]
+    HttpSend,
+    /// Receives of 16 messages over HTTP, acknowledged together.
+    #[value(skip)]
+    HttpReceive,
+    /// Streams over HTTP on which nothing comes.
+    #[value(skip)]
+    HttpStreams,
+    /// Sends to a cluster, beside one of Apache's.
+    #[value(skip)]
+    ClusterApache,
+    /// Sends to a cluster, beside a no-op server.
+    #[value(skip)]
+    ClusterNoop,
+    /// 2,000 sends a second to a cluster, beside the same in one process.
+    #[value(skip)]
+    ClusterHop,
+    /// A proxy without load.
+    #[value(skip)]
+    ClusterIdle,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -104,6 +134,12 @@ impl Scenario {
     /// Those against a server, in the order of `all`.
     pub(crate) const SERVED: [Self; 5] =
         [Self::StartUp, Self::Latency, Self::SendSingle, Self::SendBatch, Self::Receive];
+    /// Those of `remoting`, in its order.
+    pub(crate) const REMOTING: [Self; 2] = [Self::Remoting, Self::RemotingNats];
+    /// Those of `http`, in its order.
+    pub(crate) const HTTP: [Self; 3] = [Self::HttpSend, Self::HttpReceive, Self::HttpStreams];
+    /// Those of `cluster`, in its order.
+    pub(crate) const CLUSTER: [Self; 4] = [Self::ClusterIdle, Self::ClusterHop, Self::ClusterNoop, Self::ClusterApache];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -120,49 +156,43 @@ impl Scenario {
         Self::StoreReplay,
     ];
 
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+    }
+
     /// What ours is compared with; `None` where its figures have bounds of their own.
     pub(crate) fn baseline(self) -> Option<&'static str> {
         match self {
             Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
+            Self::Remoting | Self::HttpSend | Self::HttpReceive | Self::HttpStreams => Some("no-op"),
+            Self::ClusterNoop => Some("no-op"),
+            Self::ClusterHop => Some("local"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
-            Self::StoreNats => Some("NATS"),
-            Self::StorePop => Some("Apache"),
+            Self::StoreNats | Self::RemotingNats => Some("NATS"),
+            Self::StorePop | Self::ClusterApache => Some("Apache"),
             Self::StoreScan => Some("pread"),
             Self::StoreTail => Some("pwrite"),
             Self::StoreQueues => Some("8 queues"),
-            Self::StoreRecovery | Self::StoreTimers | Self::StoreDrain | Self::StoreReplay => None,
+            Self::ClusterIdle | Self::StoreRecovery | Self::StoreTimers | Self::StoreDrain | Self::StoreReplay => None,
         }
     }
 
     /// One run. `ours` is the run of the same pair that a baseline's run is paced by.
     pub(crate) async fn run(self, side: Side, bench: &mut Bench, ours: Option<&Measurement>) -> Result<Measurement> {
         match self {
-            Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => {
-                let contender = match side {
-                    Side::Gantry => Contender::Gantry(bench.gantry()?),
-                    Side::Baseline => Contender::Noop,
-                };
-                self.serve(&contender, bench).await
-            }
-            Self::StoreNats => {
-                let contender = match side {
-                    Side::Gantry => Contender::Gantry(bench.gantry()?.synced()),
-                    Side::Baseline => Contender::Nats(bench.nats_server.clone().context("no NATS server")?),
-                };
-                self.serve(&contender, bench).await
-            }
-            Self::StorePop => match side {
-                Side::Gantry => self.serve(&Contender::Gantry(bench.gantry()?), bench).await,
-                Side::Baseline => {
-                    if bench.apache.is_none() {
-                        bench.apache = Some(Apache::start(bench, backlog(bench), receive_window(bench)).await?);
-                    }
-                    let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
-                    apache.run().await
+            Self::StorePop if side == Side::Baseline => {
+                if bench.apache.is_none() {
+                    bench.apache = Some(Apache::local(bench, backlog(bench), receive_window(bench)).await?);
                 }
-            },
+                let Some(apache) = &mut bench.apache else { unreachable!("it was just started") };
+                apache.run().await
+            }
             Self::StoreRecovery => recovery::run(bench).await,
+            Self::ClusterApache | Self::ClusterNoop | Self::ClusterHop | Self::ClusterIdle => {
+                cluster::run(self, side, bench).await
+            }
             Self::StoreAppend
             | Self::StoreSync
             | Self::StoreScan
@@ -171,6 +201,30 @@ impl Scenario {
             | Self::StoreTimers
             | Self::StoreDrain
             | Self::StoreReplay => storage::run(self, side, bench, ours).await,
+            _ => self.serve(&self.contender(side, bench)?, bench).await,
+        }
+    }
+
+    /// The server of a run that this process loads.
+    fn contender(self, side: Side, bench: &Bench) -> Result<Contender> {
+        let nats = |is_sync| -> Result<Contender> {
+            let program = bench.nats_server.clone().context("no NATS server")?;
+            Ok(Contender::Nats(Nats { program, is_sync }))
+        };
+        match (self, side) {
+            (Self::Remoting | Self::RemotingNats, Side::Gantry) => Ok(Contender::Broker(bench.gantry()?, None)),
+            (Self::Remoting, Side::Baseline) => Ok(Contender::Noop(Protocol::Remoting)),
+            (Self::RemotingNats, Side::Baseline) => nats(false),
+            (Self::HttpSend | Self::HttpReceive | Self::HttpStreams, Side::Gantry) => {
+                Ok(Contender::Http(bench.gantry()?))
+            }
+            (Self::HttpSend | Self::HttpReceive | Self::HttpStreams, Side::Baseline) => {
+                Ok(Contender::Noop(Protocol::Http))
+            }
+            (Self::StoreNats, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?.synced())),
+            (Self::StoreNats, Side::Baseline) => nats(true),
+            (_, Side::Gantry) => Ok(Contender::Gantry(bench.gantry()?)),
+            (_, Side::Baseline) => Ok(Contender::Noop(Protocol::Grpc)),
         }
     }
 
@@ -182,19 +236,25 @@ impl Scenario {
         let server = Server::start(contender).await?;
         let releasing = tokio::spawn(ballast.release_within(sends.warm_up + sends.length));
         let mut measurement = match self {
-            Self::SendSingle => load::send(&server, 1, sends).await?,
+            Self::StoreNats | Self::RemotingNats if matches!(contender, Contender::Nats(_)) => {
+                load::publish(&server, sends).await?
+            }
+            Self::SendSingle | Self::StoreNats => load::send(&server, 1, sends).await?,
             Self::SendBatch => load::send(&server, BATCH, sends).await?,
-            Self::StoreNats => match contender {
-                Contender::Nats(_) => load::publish(&server, sends).await?,
-                _ => load::send(&server, 1, sends).await?,
-            },
+            Self::Remoting | Self::RemotingNats => load::send_by_remoting(&server, sends).await?,
             Self::Receive | Self::StorePop => {
                 let mut backlog = match contender {
-                    Contender::Noop => None,
+                    Contender::Noop(_) => None,
                     _ => Some(Backlog::of(backlog(bench))),
                 };
                 load::receive(&server, backlog.as_mut(), receive_window(bench)).await?
             }
+            Self::HttpSend => load::send_by_http(&server, sends).await?,
+            Self::HttpReceive => {
+                let backlog = (!matches!(contender, Contender::Noop(_))).then(|| backlog(bench));
+                load::receive_by_http(&server, backlog, receive_window(bench)).await?
+            }
+            Self::HttpStreams => load::memory_of_streams(&server, bench.is_quick()).await?,
             Self::Latency => load::paced(&server, sends).await?,
             Self::StartUp => {
                 tokio::time::sleep(IDLE).await;
@@ -204,7 +264,7 @@ impl Scenario {
             }
             other => bail!("{other} is not a load on a server"),
         };
-        set_memory(&mut measurement, server.process())?;
+        set_memory(&mut measurement, server.memory()?);
         releasing.await??;
         Ok(measurement)
     }
@@ -212,7 +272,8 @@ impl Scenario {
     /// What both servers' runs have ready in memory a second, in bytes: only ours uses it.
     fn bytes_a_second(self) -> u64 {
         match self {
-            Self::SendSingle | Self::StoreNats => SINGLE_BYTES_A_SECOND,
+            Self::SendSingle | Self::StoreNats | Self::HttpSend => SINGLE_BYTES_A_SECOND,
+            Self::Remoting | Self::RemotingNats => REMOTING_BYTES_A_SECOND,
             Self::SendBatch => BATCH_BYTES_A_SECOND,
             _ => 0,
         }
@@ -228,13 +289,11 @@ fn receive_window(bench: &Bench) -> Window {
     Window { warm_up: if bench.is_quick() { Duration::ZERO } else { RECEIVE_WARM_UP }, length: bench.window() }
 }
 
-/// Adds the memory that a process holds now.
+/// Adds the memory that processes hold.
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
-pub(crate) fn set_memory(measurement: &mut Measurement, process: u32) -> Result<()> {
-    let memory = process::memory(process)?;
+pub(crate) fn set_memory(measurement: &mut Measurement, memory: Memory) {
     measurement.set(Metric::AnonymousMemory, memory.anonymous_bytes as f64 / MIB);
     measurement.set(Metric::FileMemory, memory.file_bytes as f64 / MIB);
-    Ok(())
 }
 
 impl fmt::Display for Scenario {
@@ -245,6 +304,15 @@ impl fmt::Display for Scenario {
             Self::Receive => "receive + ack, batches of 32",
             Self::Latency => "send at 2,000 a second",
             Self::StartUp => "start-up, idle",
+            Self::Remoting => "remoting, send to a broker",
+            Self::RemotingNats => "remoting nats, send to a broker",
+            Self::HttpSend => "http, send raw, 1 message a request",
+            Self::HttpReceive => "http, receive + ack, batches of 16",
+            Self::HttpStreams => "http, waiting streams",
+            Self::ClusterApache => "cluster, send",
+            Self::ClusterNoop => "cluster, send, beside no-op",
+            Self::ClusterHop => "cluster, send at 2,000 a second",
+            Self::ClusterIdle => "cluster, idle proxy",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

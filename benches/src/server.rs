@@ -1,8 +1,9 @@
 //! A server as a child process: killed when dropped, its directory removed with the last one who uses it.
 
+mod contender;
+
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,130 +11,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::directory::Directory;
-use crate::load::Caller;
-use crate::nats;
-use crate::rivals::{self, Xtask};
+use crate::process::{self, Memory};
 
-/// How long a server may take until it answers.
-const START_UP_MAX: Duration = Duration::from_secs(20);
-/// The same of Apache's, which takes twenty seconds on two idle cores.
-const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
-/// How long a topic of Apache's may take until it has a route.
-const ROUTE_WITHIN: Duration = Duration::from_secs(60);
-const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
+pub(crate) use contender::{Contender, Gantry, Nats};
+
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// How much of a failed server's log is shown.
 const LOG_BYTES_SHOWN: usize = 2000;
 
-/// Our release binary.
-pub(crate) struct Gantry {
-    program: PathBuf,
-    is_sync: bool,
-}
-
-impl Gantry {
-    /// The binary at `program`.
-    pub(crate) fn at(program: &Path) -> Result<Self> {
-        let program = program
-            .canonicalize()
-            .with_context(|| format!("no binary at {}; build it: cargo build --release", program.display()))?;
-        Ok(Self { program, is_sync: false })
-    }
-
-    /// The same with sync flush.
-    pub(crate) fn synced(self) -> Self {
-        Self { is_sync: true, ..self }
-    }
-}
-
-/// Which server runs.
-pub(crate) enum Contender {
-    /// Ours.
-    Gantry(Gantry),
-    /// This program's `noop` command.
-    Noop,
-    /// The program of NATS's server; each message is synced.
-    Nats(PathBuf),
-    /// Apache's name server.
-    ApacheNameServer(Xtask),
-    /// Apache's proxy in local mode.
-    Apache {
-        /// What starts it.
-        xtask: Xtask,
-        /// Where its name server listens.
-        name_server: SocketAddr,
-    },
-}
-
-impl Contender {
-    /// What starts it on a directory.
-    fn command(&self, address: SocketAddr, broker: SocketAddr, directory: &Directory) -> Result<Command> {
-        Ok(match self {
-            Self::Gantry(gantry) => {
-                let mut command = Command::new(&gantry.program);
-                command.arg("local").arg("--data").arg(directory.data());
-                command.args(["--grpc", &address.to_string(), "--http", &free_address()?.to_string()]);
-                command.args(["--flush", if gantry.is_sync { "sync" } else { "async" }]);
-                command
-            }
-            Self::Noop => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["noop", "--grpc", &address.to_string()]);
-                command
-            }
-            Self::Nats(program) => {
-                let configuration = directory.path().join("nats.conf");
-                std::fs::write(&configuration, rivals::nats_configuration(address, &directory.data()))?;
-                let mut command = Command::new(program);
-                command.arg("-c").arg(configuration);
-                command
-            }
-            Self::ApacheNameServer(xtask) => {
-                let mut command = xtask.rival("apache-name-server");
-                command.args(["--listen", &address.to_string(), "--directory"]).arg(directory.data());
-                command
-            }
-            Self::Apache { xtask, name_server } => {
-                let mut command = xtask.rival("apache");
-                command.args(["--name-server", &name_server.to_string(), "--broker", &broker.to_string()]);
-                command.args(["--grpc", &address.to_string(), "--directory"]).arg(directory.data());
-                command
-            }
-        })
-    }
-
-    fn start_up_max(&self) -> Duration {
-        match self {
-            Self::Gantry(_) | Self::Noop | Self::Nats(_) => START_UP_MAX,
-            Self::ApacheNameServer(_) | Self::Apache { .. } => APACHE_START_UP_MAX,
-        }
-    }
-
-    /// The first request and its reply, with what a run needs on the server.
-    async fn greet(&self, address: SocketAddr, broker: SocketAddr) -> Result<()> {
-        match self {
-            Self::Gantry(_) | Self::Noop => {}
-            Self::Nats(_) => {
-                let requester = nats::connect(address, 1).await?.pop();
-                return requester.context("no requester")?.make_stream().await;
-            }
-            Self::ApacheNameServer(_) => return Ok(()),
-            Self::Apache { xtask, .. } => {
-                xtask.make_queues(broker).await?;
-                return wait_for_route(address).await;
-            }
-        }
-        Caller::connect(address).await?.query_route().await.map(drop)
-    }
-}
-
 /// A running server that has answered.
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    /// A second port, whatever its kind has there.
+    other: SocketAddr,
     start_up: Duration,
     directory: Arc<Directory>,
+    /// The servers that this one needs; they end after it.
+    behind: Vec<Server>,
 }
 
 impl Server {
@@ -145,20 +41,26 @@ impl Server {
     /// The same on what an earlier server left.
     pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
         let address = free_address()?;
-        let broker = free_address()?;
-        let mut command = contender.command(address, broker, &directory)?;
+        let other = free_address()?;
+        let mut command = contender.command(address, other, &directory)?;
         let log = File::create(directory.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address, start_up: Duration::ZERO, directory };
+        let mut server = Self { child, address, other, start_up: Duration::ZERO, directory, behind: Vec::new() };
         let answered = async {
             server.wait_for_port(started, contender.start_up_max()).await?;
-            contender.greet(address, broker).await
+            contender.greet(address, other).await
         };
         answered.await.with_context(|| server.log_end())?;
         server.start_up = started.elapsed();
         Ok(server)
+    }
+
+    /// The same server with those that it needs: what they use is counted as its own.
+    pub(crate) fn before(mut self, behind: Vec<Self>) -> Self {
+        self.behind = behind;
+        self
     }
 
     /// A port answers only when the server can serve, so the first connection's request must succeed.
@@ -188,17 +90,36 @@ impl Server {
         self.address
     }
 
-    /// Its process id.
-    pub(crate) fn process(&self) -> u32 {
-        self.child.id()
+    /// Where one of kind [`Contender::Http`] serves gRPC.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.other
     }
 
-    /// Sends its process a signal of this name: `STOP`, `CONT`.
+    /// The memory that it holds now, with those behind it.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        self.processes().map(process::memory).sum()
+    }
+
+    /// The memory that it holds now alone.
+    pub(crate) fn own_memory(&self) -> Result<Memory> {
+        process::memory(self.child.id())
+    }
+
+    /// The processor time that it has used, with those behind it.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        self.processes().map(process::cpu_time).sum()
+    }
+
+    /// Sends its processes a signal of this name: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
-        let status =
-            Command::new("kill").args(["-s", name, &self.process().to_string()]).status().context("starting kill")?;
-        ensure!(status.success(), "kill -s {name} {} ended with {status}", self.process());
+        let processes: Vec<String> = self.processes().map(|process| process.to_string()).collect();
+        let status = Command::new("kill").args(["-s", name]).args(&processes).status().context("starting kill")?;
+        ensure!(status.success(), "kill -s {name} {} ended with {status}", processes.join(" "));
         Ok(())
+    }
+
+    fn processes(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self).chain(&self.behind).map(|server| server.child.id())
     }
 
     /// From its start to its first reply.
@@ -212,20 +133,6 @@ impl Drop for Server {
         // Both fail only when it has ended already, which the run's own error tells.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Apache's broker tells the name server of a new topic after it has said that it is made.
-async fn wait_for_route(address: SocketAddr) -> Result<()> {
-    let (mut caller, started) = (Caller::connect(address).await?, Instant::now());
-    loop {
-        match caller.query_route().await {
-            Ok(_) => return Ok(()),
-            Err(error) if started.elapsed() > ROUTE_WITHIN => {
-                return Err(error.context(format!("no route after {ROUTE_WITHIN:?}")));
-            }
-            Err(_) => tokio::time::sleep(ROUTE_TRY_EVERY).await,
-        }
     }
 }
 

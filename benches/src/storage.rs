@@ -1,10 +1,11 @@
 //! Runs on the store and the broker themselves, below the gRPC API, and on what they are compared with.
 //!
-//! Each run is a child process (`benches side …`) on a fresh directory: its memory and processor time are its own, and an
+//! Each run is a child process (`benches side …`, `benches point …`) on a fresh directory: its memory and processor time are its own, and an
 //! interrupted bench leaves nothing running. It prints its figures as JSON.
 
 mod append;
 mod callers;
+mod curves;
 mod queues;
 mod raw;
 mod replay;
@@ -20,11 +21,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use tokio::process::Command;
 
 use crate::bench::Bench;
 use crate::directory::Directory;
 use crate::measurement::{Measurement, Metric};
 use crate::scenario::{Scenario, Side};
+
+pub(crate) use curves::{Curve, Point, measure as measure_point};
 
 /// The arguments of `benches side`.
 #[derive(Args)]
@@ -70,7 +74,7 @@ pub(crate) async fn run(
     let directory = Directory::fresh()?;
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|v| v.get_name().to_owned());
     let (scenario_name, side_name) = (name(&|| scenario.to_possible_value()), name(&|| side.to_possible_value()));
-    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    let mut command = Command::new(std::env::current_exe()?);
     command.args(["side", "--scenario", &scenario_name.context("a scenario of the server")?]);
     command.args(["--side", &side_name.context("no side")?]).arg("--directory").arg(directory.path());
     command.args(["--window-ms", &bench.window().as_millis().to_string()]);
@@ -80,9 +84,14 @@ pub(crate) async fn run(
     if bench.is_quick() {
         command.arg("--quick");
     }
+    child(command).await.with_context(|| scenario.to_string())
+}
+
+/// The figures that a child process prints.
+pub(crate) async fn child(mut command: Command) -> Result<Measurement> {
     command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let output = command.output().await.with_context(|| format!("starting {command:?}"))?;
-    ensure!(output.status.success(), "{scenario}: the run ended with {}", output.status);
+    ensure!(output.status.success(), "the run ended with {}", output.status);
     serde_json::from_slice(&output.stdout).with_context(|| format!("{:?}", String::from_utf8_lossy(&output.stdout)))
 }
 

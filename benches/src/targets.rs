@@ -1,4 +1,4 @@
-//! What the figures have to be: the numbers of issues 3 and 4, "What it must show", and of nowhere else.
+//! What the figures have to be: the numbers of issues 3 to 6, "What it must show", and of nowhere else.
 
 use crate::measurement::Metric;
 use crate::scenario::Scenario;
@@ -32,6 +32,8 @@ pub(crate) enum Bound {
     RatioAtMost(f64),
     /// Ours ÷ baseline, median of the pairs, is at least this.
     RatioAtLeast(f64),
+    /// Ours − baseline, median of the pairs, in the metric's unit, is at most this.
+    MoreByAtMost(f64),
     /// Our median, in the metric's unit, is at most this.
     ValueAtMost(f64),
     /// Our median, in the metric's unit, is at least this.
@@ -39,11 +41,12 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Whether it is kept by these medians.
-    pub(crate) fn is_kept(self, value: f64, ratio: f64) -> bool {
+    /// Whether it is kept by these medians: of our values, and of the paired ratios and differences.
+    pub(crate) fn is_kept(self, value: f64, ratio: f64, difference: f64) -> bool {
         match self {
             Self::RatioAtMost(most) => ratio <= most,
             Self::RatioAtLeast(least) => ratio >= least,
+            Self::MoreByAtMost(most) => difference <= most,
             Self::ValueAtMost(most) => value <= most,
             Self::ValueAtLeast(least) => value >= least,
         }
@@ -51,7 +54,7 @@ impl Bound {
 
     /// Whether the baseline's spread has a say in it.
     pub(crate) fn is_relative(self) -> bool {
-        matches!(self, Self::RatioAtMost(_) | Self::RatioAtLeast(_))
+        matches!(self, Self::RatioAtMost(_) | Self::RatioAtLeast(_) | Self::MoreByAtMost(_))
     }
 }
 
@@ -60,6 +63,7 @@ impl std::fmt::Display for Bound {
         match self {
             Self::RatioAtMost(most) => write!(f, "≤ {most}×"),
             Self::RatioAtLeast(least) => write!(f, "≥ {least}×"),
+            Self::MoreByAtMost(most) => write!(f, "≤ +{most}"),
             Self::ValueAtMost(most) => write!(f, "≤ {most}"),
             Self::ValueAtLeast(least) => write!(f, "≥ {least}"),
         }
@@ -77,6 +81,18 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::Latency, Metric::P99, Bound::RatioAtMost(3.0)),
     target(Scenario::StartUp, Metric::StartUp, Bound::ValueAtMost(300.0)),
     target(Scenario::StartUp, Metric::AnonymousMemory, Bound::ValueAtMost(30.0)),
+    target(Scenario::Remoting, Metric::CpuPerMessage, Bound::RatioAtMost(2.0)),
+    target(Scenario::RemotingNats, Metric::Throughput, Bound::RatioAtLeast(1.2)),
+    target(Scenario::HttpSend, Metric::Throughput, Bound::RatioAtLeast(0.7)),
+    target(Scenario::HttpSend, Metric::CpuPerMessage, Bound::RatioAtMost(1.6)),
+    target(Scenario::HttpReceive, Metric::Throughput, Bound::RatioAtLeast(0.6)),
+    target(Scenario::HttpStreams, Metric::MemoryPerStream, Bound::RatioAtMost(1.5)),
+    target(Scenario::ClusterApache, Metric::Throughput, Bound::RatioAtLeast(6.0)),
+    // A seventh.
+    target(Scenario::ClusterApache, Metric::CpuPerMessage, Bound::RatioAtMost(0.143)),
+    target(Scenario::ClusterNoop, Metric::CpuPerMessage, Bound::RatioAtMost(3.5)),
+    target(Scenario::ClusterHop, Metric::P50, Bound::MoreByAtMost(150.0)),
+    target(Scenario::ClusterIdle, Metric::AnonymousMemory, Bound::ValueAtMost(25.0)),
     target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
     target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
     target(Scenario::StoreNats, Metric::Throughput, Bound::RatioAtLeast(5.0)),

@@ -40,6 +40,9 @@ pub(crate) struct Row {
     pub(crate) baseline: f64,
     /// Median of the paired ratios.
     pub(crate) ratio: f64,
+    /// Median of the paired differences, where the target bounds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) difference: Option<f64>,
     /// Spread of our runs.
     pub(crate) gantry_spread: f64,
     /// Spread of the baseline's runs.
@@ -111,12 +114,13 @@ fn is_metric_steady(metric: Metric, pairs: &[Pair]) -> bool {
 fn row(scenario: Scenario, metric: Metric, pairs: &[Pair]) -> Row {
     let (gantry, baseline) = values(pairs, metric);
     let ratios: Vec<f64> = gantry.iter().zip(&baseline).map(|(gantry, baseline)| gantry / baseline).collect();
-    let (value, ratio) = (median(&gantry), median(&ratios));
+    let differences: Vec<f64> = gantry.iter().zip(&baseline).map(|(gantry, baseline)| gantry - baseline).collect();
+    let (value, ratio, difference) = (median(&gantry), median(&ratios), median(&differences));
     let bound = targets::bound_of(scenario, metric);
     let verdict = match bound {
         None => Verdict::Shown,
         Some(bound) if bound.is_relative() && !is_metric_steady(metric, pairs) => Verdict::NotJudged,
-        Some(bound) if bound.is_kept(value, ratio) => Verdict::Met,
+        Some(bound) if bound.is_kept(value, ratio, difference) => Verdict::Met,
         Some(_) => Verdict::Missed,
     };
     Row {
@@ -124,6 +128,7 @@ fn row(scenario: Scenario, metric: Metric, pairs: &[Pair]) -> Row {
         gantry: value,
         baseline: median(&baseline),
         ratio,
+        difference: matches!(bound, Some(Bound::MoreByAtMost(_))).then_some(difference),
         gantry_spread: spread(&gantry),
         baseline_spread: spread(&baseline),
         target: bound.as_ref().map(Bound::to_string),
@@ -195,6 +200,16 @@ mod tests {
     fn quick_runs_are_never_judged() {
         let outcome = Outcome::of(Scenario::StartUp, 1, vec![pair(Metric::StartUp, 1.0, 1.0)]).unjudged();
         assert_eq!(outcome.rows[0].verdict, Verdict::NotJudged);
+    }
+
+    #[test]
+    fn differences_are_paired_before_the_median() {
+        let met = [(250.0, 100.0), (900.0, 101.0), (240.0, 100.0)];
+        assert_eq!(verdict(Scenario::ClusterHop, Metric::P50, &met), Verdict::Met);
+        let missed = [(251.0, 100.0), (252.0, 101.0), (240.0, 100.0)];
+        assert_eq!(verdict(Scenario::ClusterHop, Metric::P50, &missed), Verdict::Missed);
+        let unsteady = [(150.0, 100.0), (150.0, 140.0)];
+        assert_eq!(verdict(Scenario::ClusterHop, Metric::P50, &unsteady), Verdict::NotJudged);
     }
 
     #[test]

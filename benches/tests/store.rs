@@ -67,6 +67,23 @@ fn replay_feeds_the_machines() {
     check("replay", &["records_per_cpu_second", "record_bytes"], false);
 }
 
+#[test]
+fn curves_have_a_figure_at_a_point_of_each() {
+    let output = Command::new(env!("CARGO_BIN_EXE_benches"))
+        .args(["store", "curves", "--quick", "--json"])
+        .output()
+        .expect("the bench starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let curves: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let names = ["queues", "backlog", "log_size", "message_size", "timers"];
+    for (curve, name) in curves.as_array().expect("curves").iter().zip(names) {
+        assert_eq!(curve["curve"], name);
+        let run = &curve["points"][0]["runs"][0];
+        assert!(run["cpu_per_message"].as_f64().is_some_and(|cost| cost >= 0.0), "{name}: {curve}");
+    }
+    assert_eq!(curves.as_array().map(Vec::len), Some(names.len()));
+}
+
 /// An xtask that gets nothing.
 fn xtask_without(directory: &std::path::Path, reason: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;

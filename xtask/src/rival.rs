@@ -36,6 +36,10 @@ pub(crate) enum Rival {
     ApacheNameServer(ApacheNameServer),
     /// Become Apache's proxy in local mode, its broker in the same process
     Apache(Apache),
+    /// Become Apache's broker
+    ApacheBroker(ApacheBroker),
+    /// Become Apache's proxy in cluster mode
+    ApacheProxy(ApacheProxy),
     /// Make a topic and a consumer group in Apache's broker
     ApacheQueues(ApacheQueues),
 }
@@ -68,6 +72,34 @@ pub(crate) struct Apache {
     broker: SocketAddr,
 }
 
+/// Where a broker listens and keeps its files.
+#[derive(Debug, Args)]
+pub(crate) struct ApacheBroker {
+    /// For its configuration, logs and data
+    #[arg(long)]
+    directory: PathBuf,
+    /// Of the name server
+    #[arg(long)]
+    name_server: SocketAddr,
+    /// Its address
+    #[arg(long)]
+    listen: SocketAddr,
+}
+
+/// Where a proxy listens and keeps its files.
+#[derive(Debug, Args)]
+pub(crate) struct ApacheProxy {
+    /// For its configuration
+    #[arg(long)]
+    directory: PathBuf,
+    /// Of the name server
+    #[arg(long)]
+    name_server: SocketAddr,
+    /// Its address
+    #[arg(long)]
+    grpc: SocketAddr,
+}
+
 /// A topic and a group.
 #[derive(Debug, Args)]
 pub(crate) struct ApacheQueues {
@@ -95,6 +127,8 @@ pub(crate) fn run(rival: &Rival) -> Result<ExitCode> {
         Rival::ApacheJars => Ok(tell(apache_jars())),
         Rival::ApacheNameServer(name_server) => become_name_server(name_server),
         Rival::Apache(apache) => become_apache(apache),
+        Rival::ApacheBroker(broker) => become_broker(broker),
+        Rival::ApacheProxy(proxy) => become_proxy(proxy),
         Rival::ApacheQueues(queues) => make_queues(queues),
     }
 }
@@ -154,25 +188,55 @@ fn become_name_server(name_server: &ApacheNameServer) -> Result<ExitCode> {
     bail!("cannot become java: {}", java.exec())
 }
 
-/// The same for the proxy.
+/// The same for proxy and broker in one process.
 fn become_apache(apache: &Apache) -> Result<ExitCode> {
-    fs::create_dir_all(&apache.directory).with_context(|| format!("making {}", apache.directory.display()))?;
-    let proxy = json!({
-        "rocketMQClusterName": "DefaultCluster",
-        "proxyMode": "LOCAL",
-        "localServeAddr": "127.0.0.1",
-        // Even in this mode it asks one for routes.
-        "namesrvAddr": apache.name_server.to_string(),
-        "grpcServerPort": apache.grpc.port(),
-        "remotingListenPort": free_address()?.port(),
-    });
-    let (proxy_conf, broker_conf) = (apache.directory.join("rmq-proxy.json"), apache.directory.join("broker.conf"));
-    fs::write(&proxy_conf, format!("{proxy:#}\n"))?;
-    fs::write(&broker_conf, broker_configuration(apache.broker, &apache.directory.join("store"))?)?;
+    let Apache { directory, name_server, grpc, broker } = apache;
+    let proxy_conf = proxy_configuration("LOCAL", directory, *name_server, *grpc)?;
+    let broker_conf = directory.join("broker.conf");
+    fs::write(&broker_conf, broker_configuration(*broker, &directory.join("store"))?)?;
     let mut java = reference::java("rival/proxy", &[])?;
     java.args(APACHE_HEAP).arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-pm", "local", "-pc"]).arg(&proxy_conf);
     java.arg("-bc").arg(&broker_conf);
     bail!("cannot become java: {}", java.exec())
+}
+
+/// The same for a broker of its own.
+fn become_broker(broker: &ApacheBroker) -> Result<ExitCode> {
+    let ApacheBroker { directory, name_server, listen } = broker;
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let conf = directory.join("broker.conf");
+    fs::write(&conf, broker_configuration(*listen, &directory.join("store"))?)?;
+    let mut java = reference::java("rival/cluster-broker", &[])?;
+    java.args(APACHE_HEAP).arg("org.apache.rocketmq.broker.BrokerStartup");
+    java.args(["-n", &name_server.to_string(), "-c"]).arg(&conf);
+    bail!("cannot become java: {}", java.exec())
+}
+
+/// The same for a proxy of its own.
+fn become_proxy(proxy: &ApacheProxy) -> Result<ExitCode> {
+    let ApacheProxy { directory, name_server, grpc } = proxy;
+    let conf = proxy_configuration("CLUSTER", directory, *name_server, *grpc)?;
+    let mut java = reference::java("rival/cluster-proxy", &[])?;
+    java.args(APACHE_HEAP).arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-pm", "cluster"]);
+    java.args(["-n", &name_server.to_string(), "-pc"]).arg(&conf);
+    bail!("cannot become java: {}", java.exec())
+}
+
+/// Writes what a proxy is told; returns where.
+fn proxy_configuration(mode: &str, directory: &Path, name_server: SocketAddr, grpc: SocketAddr) -> Result<PathBuf> {
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let proxy = json!({
+        "rocketMQClusterName": "DefaultCluster",
+        "proxyMode": mode,
+        "localServeAddr": "127.0.0.1",
+        // Even in local mode it asks one for routes.
+        "namesrvAddr": name_server.to_string(),
+        "grpcServerPort": grpc.port(),
+        "remotingListenPort": free_address()?.port(),
+    });
+    let conf = directory.join("rmq-proxy.json");
+    fs::write(&conf, format!("{proxy:#}\n"))?;
+    Ok(conf)
 }
 
 /// Apache's own defaults but for where things are: async flush, and files of a size that suits a run.

@@ -1,5 +1,6 @@
 //! Stores messages as fast as possible, measuring nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use crate::server::Server;
 /// How often is looked whether enough is stored.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Stores at least `messages` messages with this body, `batch` a request.
-pub(crate) async fn fill(server: &Server, batch: usize, body: &Bytes, messages: u64) -> Result<()> {
+/// Stores at least `messages` messages with this body, `batch` a request, where gRPC is spoken.
+pub(crate) async fn fill(address: SocketAddr, batch: usize, body: &Bytes, messages: u64) -> Result<()> {
     let gauge = Arc::new(Gauge::default());
-    let mut workers = send::workers(server, batch, body, &gauge).await?;
+    let mut workers = send::workers(address, batch, body, &gauge).await?;
     wait_for(messages, &gauge, &mut workers).await?;
     gauge.stop();
     while let Some(ended) = workers.join_next().await {
@@ -28,7 +29,7 @@ pub(crate) async fn fill(server: &Server, batch: usize, body: &Bytes, messages: 
 /// Kills the server once so many messages are stored, in the middle of the next ones.
 pub(crate) async fn fill_and_kill(server: Server, body: &Bytes, messages: u64) -> Result<()> {
     let gauge = Arc::new(Gauge::default());
-    let mut workers = send::workers(&server, 1, body, &gauge).await?;
+    let mut workers = send::workers(server.address(), 1, body, &gauge).await?;
     wait_for(messages, &gauge, &mut workers).await?;
     drop(server);
     // Their requests fail, as they must.

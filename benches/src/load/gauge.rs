@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use crate::measurement::{Measurement, Metric};
-use crate::process;
 use crate::server::Server;
 
 /// How often is looked whether enough messages went by.
@@ -97,16 +96,13 @@ struct Observed {
 
 async fn observe(server: &Server, gauge: &Gauge, window: Window, messages_max: u64) -> Result<Observed> {
     tokio::time::sleep(window.warm_up).await;
-    let (started, messages, cpu) = (Instant::now(), gauge.messages(), process::cpu_time(server.process())?);
+    let (started, messages, cpu) = (Instant::now(), gauge.messages(), server.cpu_time()?);
     gauge.is_measuring.store(true, Ordering::Relaxed);
     while started.elapsed() < window.length && gauge.messages() < messages_max {
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    let observed = Observed {
-        elapsed: started.elapsed(),
-        messages: gauge.messages() - messages,
-        cpu: process::cpu_time(server.process())? - cpu,
-    };
+    let observed =
+        Observed { elapsed: started.elapsed(), messages: gauge.messages() - messages, cpu: server.cpu_time()? - cpu };
     gauge.stop();
     let length_min = LENGTH_MIN.min(window.length);
     ensure!(observed.elapsed >= length_min, "only {:?} could be measured, the backlog is too small", observed.elapsed);

@@ -1,14 +1,13 @@
 //! What `send` does, towards NATS JetStream: every worker has one publish in flight and waits for its ack.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
+use super::closed::{Step, work};
 use super::gauge::{Gauge, Window, Workers, measure};
-use super::send::{LATENCIES_RESERVED, body};
-use super::{CONNECTIONS, IN_FLIGHT};
+use super::{CONNECTIONS, IN_FLIGHT, body};
 use crate::measurement::Measurement;
 use crate::nats::{self, Requester};
 use crate::server::Server;
@@ -19,21 +18,20 @@ pub(crate) async fn publish(server: &Server, window: Window) -> Result<Measureme
     let mut workers = Workers::new();
     for _ in 0..CONNECTIONS {
         for requester in nats::connect(server.address(), IN_FLIGHT).await? {
-            workers.spawn(work(requester, body.clone(), Arc::clone(&gauge)));
+            workers.spawn(work(Publish { requester, body: body.clone() }, Arc::clone(&gauge)));
         }
     }
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
-async fn work(mut requester: Requester, body: Bytes, gauge: Arc<Gauge>) -> Result<Vec<Duration>> {
-    let mut latencies = Vec::with_capacity(LATENCIES_RESERVED);
-    while !gauge.is_stopping() {
-        let (is_measured, started) = (gauge.is_measuring(), Instant::now());
-        requester.publish(&body).await.context("publishing")?;
-        if is_measured {
-            latencies.push(started.elapsed());
-        }
-        gauge.add(1);
+struct Publish {
+    requester: Requester,
+    body: Bytes,
+}
+
+impl Step for Publish {
+    async fn step(&mut self) -> Result<usize> {
+        self.requester.publish(&self.body).await.context("publishing")?;
+        Ok(1)
     }
-    Ok(latencies)
 }

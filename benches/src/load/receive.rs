@@ -1,12 +1,12 @@
 //! Receives and acks in a closed loop, from a backlog that is stored before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use grpc::v2;
 
 use super::caller::Caller;
+use super::closed::{Step, work};
 use super::gauge::{Gauge, Window, Workers, measure};
 use super::send::body;
 use super::{CONNECTIONS, IN_FLIGHT, fill};
@@ -14,9 +14,9 @@ use crate::measurement::Measurement;
 use crate::server::Server;
 
 /// Messages a request while the backlog is stored.
-const FILL_BATCH: usize = 16;
+pub(super) const FILL_BATCH: usize = 16;
 /// The share of the backlog that is drained at most while measuring: with less left the workers would wait for each other.
-const DRAINED_PERCENT: u64 = 90;
+pub(super) const DRAINED_PERCENT: u64 = 90;
 
 /// What a server has to give, over all runs on it.
 pub(crate) struct Backlog {
@@ -40,7 +40,7 @@ impl Backlog {
             ensure!(early.is_empty(), "{} messages in a new topic", early.len());
         }
         let missing = self.wanted.saturating_sub(self.left);
-        fill(server, FILL_BATCH, &body(), missing).await.context("storing the backlog")?;
+        fill(server.address(), FILL_BATCH, &body(), missing).await.context("storing the backlog")?;
         self.left += missing;
         Ok(())
     }
@@ -73,21 +73,26 @@ async fn drain(
     for _ in 0..CONNECTIONS {
         let caller = Caller::connect(server.address()).await?;
         for _ in 0..IN_FLIGHT {
-            workers.spawn(work(caller.clone(), queue.clone(), Arc::clone(&gauge)));
+            let receiver = Receive { caller: caller.clone(), queue: queue.clone() };
+            workers.spawn(work(receiver, Arc::clone(&gauge)));
         }
     }
     let measurement = measure(server, &gauge, workers, window, messages_max).await?;
     Ok((measurement, gauge.messages()))
 }
 
-async fn work(mut caller: Caller, queue: v2::MessageQueue, gauge: Arc<Gauge>) -> Result<Vec<Duration>> {
-    while !gauge.is_stopping() {
-        let messages = caller.receive(queue.clone()).await.context("receiving")?;
+struct Receive {
+    caller: Caller,
+    queue: v2::MessageQueue,
+}
+
+impl Step for Receive {
+    async fn step(&mut self) -> Result<usize> {
+        let messages = self.caller.receive(self.queue.clone()).await.context("receiving")?;
         let count = messages.len();
         if count > 0 {
-            caller.ack(messages).await.context("acknowledging")?;
-            gauge.add(count);
+            self.caller.ack(messages).await.context("acknowledging")?;
         }
+        Ok(count)
     }
-    Ok(Vec::new())
 }

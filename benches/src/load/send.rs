@@ -1,58 +1,52 @@
 //! Sends in a closed loop: every worker has one request in flight.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
 
 use super::caller::{Caller, message};
+use super::closed::{Step, work};
 use super::gauge::{Gauge, Window, Workers, measure};
 use super::{BODY_BYTES, CONNECTIONS, IN_FLIGHT};
 use crate::measurement::Measurement;
 use crate::server::Server;
 
-/// Latencies a worker has room for at first: a run's worth of a fast server.
-pub(super) const LATENCIES_RESERVED: usize = 16 * 1024;
-
 /// Sends `batch` messages a request for the window.
 pub(crate) async fn send(server: &Server, batch: usize, window: Window) -> Result<Measurement> {
     let gauge = Arc::new(Gauge::default());
-    let workers = workers(server, batch, &body(), &gauge).await?;
+    let workers = workers(server.address(), batch, &body(), &gauge).await?;
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
 /// Starts [`IN_FLIGHT`] workers on each of [`CONNECTIONS`] connections.
-pub(super) async fn workers(server: &Server, batch: usize, body: &Bytes, gauge: &Arc<Gauge>) -> Result<Workers> {
+pub(super) async fn workers(address: SocketAddr, batch: usize, body: &Bytes, gauge: &Arc<Gauge>) -> Result<Workers> {
     let mut workers = Workers::new();
     for connection in 0..CONNECTIONS {
-        let caller = Caller::connect(server.address()).await?;
+        let caller = Caller::connect(address).await?;
         for slot in 0..IN_FLIGHT {
             let ids = MessageIds::of_worker(connection * IN_FLIGHT + slot);
-            workers.spawn(work(caller.clone(), batch, body.clone(), ids, Arc::clone(gauge)));
+            let sender = SendBatch { caller: caller.clone(), batch, body: body.clone(), ids };
+            workers.spawn(work(sender, Arc::clone(gauge)));
         }
     }
     Ok(workers)
 }
 
-async fn work(
-    mut caller: Caller,
+struct SendBatch {
+    caller: Caller,
     batch: usize,
     body: Bytes,
-    mut ids: MessageIds,
-    gauge: Arc<Gauge>,
-) -> Result<Vec<Duration>> {
-    let mut latencies = Vec::with_capacity(LATENCIES_RESERVED);
-    while !gauge.is_stopping() {
-        let messages = (0..batch).map(|_| message(ids.next(), body.clone())).collect();
-        let (is_measured, started) = (gauge.is_measuring(), Instant::now());
-        caller.send(messages).await?;
-        if is_measured {
-            latencies.push(started.elapsed());
-        }
-        gauge.add(batch);
+    ids: MessageIds,
+}
+
+impl Step for SendBatch {
+    async fn step(&mut self) -> Result<usize> {
+        let messages = (0..self.batch).map(|_| message(self.ids.next(), self.body.clone())).collect();
+        self.caller.send(messages).await?;
+        Ok(self.batch)
     }
-    Ok(latencies)
 }
 
 /// A body that does not compress to nothing.

@@ -2,19 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use broker::LocalBroker;
 use bytes::Bytes;
 use record::Peek;
 use store::Flush;
-use types::broker::{LeaseOwner, Pop};
-use types::{Broker, Filter, GroupName, Message};
+use types::broker::LeaseOwner;
+use types::{Broker, Message};
 
 use super::Run;
-use super::world::{TOPIC, make_topic, send, start, topic};
+use super::world::{TOPIC, group, make_topic, pop, send, start, topic};
 use crate::measurement::{Measurement, Metric};
 use crate::process;
 
@@ -25,7 +22,6 @@ const QUICK_MESSAGES: u64 = 100;
 const RECORD_BYTES_MAX: f64 = 200.0;
 /// Bytes of a body.
 const BODY_BYTES: usize = 32;
-const GROUP: &str = "bench-group";
 /// The files that are derived from the log. Source: `docs/architecture.md`.
 const DERIVED: [&str; 2] = ["checkpoints", "queueindex"];
 
@@ -56,10 +52,10 @@ async fn fill(run: &Run) -> Result<()> {
     let broker = start(&run.directory, Flush::Async)?;
     make_topic(&broker, TOPIC, 1).await?;
     // A new group starts at the end of its queues: it has to exist before the first message.
-    ensure!(pop(&broker).await?.is_empty(), "a new topic has messages");
+    ensure!(pop(&broker, 1).await?.is_empty(), "a new topic has messages");
     for _ in 0..run.amount(MESSAGES, QUICK_MESSAGES) {
         send(&broker, 0, vec![Message::new(topic(TOPIC)?, Bytes::from_static(&[b'x'; BODY_BYTES]))]).await?;
-        let handles = pop(&broker).await?;
+        let handles = pop(&broker, 1).await?;
         ensure!(handles.len() == 1, "{} messages were received after one was sent", handles.len());
         let lease = LeaseOwner { group: group()?, topic: topic(TOPIC)? };
         for acked in broker.ack(lease, handles).await {
@@ -68,27 +64,6 @@ async fn fill(run: &Run) -> Result<()> {
     }
     broker.stop().await;
     Ok(())
-}
-
-async fn pop(broker: &LocalBroker) -> Result<Vec<types::ReceiptHandle>> {
-    let request = Pop {
-        group: group()?,
-        client: "bench".into(),
-        topic: topic(TOPIC)?,
-        queue: None,
-        messages_max: 32,
-        invisible: Duration::from_secs(60),
-        auto_renew: false,
-        filter: Arc::new(Filter::All),
-        wait: Duration::ZERO,
-        attempt_id: None,
-    };
-    let popped = broker.pop(request).await?;
-    Ok(popped.messages.into_iter().map(|message| message.handle).collect())
-}
-
-fn group() -> Result<GroupName> {
-    GroupName::new(GROUP).context("a group's name")
 }
 
 /// The records of a log, and their bytes.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use broker::LocalBroker;
 use store::Flush;
-use tokio::task::JoinSet;
 use types::properties::names;
-use types::{Broker, Filter, GroupName, Message, QueueId, QueueOffset, Timestamp};
+use types::{Broker, Filter, QueueId, QueueOffset, Timestamp};
 
 use super::Run;
-use super::world::{QUEUES, TOPIC, make_topic, message, send, start};
+use super::world::{QUEUES, TOPIC, group, make_topic, message, start, store};
 use crate::measurement::{Measurement, Metric, percentile};
+use crate::process;
 use crate::scenario::set_memory;
 
 /// Messages that wait. Source: issue 4.
@@ -26,9 +26,6 @@ const QUICK_BURST: u64 = 400;
 const BURST_WITHIN: Duration = Duration::from_secs(1);
 /// When the others are due: after any run.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
-/// Messages of one send while they are stored, and tasks that send.
-const SEND_BATCH: u64 = 32;
-const SENDERS: u64 = 8;
 /// Time in which a thousand messages are stored, on a slow machine: those that are due first wait for the last one.
 const STORED_WITHIN_A_THOUSAND: Duration = Duration::from_millis(50);
 /// Least time to store them.
@@ -106,13 +103,13 @@ async fn copies(run: &Run, plan: &Plan) -> Result<Copies> {
     make_topic(&broker, TOPIC, QUEUES).await?;
     let stored_within = STORED_WITHIN_MIN + STORED_WITHIN_A_THOUSAND * u32::try_from(plan.pending / 1000)?;
     let first_due = now().plus(stored_within);
-    let mut senders = JoinSet::new();
-    for sender in 0..SENDERS {
-        senders.spawn(store_delayed(broker.clone(), *plan, sender, first_due));
-    }
-    while let Some(ended) = senders.join_next().await {
-        ended??;
-    }
+    let (message, planned) = (message()?, *plan);
+    store(&broker, plan.pending, move |number| {
+        let mut message = message.clone();
+        message.properties.set_own(names::TIMER_DELIVER_MS, &planned.due(number, first_due).to_string());
+        Ok(message)
+    })
+    .await?;
     ensure!(now() < first_due, "{} timers could not be stored in {stored_within:?}", plan.pending);
     let last = Instant::now() + first_due.since(now()) + plan.within + LATE_MAX;
     while broker.status().timers_delivered < plan.due {
@@ -121,7 +118,7 @@ async fn copies(run: &Run, plan: &Plan) -> Result<Copies> {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let mut measurement = Measurement::default();
-    set_memory(&mut measurement, std::process::id())?;
+    set_memory(&mut measurement, process::memory(std::process::id())?);
     let mut made = Vec::new();
     for queue in 0..QUEUES {
         read(&broker, queue, &mut made).await?;
@@ -131,29 +128,12 @@ async fn copies(run: &Run, plan: &Plan) -> Result<Copies> {
     Ok(Copies { made, first_due, measurement })
 }
 
-/// Every [`SENDERS`]-th batch of messages.
-async fn store_delayed(broker: LocalBroker, plan: Plan, sender: u64, first: Timestamp) -> Result<()> {
-    let message = message()?;
-    let delayed = |number| -> Message {
-        let mut message = message.clone();
-        message.properties.set_own(names::TIMER_DELIVER_MS, &plan.due(number, first).to_string());
-        message
-    };
-    let batches = plan.pending.div_ceil(SEND_BATCH);
-    for batch in (sender..batches).step_by(SENDERS as usize) {
-        let numbers = batch * SEND_BATCH..plan.pending.min((batch + 1) * SEND_BATCH);
-        let queue = (batch % u64::from(QUEUES)) as u32;
-        send(&broker, queue, numbers.map(delayed).collect()).await?;
-    }
-    Ok(())
-}
-
 /// Adds the copies of one queue.
 async fn read(broker: &LocalBroker, queue: u32, made: &mut Vec<Copied>) -> Result<()> {
     let mut offset = QueueOffset(0);
     loop {
         let request = types::broker::Pull {
-            group: GroupName::new("bench-group").context("a group")?,
+            group: group()?,
             topic: super::world::topic(TOPIC)?,
             queue: QueueId(queue),
             offset,

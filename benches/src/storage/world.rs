@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use broker::LocalBroker;
@@ -9,9 +11,14 @@ use bytes::Bytes;
 use env::Env;
 use record::{Encoded, Record};
 use store::{Flush, Machine, RestoreError, Store};
+use tokio::task::JoinSet;
 use types::admin::Admin;
+use types::broker::Pop;
 use types::topic::TopicType;
-use types::{Broker, Message, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+use types::{
+    Broker, Filter, GroupName, Message, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig,
+    TopicName,
+};
 
 use crate::load;
 
@@ -20,9 +27,12 @@ pub(super) const IN_FLIGHT: usize = 128;
 /// Messages of a send, where sends have several. Source: issue 3.
 pub(super) const TOGETHER: usize = 16;
 /// The topic of runs that have one.
-pub(super) const TOPIC: &str = "bench";
+pub(super) const TOPIC: &str = load::TOPIC;
 /// The queues that messages go to in turn.
 pub(super) const QUEUES: u32 = 8;
+/// Messages of one send while many are stored, and tasks that send.
+const SEND_BATCH: u64 = 32;
+const SENDERS: u64 = 8;
 /// The host that records name.
 const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 
@@ -102,6 +112,53 @@ pub(super) async fn send(broker: &LocalBroker, queue: u32, messages: Vec<Message
         result?;
     }
     Ok(())
+}
+
+/// Stores messages as fast as possible, each made from its number; all are stored on return.
+pub(super) async fn store<Make>(broker: &LocalBroker, messages: u64, make: Make) -> Result<()>
+where
+    Make: Fn(u64) -> Result<Message> + Clone + Send + 'static,
+{
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let (broker, make) = (broker.clone(), make.clone());
+        senders.spawn(async move {
+            // Every so many-th batch.
+            for batch in (sender..messages.div_ceil(SEND_BATCH)).step_by(SENDERS as usize) {
+                let numbers = batch * SEND_BATCH..messages.min((batch + 1) * SEND_BATCH);
+                let queue = (batch % u64::from(QUEUES)) as u32;
+                send(&broker, queue, numbers.map(&make).collect::<Result<_>>()?).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = senders.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// The group that receives.
+pub(super) fn group() -> Result<GroupName> {
+    GroupName::new(load::GROUP).context("a group's name")
+}
+
+/// Leases what there is, at most so many.
+pub(super) async fn pop(broker: &LocalBroker, messages_max: u32) -> Result<Vec<ReceiptHandle>> {
+    let request = Pop {
+        group: group()?,
+        client: "bench".into(),
+        topic: topic(TOPIC)?,
+        queue: None,
+        messages_max,
+        invisible: Duration::from_secs(60),
+        auto_renew: false,
+        filter: Arc::new(Filter::All),
+        wait: Duration::ZERO,
+        attempt_id: None,
+    };
+    let popped = broker.pop(request).await?;
+    Ok(popped.messages.into_iter().map(|message| message.handle).collect())
 }
 
 /// A record's bytes as the store would write them, for a baseline that writes as many.

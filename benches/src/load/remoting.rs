@@ -1,0 +1,113 @@
+//! What `send` does, over Remoting: requests of 4.x clients, told apart by their numbers on few connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use env::Env;
+use remoting::Client;
+use remoting_proto::requests::{SendMessage, SendMessageAnswer};
+use remoting_proto::{Command, RequestCode, ResponseCode};
+use types::properties::names;
+
+use super::closed::{Step, work};
+use super::gauge::{Gauge, Window, Workers, measure};
+use super::send::MessageIds;
+use super::{CONNECTIONS, IN_FLIGHT, TOPIC, body};
+use crate::measurement::Measurement;
+use crate::server::Server;
+
+/// How long a reply may take.
+const REPLY_WITHIN: Duration = Duration::from_secs(20);
+/// A topic that is made by its first message begins as this one is. Source: Apache 5.5 `TopicValidator`.
+const AUTO_CREATE_TOPIC: &str = "TBW102";
+/// Queues of the topic.
+const QUEUES: i64 = 8;
+
+/// Sends one message, which makes the topic where messages are stored.
+pub(crate) async fn make_topic(address: SocketAddr) -> Result<()> {
+    SendOne::new(client(address), body(), 0).step().await.map(drop)
+}
+
+/// Sends one message a request for the window.
+pub(crate) async fn send_by_remoting(server: &Server, window: Window) -> Result<Measurement> {
+    let (gauge, body) = (Arc::new(Gauge::default()), body());
+    let mut workers = Workers::new();
+    for connection in 0..CONNECTIONS {
+        let client = client(server.address());
+        for slot in 0..IN_FLIGHT {
+            let sender = SendOne::new(client.clone(), body.clone(), connection * IN_FLIGHT + slot);
+            workers.spawn(work(sender, Arc::clone(&gauge)));
+        }
+    }
+    measure(server, &gauge, workers, window, u64::MAX).await
+}
+
+fn client(address: SocketAddr) -> Client {
+    Client::new(address.to_string(), Env::real().clock)
+}
+
+struct SendOne {
+    client: Client,
+    body: Bytes,
+    ids: MessageIds,
+    queue: i64,
+}
+
+impl SendOne {
+    fn new(client: Client, body: Bytes, worker: usize) -> Self {
+        Self { client, body, ids: MessageIds::of_worker(worker), queue: 0 }
+    }
+
+    /// A request as a 4.x client makes it.
+    fn request(&mut self) -> Command {
+        self.queue = (self.queue + 1) % QUEUES;
+        let born_at = Env::real().clock.now();
+        let header = SendMessage {
+            producer_group: "bench-producers".to_owned(),
+            topic: TOPIC.to_owned(),
+            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
+            default_topic_queue_nums: Some(QUEUES),
+            queue_id: self.queue,
+            sys_flag: 0,
+            born_timestamp: born_at.0,
+            flag: 0,
+            properties: Some(format!("{}\u{1}{}\u{2}WAIT\u{1}true", names::UNIQUE_KEY, self.ids.next())),
+            reconsume_times: Some(0),
+            unit_mode: Some(false),
+            max_reconsume_times: None,
+            is_batch: Some(false),
+            broker_name: None,
+        };
+        Command::request(RequestCode::SendMessageV2, header.to_fields(), self.body.clone())
+    }
+}
+
+impl Step for SendOne {
+    async fn step(&mut self) -> Result<usize> {
+        let request = self.request();
+        let answer = self.client.call(request, REPLY_WITHIN).await.context("sending")?;
+        let code = answer.response_code();
+        ensure!(code == ResponseCode::Success, "{code:?}: {}", answer.remark.unwrap_or_default());
+        SendMessageAnswer::of(&answer.fields)?;
+        Ok(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noop::{self, Protocol};
+
+    #[tokio::test]
+    async fn the_no_op_server_takes_messages_and_nothing_else() {
+        let address = noop::started(Protocol::Remoting).await;
+        let mut sender = SendOne::new(client(address), body(), 0);
+        assert_eq!(sender.step().await.expect("stored"), 1);
+        let pull = Command::request(RequestCode::PullMessage, Default::default(), Bytes::new());
+        let answer = sender.client.call(pull, REPLY_WITHIN).await.expect("an answer");
+        assert_eq!(answer.response_code(), ResponseCode::SystemError);
+    }
+}
