@@ -1,6 +1,7 @@
-//! `gantry admin`: topics, groups and messages of a running server, over its HTTP port.
+//! `gantry admin`: topics, groups and messages of a running server, over its HTTP port; and clusters, over Remoting.
 
 mod client;
+mod cluster;
 mod group;
 mod message;
 mod topic;
@@ -9,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::output::Output;
 use client::Client;
+use cluster::{NameServers, Verb};
 
 /// The arguments of `gantry admin`.
 #[derive(Debug, Args)]
@@ -16,7 +18,10 @@ pub(crate) struct Arguments {
     /// The server's HTTP address
     #[arg(long, global = true, value_name = "URL", env = "GANTRY_SERVER", default_value = "http://127.0.0.1:8082")]
     server: String,
-    /// Print the server's JSON instead of a table
+    /// The cluster's name servers, HOST:PORT with semicolons between; the first that answers is asked
+    #[arg(short, long, global = true, value_name = "ADDRS", env = "GANTRY_NAMESERVER", default_value = "127.0.0.1:9876", value_parser = NameServers::parse)]
+    nameserver: NameServers,
+    /// Print JSON instead of a table
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -25,15 +30,17 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subject {
-    /// Topics: where messages are sent to
+    /// Topics of one server, over HTTP: where messages are sent to
     #[command(subcommand)]
     Topic(topic::Command),
-    /// Consumer groups: who receives them, and how often a failed message comes again
+    /// Consumer groups of one server, over HTTP: who receives them, and how often a failed message comes again
     #[command(subcommand)]
     Group(group::Command),
-    /// Stored messages: find and look at them; consumers do not notice
+    /// Stored messages of one server, over HTTP: find and look at them; consumers do not notice
     #[command(subcommand)]
     Message(message::Command),
+    #[command(flatten)]
+    Cluster(Verb),
 }
 
 /// Carries out one command and prints its result.
@@ -41,11 +48,12 @@ enum Subject {
 /// # Errors
 /// What the server answered, or why it could not be asked; one line each.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let client = Client::new(&arguments.server)?;
+    let client = || Client::new(&arguments.server);
     let output = Output { is_json: arguments.json };
     match &arguments.subject {
-        Subject::Topic(command) => topic::run(command, &client, output).await,
-        Subject::Group(command) => group::run(command, &client, output).await,
-        Subject::Message(command) => message::run(command, &client, output).await,
+        Subject::Topic(command) => topic::run(command, &client()?, output).await,
+        Subject::Group(command) => group::run(command, &client()?, output).await,
+        Subject::Message(command) => message::run(command, &client()?, output).await,
+        Subject::Cluster(verb) => cluster::run(verb, &arguments.nameserver, output).await,
     }
 }

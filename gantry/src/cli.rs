@@ -41,7 +41,8 @@ pub(crate) enum Task {
     /// Run a cluster of processes on this machine to try it out: one name server, two brokers, two proxies
     #[command(after_help = DEMO_AFTER_HELP)]
     DemoCluster(demo_cluster::Arguments),
-    /// Manage topics and consumer groups of a running server
+    /// Manage one server's topics, groups and messages; or a cluster, with mqadmin's verbs
+    #[command(after_help = ADMIN_AFTER_HELP)]
     Admin(admin::Arguments),
     /// Check, show, back up and restore a data directory
     Store(store::Arguments),
@@ -106,6 +107,18 @@ Examples:
   gantry demo-cluster --data /tmp/demo --free-ports
 
 Stop all processes with Ctrl-C or SIGTERM. Their messages are there again at the next start with the same directory.";
+
+const ADMIN_AFTER_HELP: &str = "\
+topic, group and message ask one server over its HTTP port (--server). The others have mqadmin's names and ask name
+servers (--nameserver) and brokers over Remoting, ours or Apache's; -b is a broker's name or HOST:PORT, -c a cluster.
+
+Examples:
+  gantry admin topic create orders --type FIFO
+  gantry admin clusterList -n 10.0.0.1:9876;10.0.0.2:9876
+  gantry admin updateTopic -c DefaultCluster -t orders -r 8 -w 8
+  gantry admin consumerProgress -g orders-group --json
+
+Exit code 1 also means that the answer of a broker is missing; the others are shown, and who is missing with why.";
 
 /// The arguments of `gantry local`.
 #[derive(Debug, Args)]
@@ -274,6 +287,33 @@ mod tests {
         let Err(Refusal::Usage { line }) = parse_words(&["local", "--flsh", "sync"]) else { panic!("accepted") };
         assert!(!line.contains('\n'));
         assert!(line.contains("--flsh") && line.contains("--flush") && line.contains("gantry help"), "{line}");
+    }
+
+    #[test]
+    fn a_cluster_is_asked_with_mqadmins_words() {
+        let is_read = |line: &str| parse_words(&line.split(' ').collect::<Vec<_>>()).is_ok();
+        for line in [
+            "admin topicStatus -n a:1;b:2 -t orders",
+            "admin --nameserver a:1 --json clusterList",
+            "admin updateTopic -b broker-a -t orders -p 4 -a -cleanup.policy",
+            "admin resetOffsetByTime -g g -t orders -s now",
+            "admin deleteSubGroup -c C -g g -r true",
+            "admin queryMsgByOffset -t orders -b a -i 0 -o 7",
+        ] {
+            assert!(is_read(line), "{line}");
+        }
+        for line in [
+            "admin topicStatus",
+            "admin topicStatus -n a -t orders",
+            "admin updateTopic -t orders",
+            "admin updateTopic -c C -b a -t orders",
+            "admin updateTopic -c C -t orders -p 8",
+            "admin consumerProgress -t orders",
+            "admin resetOffsetByTime -g g -t orders -s -1",
+            "admin updateBrokerConfig -b a -k a=b -v c",
+        ] {
+            assert!(!is_read(line), "{line}");
+        }
     }
 
     #[test]

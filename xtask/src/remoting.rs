@@ -31,18 +31,44 @@ pub(crate) fn knows_broker(name_server: SocketAddr, name: &str) -> bool {
 /// # Errors
 /// It does not answer, or not with success.
 pub(crate) fn call(server: SocketAddr, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
-    let mut stream = TcpStream::connect_timeout(&server, ANSWER_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
-    let mut frame = BytesMut::new();
-    remoting_proto::encode(&Command::request(code, fields, body), &mut frame)?;
-    stream.write_all(&frame)?;
+    Connection::open(server)?.call(code, fields, body)
+}
 
-    let mut answer = vec![0; 4];
-    stream.read_exact(&mut answer)?;
-    answer.resize(remoting_proto::announced(&answer)?.context("four bytes tell the length")?, 0);
-    stream.read_exact(&mut answer[4..])?;
-    let answer = remoting_proto::decode(answer.into())?;
-    ensure!(answer.response_code() == ResponseCode::Success, "{server} answers {answer:?}");
-    Ok(answer)
+/// A connection that stays: servers know clients and brokers by theirs.
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    /// Connects.
+    pub(crate) fn open(server: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&server, ANSWER_WITHIN)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+        Ok(Self(stream))
+    }
+
+    /// What the server answers; what it asks meanwhile is left alone.
+    ///
+    /// # Errors
+    /// As [`call`].
+    pub(crate) fn call(&mut self, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
+        let mut frame = BytesMut::new();
+        remoting_proto::encode(&Command::request(code, fields, body), &mut frame)?;
+        self.0.write_all(&frame)?;
+        let answer = loop {
+            let read = self.read()?;
+            if read.flag.is_response() {
+                break read;
+            }
+        };
+        ensure!(answer.response_code() == ResponseCode::Success, "{:?} answers {answer:?}", self.0.peer_addr());
+        Ok(answer)
+    }
+
+    fn read(&mut self) -> Result<Command> {
+        let mut frame = vec![0; 4];
+        self.0.read_exact(&mut frame)?;
+        frame.resize(remoting_proto::announced(&frame)?.context("four bytes tell the length")?, 0);
+        self.0.read_exact(&mut frame[4..])?;
+        Ok(remoting_proto::decode(frame.into())?)
+    }
 }

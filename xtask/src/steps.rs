@@ -1,5 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what fails soonest comes first.
 
+mod admin;
 mod broker;
 mod checks;
 mod cluster;
@@ -21,7 +22,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 24] = [
+pub(crate) const ALL: [Step; 25] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -40,6 +41,7 @@ pub(crate) const ALL: [Step; 24] = [
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
     alone("mqadmin", mqadmin::run),
+    alone("admin", admin::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
     alone("matrix", matrix::run),

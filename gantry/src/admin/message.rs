@@ -1,5 +1,7 @@
 //! `gantry admin message`.
 
+use std::ops::Range;
+
 use clap::{Args, Subcommand};
 use gateway_http::views::messages::{Message, Messages};
 use hyper::Method;
@@ -47,10 +49,15 @@ pub(super) struct Stored {
     to: Option<Timestamp>,
     /// At most so many, up to 256
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
-    max: usize,
+    pub(super) max: usize,
 }
 
 impl Stored {
+    /// The time as a range.
+    pub(super) fn range(&self) -> Range<Timestamp> {
+        self.from.unwrap_or_default()..self.to.unwrap_or(Timestamp(i64::MAX))
+    }
+
     /// The path of a query with this time and what else is asked for.
     fn path(&self, topic: &str, more: &[(&str, String)]) -> String {
         let mut path = format!("topics/{}/messages?body=false&max={}", segment(topic), self.max);
@@ -96,7 +103,8 @@ fn list(found: Messages) -> String {
     format!("{table}{more}")
 }
 
-fn show(message: Message) -> String {
+/// One message with all that is known of it.
+pub(super) fn show(message: Message) -> String {
     let body = match (message.body, message.body_base64) {
         (Some(text), _) => text,
         (None, base64) => format!("{} (Base64)", base64.unwrap_or_default()),

@@ -172,7 +172,7 @@ const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {
 };
 
 /// Addresses as Apache writes them, separated by semicolons.
-fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
+pub(crate) fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
     text.trim_end_matches(';')
         .split(';')
         .map(|address| value::endpoint(address.trim()).map(|_| address.trim().to_owned()))

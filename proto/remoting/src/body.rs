@@ -22,7 +22,10 @@ pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroups,
 };
 pub use lists::{GANTRY_VERSION, KvTable, TopicList};
-pub use queue::{ConsumeOffset, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, TopicOffset};
+pub use queue::{
+    ConsumeOffset, ConsumeStats, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, ResetOffsets, TopicOffset,
+    TopicStats,
+};
 pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};
 pub use stats::{

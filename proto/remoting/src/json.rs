@@ -1,4 +1,5 @@
-//! JSON bodies in both dialects: the standard, and fastjson's, which leaves the quotes of numeric keys out.
+//! JSON bodies in both dialects: the standard, and fastjson's, which leaves the quotes of numeric keys out. Both have objects in the place
+//! of keys, in tables by queue; those are read as texts.
 //!
 //! Source: what fastjson 1.2.83 (Apache 5.3.3) and fastjson2 (5.5.0) write and read, measured.
 
@@ -68,7 +69,7 @@ pub fn to_vec<T: Serialize>(value: &T, dialect: Dialect) -> Vec<u8> {
     }
 }
 
-/// Puts keys without quotes into quotes; the rest stays as it is, whatever it is.
+/// Puts keys without quotes into quotes, objects that are keys as a text each; the rest stays as it is, whatever it is.
 fn quote_keys(body: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     let mut out: Option<Vec<u8>> = None;
     let mut is_object = Vec::new();
@@ -85,6 +86,12 @@ fn quote_keys(body: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
                 out.extend_from_slice(&body[at..at + length]);
                 out.push(b'"');
                 at += length;
+                continue;
+            }
+            b'{' if is_key_next && let Some((text, end)) = object(body, at) => {
+                let out = out.get_or_insert_with(|| body[..at].to_vec());
+                serde_json::to_writer(out, text)?;
+                (at, is_key_next) = (end, false);
                 continue;
             }
             _ => at + 1,
@@ -106,6 +113,26 @@ fn quote_keys(body: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
         at = end;
     }
     Ok(out.map_or(Cow::Borrowed(body), Cow::Owned))
+}
+
+/// The object that begins at `at`, and where it ends; none if it does not, or is no text.
+fn object(body: &[u8], at: usize) -> Option<(&str, usize)> {
+    let (mut depth, mut end) = (0_usize, at);
+    loop {
+        match body.get(end)? {
+            b'"' => {
+                end = end_of_text(body, end);
+                continue;
+            }
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        end += 1;
+        if depth == 0 {
+            return Some((str::from_utf8(&body[at..end]).ok()?, end));
+        }
+    }
 }
 
 fn is_of_bare_key(byte: u8) -> bool {
@@ -196,6 +223,19 @@ mod tests {
             assert_eq!(quoted(text), text);
         }
         assert!(matches!(quote_keys(&[b'['; DEPTH_MAX + 1]), Err(Error::TooDeep)));
+    }
+
+    #[test]
+    fn objects_that_are_keys_become_texts() {
+        let quoted =
+            |text: &str| String::from_utf8(quote_keys(text.as_bytes()).expect("not deep").into_owned()).expect("text");
+        assert_eq!(
+            quoted(r#"{"t":{{"b":"}\"","q":0}:{1:2},{"b":{"c":3}} : 4}}"#),
+            r#"{"t":{"{\"b\":\"}\\\"\",\"q\":0}":{"1":2},"{\"b\":{\"c\":3}}" : 4}}"#
+        );
+        for cut in [r#"{{"b":1"#, r#"{{"b"#, "{{"] {
+            assert_eq!(quoted(cut), cut);
+        }
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Queues, locks on them, and tables by queue.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// A queue of a topic on a broker.
@@ -93,9 +97,76 @@ impl<T: Serialize> QueueTable<T> {
     }
 }
 
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for QueueTable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TableVisitor(PhantomData))
+    }
+}
+
+struct TableVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TableVisitor<T> {
+    type Value = QueueTable<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table by queue")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<QueueTable<T>, A::Error> {
+        let mut table = Vec::new();
+        // [`crate::from_slice`] makes texts of keys that are objects.
+        while let Some((queue, value)) = map.next_entry::<String, T>()? {
+            let queue = serde_json::from_str(&queue)
+                .map_err(|error| A::Error::custom(format_args!("the key {queue:?} is no queue: {error}")))?;
+            table.push((queue, value));
+        }
+        Ok(QueueTable(table))
+    }
+}
+
+/// Where a topic's queues begin and end: the body of [`GetTopicStatsInfo`](crate::RequestCode::GetTopicStatsInfo)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicStats {
+    /// By queue.
+    pub offset_table: QueueTable<TopicOffset>,
+    /// Messages sent a second.
+    pub topic_put_tps: f64,
+}
+
+/// How far a group is: the body of [`GetConsumeStats`](crate::RequestCode::GetConsumeStats)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumeStats {
+    /// By queue.
+    pub offset_table: QueueTable<ConsumeOffset>,
+    /// Messages consumed a second.
+    pub consume_tps: f64,
+}
+
+/// Where a group goes on: the body of [`InvokeBrokerToResetOffset`](crate::RequestCode::InvokeBrokerToResetOffset)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetOffsets {
+    /// By queue.
+    pub offset_table: QueueTable<i64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_read_as_they_are_written() {
+        let queue = |queue_id| MessageQueue { broker_name: "b".to_owned(), queue_id, topic: "T\"}".to_owned() };
+        let offset = TopicOffset { last_update_timestamp: 7, max_offset: 2, min_offset: 1 };
+        let table = QueueTable(vec![(queue(0), offset), (queue(1), TopicOffset::default())]);
+        let stats: TopicStats = crate::from_slice(&table.to_members("\"topicPutTps\":1.5,")).expect("readable");
+        assert_eq!(stats, TopicStats { offset_table: table, topic_put_tps: 1.5 });
+        let none: ConsumeStats = crate::from_slice(b"{}").expect("readable");
+        assert_eq!(none, ConsumeStats::default());
+        assert!(crate::from_slice::<ResetOffsets>(br#"{"offsetTable":{"x":1}}"#).is_err());
+    }
 
     #[test]
     fn queues_stand_as_objects_in_the_place_of_keys() {

@@ -1,0 +1,128 @@
+//! `gantry admin` of a cluster: mqadmin's verbs, asked of name servers and brokers over Remoting, ours or Apache's.
+//!
+//! Why they stand beside `topic`, `group` and `message`: `docs/decisions/0007-admin-verbs.md`.
+
+mod answers;
+mod brokers;
+mod clients;
+mod groups;
+mod messages;
+mod network;
+mod print;
+mod progress;
+mod topics;
+mod which;
+
+use clap::Subcommand;
+
+use crate::config;
+use crate::output::Output;
+use network::Network;
+
+/// The name servers that are asked, `HOST:PORT` each.
+#[derive(Clone, Debug)]
+pub(super) struct NameServers(Vec<String>);
+
+impl NameServers {
+    /// Reads addresses as Apache's tools take them, separated by semicolons.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let expected = |expected| format!("expected {expected}; several are separated by semicolons");
+        if text.contains(',') {
+            return Err(expected("no comma"));
+        }
+        config::proxy::name_servers(text).map(Self).map_err(expected)
+    }
+}
+
+/// The verbs, under mqadmin's names.
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "camelCase")]
+pub(super) enum Verb {
+    /// List the brokers of all clusters: addresses, versions, messages a second
+    ClusterList(brokers::ClusterList),
+    /// Show what brokers count and measure of themselves
+    BrokerStatus(brokers::BrokerStatus),
+    /// Show the configuration of brokers
+    GetBrokerConfig(brokers::GetBrokerConfig),
+    /// Change a setting of running brokers; what may be changed is theirs to say
+    UpdateBrokerConfig(brokers::UpdateBrokerConfig),
+    /// Take the permission to write from all topics of a broker, before it is taken away
+    WipeWritePerm(brokers::WritePermission),
+    /// Give all topics of a broker the permission to read and write again
+    AddWritePerm(brokers::WritePermission),
+    /// List topics
+    TopicList(topics::TopicList),
+    /// Show which brokers have a topic's queues
+    TopicRoute(topics::TopicRoute),
+    /// Show where a topic's queues begin and end
+    TopicStatus(topics::TopicStatus),
+    /// Make a topic, or change of it what is named
+    UpdateTopic(topics::UpdateTopic),
+    /// Delete a topic on all brokers of a cluster, with its messages
+    DeleteTopic(topics::DeleteTopic),
+    /// Show how far consumer groups are: one queue by queue, or all
+    ConsumerProgress(groups::ConsumerProgress),
+    /// Make a consumer group, or change of it what is named
+    UpdateSubGroup(groups::UpdateSubGroup),
+    /// Delete a consumer group with its offsets
+    DeleteSubGroup(groups::DeleteSubGroup),
+    /// Let a group go on at messages of a time, or at the end
+    ResetOffsetByTime(groups::ResetOffsetByTime),
+    /// Show the clients that consume in a group, and what they subscribe to
+    ConsumerConnection(clients::ConsumerConnection),
+    /// Show the clients that produce
+    ProducerConnection(clients::ProducerConnection),
+    /// Show a message by its offset message id
+    QueryMsgById(messages::QueryMsgById),
+    /// Find messages by a key that their producer gave
+    QueryMsgByKey(messages::QueryMsgByKey),
+    /// Show a message by the id that its producer was told
+    QueryMsgByUniqueKey(messages::QueryMsgByUniqueKey),
+    /// Show the message at an offset of a queue
+    QueryMsgByOffset(messages::QueryMsgByOffset),
+    /// Print a topic's messages, one a line, queue by queue
+    PrintMsg(print::PrintMsg),
+}
+
+/// Carries out a verb and prints its result.
+pub(super) async fn run(verb: &Verb, NameServers(name_servers): &NameServers, output: Output) -> anyhow::Result<()> {
+    let network = &Network::new(name_servers.clone());
+    match verb {
+        Verb::ClusterList(verb) => verb.run(network, output).await,
+        Verb::BrokerStatus(verb) => verb.run(network, output).await,
+        Verb::GetBrokerConfig(verb) => verb.run(network, output).await,
+        Verb::UpdateBrokerConfig(verb) => verb.run(network, output).await,
+        Verb::WipeWritePerm(verb) => verb.wipe(network, output).await,
+        Verb::AddWritePerm(verb) => verb.add(network, output).await,
+        Verb::TopicList(verb) => verb.run(network, output).await,
+        Verb::TopicRoute(verb) => verb.run(network, output).await,
+        Verb::TopicStatus(verb) => verb.run(network, output).await,
+        Verb::UpdateTopic(verb) => verb.run(network, output).await,
+        Verb::DeleteTopic(verb) => verb.run(network, output).await,
+        Verb::ConsumerProgress(verb) => verb.run(network, output).await,
+        Verb::UpdateSubGroup(verb) => verb.run(network, output).await,
+        Verb::DeleteSubGroup(verb) => verb.run(network, output).await,
+        Verb::ResetOffsetByTime(verb) => verb.run(network, output).await,
+        Verb::ConsumerConnection(verb) => verb.run(network, output).await,
+        Verb::ProducerConnection(verb) => verb.run(network, output).await,
+        Verb::QueryMsgById(verb) => verb.run(network, output).await,
+        Verb::QueryMsgByKey(verb) => verb.run(network, output).await,
+        Verb::QueryMsgByUniqueKey(verb) => verb.run(network, output).await,
+        Verb::QueryMsgByOffset(verb) => verb.run(network, output).await,
+        Verb::PrintMsg(verb) => verb.run(network, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_addresses_with_semicolons_between() {
+        let of = |text| NameServers::parse(text).map(|NameServers(addresses)| addresses);
+        assert_eq!(of("a:1;10.0.0.1:2;").expect("valid"), ["a:1", "10.0.0.1:2"]);
+        for bad in ["", "a", "a:1;b", "a:1,b:2", "http://a:1"] {
+            assert!(of(bad).is_err_and(|text| text.contains("semicolons")), "{bad}");
+        }
+    }
+}
