@@ -56,7 +56,7 @@ impl ClusterList {
     }
 }
 
-async fn status(network: Network, node: Node) -> Result<BTreeMap<String, String>, Error> {
+async fn status(network: Network, node: Node) -> Result<Texts, Error> {
     let question = Question::new(RequestCode::GetBrokerRuntimeInfo, "", Fields::default());
     let KvTable { table } = network.ask_for(&node, &question).await?;
     Ok(table)
@@ -129,8 +129,11 @@ struct Tables {
 struct BrokerTable {
     broker: String,
     address: String,
-    table: BTreeMap<String, String>,
+    table: Texts,
 }
+
+/// Values by key.
+type Texts = BTreeMap<String, String>;
 
 impl BrokerStatus {
     pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
@@ -154,18 +157,18 @@ impl GetBrokerConfig {
     }
 }
 
-async fn config(network: Network, node: Node) -> Result<BTreeMap<String, String>, Error> {
+async fn config(network: Network, node: Node) -> Result<Texts, Error> {
     let answer = network.ask(&node, &Question::new(RequestCode::GetBrokerConfig, "", Fields::default())).await?;
     Ok(settings(&String::from_utf8_lossy(&answer.body)))
 }
 
 /// Lines of `KEY=VALUE`. Nothing in them is escaped, in spite of Java's form of properties. Source: `MixAll#properties2String`.
-fn settings(text: &str) -> BTreeMap<String, String> {
+fn settings(text: &str) -> Texts {
     let lines = text.lines().filter_map(|line| line.split_once('='));
     lines.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
 }
 
-fn print_tables(answers: Vec<(Node, Result<BTreeMap<String, String>, Error>)>, output: Output) -> anyhow::Result<()> {
+fn print_tables(answers: Vec<(Node, Result<Texts, Error>)>, output: Output) -> anyhow::Result<()> {
     let (found, missing) = sort(answers);
     let of = |(node, table): (Node, _)| BrokerTable { broker: node.broker, address: node.address, table };
     let brokers = found.into_iter().map(of).collect();
