@@ -122,7 +122,10 @@ impl Event {
     fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
         Ok(match input.u8()? {
             CATALOG => Self::Catalog(catalog::Event::decode(input)?),
-            POP => Self::Pop(PopEvent::decode(&mut input.0).map_err(|_| Malformed { what: "pop event" })?),
+            POP => Self::Pop(PopEvent::decode(&mut input.0).map_err(|error| match error.is_newer() {
+                true => UNKNOWN_EVENT,
+                false => Malformed { what: "pop event" },
+            })?),
             OFFSET => Self::Offset(offset::Committed::decode(input)?),
             CHECKED => Self::Checked(transaction::Checked::decode(input)?),
             RECALLED => Self::Recalled { due: input.time()?, offset: input.physical_offset()? },
@@ -288,7 +291,10 @@ mod tests {
     #[test]
     fn broken_bodies_end_with_an_error() {
         assert_eq!(events(&[9]).collect::<Vec<_>>(), [Err(UNKNOWN_VERSION)]);
-        assert_eq!(events(&[VERSION, 99]).collect::<Vec<_>>(), [Err(UNKNOWN_EVENT)]);
+        // Of the journal, of pops (form and kind), of the catalog.
+        for unknown in [&[99][..], &[POP, 0x21, 0], &[POP, 0x1f, 0], &[CATALOG, 99]] {
+            assert_eq!(events(&[&[VERSION], unknown].concat()).collect::<Vec<_>>(), [Err(UNKNOWN_EVENT)]);
+        }
         assert_eq!(events(&[VERSION]).count(), 0);
     }
 }

@@ -20,7 +20,7 @@ use crate::effect::Effect;
 use crate::idempotency::{Form, Keys};
 use crate::journal::{self, Event};
 use crate::offset::Offsets;
-use crate::pop::PopMachine;
+use crate::pop::{DecodeError, PopMachine};
 use crate::timer::{Bounds, Timer, change};
 use crate::transaction::{Outcome, Schedule, Transactions};
 
@@ -245,13 +245,21 @@ impl Machine for Machines {
             true => Keys::restore(&mut input).map_err(broken("idempotency"))?,
             false => Keys::default(),
         };
-        self.pop =
-            PopMachine::restore(input.0).map_err(|_| RestoreError::Malformed { part: "pop", problem: "bytes" })?;
+        self.pop = PopMachine::restore(input.0).map_err(pops_refused)?;
         Ok(())
     }
 
     fn reset(&mut self) {
         *self = Self::bounded(self.schedule, self.timer.bounds());
+    }
+}
+
+fn pops_refused(error: DecodeError) -> RestoreError {
+    match error {
+        DecodeError::Version { found, expected } if found > expected => {
+            RestoreError::Newer { found: found.into(), known: expected.into() }
+        }
+        _ => RestoreError::Malformed { part: "pop", problem: "bytes" },
     }
 }
 
@@ -315,6 +323,12 @@ mod tests {
         let restore = |snapshot: &[u8]| Machines::new(Schedule::default()).restore(snapshot);
         let newer = RestoreError::Newer { found: (VERSION + 1).into(), known: VERSION.into() };
         assert_eq!(restore(&[VERSION + 1]), Err(newer));
+        let (mut now, mut pops) = (Vec::new(), Vec::new());
+        Machines::new(Schedule::default()).snapshot(&mut now);
+        PopMachine::new().snapshot(&mut pops);
+        let pops_at = now.len() - pops.len();
+        now[pops_at] = 4;
+        assert_eq!(restore(&now), Err(RestoreError::Newer { found: 4, known: 3 }), "a part of it is newer");
         assert!(matches!(restore(&[0]), Err(RestoreError::Malformed { .. })));
         assert!(matches!(restore(&[]), Err(RestoreError::Malformed { .. })));
     }

@@ -273,6 +273,13 @@ pub struct PopMachine {
     read_buffer: Vec<QueueEntry>,
 }
 
+impl Progress {
+    /// By what the progress of a group is ordered.
+    pub(crate) fn place(&self) -> (&TopicName, bool, QueueId) {
+        (&self.topic, self.is_retry, self.queue)
+    }
+}
+
 impl PopMachine {
     /// A machine that no group has consumed from yet.
     #[must_use]
@@ -357,7 +364,7 @@ impl PopMachine {
             })
         };
         let mut progress: Vec<_> = self.slots.of_group(group).into_iter().filter_map(of_slot).collect();
-        progress.sort_by(|a, b| (&a.topic, a.is_retry, a.queue).cmp(&(&b.topic, b.is_retry, b.queue)));
+        progress.sort_by(|a, b| a.place().cmp(&b.place()));
         progress
     }
 

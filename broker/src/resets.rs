@@ -34,9 +34,14 @@ impl Resets {
         if self.0.is_empty() { None } else { self.0.remove(queue).map(|(offset, _)| offset) }
     }
 
-    /// Whether a pull of the queue is still to be told.
-    pub(crate) fn is_expected(&self, queue: &Queue) -> bool {
-        self.0.contains_key(queue)
+    /// Where the queue's next pull is to be told to go on.
+    pub(crate) fn expected(&self, queue: &Queue) -> Option<QueueOffset> {
+        self.0.get(queue).map(|(offset, _)| *offset)
+    }
+
+    /// Forgets those of queues or groups that are not there any more: what comes under their names later is not theirs.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(&Queue) -> bool) {
+        self.0.retain(|queue, _| is_there(queue));
     }
 
     /// Forgets what nobody came for.
@@ -56,10 +61,10 @@ mod tests {
         let mut resets = Resets::default();
         resets.expect(queue(0), QueueOffset(7), Timestamp(0));
         resets.expect(queue(1), QueueOffset(8), Timestamp(1));
-        assert!(resets.is_expected(&queue(0)) && !resets.is_expected(&queue(2)));
+        assert_eq!((resets.expected(&queue(0)), resets.expected(&queue(2))), (Some(QueueOffset(7)), None));
         assert_eq!((resets.take(&queue(0)), resets.take(&queue(0))), (Some(QueueOffset(7)), None));
         resets.expire(Timestamp(3_600_001));
-        assert!(resets.is_expected(&queue(1)));
+        assert_eq!(resets.expected(&queue(1)), Some(QueueOffset(8)));
         resets.expire(Timestamp(3_600_002));
         assert_eq!(resets.take(&queue(1)), None);
     }

@@ -22,7 +22,7 @@ use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::queue_locks::QueueLocks;
 use crate::request_modes::RequestModes;
-use crate::resets::Resets;
+use crate::resets::{self, Resets};
 use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::{registration, requests};
@@ -177,6 +177,14 @@ impl Core {
         }
     }
 
+    /// Forgets where groups were to go on that are gone, or whose topics are.
+    pub(crate) fn forget_resets(&self) {
+        let is_there = |(group, topic, _): &resets::Queue| {
+            self.broker.known_topic(topic).is_some() && self.broker.is_group_known(group)
+        };
+        self.resets.lock().keep(is_there);
+    }
+
     /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
     async fn watch_time(&self) {
         loop {
@@ -186,6 +194,8 @@ impl Core {
             self.notify(changed);
             self.locks.lock().expire(now);
             self.resets.lock().expire(now);
+            // Topics and groups are deleted through other doors, too.
+            self.forget_resets();
             self.statistics.lock().sample(now);
         }
     }

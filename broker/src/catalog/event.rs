@@ -12,6 +12,7 @@ use std::time::Duration;
 use types::{GroupConfig, GroupName, MessageType, QueueOffset, RetryPolicy, TopicConfig, TopicName, TopicType};
 
 use crate::codec::{Input, Malformed, put_text, put_u64};
+use crate::journal::UNKNOWN_EVENT;
 
 /// A change of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Event {
             DELETE_TOPIC => Ok(Self::DeleteTopic { name: input.topic()?, ends: ends(input)? }),
             PUT_GROUP => Ok(Self::PutGroup(group(input)?)),
             DELETE_GROUP => Ok(Self::DeleteGroup { name: input.group()? }),
-            _ => Err(Malformed { what: "catalog event" }),
+            _ => Err(UNKNOWN_EVENT),
         }
     }
 }

@@ -170,8 +170,9 @@ impl Engine {
     fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError> {
         let config = (**self.machines.catalog.find_group(name)?).clone();
         let popped = self.machines.pop.progress(name);
-        let is_popped =
-            |topic: &TopicName, queue| popped.iter().any(|at| !at.is_retry && at.topic == *topic && at.queue == queue);
+        let is_popped = |topic: &TopicName, queue: QueueId| {
+            popped.binary_search_by(|at| at.place().cmp(&(topic, false, queue))).is_ok()
+        };
         let pulled = self.machines.offsets.of_group(name).filter(|(topic, queue, _)| !is_popped(topic, *queue));
         let pulled = pulled.map(|(topic, queue, committed)| {
             let topic = topic.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use store::QueueEntry;
 use tokio::sync::watch;
 use types::broker::{LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped};
-use types::{Broker as _, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+use types::{Broker as _, GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::{LocalBroker, PopWay};
 use crate::command::Command;
@@ -19,6 +19,11 @@ impl LocalBroker {
     /// A topic that is there; none is made.
     pub(crate) fn known_topic(&self, name: &TopicName) -> Option<Arc<TopicConfig>> {
         self.inner.shared.directory.topic(name)
+    }
+
+    /// Whether a group is there; none is made.
+    pub(crate) fn is_group_known(&self, name: &GroupName) -> bool {
+        self.inner.shared.directory.group(name).is_some()
     }
 
     /// All topics by name, retry topics included.

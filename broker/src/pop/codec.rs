@@ -6,6 +6,9 @@ use std::sync::Arc;
 use types::topic::NameError;
 use types::{QueueOffset, Timestamp};
 
+/// What [`DecodeError::Kind`] says of the kind of an event.
+pub(super) const EVENT_KIND: &str = "event kind";
+
 /// Why bytes are not a pop event or snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -46,6 +49,14 @@ pub enum DecodeError {
         /// The field.
         what: &'static str,
     },
+}
+
+impl DecodeError {
+    /// Whether a newer version wrote it, as its form or its kind of event tells: what is damaged fails its checksum before.
+    pub(crate) fn is_newer(&self) -> bool {
+        matches!(self, Self::Version { found, expected } if found > expected)
+            || matches!(self, Self::Kind { what: EVENT_KIND, .. })
+    }
 }
 
 pub(super) fn put_u64(out: &mut Vec<u8>, mut value: u64) {

@@ -13,7 +13,7 @@ use types::topic::QUEUES_MAX;
 use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::SCAN_ENTRIES_MAX;
-use super::codec::{DecodeError, Reader, put_i64, put_offsets, put_text, put_u64, put_usize};
+use super::codec::{DecodeError, EVENT_KIND, Reader, put_i64, put_offsets, put_text, put_u64, put_usize};
 
 /// Version of the events' byte form.
 const VERSION: u8 = 1;
@@ -245,7 +245,7 @@ impl PopEvent {
             kind::RESET => Self::Reset { slot, offset: reader.offset("reset offset")? },
             kind::TRIMMED => Self::Trimmed { slot, first: reader.offset("first offset")? },
             kind::FORGOT => Self::Forgot { slot },
-            found => return Err(DecodeError::Kind { what: "event kind", found }),
+            found => return Err(DecodeError::Kind { what: EVENT_KIND, found }),
         })
     }
 }
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn newer_versions_and_unknown_kinds_are_refused() {
         assert_eq!(PopEvent::decode(&mut &[0x22, 0, 0][..]), Err(DecodeError::Version { found: 2, expected: 1 }));
-        let unknown = DecodeError::Kind { what: "event kind", found: 15 };
+        let unknown = DecodeError::Kind { what: EVENT_KIND, found: 15 };
         assert_eq!(PopEvent::decode(&mut &[0x1f, 0, 0][..]), Err(unknown));
     }
 

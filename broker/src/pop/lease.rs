@@ -207,6 +207,11 @@ impl Leases {
         }
     }
 
+    /// Whether any delivery was suspended. Looks at every lease.
+    pub(super) fn has_suspended(&self) -> bool {
+        self.slab.iter().any(|(_, lease)| lease.is_suspended)
+    }
+
     /// The next lease to end.
     pub(super) fn first_deadline(&self) -> Option<(Timestamp, LeaseId)> {
         self.deadlines.first().copied()

@@ -9,7 +9,8 @@
 //!
 //! Slots ascend by number, entries by offset, leases by their first entry: equal states have equal bytes, whatever way
 //! they came about. Numbers and texts are those of `codec.rs`. Version 1 had no aliases; it is refused, and the log is
-//! replayed instead. Version 2 knew no suspended leases and is read as it is.
+//! replayed instead. Version 2 knew no suspended leases, and is what is written while there are none
+//! (`docs/decisions/0007`).
 
 use std::collections::BTreeMap;
 
@@ -24,8 +25,8 @@ use super::slot::{Entry, Slot, Stage};
 
 /// Version of the snapshot's byte form.
 const VERSION: u8 = 3;
-/// The oldest version that is read.
-const VERSION_MIN: u8 = 2;
+/// The oldest version that is read: without suspended leases, else the same.
+const VERSION_WITHOUT_SUSPENDED: u8 = 2;
 /// Stages as numbers; that of a leased entry is this plus the lease's place among those of its slot.
 const STAGE_BLOCKED: u64 = 0;
 const STAGE_READY: u64 = 1;
@@ -39,7 +40,7 @@ const LEASE_SUSPENDED: u8 = 16;
 impl PopMachine {
     /// Appends the durable state.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        out.push(if self.leases.has_suspended() { VERSION } else { VERSION_WITHOUT_SUSPENDED });
         put_usize(out, self.slots.iter().count());
         for (id, slot) in self.slots.iter() {
             put_u64(out, u64::from(id.0));
@@ -54,7 +55,7 @@ impl PopMachine {
     pub fn restore(input: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: input };
         let found = reader.byte()?;
-        if !(VERSION_MIN..=VERSION).contains(&found) {
+        if !(VERSION_WITHOUT_SUSPENDED..=VERSION).contains(&found) {
             return Err(DecodeError::Version { found, expected: VERSION });
         }
         let mut machine = Self::new();

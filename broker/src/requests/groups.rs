@@ -41,6 +41,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         return Err(Refusal::invalid(remark));
     }
     core.broker.delete_group(&name).await?;
+    core.forget_resets();
     Ok(done(request))
 }
 

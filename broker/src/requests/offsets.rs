@@ -11,6 +11,7 @@ use types::{Admin as _, Broker as _, PhysicalOffset, QueueOffset, Timestamp};
 
 use super::names::{group, known_topic, number, queue};
 use super::{Answer, Refusal, done};
+use crate::resets;
 use crate::server::Core;
 
 /// Where a group is. Of a group that is new on a queue this decides whether it begins at the queue's first message.
@@ -40,12 +41,23 @@ pub(super) async fn update(core: &Core, request: &Command) -> Answer {
     let Ok(committed) = u64::try_from(header.commit_offset) else {
         return Err(Refusal::invalid(format!("offset to commit is {}, expected 0 or more", header.commit_offset)));
     };
-    if core.resets.lock().is_expected(&(group.clone(), topic.clone(), queue)) {
-        // It is about to go on elsewhere; what it was at does not count.
-        return Ok(done(request));
-    }
-    core.broker.commit_offset(&group, &topic, queue, QueueOffset(committed)).await?;
+    commit(core, &(group, topic, queue), QueueOffset(committed)).await?;
     Ok(done(request))
+}
+
+/// Commits a group's offset, unless the group is about to go on elsewhere: what it was at does not count then.
+pub(super) async fn commit(core: &Core, queue: &resets::Queue, committed: QueueOffset) -> Result<(), Refusal> {
+    if core.resets.lock().expected(queue).is_some() {
+        return Ok(());
+    }
+    let (group, topic, number) = queue;
+    core.broker.commit_offset(group, topic, *number, committed).await?;
+    // A reset that began meanwhile may have come before the commit.
+    let to = core.resets.lock().expected(queue);
+    if let Some(to) = to {
+        core.broker.reset_offset(group, topic, *number, to).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn max(core: &Core, request: &Command) -> Answer {

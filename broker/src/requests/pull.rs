@@ -9,10 +9,10 @@ use remoting_proto::requests::{PullMessage, PullMessageAnswer};
 use remoting_proto::{Command, ResponseCode};
 use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
-use types::{Broker as _, Filter, GroupName, QueueId, QueueOffset, TopicName};
+use types::{Broker as _, Filter, QueueOffset};
 
 use super::names::{group, known_topic, number, offset, queue};
-use super::{Answer, Refusal};
+use super::{Answer, Refusal, offsets};
 use crate::resets;
 use crate::server::Core;
 
@@ -30,10 +30,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     let filter = Arc::new(filter(core, &header)?);
     let place = (group.clone(), topic.clone(), queue);
     if header.has(PullMessage::COMMIT_OFFSET)
-        && !core.resets.lock().is_expected(&place)
         && let Ok(committed) = u64::try_from(header.commit_offset)
     {
-        commit(core, &group, &topic, queue, QueueOffset(committed)).await?;
+        commit(core, &place, QueueOffset(committed)).await?;
     }
     let from = offset(header.queue_offset);
     let wait = u64::try_from(header.suspend_timeout_millis).map_or(Duration::ZERO, Duration::from_millis);
@@ -123,15 +122,10 @@ pub(super) fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter,
 }
 
 /// Clients say with each pull how far they are, which is mostly what they have said before; one that is late takes nothing back.
-async fn commit(
-    core: &Core,
-    group: &GroupName,
-    topic: &TopicName,
-    queue: QueueId,
-    offset: QueueOffset,
-) -> Result<(), Refusal> {
-    if core.broker.committed_offset(group, topic, queue).await?.is_none_or(|committed| committed < offset) {
-        core.broker.commit_offset(group, topic, queue, offset).await?;
+async fn commit(core: &Core, place: &resets::Queue, offset: QueueOffset) -> Result<(), Refusal> {
+    let (group, topic, queue) = place;
+    if core.broker.committed_offset(group, topic, *queue).await?.is_none_or(|committed| committed < offset) {
+        offsets::commit(core, place, offset).await?;
     }
     Ok(())
 }

@@ -34,12 +34,19 @@ pub(super) async fn reset(core: &Core, request: &Command) -> Answer {
     };
     let mut table = Vec::with_capacity(queues.len());
     for queue in queues {
-        let to = target(core, &header, &topic, queue).await?;
-        core.broker.reset_offset(&group, &topic, queue, to).await?;
-        table.push((queue, to));
+        table.push((queue, target(core, &header, &topic, queue).await?));
+    }
+    // First, so that what consumers commit from now on counts no more.
+    expect(core, &group, &topic, &table);
+    if let Err(error) = set(core, &group, &topic, &table).await {
+        let mut resets = core.resets.lock();
+        for (queue, _) in &table {
+            let _ = resets.take(&(group.clone(), topic.clone(), *queue));
+        }
+        return Err(error.into());
     }
     tracing::info!(%group, %topic, timestamp = header.timestamp, queues = table.len(), "a group goes on elsewhere");
-    tell_consumers(core, &group, &topic, &table);
+    core.resets_made.send_modify(|count| *count += 1);
     let body = told(core, &topic, &table);
     tell_old_consumers(core, &header, &body);
     Ok(Command { body: body.into(), ..done(request) })
@@ -62,19 +69,28 @@ async fn target(core: &Core, header: &ResetOffset, topic: &TopicName, queue: Que
     }
 }
 
-/// Who pulls learns from its next pull, and who waits in one at once.
-fn tell_consumers(core: &Core, group: &GroupName, topic: &TopicName, table: &[(QueueId, QueueOffset)]) {
+/// Who pulls learns from its next pull.
+fn expect(core: &Core, group: &GroupName, topic: &TopicName, table: &[(QueueId, QueueOffset)]) {
     if core.clients.lock().consumers(group.as_str()).is_empty() {
         return;
     }
     let now = core.now();
-    {
-        let mut resets = core.resets.lock();
-        for (queue, to) in table {
-            resets.expect((group.clone(), topic.clone(), *queue), *to, now);
-        }
+    let mut resets = core.resets.lock();
+    for (queue, to) in table {
+        resets.expect((group.clone(), topic.clone(), *queue), *to, now);
     }
-    core.resets_made.send_modify(|count| *count += 1);
+}
+
+async fn set(
+    core: &Core,
+    group: &GroupName,
+    topic: &TopicName,
+    table: &[(QueueId, QueueOffset)],
+) -> Result<(), LookupError> {
+    for (queue, to) in table {
+        core.broker.reset_offset(group, topic, *queue, *to).await?;
+    }
+    Ok(())
 }
 
 fn tell_old_consumers(core: &Core, header: &ResetOffset, body: &[u8]) {

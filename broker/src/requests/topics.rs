@@ -57,6 +57,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => {}
         Err(error) => return Err(error.into()),
     }
+    core.forget_resets();
     registration::told(core).await;
     Ok(done(request))
 }

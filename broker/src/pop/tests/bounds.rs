@@ -1,5 +1,8 @@
 //! What happens at the bounds, and small claims that need no model.
 
+use std::time::Duration;
+
+use types::broker::ChangeInvisible;
 use types::{Filter, QueueId, QueueOffset, ReceiptHandle, Timestamp};
 
 use super::world::{Around, Queues, durable, make_move, owner, pop};
@@ -272,4 +275,23 @@ fn what_was_given_up_is_told_again_after_recovery_until_it_is_stored() {
     restored.recovered(Timestamp(2_000_000));
     assert_eq!(restored.poll_dead_letter(), None);
     assert_eq!(restored.committed(&owner(), QUEUE), Some(QueueOffset(1)));
+}
+
+/// Else the version before could not go on with a directory in which nothing needs the newer form.
+#[test]
+fn the_older_form_is_written_while_nothing_is_suspended() {
+    const WITHOUT_SUSPENDED: u8 = 2;
+    const WITH_SUSPENDED: u8 = 3;
+    let view = queue_of(1, |_| 0);
+    let (mut machine, mut events) = (PopMachine::new(), Vec::new());
+    let mut handle = pop(&mut machine, &view, 1, &mut events)[0].handle(&"b".into());
+    assert_eq!(durable(&machine)[0], WITHOUT_SUSPENDED);
+    for (suspend, form) in [(true, WITH_SUSPENDED), (false, WITHOUT_SUSPENDED)] {
+        let change = ChangeInvisible { invisible: Duration::from_secs(9), suspend };
+        let changed = machine.change_invisible(&owner(), &handle, change, Timestamp(2_000_000), &mut events);
+        handle = changed.expect("good");
+        assert_eq!(durable(&machine)[0], form);
+        let restored = PopMachine::restore(&durable(&machine)).expect("known");
+        assert_eq!(durable(&restored), durable(&machine));
+    }
 }
