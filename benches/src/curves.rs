@@ -2,6 +2,7 @@
 //!
 //! Runs go round over the points of a curve, so that a slow hour of the machine is in all of them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
@@ -100,9 +101,8 @@ async fn measure(curve: Curve, at: u64, window_ms: u64) -> Result<Measurement> {
 
 /// Medians, each with its spread.
 fn table(drawn: &Drawn) -> String {
-    let metrics: Vec<Metric> =
-        drawn.points.iter().flat_map(|point| &point.runs).flat_map(|run| run.0.keys()).copied().collect();
-    let metrics: std::collections::BTreeSet<Metric> = metrics.into_iter().collect();
+    let runs = drawn.points.iter().flat_map(|point| &point.runs);
+    let metrics: BTreeSet<Metric> = runs.flat_map(|run| run.0.keys()).copied().collect();
     let mut text = format!("store curve: {}\n{:<18}", drawn.curve.work(), drawn.curve.axis());
     let heads: Vec<String> = metrics.iter().map(|metric| format!("{:>27}{:>8}", metric.label(), "spread")).collect();
     text.push_str(&heads.join(""));

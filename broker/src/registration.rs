@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use remoting::Client;
 use remoting_proto::body::{DataVersion, Permission, RegisterBroker as Body, TopicConfig};
-use remoting_proto::requests::{RegisterBroker, UnregisterBroker, body_crc32};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, RegisterBroker, UnregisterBroker, body_crc32};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,8 +31,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(24);
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// Longest that who has changed a topic waits for the name servers. Source: Apache's clients give up after 3 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
-/// The topic that clients ask for when one that they send to is not known yet. Source: `TopicValidator`.
-pub(crate) const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Ends the name of the topic of replies, behind the cluster's. Source: `MixAll.REPLY_TOPIC_POSTFIX`.
 const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 /// May be read, written, and new topics may be like it.

@@ -28,27 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[path = "common/served.rs"]
 mod served;
 
-use served::{WITHIN, message, served, served_at};
-
-fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
-    PullMessage {
-        consumer_group: "g".to_owned(),
-        topic: topic.to_owned(),
-        queue_id,
-        queue_offset,
-        max_msg_nums: 32,
-        sys_flag: PullMessage::SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
-        subscription: Some("a".to_owned()),
-        sub_version: 1,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        broker_name: None,
-    }
-}
+use served::{WITHIN, message, pull, served, served_at};
 
 fn committed(topic: &str, set_zero_if_not_found: Option<bool>) -> QueryConsumerOffset {
     QueryConsumerOffset {

@@ -6,11 +6,11 @@
 mod served;
 
 use remoting_proto::body::{ConsumerData, HeartbeatData};
-use remoting_proto::requests::{PullMessage, ResetOffset, TopicName as Named, UpdateConsumerOffset};
+use remoting_proto::requests::{ResetOffset, TopicName as Named, UpdateConsumerOffset};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use types::{Admin, Broker, GroupName, QueueId, QueueOffset, TopicConfig, TopicName, TopicType};
 
-use served::{Served, served};
+use served::{Served, pull, served};
 
 const QUEUES: u32 = 100;
 
@@ -103,24 +103,7 @@ async fn a_new_topic_of_the_same_name_knows_no_reset_of_the_old_one() {
     assert_eq!(deleted.response_code(), ResponseCode::Success);
     make_topic(&served).await;
     served.send("t", b"y").await;
-    let pull = PullMessage {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        queue_offset: 1,
-        max_msg_nums: 32,
-        sys_flag: PullMessage::SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
-        subscription: Some("a".to_owned()),
-        sub_version: 1,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        broker_name: None,
-    };
-    let answer = served.call(RequestCode::PullMessage, pull.to_fields(), "").await;
+    let answer = served.call(RequestCode::PullMessage, pull("t", 1, 1).to_fields(), "").await;
     assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
     served.end().await;
 }

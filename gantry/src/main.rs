@@ -20,6 +20,7 @@ mod nameserver;
 mod open_files;
 mod output;
 mod port;
+mod progress;
 mod proxy;
 mod signals;
 mod store;

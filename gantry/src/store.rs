@@ -6,7 +6,6 @@ mod dump;
 mod hand_back;
 mod import;
 mod journal;
-mod progress;
 mod stat;
 mod verify;
 
@@ -18,9 +17,9 @@ use clap::{Args, Subcommand};
 use env::Disk;
 use store::inspect::{Directory, Watcher};
 
-use self::progress::Bar;
 use crate::cli::Misuse;
 use crate::output::Output;
+use crate::progress::Bar;
 
 /// The arguments of `gantry store`.
 #[derive(Debug, Args)]
@@ -101,7 +100,7 @@ fn must_exist(dir: &Path) -> Result<(), Misuse> {
 /// What comes of long work that makes a directory another one's, under a bar that is gone before anything else is said.
 fn take_over<T>(dir: &Path, work: impl AsyncFnOnce(&mut Watcher<'_>) -> T) -> anyhow::Result<T> {
     must_exist(dir)?;
-    let bar = Bar::new();
+    let bar = Bar::of_bytes();
     crate::block_on(async { Ok(work(&mut |progress| bar.show(progress)).await) })
 }
 

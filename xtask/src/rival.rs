@@ -44,6 +44,17 @@ pub(crate) enum Rival {
     ApacheQueues(ApacheQueues),
 }
 
+/// What belongs to a name server, and where it keeps its files.
+#[derive(Debug, Args)]
+struct Member {
+    /// For its configuration, logs and data
+    #[arg(long)]
+    directory: PathBuf,
+    /// Of the name server
+    #[arg(long)]
+    name_server: SocketAddr,
+}
+
 /// Where the name server listens and keeps its files.
 #[derive(Debug, Args)]
 pub(crate) struct ApacheNameServer {
@@ -58,12 +69,8 @@ pub(crate) struct ApacheNameServer {
 /// Where the proxy and its broker listen and keep their files.
 #[derive(Debug, Args)]
 pub(crate) struct Apache {
-    /// For its configuration, logs and data
-    #[arg(long)]
-    directory: PathBuf,
-    /// Of the name server
-    #[arg(long)]
-    name_server: SocketAddr,
+    #[command(flatten)]
+    member: Member,
     /// Of the proxy
     #[arg(long)]
     grpc: SocketAddr,
@@ -75,12 +82,8 @@ pub(crate) struct Apache {
 /// Where a broker listens and keeps its files.
 #[derive(Debug, Args)]
 pub(crate) struct ApacheBroker {
-    /// For its configuration, logs and data
-    #[arg(long)]
-    directory: PathBuf,
-    /// Of the name server
-    #[arg(long)]
-    name_server: SocketAddr,
+    #[command(flatten)]
+    member: Member,
     /// Its address
     #[arg(long)]
     listen: SocketAddr,
@@ -89,12 +92,8 @@ pub(crate) struct ApacheBroker {
 /// Where a proxy listens and keeps its files.
 #[derive(Debug, Args)]
 pub(crate) struct ApacheProxy {
-    /// For its configuration
-    #[arg(long)]
-    directory: PathBuf,
-    /// Of the name server
-    #[arg(long)]
-    name_server: SocketAddr,
+    #[command(flatten)]
+    member: Member,
     /// Its address
     #[arg(long)]
     grpc: SocketAddr,
@@ -190,7 +189,7 @@ fn become_name_server(name_server: &ApacheNameServer) -> Result<ExitCode> {
 
 /// The same for proxy and broker in one process.
 fn become_apache(apache: &Apache) -> Result<ExitCode> {
-    let Apache { directory, name_server, grpc, broker } = apache;
+    let Apache { member: Member { directory, name_server }, grpc, broker } = apache;
     let proxy_conf = proxy_configuration("LOCAL", directory, *name_server, *grpc)?;
     let broker_conf = directory.join("broker.conf");
     fs::write(&broker_conf, broker_configuration(*broker, &directory.join("store"))?)?;
@@ -202,7 +201,7 @@ fn become_apache(apache: &Apache) -> Result<ExitCode> {
 
 /// The same for a broker of its own.
 fn become_broker(broker: &ApacheBroker) -> Result<ExitCode> {
-    let ApacheBroker { directory, name_server, listen } = broker;
+    let ApacheBroker { member: Member { directory, name_server }, listen } = broker;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let conf = directory.join("broker.conf");
     fs::write(&conf, broker_configuration(*listen, &directory.join("store"))?)?;
@@ -214,7 +213,7 @@ fn become_broker(broker: &ApacheBroker) -> Result<ExitCode> {
 
 /// The same for a proxy of its own.
 fn become_proxy(proxy: &ApacheProxy) -> Result<ExitCode> {
-    let ApacheProxy { directory, name_server, grpc } = proxy;
+    let ApacheProxy { member: Member { directory, name_server }, grpc } = proxy;
     let conf = proxy_configuration("CLUSTER", directory, *name_server, *grpc)?;
     let mut java = reference::java("rival/cluster-proxy", &[])?;
     java.args(APACHE_HEAP).arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-pm", "cluster"]);

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use remoting_proto::body::SubscriptionGroupConfig;
-use remoting_proto::requests::{OffsetAnswer, QueryConsumerOffset, TopicQueue, UpdateAndCreateTopic};
+use remoting_proto::requests::{
+    AUTO_CREATE_TOPIC, OffsetAnswer, QueryConsumerOffset, TopicQueue, UpdateAndCreateTopic,
+};
 use remoting_proto::{Dialect, Fields, RequestCode};
 
 use crate::{reference, remoting};
@@ -26,7 +28,7 @@ pub(crate) fn create_with_permission(broker: SocketAddr, topic: &str, message_ty
         read_queue_nums: QUEUES,
         write_queue_nums: QUEUES,
         perm,
-        default_topic: Some("TBW102".to_owned()),
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
         // Apache's brokers refuse a topic without it, and without the topic that it begins as.
         topic_filter_type: Some("SINGLE_TAG".to_owned()),
         topic_sys_flag: None,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use env::Env;
 use remoting::Client;
-use remoting_proto::requests::{SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::properties::names;
 
@@ -21,8 +21,6 @@ use crate::server::Server;
 
 /// How long a reply may take.
 const REPLY_WITHIN: Duration = Duration::from_secs(20);
-/// A topic that is made by its first message begins as this one is. Source: Apache 5.5 `TopicValidator`.
-const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Queues of the topic.
 const QUEUES: i64 = 8;
 

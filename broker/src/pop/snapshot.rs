@@ -10,7 +10,7 @@
 //! Slots ascend by number, entries by offset, leases by their first entry: equal states have equal bytes, whatever way
 //! they came about. Numbers and texts are those of `codec.rs`. Version 1 had no aliases; it is refused, and the log is
 //! replayed instead. Version 2 knew no suspended leases, and is what is written while there are none
-//! (`docs/decisions/0007`).
+//! (`docs/decisions/0008-one-version-back.md`).
 
 use std::collections::BTreeMap;
 

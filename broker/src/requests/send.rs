@@ -2,7 +2,7 @@
 
 use remoting::Connection;
 use remoting_proto::body::batch;
-use remoting_proto::requests::{RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
@@ -11,7 +11,6 @@ use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, Topic
 use super::names::{CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic};
 use super::{Answer, Refusal, done};
 use crate::catalog::Catalog;
-use crate::registration::AUTO_CREATE_TOPIC;
 use crate::server::Core;
 
 /// What traces of clients name. Source: `BrokerConfig.regionId`.

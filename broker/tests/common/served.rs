@@ -10,7 +10,7 @@ use broker::{BrokerServer, LocalBroker};
 use bytes::Bytes;
 use env::Env;
 use remoting::Client;
-use remoting_proto::requests::{SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, PullMessage, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ pub fn message(topic: &str) -> SendMessage {
     SendMessage {
         producer_group: "PG".to_owned(),
         topic: topic.to_owned(),
-        default_topic: Some("TBW102".to_owned()),
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
         default_topic_queue_nums: Some(2),
         queue_id: 1,
         sys_flag: 0,
@@ -86,6 +86,26 @@ pub fn message(topic: &str) -> SendMessage {
         unit_mode: None,
         max_reconsume_times: None,
         is_batch: None,
+        broker_name: None,
+    }
+}
+
+pub fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
+    PullMessage {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id,
+        queue_offset,
+        max_msg_nums: 32,
+        sys_flag: PullMessage::SUBSCRIPTION,
+        commit_offset: 0,
+        suspend_timeout_millis: 0,
+        subscription: Some("a".to_owned()),
+        sub_version: 1,
+        expression_type: None,
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
         broker_name: None,
     }
 }

@@ -9,7 +9,6 @@ mod groups;
 mod messages;
 mod network;
 mod print;
-mod progress;
 mod topics;
 mod which;
 

@@ -9,10 +9,10 @@ use env::Disk;
 use serde::Serialize;
 use store::inspect::{Copied, Directory};
 
-use super::progress::Bar;
 use super::{must_exist, open, size, verify};
 use crate::cli::Misuse;
 use crate::output::{Output, facts};
+use crate::progress::Bar;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
@@ -69,7 +69,7 @@ pub(super) fn restore(arguments: &RestoreArguments, disk: &Arc<dyn Disk>, output
 }
 
 fn copy(from: &Directory, to: &Path) -> anyhow::Result<Copied> {
-    let bar = Bar::new();
+    let bar = Bar::of_bytes();
     Ok(from.copy(to, &mut |progress| bar.show(progress))?)
 }
 

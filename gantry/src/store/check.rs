@@ -10,9 +10,9 @@ use env::Disk;
 use serde::Serialize;
 use types::{GroupConfig, TopicConfig};
 
-use super::progress::Bar;
 use super::{must_exist, size};
 use crate::output::{Output, facts};
+use crate::progress::Bar;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -63,7 +63,7 @@ impl From<Pending> for PendingView {
 pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -> anyhow::Result<()> {
     let dir = &arguments.dir;
     must_exist(dir)?;
-    let bar = Bar::new();
+    let bar = Bar::of_bytes();
     let survey = Survey::of(disk, dir, &mut |progress| bar.show(progress))
         .with_context(|| format!("cannot check {}", dir.display()))?;
     drop(bar);

@@ -17,10 +17,10 @@ use store::inspect::Piece;
 use types::PhysicalOffset;
 use types::properties::has_key;
 
-use super::progress::Bar;
 use super::{journal, open};
 use crate::cli::Misuse;
 use crate::output::{Output, printed};
+use crate::progress::Bar;
 use crate::time;
 
 #[derive(Debug, Args)]
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -
         return Err(Misuse(format!("--from {} is behind --to {to}", arguments.from)).into());
     }
     let directory = open(disk, &arguments.dir)?;
-    let bar = Bar::new();
+    let bar = Bar::of_bytes();
     let mut printer = Printer {
         arguments,
         is_json: output.is_json,

@@ -10,9 +10,9 @@ use env::Disk;
 use serde::Serialize;
 use store::inspect::{CheckpointStat, QueueStat, SegmentStat, Stat, TopicStat};
 
-use super::progress::Bar;
 use super::{open, size};
 use crate::output::{Output, facts, table, yes};
+use crate::progress::Bar;
 use crate::time;
 
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ struct ReplayView {
 pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -> anyhow::Result<()> {
     let directory = open(disk, &arguments.dir)?;
     let stat = {
-        let bar = Bar::new();
+        let bar = Bar::of_bytes();
         let stat = directory.stat(arguments.full, &mut |progress| bar.show(progress));
         stat.with_context(|| format!("cannot count what is in {}", arguments.dir.display()))?
     };

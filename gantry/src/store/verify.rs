@@ -10,8 +10,8 @@ use serde::Serialize;
 use store::inspect::{Directory, Finding, Meaning, Report};
 
 use super::must_exist;
-use super::progress::Bar;
 use crate::output::{Output, facts, table};
+use crate::progress::Bar;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, disk: &Arc<dyn Disk>, output: Output) -
 /// Checks everything in a directory.
 pub(super) fn verify(disk: &Arc<dyn Disk>, dir: &Path) -> anyhow::Result<ReportView> {
     must_exist(dir)?;
-    let bar = Bar::new();
+    let bar = Bar::of_bytes();
     let report = Directory::verify(disk, dir, broker::check_snapshot, &mut |progress| bar.show(progress))
         .with_context(|| format!("cannot verify {}", dir.display()))?;
     Ok(view(dir, report))

@@ -39,6 +39,10 @@ pub use topics::{
     TopicName, UpdateAndCreateTopic, WipeWritePermAnswer,
 };
 
+/// The topic that new ones begin as, and that clients ask for when one that they send to is not known yet. Source: Apache 5.5
+/// `TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC`.
+pub const AUTO_CREATE_TOPIC: &str = "TBW102";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use remoting_proto::body::batch::{self, BatchMessage};
-use remoting_proto::requests::{KeyRefused, RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{
+    AUTO_CREATE_TOPIC, KeyRefused, RecallMessage, RecallMessageAnswer, SendMessage, SendMessageAnswer,
+};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::broker::{
     Durability, KeyError, LookupError, RecallError, SendError, SendReceipt, TransactionPlace, TransactionPosition,
@@ -21,9 +23,7 @@ use super::routes::{Place, Route};
 const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes that a message has in a batch besides its body and properties.
 const BATCH_MESSAGE_BYTES: usize = 22;
-/// Says what a topic that is made on first use begins as. Source: Apache `TopicValidator`.
-const DEFAULT_TOPIC: &str = "TBW102";
-/// Queues it then has. Source: Apache `DefaultMQProducer`.
+/// Queues that a topic has which is made on first use. Source: Apache `DefaultMQProducer`.
 const DEFAULT_TOPIC_QUEUES: i64 = 4;
 
 impl Cluster {
@@ -314,7 +314,7 @@ impl Outgoing {
         let header = SendMessage {
             producer_group: first.topic.to_string(),
             topic: first.topic.to_string(),
-            default_topic: Some(DEFAULT_TOPIC.to_owned()),
+            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
             default_topic_queue_nums: Some(DEFAULT_TOPIC_QUEUES),
             queue_id: 0,
             sys_flag: sys_flag.0.into(),

@@ -63,7 +63,7 @@ async fn status(network: Network, node: Node) -> Result<Texts, Error> {
 }
 
 impl Broker {
-    fn of(node: Node, status: &BTreeMap<String, String>) -> Self {
+    fn of(node: Node, status: &Texts) -> Self {
         let Node { cluster, broker, id, address } = node;
         // Rates are those of the last 10 s, minute and 10 minutes.
         let first = |key: &str| status.get(key)?.split_whitespace().next()?.parse().ok();
@@ -213,11 +213,7 @@ impl UpdateBrokerConfig {
             Question::new(RequestCode::UpdateBrokerConfig, format!("setting {}", self.key), Fields::default())
                 .with_body(line);
         let nodes = self.which.masters(network).await?;
-        let answers = network.each(nodes, |network, node| {
-            let question = question.clone();
-            async move { network.ask(&node, &question).await.map(|_| ()) }
-        });
-        let (found, missing) = sort(answers.await);
+        let (found, missing) = sort(network.tell_each(nodes, &question).await);
         let set = BTreeMap::from([(self.key.clone(), self.value.clone())]);
         let of =
             |(node, ()): (Node, ())| BrokerTable { broker: node.broker, address: node.address, table: set.clone() };
@@ -298,7 +294,7 @@ mod tests {
     use super::super::network::tests::node;
     use super::*;
 
-    fn status(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn status(pairs: &[(&str, &str)]) -> Texts {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 

@@ -161,11 +161,8 @@ impl ProducerConnection {
             None => one_each(network.brokers().await?),
         };
         // The request for one group answers an error where none is there, which could be any other error.
-        let all = |network: Network, node: Node| async move {
-            let question = Question::new(RequestCode::GetAllProducerInfo, "", Fields::default());
-            network.ask_for::<ProducerTable>(&node, &question).await
-        };
-        let (found, missing) = sort(network.each(nodes, all).await);
+        let question = Question::new(RequestCode::GetAllProducerInfo, "", Fields::default());
+        let (found, missing) = sort(network.ask_each::<ProducerTable>(nodes, &question).await);
         let producers = found.into_iter().flat_map(|(node, table)| self.producers(&node, table)).collect();
         Answers { found: Producers { producers }, missing }.print(output, producers_text)
     }

@@ -169,11 +169,7 @@ impl DeleteSubGroup {
             DeleteSubscriptionGroup { group_name: self.group.clone(), clean_offset: Some(self.remove_offsets) };
         let of = format!("group {}", self.group);
         let question = Question::new(RequestCode::DeleteSubscriptionGroup, of, header.to_fields());
-        let answers = network.each(nodes.clone(), |network, node| {
-            let question = question.clone();
-            async move { network.ask(&node, &question).await.map(|_| ()) }
-        });
-        let (found, mut missing) = sort(answers.await);
+        let (found, mut missing) = sort(network.tell_each(nodes.clone(), &question).await);
         // The topics of its failed messages are those of a whole cluster, so they go only with it.
         if let Some(cluster) = self.which.cluster().filter(|_| missing.is_empty()) {
             for kind in ["%RETRY%", "%DLQ%"] {
@@ -244,11 +240,7 @@ impl ResetOffsetByTime {
         };
         let of = format!("group {} and topic {}", self.group, self.topic);
         let question = Question::new(RequestCode::InvokeBrokerToResetOffset, of, header.to_fields());
-        let answers = network.each(nodes, |network, node| {
-            let question = question.clone();
-            async move { network.ask_for::<ResetOffsets>(&node, &question).await }
-        });
-        let (found, missing) = sort(answers.await);
+        let (found, missing) = sort(network.ask_each::<ResetOffsets>(nodes, &question).await);
         let mut queues: Vec<ResetAt> = found
             .into_iter()
             .flat_map(|(_, offsets)| offsets.offset_table.0)

@@ -259,6 +259,27 @@ impl Network {
         Ok(nodes)
     }
 
+    /// Asks all of `nodes` the same, for a JSON body each.
+    pub(super) async fn ask_each<T>(&self, nodes: Vec<Node>, question: &Question) -> Vec<(Node, Result<T, Error>)>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let ask = |network: Self, node: Node| {
+            let question = question.clone();
+            async move { network.ask_for(&node, &question).await }
+        };
+        self.each(nodes, ask).await
+    }
+
+    /// Tells all of `nodes` the same, which must succeed.
+    pub(super) async fn tell_each(&self, nodes: Vec<Node>, question: &Question) -> Vec<(Node, Result<(), Error>)> {
+        let tell = |network: Self, node: Node| {
+            let question = question.clone();
+            async move { network.ask(&node, &question).await.map(drop) }
+        };
+        self.each(nodes, tell).await
+    }
+
     /// Does something with all of `nodes`, [`ABREAST`] of them at a time; answers in their order.
     pub(super) async fn each<T, W>(
         &self,

@@ -11,9 +11,9 @@ use types::Timestamp;
 
 use super::messages::{Found, Pull, Pulled};
 use super::network::{Error, Network, Node, Question, unreadable};
-use super::progress::Bar;
 use super::which;
 use crate::output::{Output, printed};
+use crate::progress::Bar;
 use crate::time;
 
 /// Messages that are asked for at once. Source: Apache 5.5 `maxTransferCountOnMessageInMemory`.
@@ -61,7 +61,7 @@ impl PrintMsg {
         }
         let total: i64 = stretches.iter().map(|stretch| stretch.end - stretch.begin).sum();
         let total = u64::try_from(total).unwrap_or_default();
-        let bar = Bar::new("messages", self.max.map_or(total, |max| max.min(total)));
+        let bar = Bar::counting("messages", self.max.map_or(total, |max| max.min(total)));
         let mut left = self.max.unwrap_or(u64::MAX);
         for stretch in stretches {
             match self.print(network, &stretch, output, &bar, &mut left).await {

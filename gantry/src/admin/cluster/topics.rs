@@ -3,7 +3,7 @@
 use clap::Args;
 use remoting_proto::body::{TopicList as Listed, TopicOffset, TopicRouteData, TopicSettings, TopicStats};
 use remoting_proto::requests::{
-    DeleteTopic as Forget, GetKvConfig, GetTopicsByCluster, TopicName, UpdateAndCreateTopic,
+    AUTO_CREATE_TOPIC, DeleteTopic as Forget, GetKvConfig, GetTopicsByCluster, TopicName, UpdateAndCreateTopic,
 };
 use remoting_proto::{Fields, RequestCode, ResponseCode};
 use serde::Serialize;
@@ -17,8 +17,6 @@ use crate::time;
 
 /// The namespace of a name server's key-value configuration that says which brokers hold ordered topics.
 const ORDERED: &str = "ORDER_TOPIC_CONFIG";
-/// The topic that new ones begin as. Source: Apache 5.5 `TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC`.
-const DEFAULT_TOPIC: &str = "TBW102";
 /// Queues of a new topic at each broker, as Apache's tools have it.
 const QUEUES: i64 = 8;
 
@@ -157,11 +155,8 @@ impl TopicStatus {
         let header = TopicName { topic: self.topic.clone() };
         let of = format!("topic {}", self.topic);
         let question = Question::new(RequestCode::GetTopicStatsInfo, of, header.to_fields());
-        let answers = network.each(network.brokers_of(&self.topic).await?, |network, node| {
-            let question = question.clone();
-            async move { network.ask_for(&node, &question).await }
-        });
-        let (found, missing) = sort(answers.await);
+        let nodes = network.brokers_of(&self.topic).await?;
+        let (found, missing) = sort(network.ask_each(nodes, &question).await);
         let mut queues: Vec<Queue> = found.into_iter().flat_map(|(_, stats)| queues(stats)).collect();
         queues.sort();
         Answers { found: Status { topic: self.topic.clone(), queues }, missing }.print(output, status_text)
@@ -299,7 +294,7 @@ fn settings(topic: String, known: Option<TopicSettings>) -> UpdateAndCreateTopic
         read_queue_nums: if is_new { QUEUES } else { config.read_queue_nums.into() },
         write_queue_nums: if is_new { QUEUES } else { config.write_queue_nums.into() },
         perm: config.perm.0.into(),
-        default_topic: Some(DEFAULT_TOPIC.to_owned()),
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
         topic_filter_type: Some(topic_filter_type),
         topic_sys_flag: Some(config.topic_sys_flag.into()),
         order: Some(order),
@@ -353,11 +348,7 @@ pub(super) async fn delete(
     let of = format!("topic {topic}");
     let question =
         Question::new(RequestCode::DeleteTopicInBroker, of.clone(), TopicName { topic: topic.to_owned() }.to_fields());
-    let answers = network.each(nodes, |network, node| {
-        let question = question.clone();
-        async move { network.ask(&node, &question).await.map(|_| ()) }
-    });
-    let (found, mut missing) = sort(answers.await);
+    let (found, mut missing) = sort(network.tell_each(nodes, &question).await);
     if missing.is_empty() {
         let forget = Forget { topic: topic.to_owned(), cluster_name: Some(cluster.to_owned()) };
         let forget = Question::new(RequestCode::DeleteTopicInNamesrv, of.clone(), forget.to_fields());

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use remoting_proto::body::{
     ConsumerData, HeartbeatData, Permission, ProducerData, RegisterBroker as Registered, SubscriptionData, TopicConfig,
 };
-use remoting_proto::requests::{QueryMessage, RegisterBroker, SendMessage, SendMessageAnswer, UpdateConsumerOffset};
+use remoting_proto::requests::{
+    AUTO_CREATE_TOPIC, QueryMessage, RegisterBroker, SendMessage, SendMessageAnswer, UpdateConsumerOffset,
+};
 use remoting_proto::{Dialect, Fields, RequestCode};
 
 use crate::remoting::{self, Connection};
@@ -93,7 +95,7 @@ impl Filled {
             zone_name: None,
         };
         // Apache's name server takes no broker with one topic.
-        let topics = [TOPIC, "TBW102"].map(|name| {
+        let topics = [TOPIC, AUTO_CREATE_TOPIC].map(|name| {
             let config = TopicConfig {
                 topic_name: name.to_owned(),
                 read_queue_nums: 2,
@@ -127,7 +129,7 @@ fn send(broker: SocketAddr, letter: &str, number: i64) -> Result<String> {
     let header = SendMessage {
         producer_group: PRODUCERS.to_owned(),
         topic: TOPIC.to_owned(),
-        default_topic: Some("TBW102".to_owned()),
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
         default_topic_queue_nums: Some(QUEUES),
         queue_id: number % QUEUES,
         sys_flag: 0,

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::super::answers::{Answers, Missing, sort};
 use super::super::clients;
 use super::super::network::{Error, Network, Node, Question, one_each};
-use super::super::progress::Bar;
 use super::super::topics::moment;
 use crate::output::{Output, table};
+use crate::progress::Bar;
 
 #[derive(Debug, Args)]
 pub(in crate::admin) struct ConsumerProgress {
@@ -89,11 +89,8 @@ async fn of_group(
     let header =
         GetConsumeStats { consumer_group: group.to_owned(), topic: topic.map(str::to_owned), topic_list: None };
     let question = Question::new(RequestCode::GetConsumeStats, format!("group {group}"), header.to_fields());
-    let answers = network.each(nodes, |network, node| {
-        let question = question.clone();
-        async move { network.ask_for::<ConsumeStats>(&node, &question).await }
-    });
-    let (unknown, answers): (Vec<_>, Vec<_>) = answers.await.into_iter().partition(
+    let answers = network.ask_each::<ConsumeStats>(nodes, &question).await;
+    let (unknown, answers): (Vec<_>, Vec<_>) = answers.into_iter().partition(
         |(_, answer)| matches!(answer, Err(error) if error.is_refusal(ResponseCode::SubscriptionGroupNotExist)),
     );
     if answers.is_empty()
@@ -159,16 +156,13 @@ struct Group {
 
 /// All groups that brokers have. One is asked about after the other, each at all brokers at once.
 async fn of_all(network: &Network, nodes: Vec<Node>) -> Result<(Vec<Group>, Vec<Missing>), Error> {
-    let names = |network: Network, node: Node| async move {
-        let question = Question::new(RequestCode::GetAllSubscriptionGroupConfig, "", Fields::default());
-        network.ask_for::<SubscriptionGroups>(&node, &question).await
-    };
-    let (found, mut missing) = sort(network.each(nodes, names).await);
+    let question = Question::new(RequestCode::GetAllSubscriptionGroupConfig, "", Fields::default());
+    let (found, mut missing) = sort(network.ask_each::<SubscriptionGroups>(nodes, &question).await);
     // A broker that did not answer this is missing once, not for each group again.
     let (nodes, tables): (Vec<Node>, Vec<SubscriptionGroups>) = found.into_iter().unzip();
     let names: BTreeSet<String> =
         tables.into_iter().flat_map(|table| table.subscription_group_table.into_keys()).collect();
-    let bar = Bar::new("groups", names.len() as u64);
+    let bar = Bar::counting("groups", names.len() as u64);
     let mut groups = Vec::with_capacity(names.len());
     for name in names {
         let (queues, gone) = of_group(network, nodes.clone(), &name, None).await?;
