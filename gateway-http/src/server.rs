@@ -92,6 +92,11 @@ fn serve_connection(
     permit: OwnedSemaphorePermit,
     patience: Patience,
 ) {
+    // A stream's event does not wait until the one before it is acknowledged.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "HTTP connection refused");
+        return;
+    }
     let mut builder = auto::Builder::new(Streams::new(patience.write));
     builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.header);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);

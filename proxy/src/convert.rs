@@ -9,7 +9,7 @@ mod delivered;
 mod sent;
 mod stored;
 
-pub(crate) use delivered::{Delivered, delivered};
+pub(crate) use delivered::{Delivered, delivered, undigested};
 pub(crate) use sent::{Sent, System, sent, sent_count};
 pub(crate) use stored::{Sender, Stored, stored};
 

@@ -288,9 +288,9 @@ impl ReceivedMessage {
     /// The view of a message of the topic that was asked for.
     #[must_use]
     pub fn of(topic: &str, message: Received) -> Self {
-        let (body, body_base64) = match String::from_utf8(message.body.into()) {
-            Ok(text) => (Some(text), None),
-            Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+        let (body, body_base64) = match str::from_utf8(&message.body) {
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(STANDARD.encode(&message.body))),
         };
         let (dead_letter_topic, dead_letter_message_id) = message.dead_letter_of.unzip();
         Self {

@@ -21,17 +21,25 @@ pub(crate) struct Delivered<'a> {
     pub(crate) attempt: u32,
 }
 
-/// Maps a stored message; its body is a slice of the record, not a copy, unless it is compressed.
+/// Maps a stored message, with the digest that gRPC clients check; its body is a slice of the record, not a copy, unless it is
+/// compressed.
 ///
 /// # Errors
 /// A record that cannot be read.
 pub(crate) fn delivered(stored: &Bytes, delivered: Delivered<'_>) -> Result<v2::Message, record::Error> {
+    let mut message = undigested(stored, delivered)?;
+    let digest = digest(&message.body);
+    message.system_properties.get_or_insert_default().body_digest = Some(digest);
+    Ok(message)
+}
+
+/// The same without the digest, for front doors that do not show it.
+pub(crate) fn undigested(stored: &Bytes, delivered: Delivered<'_>) -> Result<v2::Message, record::Error> {
     let record = record::decode(stored)?;
     let mut properties = Sorted::of(&record);
     let (body, encoding) = body::plain(stored.slice_ref(record.body), record.header.sys_flag);
     let header = &record.header;
     let system = &mut properties.system;
-    system.body_digest = Some(digest(&body));
     system.body_encoding = match encoding {
         body::Encoding::Identity => v2::Encoding::Identity.into(),
         body::Encoding::Compressed => v2::Encoding::Gzip.into(),

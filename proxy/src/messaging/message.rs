@@ -142,8 +142,8 @@ impl Received {
     /// A record that cannot be read.
     pub fn of(topic: &str, popped: &PoppedMessage) -> Result<Self, record::Error> {
         let receipt_handle = Some(String::from(&popped.handle));
-        let message = convert::delivered(&popped.record, Delivered { topic, receipt_handle, attempt: popped.attempt })?;
-        Ok(message.into())
+        let delivered = Delivered { topic, receipt_handle, attempt: popped.attempt };
+        Ok(convert::undigested(&popped.record, delivered)?.into())
     }
 }
 

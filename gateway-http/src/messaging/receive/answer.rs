@@ -63,7 +63,7 @@ impl Answer {
 
     /// The next bytes; after the last ones all that was taken counts as delivered, and what was left out is free.
     fn chunk(&mut self) -> Option<Bytes> {
-        let mut chunk = BytesMut::new();
+        let mut chunk = BytesMut::with_capacity(self.likely_bytes());
         loop {
             match std::mem::replace(&mut self.next, Next::End) {
                 Next::Raw(body) => return Some(body),
@@ -85,6 +85,14 @@ impl Answer {
             if chunk.len() >= CHUNK_BYTES {
                 return Some(chunk.freeze());
             }
+        }
+    }
+
+    /// Room for the next chunk, so that it does not grow step by step: bodies in Base64 take four thirds of what they were.
+    fn likely_bytes(&self) -> usize {
+        match self.next {
+            Next::First | Next::Further => CHUNK_BYTES.min(self.delivery.remaining_bytes() * 2),
+            Next::Raw(_) | Next::End => 0,
         }
     }
 
