@@ -20,7 +20,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         return format!("{}: SKIPPED, {reason}\n", outcome.scenario);
     }
     let mut text = format!(
-        "{}: medians of the last {} of {} runs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}\n",
+        "{}: medians of the last {} of {} runs\n{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<11}{}\n",
         outcome.scenario,
         outcome.pairs.len(),
         outcome.pairs_run,
@@ -42,7 +42,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         };
         let line = writeln!(
             text,
-            "{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<9}{}",
+            "{:<26}{:>12}{:>8}{:>12}{:>8}{:>9}  {:<11}{}",
             row.metric.label(),
             figure(row.gantry),
             percent(row.gantry_spread),
