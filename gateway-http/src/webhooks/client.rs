@@ -52,6 +52,24 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
 }
 
+/// Who vouches for certificates of endpoints besides those whom the system trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Authorities(Vec<reqwest::Certificate>);
+
+impl Authorities {
+    /// Reads a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// There is none in it, or one that cannot be read.
+    pub fn parse(pem: &str) -> Result<Self, String> {
+        match reqwest::Certificate::from_pem_bundle(pem.as_bytes()) {
+            Ok(certificates) if certificates.is_empty() => Err("it has no certificate in PEM".to_owned()),
+            Ok(certificates) => Ok(Self(certificates)),
+            Err(error) => Err(format!("a certificate cannot be read: {}", chain(&error))),
+        }
+    }
+}
+
 /// Calls endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -62,7 +80,7 @@ pub(super) struct Client {
 impl Client {
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(allowed: Allowed) -> reqwest::Result<Self> {
+    pub(super) fn new(allowed: Allowed, Authorities(authorities): Authorities) -> reqwest::Result<Self> {
         let allowed = Arc::new(allowed);
         let builder = || {
             reqwest::Client::builder()
@@ -74,10 +92,10 @@ impl Client {
                 .connect_timeout(CONNECT_WITHIN)
                 .pool_max_idle_per_host(IDLE_MAX)
         };
-        let http = builder().build().or_else(|error| {
+        let http = builder().tls_certs_merge(authorities.clone()).build().or_else(|error| {
             // A host without certificates, a bare container for one, is no reason to serve nothing.
-            tracing::warn!(%error, "no CA certificates are found: webhooks to https fail, install ca-certificates");
-            builder().tls_certs_only([]).build()
+            tracing::warn!(%error, "the system has no CA certificates: install ca-certificates, or webhooks to https fail but for --webhook-ca");
+            builder().tls_certs_only(authorities).build()
         })?;
         Ok(Self { http, allowed })
     }

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::any;
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::subscription::tests::webhook;
@@ -27,7 +28,11 @@ fn private() -> Allowed {
 }
 
 async fn post(allowed: Allowed, url: &str) -> Answer {
-    let client = Client::new(allowed).expect("TLS");
+    post_trusting(Authorities::default(), allowed, url).await
+}
+
+async fn post_trusting(authorities: Authorities, allowed: Allowed, url: &str) -> Answer {
+    let client = Client::new(allowed, authorities).expect("TLS");
     client.post(&subscription(url), content(), Duration::from_secs(2), NOW).await
 }
 
@@ -130,25 +135,56 @@ async fn an_endless_answer_is_not_read_and_a_hanging_one_ends() {
     assert!(answer.error.expect("why").contains("timed out"));
 }
 
-#[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+/// A private authority, and an endpoint whose certificate is from it; answers 204 to everything.
+async fn endpoint_of_an_authority() -> (Authorities, String) {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().expect("made")).expect("made");
+    let authorities = Authorities::parse(&issuer.pem()).expect("a certificate");
+
+    let key = rcgen::KeyPair::generate().expect("made");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("made");
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.der().clone()], key)
         .expect("a pair");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    let accepted = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("a client");
-        acceptor.accept(stream).await.is_ok()
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust it gives up here.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            while !request.ends_with(b"hello") {
+                let read = stream.read(&mut request).await.expect("a request");
+                assert_ne!(read, 0, "not all of it came");
+                request.rotate_left(read);
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("written");
+        }
     });
-    let answer = post(private(), &format!("https://localhost:{port}/")).await;
-    assert_eq!((answer.outcome, answer.status), (Outcome::Failed, None));
-    assert!(answer.error.expect("why").contains("certificate"));
-    assert!(!accepted.await.expect("no panic"), "it was given up in the handshake");
+    (authorities, format!("https://localhost:{port}/"))
+}
+
+#[tokio::test]
+async fn a_certificate_is_good_by_an_authority_that_was_named_and_else_refused() {
+    let (authorities, url) = endpoint_of_an_authority().await;
+    let refused = post(private(), &url).await;
+    assert_eq!((refused.outcome, refused.status), (Outcome::Failed, None));
+    assert!(refused.error.as_ref().is_some_and(|error| error.contains("certificate")), "{refused:?}");
+    let trusted = post_trusting(authorities, private(), &url).await;
+    assert_eq!((trusted.outcome, trusted.status), (Outcome::Delivered, Some(204)), "{trusted:?}");
+}
+
+#[test]
+fn a_file_of_authorities_without_certificates_is_refused() {
+    assert!(Authorities::parse("").expect_err("nothing").contains("no certificate"));
+    let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    assert!(Authorities::parse(broken).is_err());
 }

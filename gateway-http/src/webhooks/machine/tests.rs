@@ -128,12 +128,26 @@ fn calls_that_fail_while_it_is_open_do_not_keep_it_open() {
 #[test]
 fn waits_follow_the_schedule_then_the_group_then_the_dead_letters() {
     let machine = Machine::new(pace(8), at(0));
-    let settle = |attempt| machine.settle(Outcome::Failed, attempt, &group(4), MIDDLE);
-    let nack = |seconds| Settle::Nack { delay: Duration::from_secs(seconds) };
+    let group = group(4);
+    let settle = |attempt| machine.settle(at(0), Outcome::Failed, attempt, Some(&group), MIDDLE).expect("decided");
+    let nack = |seconds| Settle::Nack { delay: Duration::from_secs(seconds), is_attempt: true };
     assert_eq!([settle(1), settle(2), settle(3), settle(4)], [nack(1), nack(10), nack(30), Settle::DeadLetter]);
-    assert_eq!(machine.settle(Outcome::Delivered, 4, &group(4), MIDDLE), Settle::Ack);
-    let throttled = Outcome::Throttled { retry_after: Some(Duration::from_secs(5)) };
-    assert_eq!(machine.settle(throttled, 1, &group(4), MIDDLE), nack(5), "not before the endpoint wants it");
+    assert_eq!(machine.settle(at(0), Outcome::Delivered, 4, None, MIDDLE), Some(Settle::Ack));
+    assert_eq!(machine.settle(at(0), Outcome::Failed, 4, None, MIDDLE), None, "the group is not known");
+}
+
+#[test]
+fn a_throttled_message_waits_with_its_endpoint_and_costs_no_attempt() {
+    let mut machine = Machine::new(pace(8), at(0));
+    let asked = Outcome::Throttled { retry_after: Some(Duration::from_secs(7)) };
+    one(&mut machine, at(0), asked);
+    let wait = |ms| Some(Settle::Nack { delay: Duration::from_millis(ms), is_attempt: false });
+    assert_eq!(machine.settle(at(0), asked, 99, Some(&group(4)), MIDDLE), wait(7000), "however often it was delivered");
+    let unasked = Outcome::Throttled { retry_after: None };
+    machine.ended(at(2000), unasked, MIDDLE);
+    assert_eq!(machine.settle(at(2000), unasked, 1, None, MIDDLE), wait(5000), "of a call that began before");
+    one(&mut machine, at(7000), unasked);
+    assert_eq!(machine.settle(at(7000), unasked, 1, None, MIDDLE), wait(2000), "the second of two in a row");
 }
 
 #[test]
