@@ -222,8 +222,10 @@ impl Deliverer {
             .await;
         self.ended(began, &webhook_id, &handles, &answer);
         let group = match answer.outcome {
-            Outcome::Delivered | Outcome::Throttled { .. } => None,
-            Outcome::Failed | Outcome::Gone => self.messaging().broker().group(&self.subscription.group).await.ok(),
+            Outcome::Delivered | Outcome::Throttled { is_attempt: false, .. } => None,
+            Outcome::Throttled { .. } | Outcome::Failed | Outcome::Gone => {
+                self.messaging().broker().group(&self.subscription.group).await.ok()
+            }
         };
         let settled = self.decisions(handles, answer.outcome, group.as_deref());
         self.settle(settled, lease_ends).await;

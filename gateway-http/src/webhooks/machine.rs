@@ -223,7 +223,7 @@ impl Machine {
                 self.throttled = 0;
                 self.breaker.succeeded();
             }
-            Outcome::Throttled { retry_after } => {
+            Outcome::Throttled { retry_after, .. } => {
                 // Calls that were under way together are told once.
                 let is_new = self.paused_until <= now;
                 if is_new {
@@ -258,10 +258,10 @@ impl Machine {
         let group = match outcome {
             Outcome::Delivered => return Some(Settle::Ack),
             // The endpoint did not look at it: it waits as long as the endpoint is left alone.
-            Outcome::Throttled { .. } => {
+            Outcome::Throttled { is_attempt: false, .. } => {
                 return Some(Settle::Nack { delay: self.paused_until.since(now), is_attempt: false });
             }
-            Outcome::Failed | Outcome::Gone => group?,
+            Outcome::Throttled { .. } | Outcome::Failed | Outcome::Gone => group?,
         };
         if attempt >= group.attempts_max {
             return Some(Settle::DeadLetter);

@@ -58,18 +58,19 @@ fn answered(status: u16, retry_after: Option<&'static str>) -> Outcome {
 
 #[test]
 fn a_status_says_what_becomes_of_messages() {
-    let throttled = |seconds: Option<u64>| Outcome::Throttled { retry_after: seconds.map(Duration::from_secs) };
+    let asked = Outcome::Throttled { retry_after: Some(Duration::from_secs(7)), is_attempt: false };
+    let unasked = |is_attempt| Outcome::Throttled { retry_after: None, is_attempt };
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(answered(status, None), Outcome::Delivered, "{status}");
     }
     for status in [301, 302, 307, 400, 401, 404, 500, 503] {
         assert_eq!(answered(status, None), Outcome::Failed, "{status}");
     }
-    for status in [429, 502, 504] {
-        assert_eq!(answered(status, None), throttled(None), "{status}");
-        assert_eq!(answered(status, Some("7")), throttled(Some(7)), "{status}");
+    for status in [429, 502, 503, 504] {
+        assert_eq!(answered(status, Some("7")), asked, "{status}");
     }
-    assert_eq!(answered(503, Some("7")), throttled(Some(7)));
+    assert_eq!(answered(429, None), unasked(false));
+    assert_eq!([502, 504].map(|status| answered(status, None)), [unasked(true), unasked(true)]);
     assert_eq!(answered(410, Some("7")), Outcome::Gone);
 }
 
@@ -78,7 +79,8 @@ fn retry_after_is_seconds_or_a_date_within_a_bound() {
     let wait = |text| retry_after(text, NOW).map(|wait| wait.as_millis());
     assert_eq!(wait("120"), Some(120_000));
     assert_eq!(wait("Tue, 14 Nov 2023 22:14:20 GMT"), Some(59_500));
-    assert_eq!(wait("Tue, 14 Nov 2023 22:00:00 GMT"), Some(0), "it is over");
+    assert_eq!(wait("Tue, 14 Nov 2023 22:00:00 GMT"), Some(1000), "it is over");
+    assert_eq!(wait("0"), Some(1000), "not in a tight loop");
     assert_eq!(wait("999999999"), Some(3_600_000));
     assert_eq!(wait("soon"), None);
 }

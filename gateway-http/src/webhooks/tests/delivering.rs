@@ -106,10 +106,10 @@ async fn throttled_calls_cost_no_attempt() {
     world.group("hook", 1).await;
     let gateway = world.gateway();
     let throttle = |call| match call {
-        0 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")]).into_response(),
-        1 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response(),
-        2 => (StatusCode::BAD_GATEWAY, [("retry-after", "0")]).into_response(),
-        3 => (StatusCode::GATEWAY_TIMEOUT, [("retry-after", "0")]).into_response(),
+        0 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
+        1 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response(),
+        2 => (StatusCode::BAD_GATEWAY, [("retry-after", "1")]).into_response(),
+        3 => (StatusCode::GATEWAY_TIMEOUT, [("retry-after", "1")]).into_response(),
         _ => ok(call),
     };
     let endpoint = Endpoint::new(throttle).await;
@@ -120,6 +120,18 @@ async fn throttled_calls_cost_no_attempt() {
     assert!(calls.iter().all(|call| call.header("attempt") == "1" && call.text() == "hello"), "{calls:?}");
     until("it is delivered", async || gateway.counted("calls_total{outcome=\"delivered\"}") == 1).await;
     assert_eq!((gateway.counted("calls_total{outcome=\"throttled\"}"), gateway.counted("dead_letters_total")), (4, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_makes_the_endpoint_unreachable_is_a_dead_letter() {
+    let world = World::new();
+    world.group("hook", 1).await;
+    let gateway = world.gateway();
+    let endpoint = Endpoint::new(|_| StatusCode::GATEWAY_TIMEOUT.into_response()).await;
+    gateway.create(&endpoint.url, json!({})).await;
+    gateway.send(&[], "hello").await;
+    until("it is given up", async || gateway.counted("dead_letters_total") == 1).await;
+    assert_eq!(endpoint.calls().len(), 1);
 }
 
 #[tokio::test]
