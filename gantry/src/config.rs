@@ -250,6 +250,7 @@ const HTTP_KEYS: http::HttpKeys<Key> = http::HttpKeys {
 const WEBHOOK_KEYS: webhooks::WebhookKeys<Key> = webhooks::WebhookKeys {
     key_file: Key::WebhookKeyFile,
     allow: Key::WebhookAllow,
+    ca: Key::WebhookCa,
     max: Key::WebhookMax,
     rewrite_after: Key::WebhookRewriteAfter,
 };

@@ -75,8 +75,12 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
 }
 
 fn broker(config: &Config) -> Cluster {
-    let (name_servers, name) = (config.name_servers.clone(), config.cluster.clone());
-    Cluster::new(cluster::Options { name_servers, name, clock: Env::real().clock })
+    Cluster::new(cluster::Options {
+        name_servers: config.name_servers.clone(),
+        name: config.cluster.clone(),
+        shared_broker: config.webhook_broker.clone(),
+        clock: Env::real().clock,
+    })
 }
 
 fn options(config: &Config) -> anyhow::Result<::proxy::Options> {

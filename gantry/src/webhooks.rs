@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use env::Env;
-use gateway_http::webhooks::{Keys, Options, Webhooks};
+use gateway_http::webhooks::{Authorities, Keys, Options, Webhooks};
 use proxy::Messaging;
 
 use crate::config::webhooks::Webhooks as Config;
@@ -16,7 +16,7 @@ const OWN_KEY_FILE: &str = "webhooks.key";
 /// Starts delivering; `None` without a key. `data` is where a key may be made.
 ///
 /// # Errors
-/// The key file cannot be read, written or used.
+/// The key file cannot be read, written or used, or the file of authorities not be read or used.
 pub(crate) fn start(
     config: &Config,
     data: Option<&Path>,
@@ -29,9 +29,16 @@ pub(crate) fn start(
         identity::write(file, &Keys::generate(), KEY_MODE)?;
         tracing::info!(file = %file.display(), "made a key for webhooks");
     }
-    let keys = Keys::parse(&identity::read(file)?).map_err(anyhow::Error::msg);
-    let keys = keys.with_context(|| format!("{} cannot be used", file.display()))?.into();
+    let keys = used(file, Keys::parse)?.into();
+    let authorities = config.ca_file.as_ref().map(|file| used(file, Authorities::parse)).transpose()?;
+    let authorities = authorities.unwrap_or_default();
     let Config { allowed, webhooks_max, rewrite_after, .. } = config.clone();
-    let options = Options { keys, allowed, webhooks_max, rewrite_after };
+    let options = Options { keys, allowed, authorities, webhooks_max, rewrite_after };
     Ok(Some(Webhooks::start(Env::real(), messaging, metrics, options)?))
+}
+
+/// What a file says.
+fn used<T>(file: &Path, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<T> {
+    let parsed = parse(&identity::read(file)?).map_err(anyhow::Error::msg);
+    parsed.with_context(|| format!("{} cannot be used", file.display()))
 }

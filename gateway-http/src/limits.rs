@@ -58,6 +58,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed) >= self.max
     }
 
+    /// What is left.
+    pub(crate) fn free(&self) -> usize {
+        self.max.saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
     /// A share of nothing, to be enlarged.
     pub(crate) fn share(self: &Arc<Self>) -> Share {
         Share { budget: self.clone(), bytes: 0 }

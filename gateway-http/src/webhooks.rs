@@ -16,6 +16,7 @@
 //! | `views`, `subscription` | what a webhook is, in JSON and checked |
 //! | `registry`, `seal`, `topic`, `keeper` | all of them: a value, as sealed records, in a topic, and who reads and writes it |
 //! | `machine`, `deliver` | when to call and what becomes of messages: a value, and what does as it says |
+//! | `room` | what calls may use up, and which part of it is whose |
 //! | `format`, `signature`, `network`, `client` | one call |
 //! | `history`, `metrics` | what has happened |
 
@@ -28,6 +29,7 @@ mod machine;
 mod metrics;
 mod network;
 mod registry;
+mod room;
 mod routes;
 mod seal;
 mod signature;
@@ -50,20 +52,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use client::Authorities;
 pub use network::{Allowed, Network};
+pub use room::WEBHOOKS_MAX;
 pub use seal::Keys;
 
-use crate::limits::Budget;
 use crate::problem::Problem;
 use client::Client;
 use history::History;
 use keeper::{Command, Keeper};
 use metrics::Metrics;
 use registry::{Record, Registry};
+use room::Room;
 pub(crate) use routes::{described, routes};
 
-/// Bytes of messages that are being posted, of all webhooks of a gateway together; at the bound no further ones are leased.
-const UNDELIVERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Changes that wait to be written.
 const COMMANDS_MAX: usize = 64;
 
@@ -74,7 +76,9 @@ pub struct Options {
     pub keys: Arc<Keys>,
     /// Networks that may be called though they are not the internet's.
     pub allowed: Allowed,
-    /// Most webhooks.
+    /// Who vouches for endpoints' certificates besides those whom the system trusts.
+    pub authorities: Authorities,
+    /// Most webhooks, 1 to [`WEBHOOKS_MAX`]; the same for all gateways.
     pub webhooks_max: usize,
     /// Age at which a webhook's record is written again: well below what the brokers keep messages for.
     pub rewrite_after: Duration,
@@ -92,7 +96,7 @@ struct Shared {
     metrics: Metrics,
     webhooks_max: usize,
     rewrite_after: Duration,
-    undelivered: Arc<Budget>,
+    room: Room,
     /// Held for a look or for taking records into account.
     known: Mutex<Known>,
     /// Held for a look.
@@ -124,15 +128,27 @@ impl Webhooks {
         metrics: &prometheus::Registry,
         options: Options,
     ) -> Result<Self, StartError> {
+        let room = Room::new(room::CALLS_MAX, room::BYTES_MAX, options.webhooks_max);
+        Self::start_in(room, env, messaging, metrics, options)
+    }
+
+    /// The same with room for so much.
+    fn start_in(
+        room: Room,
+        env: Env,
+        messaging: Messaging,
+        metrics: &prometheus::Registry,
+        options: Options,
+    ) -> Result<Self, StartError> {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::new(Shared {
             env,
             messaging: messaging.clone(),
-            client: Client::new(options.allowed)?,
+            client: Client::new(options.allowed, options.authorities)?,
             metrics: Metrics::new(metrics)?,
             webhooks_max: options.webhooks_max,
             rewrite_after: options.rewrite_after,
-            undelivered: Budget::new(UNDELIVERED_BYTES_MAX),
+            room,
             known: Mutex::default(),
             histories: Mutex::default(),
             commands,
@@ -181,9 +197,7 @@ impl Shared {
         if known.is_complete {
             return Ok(look(&known.registry));
         }
-        let why = known.unread.as_deref().unwrap_or("the brokers are being asked");
-        let detail = format!("what webhooks there are is not known yet: {why}");
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail))
+        Err(unknown(known.unread.as_deref().unwrap_or("the brokers are being asked")))
     }
 
     /// Writes a change of the webhook whose revision is `of`, 0 of a new one. This gateway knows it on return, the others within seconds.
@@ -192,15 +206,8 @@ impl Shared {
     /// It was changed meanwhile, may not be made, or cannot be stored.
     async fn write(&self, record: Record, of: u64) -> Result<(), Problem> {
         let (reply, answer) = oneshot::channel();
-        let code = Some(Code::TooManyRequests);
-        self.commands.try_send(Command { record, of, reply }).map_err(|_| Problem {
-            code,
-            ..Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "busy",
-                format!("{COMMANDS_MAX} changes of webhooks are waiting"),
-            )
-        })?;
+        let full = |_| busy(format!("{COMMANDS_MAX} changes of webhooks are waiting"));
+        self.commands.try_send(Command { record, of, reply }).map_err(full)?;
         let stopping = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping");
         answer.await.unwrap_or_else(|closed| Err(stopping(closed)))
     }
@@ -209,6 +216,7 @@ impl Shared {
     fn changed(&self, record: &Record, webhook: Option<views::NewWebhook>, disabled_because: Option<String>) -> Record {
         Record {
             id: record.id.clone(),
+            since: record.since,
             revision: record.revision + 1,
             tie: self.env.random.next(),
             changed_at_ms: self.env.clock.now().0,
@@ -240,4 +248,16 @@ impl Shared {
     fn history(&self, id: &str) -> Arc<History> {
         self.histories.lock().entry(id.to_owned()).or_default().clone()
     }
+}
+
+/// The topic cannot be read.
+fn unknown(why: &str) -> Problem {
+    let detail = format!("what webhooks there are is not known: {why}");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail)
+}
+
+/// A bound is reached.
+fn busy(detail: impl Into<String>) -> Problem {
+    let code = Some(Code::TooManyRequests);
+    Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
 }

@@ -68,6 +68,8 @@ pub struct Options {
     pub name_servers: Vec<String>,
     /// The cluster's name: routes show it as the broker's.
     pub name: String,
+    /// Name of the broker that keeps [`Broker::shared_topic`]; `None` where nobody asks for one.
+    pub shared_broker: Option<String>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -78,6 +80,7 @@ pub struct Cluster(Arc<Inner>);
 
 struct Inner {
     name: String,
+    shared_broker: Option<Arc<str>>,
     clock: Arc<dyn Clock>,
     brokers: Brokers,
     /// By name, whether a broker is Gantry's.
@@ -99,11 +102,12 @@ impl Cluster {
     /// A cluster that nobody was asked about yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { name_servers, name, clock } = options;
+        let Options { name_servers, name, shared_broker, clock } = options;
         let brokers = Brokers::new(name_servers, clock.clone());
         let routes = Routes::new(clock.clone());
         let inner = Inner {
             name,
+            shared_broker: shared_broker.map(Arc::from),
             clock,
             brokers,
             ours: Cache::new(),

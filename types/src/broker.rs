@@ -34,11 +34,11 @@ pub trait Broker: Send + Sync + 'static {
     /// [`LookupError::GroupNotFound`] when it neither exists nor is made.
     async fn group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError>;
 
-    /// The topic in which gateways keep what they must agree on; no first use makes it. When `make`, it is made on one broker, with one
-    /// queue for normal messages, and a group of its name to pull it with; made again it stays as it is.
+    /// The topic in which gateways keep what they must agree on; no first use makes it. When `make`, it is made on one broker, which is named
+    /// for it, with one queue for normal messages, and a group of its name to pull it with; made again it stays as it is.
     ///
     /// # Errors
-    /// [`LookupError::TopicNotFound`] when it is not there, or made and not known to all yet.
+    /// [`LookupError::TopicNotFound`] only when that broker says that it is not there; while it cannot be asked, [`LookupError::Unavailable`].
     async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError>;
 
     /// Stores messages, each with a result of its own, in order. All messages of one call go to one queue and,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::topic::{NameError, check_name};
+use crate::topic::{NameError, SHARED_PREFIX, SHARED_RULE, check_name};
 
 /// Longest name, in characters. Source: Apache `Validators.checkGroup`.
 pub const NAME_CHARS_MAX: usize = 120;
@@ -18,14 +18,27 @@ const SYSTEM_PREFIX: &str = "CID_RMQ_SYS_";
 pub struct GroupName(Arc<str>);
 
 impl GroupName {
-    /// A name that a client gave: valid and not the system's.
+    /// A name that a client of a front door gave: valid and not the system's.
     ///
     /// # Errors
     /// [`NameError`], which names the rule that the text breaks.
     pub fn for_client(name: &str) -> Result<Self, NameError> {
+        let group = Self::for_peer(name)?;
+        if name.starts_with(SHARED_PREFIX) {
+            return Err(NameError::System { what: "consumer group", name: name.to_owned(), rule: SHARED_RULE });
+        }
+        Ok(group)
+    }
+
+    /// A name that came over Remoting, by which gateways too use brokers: valid and not RocketMQ's own.
+    ///
+    /// # Errors
+    /// [`NameError`], which names the rule that the text breaks.
+    pub fn for_peer(name: &str) -> Result<Self, NameError> {
         let group = Self::new(name)?;
         if name.starts_with(SYSTEM_PREFIX) {
-            return Err(NameError::System { what: "consumer group", name: name.to_owned() });
+            let rule = "names that begin with CID_RMQ_SYS_ are RocketMQ's own";
+            return Err(NameError::System { what: "consumer group", name: name.to_owned(), rule });
         }
         Ok(group)
     }

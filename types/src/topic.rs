@@ -34,6 +34,10 @@ const SYSTEM_TOPICS: [&str; 10] = [
 /// Source: Apache `TopicValidator.RMQ_SYS_TRACE_TOPIC`.
 const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 const SYSTEM_PREFIX: &str = "rmq_sys_";
+/// Begins the names of topics and groups that gateways keep for themselves, see [`crate::Broker::shared_topic`]. Brokers, Apache's too, serve
+/// them as any other; front doors refuse them to clients.
+pub(crate) const SHARED_PREFIX: &str = "gantry_sys_";
+pub(crate) const SHARED_RULE: &str = "names that begin with gantry_sys_ are Gantry's own";
 const RETRY_PREFIX: &str = "%RETRY%";
 const DEAD_LETTER_PREFIX: &str = "%DLQ%";
 
@@ -74,12 +78,14 @@ pub enum NameError {
         character: char,
     },
     /// A name that the system keeps for itself.
-    #[error("cannot access system {what} {name:?}")]
+    #[error("cannot access system {what} {name:?}: {rule}")]
     System {
         /// `topic` or `consumer group`.
         what: &'static str,
         /// The name.
         name: String,
+        /// Which names are the system's.
+        rule: &'static str,
     },
 }
 
@@ -101,14 +107,27 @@ pub(crate) fn check_name(what: &'static str, name: &str, length_max: usize) -> R
 }
 
 impl TopicName {
-    /// A name that a client gave: valid and not the system's.
+    /// A name that a client of a front door gave: valid and not the system's.
     ///
     /// # Errors
     /// [`NameError`], which names the rule that the text breaks.
     pub fn for_client(name: &str) -> Result<Self, NameError> {
+        let topic = Self::for_peer(name)?;
+        if topic.is_shared() {
+            return Err(NameError::System { what: "topic", name: name.to_owned(), rule: SHARED_RULE });
+        }
+        Ok(topic)
+    }
+
+    /// A name that came over Remoting, by which gateways too use brokers: valid and not RocketMQ's own.
+    ///
+    /// # Errors
+    /// [`NameError`], which names the rule that the text breaks.
+    pub fn for_peer(name: &str) -> Result<Self, NameError> {
         let topic = Self::new(name)?;
         if topic.is_system() {
-            return Err(NameError::System { what: "topic", name: name.to_owned() });
+            let rule = "names that begin with rmq_sys_, and some others, are RocketMQ's own";
+            return Err(NameError::System { what: "topic", name: name.to_owned(), rule });
         }
         Ok(topic)
     }
@@ -163,10 +182,16 @@ impl TopicName {
         pair.match_indices('_').map(|(end, _)| &pair[..end])
     }
 
-    /// Whether the system keeps it for itself.
+    /// Whether brokers keep it for themselves, as RocketMQ's own.
     #[must_use]
     pub fn is_system(&self) -> bool {
         SYSTEM_TOPICS.contains(&self.as_str()) || self.0.starts_with(SYSTEM_PREFIX)
+    }
+
+    /// Whether gateways keep it for themselves.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.starts_with(SHARED_PREFIX)
     }
 
     /// Whether it is the system's topic for what clients tell of their messages, which they write themselves.
@@ -302,6 +327,20 @@ mod tests {
         assert!(matches!(TopicName::for_client(&"a".repeat(128)), Err(NameError::TooLong { length: 128, .. })));
         assert!(matches!(TopicName::for_client("rmq_sys_x"), Err(NameError::System { .. })));
         assert!(matches!(TopicName::for_client("TBW102"), Err(NameError::System { .. })));
+    }
+
+    #[test]
+    fn names_of_gateways_are_refused_to_clients_by_their_rule() {
+        let refused = TopicName::for_client("gantry_sys_x").expect_err("the system's").to_string();
+        assert_eq!(
+            refused,
+            "cannot access system topic \"gantry_sys_x\": names that begin with gantry_sys_ are Gantry's own"
+        );
+        let refused = GroupName::for_client("gantry_sys_").expect_err("the system's").to_string();
+        assert!(refused.contains("consumer group") && refused.ends_with(SHARED_RULE), "{refused}");
+        assert!(TopicName::for_peer("gantry_sys_x").is_ok_and(|topic| topic.is_shared()));
+        assert!(GroupName::for_peer("gantry_sys_x").is_ok());
+        assert!(TopicName::for_client("gantry_system").is_ok(), "another word");
     }
 
     #[test]

@@ -73,6 +73,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Kills a broker; the name server does not know it on return.
+    pub(crate) fn kill_broker(&mut self, index: usize) -> Result<()> {
+        let Broker { name, process, .. } = &mut self.brokers[index];
+        // It is killed when it is dropped.
+        *process = None;
+        let name_server = self.name_server;
+        self.names.wait_until("forgets a broker", WITHIN, || !remoting::knows_broker(name_server, name))
+    }
+
     /// Kills a broker, if it runs, and starts another on what it left; that is registered on return.
     pub(crate) fn restart_broker(&mut self, index: usize) -> Result<()> {
         let Broker { name, address, process } = &mut self.brokers[index];

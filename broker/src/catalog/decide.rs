@@ -21,7 +21,7 @@ impl Catalog {
     /// A topic's first use: the change that makes it, `None` when it may not be made.
     #[must_use]
     pub fn decide_first_use(&self, name: &TopicName, auto: Auto) -> Option<Event> {
-        let may = auto.topics && !name.is_system() && self.topics.len() < Self::TOPICS_MAX;
+        let may = auto.topics && TopicName::for_client(name.as_str()).is_ok() && self.topics.len() < Self::TOPICS_MAX;
         may.then(|| Event::PutTopic(auto_topic(name.clone(), auto.queues)))
     }
 
@@ -74,7 +74,7 @@ impl Catalog {
     /// # Errors
     /// [`AdminError`].
     pub fn decide_put_group(&self, mut config: GroupConfig, is_update: bool) -> Result<Event, AdminError> {
-        if GroupName::for_client(config.name.as_str()).is_err() {
+        if GroupName::for_peer(config.name.as_str()).is_err() {
             return Err(AdminError::System { name: config.name.to_string() });
         }
         match self.group(&config.name) {

@@ -42,6 +42,9 @@ fn first_use_makes_a_mixed_topic_with_the_set_queues() {
 fn first_use_makes_nothing_of_the_systems_or_when_switched_off() {
     let catalog = Catalog::default();
     assert_eq!(catalog.decide_first_use(&topic("rmq_sys_wheel_timer"), AUTO), None);
+    assert_eq!(catalog.decide_first_use(&topic("gantry_sys_webhooks"), AUTO), None);
+    assert_eq!(catalog.decide_group_first_use(&group("gantry_sys_webhooks"), AUTO), None);
+    assert!(catalog.decide_put_topic(config("gantry_sys_webhooks", 1), false).is_ok(), "gateways make it");
     assert_eq!(catalog.decide_first_use(&topic("t"), Auto { topics: false, ..AUTO }), None);
     assert_eq!(catalog.decide_group_first_use(&group("CID_RMQ_SYS_TRANS"), AUTO), None);
     assert_eq!(catalog.decide_group_first_use(&group("g"), Auto { groups: false, ..AUTO }), None);

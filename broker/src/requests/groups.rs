@@ -21,7 +21,7 @@ const LEVELS_BEFORE: usize = 2;
 /// Makes a group, or changes it; its retry topic is there on return, because tools look for it.
 pub(super) async fn put(core: &Core, request: &Command) -> Answer {
     let told: SubscriptionGroupConfig = remoting_proto::from_slice(&request.body)?;
-    let name = GroupName::for_client(&told.group_name)?;
+    let name = GroupName::for_peer(&told.group_name)?;
     let config = config(name.clone(), &told);
     match core.broker.put_group(config.clone(), false).await {
         Err(AdminError::Exists { .. }) => core.broker.put_group(config, true).await?,

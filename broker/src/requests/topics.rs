@@ -19,7 +19,7 @@ const MESSAGE_TYPE: &str = "message.type";
 /// Makes a topic, or changes it.
 pub(super) async fn put(core: &Core, request: &Command) -> Answer {
     let header = UpdateAndCreateTopic::of(&request.fields)?;
-    let name = TopicName::for_client(&header.topic)?;
+    let name = TopicName::for_peer(&header.topic)?;
     let known = core.broker.known_topic(&name);
     let asked = message_type(header.attributes.as_deref().unwrap_or_default())?;
     let default = known.as_ref().map_or(TopicType::Only(MessageType::Normal), |config| config.topic_type);
@@ -52,7 +52,7 @@ fn message_type(attributes: &str) -> Result<Option<TopicType>, Refusal> {
 /// Deletes a topic; that it is not there is fine.
 pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
     let Named { topic } = Named::of(&request.fields)?;
-    match core.broker.delete_topic(&TopicName::for_client(&topic)?).await {
+    match core.broker.delete_topic(&TopicName::for_peer(&topic)?).await {
         // Tools delete the retry and dead-letter topics of a group whether they are there or not.
         Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => {}
         Err(error) => return Err(error.into()),

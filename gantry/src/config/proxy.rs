@@ -27,6 +27,8 @@ pub(crate) struct Proxy {
     pub(crate) drain_timeout: Duration,
     pub(crate) http_limits: Http,
     pub(crate) webhooks: Webhooks,
+    /// The broker that keeps them; named if there is a key.
+    pub(crate) webhook_broker: Option<String>,
     pub(crate) log: Log,
 }
 
@@ -49,7 +51,9 @@ pub(crate) enum Key {
     HttpMaxInbound,
     HttpMaxUndelivered,
     WebhookKeyFile,
+    WebhookBroker,
     WebhookAllow,
+    WebhookCa,
     WebhookMax,
     WebhookRewriteAfter,
     LogLevel,
@@ -74,7 +78,9 @@ impl Keys for Key {
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
         Self::WebhookKeyFile,
+        Self::WebhookBroker,
         Self::WebhookAllow,
+        Self::WebhookCa,
         Self::WebhookMax,
         Self::WebhookRewriteAfter,
         Self::LogLevel,
@@ -99,7 +105,9 @@ impl Keys for Key {
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
+            Self::WebhookBroker => &webhooks::BROKER,
             Self::WebhookAllow => &webhooks::ALLOW,
+            Self::WebhookCa => &webhooks::CA,
             Self::WebhookMax => &webhooks::MAX,
             Self::WebhookRewriteAfter => &webhooks::REWRITE_AFTER,
             Self::LogLevel => &LOG_LEVEL,
@@ -131,7 +139,7 @@ pub(crate) fn load(
 /// Reads every setting, so that every problem is found, and only then gives up.
 fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let name_servers = reader.read(Key::Nameserver, name_servers);
-    let cluster = reader.read(Key::ClusterName, cluster_name);
+    let cluster = reader.read(Key::ClusterName, word);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
@@ -139,6 +147,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
     let http_limits = reader.http(&HTTP_KEYS);
     let webhooks = reader.webhooks(&WEBHOOK_KEYS);
+    let webhook_broker = webhook_broker(reader, webhooks.as_ref());
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     Some(Proxy {
@@ -152,6 +161,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         drain_timeout: drain_timeout?,
         http_limits: http_limits?,
         webhooks: webhooks?,
+        webhook_broker: webhook_broker?,
         log: log?,
     })
 }
@@ -167,6 +177,7 @@ const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
 const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {
     key_file: Key::WebhookKeyFile,
     allow: Key::WebhookAllow,
+    ca: Key::WebhookCa,
     max: Key::WebhookMax,
     rewrite_after: Key::WebhookRewriteAfter,
 };
@@ -179,8 +190,20 @@ pub(crate) fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
         .collect()
 }
 
-/// It stands in transaction ids, whose fields a blank separates.
-fn cluster_name(text: &str) -> Result<String, value::Expected> {
+/// The broker that keeps webhooks, which only means something together with their key; `None` after a problem.
+fn webhook_broker(reader: &mut Reader<'_, Key>, webhooks: Option<&Webhooks>) -> Option<Option<String>> {
+    let broker = reader.read_optional(Key::WebhookBroker, word)?;
+    let (given, missing) = match (&webhooks?.key_file, &broker) {
+        (Some(_), None) => (Key::WebhookKeyFile, Key::WebhookBroker),
+        (None, Some(_)) => (Key::WebhookBroker, Key::WebhookKeyFile),
+        (Some(_), Some(_)) | (None, None) => return Some(broker),
+    };
+    reader.problems.push(Problem::Alone { given: given.file_key(), missing: missing.file_key() });
+    None
+}
+
+/// A name as it stands in transaction ids and receipt handles, whose fields a blank separates.
+fn word(text: &str) -> Result<String, value::Expected> {
     let is_blank = text.is_empty() || text.contains(char::is_whitespace);
     if is_blank { Err("a name without a blank") } else { Ok(text.to_owned()) }
 }
@@ -288,6 +311,17 @@ mod tests {
     fn faults_are_named_together() {
         let problems = load_file(r#"{"nameserver": "a", "clusterName": "a b"}"#, true).expect_err("two");
         assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn who_has_a_key_for_webhooks_names_the_broker_that_keeps_them() {
+        let alone =
+            |given: &str, missing: &str| Problem::Alone { given: given.to_owned(), missing: missing.to_owned() };
+        let refused = |text| load_file(text, true).expect_err("one of a pair");
+        assert_eq!(refused(r#"{"webhookKeyFile": "k"}"#), [alone("webhookKeyFile", "webhookBroker")]);
+        assert_eq!(refused(r#"{"webhookBroker": "b"}"#), [alone("webhookBroker", "webhookKeyFile")]);
+        let both = load_file(r#"{"webhookKeyFile": "k", "webhookBroker": "b"}"#, true).expect("a pair").config;
+        assert_eq!(both.webhook_broker.as_deref(), Some("b"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_http::webhooks::Allowed;
+use gateway_http::webhooks::{Allowed, WEBHOOKS_MAX};
 
 use super::setting::{Keys, Setting};
 use super::{HOUR, Reader, value, within};
@@ -14,6 +14,7 @@ pub(crate) struct Webhooks {
     /// `None`: what the role does without.
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) allowed: Allowed,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) webhooks_max: usize,
     pub(crate) rewrite_after: Duration,
 }
@@ -23,6 +24,7 @@ pub(crate) struct Webhooks {
 pub(super) struct WebhookKeys<K> {
     pub(super) key_file: K,
     pub(super) allow: K,
+    pub(super) ca: K,
     pub(super) max: K,
     pub(super) rewrite_after: K,
 }
@@ -32,12 +34,14 @@ impl<K: Keys> Reader<'_, K> {
     pub(super) fn webhooks(&mut self, keys: &WebhookKeys<K>) -> Option<Webhooks> {
         let key_file = self.read_optional(keys.key_file, value::path);
         let allowed = self.read_optional(keys.allow, str::parse::<Allowed>);
-        let webhooks_max = self.read(keys.max, |text| within(value::count(text)?, 1, 10_000));
+        let ca_file = self.read_optional(keys.ca, value::path);
+        let webhooks_max = self.read(keys.max, |text| within(value::count(text)?, 1, WEBHOOKS_MAX as u64));
         let rewrite_after = self
             .read(keys.rewrite_after, |text| within(value::duration(text)?, Duration::from_secs(60), HOUR * 24 * 30));
         Some(Webhooks {
             key_file: key_file?,
             allowed: allowed?.unwrap_or_default(),
+            ca_file: ca_file?,
             webhooks_max: usize::try_from(webhooks_max?).ok()?,
             rewrite_after: rewrite_after?,
         })
@@ -73,12 +77,31 @@ pub(super) static ALLOW: Setting = Setting {
     aliases: &[],
 };
 
+pub(super) static CA: Setting = Setting {
+    flag: "webhook-ca",
+    value: "FILE",
+    default: None,
+    bound: "PEM file",
+    effect: "Certificates of authorities that vouch for endpoints of webhooks, besides those that the system trusts",
+    aliases: &[],
+};
+
+/// Of a role that keeps nothing.
+pub(super) static BROKER: Setting = Setting {
+    flag: "webhook-broker",
+    value: "NAME",
+    default: None,
+    bound: "a broker's name, together with the key file",
+    effect: "The broker that keeps the webhooks, the same for all proxies; before it could be asked nothing is delivered",
+    aliases: &[],
+};
+
 pub(super) static MAX: Setting = Setting {
     flag: "webhook-max",
     value: "NUMBER",
     default: Some("256"),
-    bound: "1 to 10000",
-    effect: "Webhooks that may be made; further ones are answered 429",
+    bound: "1 to 1024",
+    effect: "Webhooks that may be made, further ones are answered 429; the same for all gateways, of whose calls each has a part",
     aliases: &[],
 };
 

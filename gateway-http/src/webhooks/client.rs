@@ -22,7 +22,8 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const ANSWER_BODY_WITHIN: Duration = Duration::from_secs(1);
 /// Connections to a host that are kept for the next call.
 const IDLE_MAX: usize = 16;
-/// Longest time that an endpoint may ask to be left alone for.
+/// Shortest and longest time that an endpoint may ask to be left alone for: one that says 0 is not asked in a tight loop.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longest text of an error that is kept.
 const ERROR_CHARS_MAX: usize = 256;
@@ -39,7 +40,8 @@ pub(super) enum Outcome {
     /// Anything else, or no answer.
     Failed,
     /// 429, 502 or 504, or a 503 that says when to come again: the endpoint wants to be left alone for a while.
-    Throttled { retry_after: Option<Duration> },
+    /// It `is_attempt` when it does not say so: a 502 or 504 may then be due to the message, whose work ends the server behind a balancer.
+    Throttled { retry_after: Option<Duration>, is_attempt: bool },
     /// 410.
     Gone,
 }
@@ -52,6 +54,24 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
 }
 
+/// Who vouches for certificates of endpoints besides those whom the system trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Authorities(Vec<reqwest::Certificate>);
+
+impl Authorities {
+    /// Reads a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// There is none in it, or one that cannot be read.
+    pub fn parse(pem: &str) -> Result<Self, String> {
+        match reqwest::Certificate::from_pem_bundle(pem.as_bytes()) {
+            Ok(certificates) if certificates.is_empty() => Err("it has no certificate in PEM".to_owned()),
+            Ok(certificates) => Ok(Self(certificates)),
+            Err(error) => Err(format!("a certificate cannot be read: {}", chain(&error))),
+        }
+    }
+}
+
 /// Calls endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -62,7 +82,7 @@ pub(super) struct Client {
 impl Client {
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(allowed: Allowed) -> reqwest::Result<Self> {
+    pub(super) fn new(allowed: Allowed, Authorities(authorities): Authorities) -> reqwest::Result<Self> {
         let allowed = Arc::new(allowed);
         let builder = || {
             reqwest::Client::builder()
@@ -74,10 +94,10 @@ impl Client {
                 .connect_timeout(CONNECT_WITHIN)
                 .pool_max_idle_per_host(IDLE_MAX)
         };
-        let http = builder().build().or_else(|error| {
+        let http = builder().tls_certs_merge(authorities.clone()).build().or_else(|error| {
             // A host without certificates, a bare container for one, is no reason to serve nothing.
-            tracing::warn!(%error, "no CA certificates are found: webhooks to https fail, install ca-certificates");
-            builder().tls_certs_only([]).build()
+            tracing::warn!(%error, "the system has no CA certificates: install ca-certificates, or webhooks to https fail but for --webhook-ca");
+            builder().tls_certs_only(authorities).build()
         })?;
         Ok(Self { http, allowed })
     }
@@ -140,13 +160,13 @@ fn signed(
 /// What an answer's head means.
 fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
     let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+    let throttled = |is_attempt| Outcome::Throttled { retry_after, is_attempt };
     let outcome = match status {
         _ if status.is_success() => Outcome::Delivered,
         StatusCode::GONE => Outcome::Gone,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
-            Outcome::Throttled { retry_after }
-        }
-        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => Outcome::Throttled { retry_after },
+        StatusCode::TOO_MANY_REQUESTS => throttled(false),
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => throttled(retry_after.is_none()),
+        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => throttled(false),
         _ => Outcome::Failed,
     };
     let error = match outcome {
@@ -166,7 +186,7 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
             Timestamp(at.as_millisecond()).since(now)
         }
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    Some(wait.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
 }
 
 async fn read(mut response: reqwest::Response) {

@@ -21,8 +21,9 @@ use super::format;
 use super::history::History;
 use super::machine::{Machine, Next, Pace};
 use super::registry::Record;
+use super::room::{Held, Lane};
 use super::subscription::Subscription;
-use super::views::DeliveryView;
+use super::views::{DeliveryView, Format};
 
 mod settle;
 
@@ -30,7 +31,7 @@ mod settle;
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 /// How much longer than a call a lease lasts: what became of the call must be told within it.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// How soon is looked again whether calls hold less than they may.
+/// How soon is looked again whether there is room for a call.
 const FULL_PAUSE: Duration = Duration::from_millis(300);
 /// What brokers know gateways by that deliver. No gRPC client can have this id.
 const CLIENT: &str = "«webhook»";
@@ -41,6 +42,7 @@ pub(super) struct Deliverer {
     pub(super) record: Arc<Record>,
     pub(super) subscription: Arc<Subscription>,
     pub(super) history: Arc<History>,
+    lane: Arc<Lane>,
     /// Held for a decision, never while anything is awaited.
     machine: Mutex<Machine>,
     /// A call has ended: there may be more to do.
@@ -54,6 +56,12 @@ struct Leased {
     message: Received,
 }
 
+/// A call that is to be made, with the room that it takes.
+struct Call {
+    messages: Vec<Leased>,
+    held: Held,
+}
+
 type Receiving = Pin<Box<dyn Future<Output = Result<Delivery, PopError>> + Send>>;
 
 impl Deliverer {
@@ -62,9 +70,10 @@ impl Deliverer {
         record: Arc<Record>,
         subscription: Arc<Subscription>,
         history: Arc<History>,
+        lane: Arc<Lane>,
     ) -> Arc<Self> {
-        let machine = Machine::new(Pace::of(&subscription), shared.env.clock.moment());
-        Arc::new(Self { shared, record, subscription, history, machine: Mutex::new(machine), woken: Notify::new() })
+        let machine = Mutex::new(Machine::new(Pace::of(&subscription), shared.env.clock.moment()));
+        Arc::new(Self { shared, record, subscription, history, lane, machine, woken: Notify::new() })
     }
 
     /// Delivers until `stop`; calls that have begun then go on in tasks of their own.
@@ -106,13 +115,15 @@ impl Deliverer {
             *receiving = None;
             machine.receive_dropped();
         }
-        if self.shared.undelivered.is_used_up() {
-            // Calls of all webhooks hold as much as they may: some of them end.
+        let calls_free = self.lane.calls_free();
+        if calls_free == 0 {
+            // Calls use up as much as they may: some of them end.
             return receiving.is_none().then(|| now.plus(FULL_PAUSE));
         }
         match machine.next(now) {
             Next::Wait { until } => until,
             Next::Receive { messages_max } => {
+                let messages_max = if self.is_batch() { messages_max } else { messages_max.min(calls_free) };
                 let (messaging, pop) = (self.messaging().clone(), self.pop(messages_max));
                 *receiving = Some(Box::pin(async move { messaging.receive(pop).await }));
                 None
@@ -145,26 +156,49 @@ impl Deliverer {
                 return self.machine.lock().receive_failed(now);
             }
         };
-        let mut share = self.shared.undelivered.share();
-        if !share.try_add_last(delivery.remaining_bytes()) {
-            // Others have used the room up while this one waited; dropped, they are free again.
-            return self.machine.lock().receive_failed(now);
-        }
-        let messages = leased(delivery);
-        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        let calls = self.machine.lock().received(now, count);
-        if calls == 1 {
-            self.begin(messages, share);
-        } else {
-            let share = Arc::new(share);
-            for message in messages {
-                self.begin(vec![message], share.clone());
-            }
+        let calls = self.calls(delivery);
+        let messages = calls.iter().map(|call| call.messages.len()).sum::<usize>();
+        let begun = self.machine.lock().received(now, u32::try_from(messages).unwrap_or(u32::MAX));
+        debug_assert_eq!(begun as usize, calls.len());
+        for call in calls {
+            self.begin(call);
         }
     }
 
-    /// Makes a call in a task of its own; `held` are the bytes that it keeps.
-    fn begin(self: &Arc<Self>, messages: Vec<Leased>, held: impl Send + 'static) {
+    fn is_batch(&self) -> bool {
+        self.subscription.format == Format::JsonBatch
+    }
+
+    /// The calls that carry a delivery's messages, as far as there is room; what is left over is free again at once. A message that cannot be
+    /// read is left to its lease.
+    fn calls(&self, mut delivery: Delivery) -> Vec<Call> {
+        let mut calls: Vec<Call> = Vec::new();
+        while let Some(popped) = delivery.take() {
+            if calls.is_empty() || !self.is_batch() {
+                let Some(held) = self.lane.begin() else { break };
+                calls.push(Call { messages: Vec::new(), held });
+            }
+            let call = calls.last_mut().expect("one was begun");
+            if !call.held.add(popped.record.len()) {
+                break;
+            }
+            match Received::of(delivery.topic(), &popped) {
+                Ok(message) => {
+                    call.messages.push(Leased { handle: popped.handle, attempt: popped.attempt, message });
+                }
+                Err(error) => {
+                    tracing::warn!(handle = %popped.handle, %error, "stored message cannot be read, it is not delivered");
+                    delivery.skip_last();
+                }
+            }
+            delivery.complete();
+        }
+        calls.retain(|call| !call.messages.is_empty());
+        calls
+    }
+
+    /// Makes a call in a task of its own.
+    fn begin(self: &Arc<Self>, Call { messages, held }: Call) {
         let deliverer = self.clone();
         self.shared.tasks.spawn(async move {
             deliverer.call(messages).await;
@@ -188,8 +222,10 @@ impl Deliverer {
             .await;
         self.ended(began, &webhook_id, &handles, &answer);
         let group = match answer.outcome {
-            Outcome::Delivered => None,
-            _ => self.messaging().broker().group(&self.subscription.group).await.ok(),
+            Outcome::Delivered | Outcome::Throttled { is_attempt: false, .. } => None,
+            Outcome::Throttled { .. } | Outcome::Failed | Outcome::Gone => {
+                self.messaging().broker().group(&self.subscription.group).await.ok()
+            }
         };
         let settled = self.decisions(handles, answer.outcome, group.as_deref());
         self.settle(settled, lease_ends).await;
@@ -241,20 +277,4 @@ impl Deliverer {
     fn messaging(&self) -> &Messaging {
         &self.shared.messaging
     }
-}
-
-/// The messages of a delivery, which are ours from now on. One that cannot be read is left to its lease.
-fn leased(mut delivery: Delivery) -> Vec<Leased> {
-    let mut messages = Vec::with_capacity(delivery.remaining());
-    while let Some(popped) = delivery.take() {
-        match Received::of(delivery.topic(), &popped) {
-            Ok(message) => messages.push(Leased { handle: popped.handle, attempt: popped.attempt, message }),
-            Err(error) => {
-                tracing::warn!(handle = %popped.handle, %error, "stored message cannot be read, it is not delivered");
-                delivery.skip_last();
-            }
-        }
-    }
-    delivery.complete();
-    messages
 }

@@ -10,12 +10,13 @@ use proxy::Code;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::deliver::Deliverer;
 use super::history::History;
-use super::registry::{Entry, Record};
+use super::registry::{Entry, Record, Registry};
+use super::room::Lane;
 use super::subscription::not_found;
 use super::topic::{NAME, Topic};
+use super::{Shared, unknown};
 use crate::problem::Problem;
 
 /// How often the topic is read: so long may a change take to be known to all gateways.
@@ -41,6 +42,8 @@ pub(super) struct Keeper {
     topic: Topic,
     commands: mpsc::Receiver<Command>,
     running: HashMap<String, Running>,
+    /// Those of all webhooks: one that is changed has the calls that began before.
+    lanes: HashMap<String, Arc<Lane>>,
     /// Records of this age are written again: not by all gateways at once.
     rewrite_after: Duration,
 }
@@ -56,15 +59,17 @@ impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, topic: Topic, commands: mpsc::Receiver<Command>) -> Self {
         let share = (shared.env.random.next() % 64) as u32;
         let rewrite_after = shared.rewrite_after + shared.rewrite_after * share / 512;
-        Self { shared, topic, commands, running: HashMap::new(), rewrite_after }
+        Self { shared, topic, commands, running: HashMap::new(), lanes: HashMap::new(), rewrite_after }
     }
 
     /// Works until the gateway stops.
     pub(super) async fn run(mut self) {
         let stop = self.shared.stop.clone();
         loop {
-            self.read().await;
-            self.write_again().await;
+            if self.read().await.is_ok() {
+                self.write_again().await;
+                self.end_rivals().await;
+            }
             self.deliver();
             let (clock, moment) = (self.shared.env.clock.clone(), self.shared.env.clock.moment());
             if !self.serve(&stop, moment.plus(READ_EVERY), &*clock).await {
@@ -93,24 +98,32 @@ impl Keeper {
         }
     }
 
-    async fn read(&mut self) {
+    /// Takes into account what was written.
+    ///
+    /// # Errors
+    /// The topic cannot be read now.
+    async fn read(&mut self) -> Result<(), Problem> {
         let news = self.topic.news().await;
         let mut known = self.shared.known.lock();
         match news {
             Ok(news) => {
-                for (record, stored_at) in news {
-                    known.registry.apply(record, stored_at);
+                for (record, offset, stored_at) in news {
+                    known.registry.apply(record, offset, stored_at);
                 }
                 if known.unread.take().is_some() {
                     tracing::info!(topic = NAME, "webhooks can be read again");
                 }
                 known.is_complete = true;
+                Ok(())
             }
             Err(error) => {
                 if known.unread.is_none() {
                     tracing::warn!(%error, topic = NAME, "webhooks cannot be read, those that are known go on");
                 }
-                known.unread = Some(error.to_string());
+                let why = error.to_string();
+                let problem = unknown(&why);
+                known.unread = Some(why);
+                Err(problem)
             }
         }
     }
@@ -135,32 +148,50 @@ impl Keeper {
         }
     }
 
+    /// Ends webhooks whose group another one has. All gateways that see one do: more than one tombstone says no more than one.
+    async fn end_rivals(&mut self) {
+        let rivals = self.shared.known.lock().registry.rivals();
+        for rival in rivals {
+            tracing::warn!(
+                webhook = rival.id,
+                "a webhook is ended: another one was made for its group at the same moment"
+            );
+            if let Err(problem) = self.topic.write(&self.shared.changed(&rival, None, None)).await {
+                tracing::warn!(webhook = rival.id, why = problem.detail, "it could not be ended, it is tried soon");
+                return;
+            }
+        }
+    }
+
     async fn change(&mut self, record: &Record, of: u64) -> Result<(), Problem> {
-        self.read().await;
+        self.read().await?;
         self.check(record, of)?;
         self.topic.write(record).await?;
         let mut counts = None;
         for _ in 0..LOOKS {
-            self.read().await;
-            counts = self.shared.look(|registry| registry.counts(record))?;
+            if self.read().await.is_ok() {
+                counts = self.shared.look(|registry| registry.counts(record))?;
+            }
             if counts.is_some() {
                 break;
             }
             self.shared.env.clock.sleep(BETWEEN_LOOKS).await;
         }
-        self.deliver();
-        match counts {
-            Some(true) => Ok(()),
-            Some(false) => {
+        let outcome = match counts {
+            Some(counts) => self.shared.look(|registry| check_group(registry, record))?.and_then(|()| {
                 let detail =
                     format!("the webhook was changed at the same moment: another change of revision {of} counts");
-                Err(Problem::conflict("webhook-changed", detail))
-            }
+                if counts { Ok(()) } else { Err(Problem::conflict("webhook-changed", detail)) }
+            }),
             None => {
                 let detail = "the change is stored and was not seen yet: look at the webhook before you repeat it";
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail))
             }
-        }
+        };
+        // It may be the one that was written.
+        self.end_rivals().await;
+        self.deliver();
+        outcome
     }
 
     /// Whether it may be written.
@@ -174,7 +205,7 @@ impl Keeper {
             }
             None if of > 0 => Err(not_found(&record.id)),
             None => {
-                let (count, max) = (registry.live().count(), self.shared.webhooks_max);
+                let (count, max) = (registry.live().len(), self.shared.webhooks_max);
                 if count >= max {
                     let detail = format!("there are {count} webhooks, limit is {max} (--webhook-max)");
                     let code = Some(Code::TooManyRequests);
@@ -183,13 +214,7 @@ impl Keeper {
                         ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-webhooks", detail)
                     });
                 }
-                let group = record.webhook.as_ref().map_or("", |webhook| &webhook.group);
-                let other = registry.live().find(|entry| entry.group() == Some(group));
-                other.map_or(Ok(()), |other| {
-                    let detail =
-                        format!("group {group} is that of webhook {}, and would share its messages", other.record.id);
-                    Err(Problem::conflict("webhook-group-taken", detail))
-                })
+                check_group(registry, record)
             }
         })?
     }
@@ -198,9 +223,10 @@ impl Keeper {
     fn deliver(&mut self) {
         let wanted: HashMap<String, Entry> = {
             let known = self.shared.known.lock();
-            let live = known.registry.live().map(|entry| (entry.record.id.clone(), entry.clone()));
+            let live = known.registry.live().into_iter().map(|entry| (entry.record.id.clone(), entry.clone()));
             let live: HashMap<_, _> = live.collect();
             self.shared.histories.lock().retain(|id, _| live.contains_key(id));
+            self.lanes.retain(|id, _| live.contains_key(id));
             live.into_iter().filter(|(_, entry)| entry.is_delivered()).collect()
         };
         self.running.retain(|id, running| {
@@ -216,12 +242,26 @@ impl Keeper {
                 continue;
             }
             let (history, stop) = (self.shared.history(&id), CancellationToken::new());
-            let deliverer = Deliverer::new(self.shared.clone(), record.clone(), subscription, history.clone());
+            let lane = self.lanes.entry(id.clone()).or_insert_with(|| self.shared.room.lane().into()).clone();
+            let deliverer = Deliverer::new(self.shared.clone(), record.clone(), subscription, history.clone(), lane);
             self.shared.tasks.spawn(deliverer.run(stop.clone()));
             self.running.insert(id, Running { record, history, stop });
         }
         let open = self.running.values().filter(|running| running.history.is_open()).count();
         self.shared.metrics.webhooks.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
         self.shared.metrics.breakers_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+}
+
+/// Whether no other webhook has the group of this one.
+fn check_group(registry: &Registry, record: &Record) -> Result<(), Problem> {
+    let Some(webhook) = &record.webhook else { return Ok(()) };
+    match registry.holder(&webhook.group) {
+        Some(holder) if holder.record.id != record.id => {
+            let (group, holder) = (&webhook.group, &holder.record.id);
+            let detail = format!("group {group} is that of webhook {holder}, and would share its messages");
+            Err(Problem::conflict("webhook-group-taken", detail))
+        }
+        _ => Ok(()),
     }
 }

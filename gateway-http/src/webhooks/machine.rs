@@ -78,8 +78,8 @@ pub(super) enum Next {
 pub(super) enum Settle {
     /// It is finished.
     Ack,
-    /// It comes again after so long.
-    Nack { delay: Duration },
+    /// It comes again after so long; `is_attempt` of the group's maximum, if the endpoint was asked to do its work.
+    Nack { delay: Duration, is_attempt: bool },
     /// It has failed often enough.
     DeadLetter,
 }
@@ -223,7 +223,7 @@ impl Machine {
                 self.throttled = 0;
                 self.breaker.succeeded();
             }
-            Outcome::Throttled { retry_after } => {
+            Outcome::Throttled { retry_after, .. } => {
                 // Calls that were under way together are told once.
                 let is_new = self.paused_until <= now;
                 if is_new {
@@ -245,21 +245,32 @@ impl Machine {
         self.window = self.window.clamp(1.0, self.pace.calls_max.into());
     }
 
-    /// What becomes of a message whose call came to this.
-    pub(super) fn settle(&self, outcome: Outcome, attempt: u32, group: &GroupConfig, random: u64) -> Settle {
-        let asked = match outcome {
-            Outcome::Delivered => return Settle::Ack,
-            Outcome::Throttled { retry_after } => retry_after.unwrap_or_default(),
-            Outcome::Failed | Outcome::Gone => Duration::ZERO,
+    /// What becomes of a message whose call has [`Machine::ended`] like this; `None` without the settings of its group, where they are needed:
+    /// its lease then ends by time, and the group's own retry policy goes on.
+    pub(super) fn settle(
+        &self,
+        now: Moment,
+        outcome: Outcome,
+        attempt: u32,
+        group: Option<&GroupConfig>,
+        random: u64,
+    ) -> Option<Settle> {
+        let group = match outcome {
+            Outcome::Delivered => return Some(Settle::Ack),
+            // The endpoint did not look at it: it waits as long as the endpoint is left alone.
+            Outcome::Throttled { is_attempt: false, .. } => {
+                return Some(Settle::Nack { delay: self.paused_until.since(now), is_attempt: false });
+            }
+            Outcome::Throttled { .. } | Outcome::Failed | Outcome::Gone => group?,
         };
         if attempt >= group.attempts_max {
-            return Settle::DeadLetter;
+            return Some(Settle::DeadLetter);
         }
         let failed = attempt.max(1);
         let own = usize::try_from(failed - 1).ok().and_then(|index| self.pace.retry.get(index));
         let skipped = u32::try_from(self.pace.retry.len()).unwrap_or(u32::MAX);
         let delay = own.copied().unwrap_or_else(|| group.retry.delay_after(failed.saturating_sub(skipped)));
-        Settle::Nack { delay: jittered(delay, random).max(asked) }
+        Some(Settle::Nack { delay: jittered(delay, random), is_attempt: true })
     }
 
     /// All messages of a call are settled.

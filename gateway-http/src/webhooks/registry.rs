@@ -3,13 +3,16 @@
 //! Records of an id differ by revision, and by a random number if two gateways have changed it at once; the greater wins everywhere.
 //! A live record is written again before the log lets it expire; a tombstone is kept for as long, and written again if a record that it
 //! has overruled was stored behind it, which else would be the last to expire and come to life.
+//!
+//! Of webhooks that two gateways have made for one group at once, the one whose first record stands first in the topic has it. Each gateway
+//! sees that in the same way, delivers no other, and ends the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use types::Timestamp;
+use types::{QueueOffset, Timestamp};
 
 use super::subscription::Subscription;
 use super::views::{NewWebhook, Webhook};
@@ -19,6 +22,9 @@ use super::views::{NewWebhook, Webhook};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record {
     pub(super) id: String,
+    /// The offset of its first record, which does not say it; known of every record that was taken into account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<u64>,
     /// Counts its changes, from 1.
     pub(super) revision: u64,
     /// Drawn for each change.
@@ -35,6 +41,16 @@ impl Record {
     /// The highest counts. Of two changes of one revision a deletion does: its caller was told that the webhook is gone.
     fn rank(&self) -> (u64, bool, u64) {
         (self.revision, self.webhook.is_none(), self.tie)
+    }
+
+    /// Of webhooks of one group, the one whose is the smallest has it.
+    fn precedence(&self) -> (Option<u64>, &str) {
+        (self.since, &self.id)
+    }
+
+    /// The group that it leases messages by, unless it is deleted.
+    fn group(&self) -> Option<&str> {
+        self.webhook.as_ref().map(|webhook| webhook.group.as_str())
     }
 }
 
@@ -86,11 +102,6 @@ impl Entry {
         })
     }
 
-    /// The group that it leases messages by, unless it is deleted.
-    pub(super) fn group(&self) -> Option<&str> {
-        self.record.webhook.as_ref().map(|webhook| webhook.group.as_str())
-    }
-
     /// Whether messages shall be delivered.
     pub(super) fn is_delivered(&self) -> bool {
         self.subscription.as_ref().is_some_and(|subscription| subscription.is_enabled)
@@ -108,8 +119,9 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Takes a record into account; says whether it changed anything but its age.
-    pub(super) fn apply(&mut self, record: Record, stored_at: Timestamp) -> bool {
+    /// Takes a record into account that stands at this offset; says whether it changed anything but its age.
+    pub(super) fn apply(&mut self, mut record: Record, offset: QueueOffset, stored_at: Timestamp) -> bool {
+        record.since.get_or_insert(offset.0);
         let Some(known) = self.entries.get_mut(&record.id) else {
             self.entries.insert(record.id.clone(), Entry::new(record, stored_at));
             return true;
@@ -132,9 +144,40 @@ impl Registry {
         }
     }
 
-    /// A webhook that is not deleted.
+    /// A webhook that is not deleted and has its group.
     pub(super) fn get(&self, id: &str) -> Option<&Entry> {
-        self.entries.get(id).filter(|entry| entry.record.webhook.is_some())
+        let entry = self.entries.get(id)?;
+        let holder = self.holder(entry.record.group()?)?;
+        (holder.record.id == id).then_some(holder)
+    }
+
+    /// The webhook that has this group.
+    pub(super) fn holder(&self, group: &str) -> Option<&Entry> {
+        let of_group = self.entries.values().filter(|entry| entry.record.group() == Some(group));
+        of_group.min_by(|a, b| a.record.precedence().cmp(&b.record.precedence()))
+    }
+
+    /// Webhooks whose group another one has.
+    pub(super) fn rivals(&self) -> Vec<Arc<Record>> {
+        let holders = self.holders();
+        let is_rival = |entry: &&Entry| {
+            let holder = entry.record.group().and_then(|group| holders.get(group));
+            holder.is_some_and(|holder| holder.record.id != entry.record.id)
+        };
+        self.entries.values().filter(is_rival).map(|entry| entry.record.clone()).collect()
+    }
+
+    /// By group, the webhook that has it.
+    fn holders(&self) -> BTreeMap<&str, &Entry> {
+        let mut holders: BTreeMap<&str, &Entry> = BTreeMap::new();
+        for entry in self.entries.values() {
+            let Some(group) = entry.record.group() else { continue };
+            let holder = holders.entry(group).or_insert(entry);
+            if entry.record.precedence() < holder.record.precedence() {
+                *holder = entry;
+            }
+        }
+        holders
     }
 
     /// Whether this record counts; `None` while neither it nor one that overrules it is known.
@@ -143,9 +186,11 @@ impl Registry {
         (known >= record.rank()).then_some(known == record.rank())
     }
 
-    /// All that are not deleted, by id.
-    pub(super) fn live(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(|entry| entry.record.webhook.is_some())
+    /// All that are not deleted and have their group, by id.
+    pub(super) fn live(&self) -> Vec<&Entry> {
+        let mut live: Vec<&Entry> = self.holders().into_values().collect();
+        live.sort_unstable_by(|a, b| a.record.id.cmp(&b.record.id));
+        live
     }
 
     /// Records that must be stored again now.

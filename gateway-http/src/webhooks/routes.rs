@@ -16,7 +16,7 @@ use super::format::Content;
 use super::registry::{Entry, Record};
 use super::subscription::{Subscription, not_found};
 use super::views::{ChangeWebhook, Deliveries, DeliveryView, NewWebhook, Webhook, WebhookList};
-use super::{Shared, Webhooks};
+use super::{Shared, Webhooks, busy};
 use crate::extract::{Body, Named};
 use crate::messaging::refuse_other_sites;
 use crate::problem::{Document, Problem};
@@ -89,7 +89,7 @@ async fn create(
     shared.check(&webhook)?;
     let random = || shared.env.random.next();
     let id = format!("wh_{:016x}{:016x}", random(), random());
-    let none = Record { id, revision: 0, tie: 0, changed_at_ms: 0, webhook: None, disabled_because: None };
+    let none = Record { id, since: None, revision: 0, tie: 0, changed_at_ms: 0, webhook: None, disabled_because: None };
     shared.write(shared.changed(&none, Some(webhook), None), none.revision).await?;
     Ok((StatusCode::CREATED, shared.shown(&none.id)?))
 }
@@ -99,7 +99,7 @@ async fn create(
     responses((status = 200, description = "All of them", body = WebhookList),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 async fn list(State(service): State<Service>) -> Result<Json<WebhookList>, Problem> {
-    let webhooks = shared(&service)?.look(|registry| registry.live().filter_map(Entry::shown).collect())?;
+    let webhooks = shared(&service)?.look(|registry| registry.live().into_iter().filter_map(Entry::shown).collect())?;
     Ok(Json(WebhookList { webhooks }))
 }
 
@@ -164,6 +164,7 @@ async fn deliveries(State(service): State<Service>, Named(id): Named<String>) ->
 async fn test(State(service): State<Service>, Named(id): Named<String>) -> Result<Json<DeliveryView>, Problem> {
     let shared = shared(&service)?;
     let subscription = shared.find(&id)?.subscription.ok_or_else(|| not_found(&id))?;
+    let _call = shared.room.extra().ok_or_else(|| busy("as many calls are under way as may be"))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(TEST, HeaderValue::from_static("true"));

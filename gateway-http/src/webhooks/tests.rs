@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use types::{Admin as _, Broker as _, GroupConfig, GroupName, RetryPolicy, TopicName};
 
@@ -48,7 +49,12 @@ impl World {
     fn options(&self) -> Options {
         let allowed = "private".parse().expect("all");
         let rewrite_after = Duration::from_secs(3600);
-        Options { keys: self.keys.clone(), allowed, webhooks_max: 3, rewrite_after }
+        let (keys, authorities) = (self.keys.clone(), Authorities::default());
+        Options { keys, allowed, authorities, webhooks_max: 3, rewrite_after }
+    }
+
+    fn messaging(&self) -> Messaging {
+        Messaging::new(Arc::new(self.broker.clone()), CancellationToken::new(), TaskTracker::new())
     }
 
     fn gateway(&self) -> Gateway {
@@ -56,14 +62,28 @@ impl World {
     }
 
     fn gateway_with(&self, options: Options) -> Gateway {
-        let messaging = Messaging::new(Arc::new(self.broker.clone()), CancellationToken::new(), TaskTracker::new());
-        let metrics = prometheus::Registry::new();
-        let webhooks = Webhooks::start(Env::real(), messaging.clone(), &metrics, options).expect("started");
+        let room = Room::new(room::CALLS_MAX, room::BYTES_MAX, options.webhooks_max);
+        self.gateway_in(room, options)
+    }
+
+    fn gateway_in(&self, room: Room, options: Options) -> Gateway {
+        let (messaging, metrics) = (self.messaging(), prometheus::Registry::new());
+        let webhooks = Webhooks::start_in(room, Env::real(), messaging.clone(), &metrics, options).expect("started");
         let checks = messaging::tests::server(&self.broker).checks();
+        let admin: Arc<dyn types::Admin> = Arc::new(self.broker.clone());
+        let (admin_routes, _) = crate::admin::described().split_for_parts();
         let routes = Router::new()
+            .nest("/v1/admin", admin_routes.with_state(admin))
             .nest("/v1", routes(Some(webhooks.clone())))
             .nest("/v1", messaging::routes(messaging, checks, crate::Limits::default()));
         Gateway { webhooks, routes, metrics }
+    }
+
+    /// How many records were written.
+    async fn records(&self) -> u64 {
+        let name = TopicName::new(topic::NAME).expect("valid");
+        let end = self.broker.queue_offset(&name, types::QueueId(0), types::broker::OffsetAt::End).await;
+        end.expect("known").0
     }
 
     /// A group whose failed messages come again soon.
@@ -99,11 +119,16 @@ impl Gateway {
     /// Makes a webhook, with these members beside the usual.
     async fn create(&self, url: &str, others: Value) -> Value {
         self.list().await;
-        let mut webhook = json!({"topic": "orders", "group": "hook", "url": url, "secrets": [SECRET]});
-        webhook.as_object_mut().expect("an object").extend(others.as_object().expect("an object").clone());
-        let (status, shown) = self.ask(Method::POST, "/v1/webhooks", Some(webhook)).await;
+        let (status, shown) = self.ask(Method::POST, "/v1/webhooks", Some(webhook(url, others))).await;
         assert_eq!(status, 201, "{shown}");
         shown
+    }
+
+    /// What `gantry_webhook_…` shows.
+    fn counted(&self, name: &str) -> u32 {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.metrics.gather()).expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix("gantry_webhook_")?.strip_prefix(name));
+        line.map_or(0, |value| value.trim().parse().expect("a number"))
     }
 
     async fn send(&self, headers: &[(&str, &str)], body: &str) {
@@ -115,6 +140,13 @@ impl Gateway {
         let response = self.routes.clone().oneshot(request).await.expect("infallible");
         assert_eq!(response.status(), 201);
     }
+}
+
+/// What makes a webhook, with these members beside the usual.
+fn webhook(url: &str, others: Value) -> Value {
+    let mut webhook = json!({"topic": "orders", "group": "hook", "url": url, "secrets": [SECRET]});
+    webhook.as_object_mut().expect("an object").extend(others.as_object().expect("an object").clone());
+    webhook
 }
 
 async fn pause() {
@@ -134,6 +166,7 @@ async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 /// A call that came.
 #[derive(Clone, Debug)]
 struct Call {
+    at: env::clock::Moment,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -148,25 +181,40 @@ impl Call {
     }
 }
 
-/// An endpoint that answers the n-th call, from 0, as it is told.
+/// An endpoint that answers the n-th call, from 0, as it is told, once it may.
 #[derive(Clone)]
 struct Endpoint {
     url: String,
     calls: Arc<Mutex<Vec<Call>>>,
+    /// Answers that may be given.
+    answers: Arc<Semaphore>,
 }
 
 impl Endpoint {
+    /// One that answers at once.
     async fn new(answer: impl Fn(usize) -> Response + Send + Sync + 'static) -> Self {
+        let endpoint = Self::held(answer).await;
+        endpoint.answers.close();
+        endpoint
+    }
+
+    /// One that lets calls wait until `answers` are allowed, or are not counted any longer.
+    async fn held(answer: impl Fn(usize) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let url = format!("http://{}/in", listener.local_addr().expect("bound"));
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let (seen, count, answer) = (calls.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(answer));
+        let (calls, answers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let (seen, allowed) = (calls.clone(), answers.clone());
+        let (count, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(answer));
         let route = post(async move |headers: HeaderMap, body: Bytes| {
-            seen.lock().push(Call { headers, body });
-            answer(count.fetch_add(1, Ordering::Relaxed))
+            let call = count.fetch_add(1, Ordering::Relaxed);
+            seen.lock().push(Call { at: Env::real().clock.moment(), headers, body });
+            if let Ok(permit) = allowed.acquire().await {
+                permit.forget();
+            }
+            answer(call)
         });
         tokio::spawn(async move { axum::serve(listener, Router::new().route("/in", route)).await });
-        Self { url, calls }
+        Self { url, calls, answers }
     }
 
     fn calls(&self) -> Vec<Call> {

@@ -21,8 +21,8 @@ pub(super) const NAME: &str = "gantry_sys_webhooks";
 /// Records that are asked for at once.
 const PULL_MESSAGES: u32 = 32;
 
-/// A record, and when it was stored.
-pub(super) type Stored = (Record, Timestamp);
+/// A record, where it stands, and when it was stored.
+pub(super) type Stored = (Record, QueueOffset, Timestamp);
 
 /// What was found.
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Topic {
         Self { messaging, name, group, keys, ids, limits, cursors: BTreeMap::new() }
     }
 
-    /// Everything that was written since the last call; nothing, as long as there is no topic.
+    /// Everything that was written since the last call; nothing, as long as its broker says that there is no topic.
     ///
     /// # Errors
     /// A queue cannot be read; what was read is lost to the caller and is read again.
@@ -136,7 +136,7 @@ impl Topic {
     fn open(&self, record: &[u8]) -> Option<Stored> {
         let record = record::decode(record).ok()?;
         let text = self.keys.open(record.body)?;
-        Some((serde_json::from_slice(&text).ok()?, record.header.stored_at))
+        Some((serde_json::from_slice(&text).ok()?, record.header.queue_offset, record.header.stored_at))
     }
 
     /// Writes a record; makes the topic if there is none. It is stored as the broker stores any message on return.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// A webhook as its owner describes it; also what is stored of it, sealed.
@@ -22,6 +23,7 @@ pub struct NewWebhook {
     /// Where they are posted to: `https` or `http`, without user, password and fragment.
     pub url: String,
     /// One or two secrets, all of which sign: `whsec_` and 24 to 64 bytes in Base64, or `whsk_` and an ed25519 key.
+    #[serde(deserialize_with = "unshown")]
     #[schema(min_items = 1, max_items = 2)]
     pub secrets: Vec<String>,
     /// What a call's body is.
@@ -60,6 +62,13 @@ fn default_timeout() -> String {
 
 fn default_enabled() -> bool {
     true
+}
+
+/// Reads secrets without ever saying what stands there: what is of the wrong type may be a secret all the same.
+fn unshown<'de, T: DeserializeOwned, D: Deserializer<'de>>(secrets: D) -> Result<T, D::Error> {
+    let secrets = serde_json::Value::deserialize(secrets)?;
+    let expected = "expected a list of texts; what stands there is not shown";
+    serde_json::from_value(secrets).map_err(|_| D::Error::custom(expected))
 }
 
 /// Never shows the secrets, nor what could be one in the URL.
@@ -105,6 +114,7 @@ pub struct ChangeWebhook {
     /// See [`NewWebhook::url`].
     pub url: Option<String>,
     /// All secrets that sign from now on: to rotate, first the new and the old one, later the new one.
+    #[serde(deserialize_with = "unshown")]
     pub secrets: Option<Vec<String>>,
     /// See [`NewWebhook::format`].
     pub format: Option<Format>,

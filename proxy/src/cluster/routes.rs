@@ -151,7 +151,11 @@ impl Cluster {
         }))
     }
 
-    async fn ask_type(&self, broker: &Arc<str>, topic: &TopicName) -> Result<TopicType, LookupError> {
+    /// Asks one broker, which says whether it has the topic.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub(super) async fn ask_type(&self, broker: &Arc<str>, topic: &TopicName) -> Result<TopicType, LookupError> {
         let fields = TopicHeader { topic: topic.to_string() }.to_fields();
         let answer = self.0.brokers.call(broker, Request::new(RequestCode::GetTopicConfig, fields)).await?;
         let settings: TopicSettings = match answer.response_code() {

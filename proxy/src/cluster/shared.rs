@@ -1,11 +1,12 @@
-//! The topic in which gateways keep what they must agree on: on the first broker by name that has a master when it is made.
+//! The topic in which gateways keep what they must agree on: on a broker that is named for it, which alone can say that there is none. Name
+//! servers cannot: they forget a broker that is away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use remoting_proto::body::SubscriptionGroupConfig;
-use remoting_proto::requests::UpdateAndCreateTopic;
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, UpdateAndCreateTopic};
 use remoting_proto::{Dialect, Fields, RequestCode, ResponseCode};
 use types::broker::{LookupError, Unavailable};
 use types::{TopicConfig, TopicName};
@@ -22,40 +23,62 @@ const READ_WRITE: i64 = 6;
 impl Cluster {
     /// As [`types::Broker::shared_topic`].
     pub(super) async fn find_shared(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError> {
-        match self.route(name).await {
-            Err(LookupError::TopicNotFound { .. }) if make => self.make_shared(name).await?,
-            found => return found.map(|route| route.config.clone()),
+        let home = self
+            .0
+            .shared_broker
+            .clone()
+            .ok_or_else(|| Unavailable::Remote { detail: format!("no broker is named that keeps topic {name}") })?;
+        match self.look_for_shared(&home, name).await {
+            Err(LookupError::TopicNotFound { .. }) if make => self.make_shared(&home, name).await?,
+            found => return found,
         }
         for _ in 1..LOOKS {
-            match self.route(name).await {
-                Err(LookupError::TopicNotFound { .. }) => self.0.clock.sleep(BETWEEN_LOOKS).await,
-                found => return found.map(|route| route.config.clone()),
+            match self.look_for_shared(&home, name).await {
+                Ok(config) => return Ok(config),
+                Err(_) => self.0.clock.sleep(BETWEEN_LOOKS).await,
             }
         }
-        self.route(name).await.map(|route| route.config.clone())
+        self.look_for_shared(&home, name).await
     }
 
-    async fn make_shared(&self, name: &TopicName) -> Result<(), LookupError> {
-        let masters = self.0.brokers.masters().await?;
-        let broker = masters.keys().next().ok_or_else(|| Unavailable::Remote {
-            detail: format!("topic {name} cannot be made: the name servers know no broker"),
-        })?;
+    /// The topic, if the name servers know that its broker has it; else what the broker itself says.
+    async fn look_for_shared(&self, home: &Arc<str>, name: &TopicName) -> Result<Arc<TopicConfig>, LookupError> {
+        let elsewhere = match self.route(name).await {
+            Ok(route) if route.readers().contains(home) => return Ok(route.config.clone()),
+            Ok(route) => route.readers(),
+            Err(LookupError::TopicNotFound { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        match (self.ask_type(home, name).await, elsewhere.first()) {
+            (Ok(_), _) => {
+                Err(Unavailable::Remote { detail: format!("the name servers do not know yet that {home} has {name}") }
+                    .into())
+            }
+            (Err(LookupError::TopicNotFound { .. }), Some(other)) => {
+                let detail = format!("topic {name} is on broker {other} and not on {home}, which is named for it");
+                Err(Unavailable::Remote { detail }.into())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn make_shared(&self, home: &Arc<str>, name: &TopicName) -> Result<(), LookupError> {
         let group = SubscriptionGroupConfig { group_name: name.to_string(), ..SubscriptionGroupConfig::default() };
         let group = remoting_proto::to_vec(&group, Dialect::Standard).into();
-        self.tell(broker, RequestCode::UpdateAndCreateSubscriptionGroup, Fields::default(), group).await?;
+        self.tell(home, RequestCode::UpdateAndCreateSubscriptionGroup, Fields::default(), group).await?;
         let topic = UpdateAndCreateTopic {
             topic: name.to_string(),
             read_queue_nums: 1,
             write_queue_nums: 1,
             perm: READ_WRITE,
             // Apache's broker takes no request without these two.
-            default_topic: Some("TBW102".to_owned()),
+            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
             topic_filter_type: Some("SINGLE_TAG".to_owned()),
             topic_sys_flag: Some(0),
             order: Some(false),
             attributes: Some("+message.type=NORMAL".to_owned()),
         };
-        self.tell(broker, RequestCode::UpdateAndCreateTopic, topic.to_fields(), Bytes::new()).await
+        self.tell(home, RequestCode::UpdateAndCreateTopic, topic.to_fields(), Bytes::new()).await
     }
 
     /// Asks a broker for a change of which it says no more than that it is done.

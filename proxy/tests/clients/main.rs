@@ -6,6 +6,7 @@ mod addresses;
 mod bad_input;
 mod offsets;
 mod receive;
+mod reserved;
 mod send;
 mod start_up;
 mod streams;

@@ -299,7 +299,8 @@ impl Role for Serving {
 
 /// A proxy's view of what these name servers know.
 pub(crate) fn asking(clock: &HandClock, name_servers: Vec<String>) -> Cluster {
-    Cluster::new(cluster::Options { name_servers, name: "C".to_owned(), clock: Arc::new(clock.clone()) })
+    let clock = Arc::new(clock.clone());
+    Cluster::new(cluster::Options { name_servers, name: "C".to_owned(), shared_broker: None, clock })
 }
 
 /// Where each broker is.

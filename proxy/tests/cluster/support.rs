@@ -19,7 +19,7 @@ use types::{Admin, Broker, Filter, GroupName, Message, QueueId, QueueOffset, Top
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
-const POLL_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// A name server and its brokers. Each topic has one queue on each.
 pub(crate) struct Site {
@@ -70,18 +70,23 @@ impl Site {
     /// A proxy's view of it, once it has seen all brokers of a topic.
     pub(crate) async fn proxy(&self, topic: &TopicName) -> Cluster {
         loop {
-            let options = cluster::Options {
-                name_servers: vec![self.name_server.to_string()],
-                name: "C".to_owned(),
-                clock: Env::real().clock,
-            };
-            let cluster = Cluster::new(options);
+            let cluster = self.naming(None);
             let queues = cluster.topic(topic).await.map_or(0, |config| config.write_queues as usize);
             if queues == self.brokers.len() {
                 return cluster;
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+    }
+
+    /// A proxy's view of it, which has asked nobody yet, with this broker named for what gateways share.
+    pub(crate) fn naming(&self, shared_broker: Option<&str>) -> Cluster {
+        Cluster::new(cluster::Options {
+            name_servers: vec![self.name_server.to_string()],
+            name: "C".to_owned(),
+            shared_broker: shared_broker.map(str::to_owned),
+            clock: Env::real().clock,
+        })
     }
 
     pub(crate) async fn end(self) {

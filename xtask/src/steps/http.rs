@@ -15,8 +15,8 @@ mod gateways;
 
 /// Lines of a failed program's output that are shown.
 const LINES_SHOWN: usize = 40;
-/// The address that the page and the examples name.
-const ADDRESS: &str = "127.0.0.1:8082";
+/// The address that pages and the examples name.
+pub(super) const ADDRESS: &str = "127.0.0.1:8082";
 /// Commands in a block of this kind must succeed.
 const SHOWN: &str = "```sh";
 /// Those in one of this kind must be refused.
@@ -85,7 +85,7 @@ pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path)
 }
 
 /// The page's commands as one script, in their order.
-fn script(page: &str) -> Result<String> {
+pub(super) fn script(page: &str) -> Result<String> {
     let mut script = STRICT.to_owned();
     let mut lines = page.lines();
     let mut blocks = 0;

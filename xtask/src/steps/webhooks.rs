@@ -1,5 +1,6 @@
-//! Webhooks: the receivers of `sdk-examples` verify what two `gantry proxy` before a broker sign, and an endpoint that fails and hangs gets every
-//! message in order while the proxies are killed in turn.
+//! Webhooks: the receivers of `sdk-examples` verify what two `gantry proxy` before a broker sign, what `docs/webhooks.md` shows is run as it stands
+//! there, an endpoint that fails and hangs gets every message in order while the proxies are killed in turn, and a proxy that starts while the broker
+//! is away knows that it does not know the webhooks.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::http::{ADDRESS, script};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
@@ -25,6 +27,11 @@ const GATEWAYS: [&str; 2] = ["first", "second"];
 const RECEIVERS: [&str; 2] = ["webhook-python", "webhook-node"];
 const STORM: &str = "storm";
 const SIGNED: &str = "signed";
+const BROKER: &str = "broker-a";
+/// The topic, the group and the receiver's address that the page names.
+const SHOWN: &str = "orders";
+const SHOWN_GROUP: &str = "orders-hook";
+const SHOWN_RECEIVER: &str = "127.0.0.1:9000";
 const MESSAGES: u32 = 2_000;
 const MESSAGES_FULL: u32 = 100_000;
 /// One gateway after the other is killed so often, evenly while messages are delivered.
@@ -40,6 +47,11 @@ const PUBLIC_KEY: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 /// About a minute; with `--full` several.
 pub(super) fn run(context: &Context) -> Result<Done> {
+    for tool in ["curl", "jq", "bash", "openssl"] {
+        if !shell::succeeds(Command::new(tool).arg(if tool == "openssl" { "version" } else { "--version" })) {
+            return Ok(Done::Skipped { reason: format!("{tool} is missing") });
+        }
+    }
     let log = context.workspace.own("logs/webhooks.log")?;
     // A log tells of one run.
     fs::write(&log, "")?;
@@ -60,8 +72,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 }
 
 fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
-    let cluster = Cluster::start(folder, gantry, &["broker-a"])?;
+    let mut cluster = Cluster::start(folder, gantry, &[BROKER])?;
     for broker in cluster.broker_addresses() {
+        topics::create(broker, SHOWN, "NORMAL")?;
+        topics::create_group(broker, SHOWN_GROUP, false)?;
         topics::create(broker, STORM, "FIFO")?;
         topics::create(broker, SIGNED, "NORMAL")?;
         for receiver in 0..3 {
@@ -72,47 +86,82 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     fs::write(&key, KEY)?;
     let key = key.to_str().context("a path in UTF-8")?;
     let addresses = [server::free_address()?, server::free_address()?];
-    let start = |index: usize| {
-        let settings = ["--webhook-key-file", key, "--webhook-allow", "127.0.0.0/8"];
+    let start = |cluster: &Cluster, index: usize| {
+        let settings = ["--webhook-key-file", key, "--webhook-broker", BROKER, "--webhook-allow", "127.0.0.0/8"];
         cluster.proxy_at(GATEWAYS[index], server::free_address()?, addresses[index], &settings)
     };
-    let mut gateways = [Some(start(0)?), Some(start(1)?)];
+    let mut gateways = [Some(start(&cluster, 0)?), Some(start(&cluster, 1)?)];
     show_signatures(context, folder, addresses[0], log)?;
+    show_page(context, folder, addresses[0], log)?;
     let kills = folder.join("kills");
     let mut kill = |index: usize| {
         write_time(&kills)?;
         // It is killed when it is dropped.
         gateways[index] = None;
         write_time(&kills)?;
-        gateways[index] = Some(start(index)?);
+        gateways[index] = Some(start(&cluster, index)?);
         Ok(())
     };
     storm(context, folder, addresses, &mut kill)?;
+    gateways[0] = None;
+    // The name server knows a broker, and not the one that keeps the webhooks.
+    cluster.add_broker("broker-b")?;
+    cluster.kill_broker(0)?;
+    gateways[0] = Some(start(&cluster, 0)?);
+    known(context, addresses[0], "unknown", log)?;
+    cluster.restart_broker(0)?;
+    // That of the storm.
+    known(context, addresses[0], "1", log)?;
     gateways.into_iter().flatten().try_for_each(Process::stop)?;
     cluster.stop()
 }
 
 /// The receivers of `sdk-examples`, for each kind of secret.
 fn show_signatures(context: &Context, folder: &Path, gateway: SocketAddr, log: &Path) -> Result<()> {
-    let examples = context.workspace.root.join("sdk-examples");
-    let receiver = |name: &'static str, program: &Path, file: &str, secret: &str| {
-        let address = server::free_address()?;
-        let mut command = Command::new(program);
-        command.arg(examples.join(file)).args([&address.port().to_string(), secret]);
-        let mut process = Process::start(name, command, folder.join(format!("{name}-{}.log", address.port())))?;
-        process.wait_until("answers", WITHIN, || TcpStream::connect(address).is_ok())?;
-        Ok::<_, anyhow::Error>((process, address.port().to_string()))
-    };
     let node = Path::new("node");
     let receivers = [
-        receiver("receiver.py", &python(context), "webhook-python/receiver.py", SECRET)?,
-        receiver("receiver.js", node, "webhook-node/receiver.js", SECRET)?,
-        receiver("receiver.js", node, "webhook-node/receiver.js", PUBLIC_KEY)?,
+        receiver(context, folder, &python(context), "webhook-python/receiver.py", SECRET)?,
+        receiver(context, folder, node, "webhook-node/receiver.js", SECRET)?,
+        receiver(context, folder, node, "webhook-node/receiver.js", PUBLIC_KEY)?,
     ];
     let mut show = program(context, "receivers.py");
-    show.args([&gateway.to_string(), SIGNED]).args(receivers.iter().map(|(_, port)| port));
+    show.args([&gateway.to_string(), SIGNED]).args(receivers.iter().map(|(_, address)| address.port().to_string()));
     let (printed, has_succeeded) = shell::output(&mut show, log)?;
     ensure!(has_succeeded, "receivers: {printed} {}", log.display());
+    Ok(())
+}
+
+/// A receiver of `sdk-examples`, which answers, and where.
+fn receiver(
+    context: &Context,
+    folder: &Path,
+    program: &Path,
+    file: &str,
+    secret: &str,
+) -> Result<(Process, SocketAddr)> {
+    let address = server::free_address()?;
+    let mut command = Command::new(program);
+    command.arg(context.workspace.root.join("sdk-examples").join(file)).args([&address.port().to_string(), secret]);
+    let mut process = Process::start("receiver", command, folder.join(format!("receiver-{}.log", address.port())))?;
+    process.wait_until("answers", WITHIN, || TcpStream::connect(address).is_ok())?;
+    Ok((process, address))
+}
+
+/// The page's commands, with the receiver that it shows.
+fn show_page(context: &Context, folder: &Path, gateway: SocketAddr, log: &Path) -> Result<()> {
+    let page = fs::read_to_string(context.workspace.root.join("docs/webhooks.md"))?;
+    let (_receiver, address) = receiver(context, folder, &python(context), "webhook-python/receiver.py", SECRET)?;
+    let commands = script(&page)?.replace(ADDRESS, &gateway.to_string()).replace(SHOWN_RECEIVER, &address.to_string());
+    let mut bash = Command::new("bash");
+    bash.arg("-c").arg(commands).current_dir(folder);
+    shell::run(&mut bash, To::File(log)).ok().context("a command of docs/webhooks.md does not do what it says")
+}
+
+/// Waits until a gateway knows so many webhooks, or that it does not know them.
+fn known(context: &Context, gateway: SocketAddr, webhooks: &str, log: &Path) -> Result<()> {
+    let mut show = program(context, "known.py");
+    let (printed, has_succeeded) = shell::output(show.args([&gateway.to_string(), webhooks]), log)?;
+    ensure!(has_succeeded, "webhooks that are known are not {webhooks}: {printed} {}", log.display());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::any;
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::subscription::tests::webhook;
@@ -27,7 +28,11 @@ fn private() -> Allowed {
 }
 
 async fn post(allowed: Allowed, url: &str) -> Answer {
-    let client = Client::new(allowed).expect("TLS");
+    post_trusting(Authorities::default(), allowed, url).await
+}
+
+async fn post_trusting(authorities: Authorities, allowed: Allowed, url: &str) -> Answer {
+    let client = Client::new(allowed, authorities).expect("TLS");
     client.post(&subscription(url), content(), Duration::from_secs(2), NOW).await
 }
 
@@ -53,18 +58,19 @@ fn answered(status: u16, retry_after: Option<&'static str>) -> Outcome {
 
 #[test]
 fn a_status_says_what_becomes_of_messages() {
-    let throttled = |seconds: Option<u64>| Outcome::Throttled { retry_after: seconds.map(Duration::from_secs) };
+    let asked = Outcome::Throttled { retry_after: Some(Duration::from_secs(7)), is_attempt: false };
+    let unasked = |is_attempt| Outcome::Throttled { retry_after: None, is_attempt };
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(answered(status, None), Outcome::Delivered, "{status}");
     }
     for status in [301, 302, 307, 400, 401, 404, 500, 503] {
         assert_eq!(answered(status, None), Outcome::Failed, "{status}");
     }
-    for status in [429, 502, 504] {
-        assert_eq!(answered(status, None), throttled(None), "{status}");
-        assert_eq!(answered(status, Some("7")), throttled(Some(7)), "{status}");
+    for status in [429, 502, 503, 504] {
+        assert_eq!(answered(status, Some("7")), asked, "{status}");
     }
-    assert_eq!(answered(503, Some("7")), throttled(Some(7)));
+    assert_eq!(answered(429, None), unasked(false));
+    assert_eq!([502, 504].map(|status| answered(status, None)), [unasked(true), unasked(true)]);
     assert_eq!(answered(410, Some("7")), Outcome::Gone);
 }
 
@@ -73,7 +79,8 @@ fn retry_after_is_seconds_or_a_date_within_a_bound() {
     let wait = |text| retry_after(text, NOW).map(|wait| wait.as_millis());
     assert_eq!(wait("120"), Some(120_000));
     assert_eq!(wait("Tue, 14 Nov 2023 22:14:20 GMT"), Some(59_500));
-    assert_eq!(wait("Tue, 14 Nov 2023 22:00:00 GMT"), Some(0), "it is over");
+    assert_eq!(wait("Tue, 14 Nov 2023 22:00:00 GMT"), Some(1000), "it is over");
+    assert_eq!(wait("0"), Some(1000), "not in a tight loop");
     assert_eq!(wait("999999999"), Some(3_600_000));
     assert_eq!(wait("soon"), None);
 }
@@ -130,25 +137,56 @@ async fn an_endless_answer_is_not_read_and_a_hanging_one_ends() {
     assert!(answer.error.expect("why").contains("timed out"));
 }
 
-#[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+/// A private authority, and an endpoint whose certificate is from it; answers 204 to everything.
+async fn endpoint_of_an_authority() -> (Authorities, String) {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().expect("made")).expect("made");
+    let authorities = Authorities::parse(&issuer.pem()).expect("a certificate");
+
+    let key = rcgen::KeyPair::generate().expect("made");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("made");
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.der().clone()], key)
         .expect("a pair");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    let accepted = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("a client");
-        acceptor.accept(stream).await.is_ok()
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust it gives up here.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            while !request.ends_with(b"hello") {
+                let read = stream.read(&mut request).await.expect("a request");
+                assert_ne!(read, 0, "not all of it came");
+                request.rotate_left(read);
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("written");
+        }
     });
-    let answer = post(private(), &format!("https://localhost:{port}/")).await;
-    assert_eq!((answer.outcome, answer.status), (Outcome::Failed, None));
-    assert!(answer.error.expect("why").contains("certificate"));
-    assert!(!accepted.await.expect("no panic"), "it was given up in the handshake");
+    (authorities, format!("https://localhost:{port}/"))
+}
+
+#[tokio::test]
+async fn a_certificate_is_good_by_an_authority_that_was_named_and_else_refused() {
+    let (authorities, url) = endpoint_of_an_authority().await;
+    let refused = post(private(), &url).await;
+    assert_eq!((refused.outcome, refused.status), (Outcome::Failed, None));
+    assert!(refused.error.as_ref().is_some_and(|error| error.contains("certificate")), "{refused:?}");
+    let trusted = post_trusting(authorities, private(), &url).await;
+    assert_eq!((trusted.outcome, trusted.status), (Outcome::Delivered, Some(204)), "{trusted:?}");
+}
+
+#[test]
+fn a_file_of_authorities_without_certificates_is_refused() {
+    assert!(Authorities::parse("").expect_err("nothing").contains("no certificate"));
+    let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    assert!(Authorities::parse(broken).is_err());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use env::clock::Moment;
-use types::broker::{LeaseError, LeaseOwner};
+use types::broker::{ChangeInvisible, LeaseError, LeaseOwner};
 use types::{GroupConfig, ReceiptHandle};
 
 use super::super::client::Outcome;
@@ -22,15 +22,10 @@ impl Deliverer {
         group: Option<&GroupConfig>,
     ) -> Vec<(ReceiptHandle, Settle)> {
         // The same for all of them: a batch that failed comes again together, under one id.
-        let random = self.env().random.next();
+        let (now, random) = (self.now(), self.env().random.next());
         let machine = self.machine.lock();
         let decide = |(handle, attempt): (ReceiptHandle, u32)| {
-            let settle = match (outcome, group) {
-                (Outcome::Delivered, _) => Settle::Ack,
-                (_, Some(group)) => machine.settle(outcome, attempt, group, random),
-                (_, None) => return None,
-            };
-            Some((handle, settle))
+            Some((handle, machine.settle(now, outcome, attempt, group, random)?))
         };
         handles.into_iter().filter_map(decide).collect()
     }
@@ -59,8 +54,9 @@ impl Deliverer {
         }
         for (handle, settle) in others {
             let result = match settle {
-                Settle::Nack { delay } => {
-                    broker.change_invisible(lease.clone(), handle.clone(), delay.into()).await.map(drop)
+                Settle::Nack { delay, is_attempt } => {
+                    let change = ChangeInvisible { invisible: delay, suspend: !is_attempt };
+                    broker.change_invisible(lease.clone(), handle.clone(), change).await.map(drop)
                 }
                 Settle::DeadLetter | Settle::Ack => broker.dead_letter(lease.clone(), handle.clone()).await,
             };

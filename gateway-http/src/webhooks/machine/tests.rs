@@ -70,7 +70,7 @@ fn the_window_follows_success() {
 fn a_throttling_endpoint_is_left_alone_as_long_as_it_asks() {
     let mut machine = Machine::new(pace(8), at(0));
     let retry_after = Some(Duration::from_secs(7));
-    one(&mut machine, at(0), Outcome::Throttled { retry_after });
+    one(&mut machine, at(0), Outcome::Throttled { retry_after, is_attempt: false });
     assert_eq!(machine.next(at(1)), Next::Wait { until: Some(at(7000)) });
     assert!(machine.is_held_back(at(6999)) && !machine.is_held_back(at(7000)));
     assert_eq!(machine.next(at(7000)), Next::Receive { messages_max: 2 }, "and then by half");
@@ -81,13 +81,13 @@ fn one_that_does_not_say_how_long_is_left_alone_longer_each_time() {
     let mut machine = Machine::new(pace(8), at(0));
     let mut now = at(0);
     for seconds in [1, 2, 4, 8] {
-        one(&mut machine, now, Outcome::Throttled { retry_after: None });
+        one(&mut machine, now, Outcome::Throttled { retry_after: None, is_attempt: true });
         let until = now.plus(Duration::from_secs(seconds));
         assert_eq!(machine.next(now), Next::Wait { until: Some(until) });
         now = until;
     }
     one(&mut machine, now, Outcome::Delivered);
-    one(&mut machine, now, Outcome::Throttled { retry_after: None });
+    one(&mut machine, now, Outcome::Throttled { retry_after: None, is_attempt: true });
     assert_eq!(machine.next(now), Next::Wait { until: Some(now.plus(Duration::from_secs(1))) });
 }
 
@@ -128,12 +128,29 @@ fn calls_that_fail_while_it_is_open_do_not_keep_it_open() {
 #[test]
 fn waits_follow_the_schedule_then_the_group_then_the_dead_letters() {
     let machine = Machine::new(pace(8), at(0));
-    let settle = |attempt| machine.settle(Outcome::Failed, attempt, &group(4), MIDDLE);
-    let nack = |seconds| Settle::Nack { delay: Duration::from_secs(seconds) };
+    let group = group(4);
+    let settle = |attempt| machine.settle(at(0), Outcome::Failed, attempt, Some(&group), MIDDLE).expect("decided");
+    let nack = |seconds| Settle::Nack { delay: Duration::from_secs(seconds), is_attempt: true };
     assert_eq!([settle(1), settle(2), settle(3), settle(4)], [nack(1), nack(10), nack(30), Settle::DeadLetter]);
-    assert_eq!(machine.settle(Outcome::Delivered, 4, &group(4), MIDDLE), Settle::Ack);
-    let throttled = Outcome::Throttled { retry_after: Some(Duration::from_secs(5)) };
-    assert_eq!(machine.settle(throttled, 1, &group(4), MIDDLE), nack(5), "not before the endpoint wants it");
+    assert_eq!(machine.settle(at(0), Outcome::Delivered, 4, None, MIDDLE), Some(Settle::Ack));
+    assert_eq!(machine.settle(at(0), Outcome::Failed, 4, None, MIDDLE), None, "the group is not known");
+    let unreachable = Outcome::Throttled { retry_after: None, is_attempt: true };
+    let settle = |attempt| machine.settle(at(0), unreachable, attempt, Some(&group), MIDDLE);
+    assert_eq!([settle(2), settle(4)], [Some(nack(10)), Some(Settle::DeadLetter)], "it may be due to the message");
+}
+
+#[test]
+fn a_throttled_message_waits_with_its_endpoint_and_costs_no_attempt() {
+    let mut machine = Machine::new(pace(8), at(0));
+    let asked = Outcome::Throttled { retry_after: Some(Duration::from_secs(7)), is_attempt: false };
+    one(&mut machine, at(0), asked);
+    let wait = |ms| Some(Settle::Nack { delay: Duration::from_millis(ms), is_attempt: false });
+    assert_eq!(machine.settle(at(0), asked, 99, Some(&group(4)), MIDDLE), wait(7000), "however often it was delivered");
+    let unasked = Outcome::Throttled { retry_after: None, is_attempt: false };
+    machine.ended(at(2000), unasked, MIDDLE);
+    assert_eq!(machine.settle(at(2000), unasked, 1, None, MIDDLE), wait(5000), "of a call that began before");
+    one(&mut machine, at(7000), unasked);
+    assert_eq!(machine.settle(at(7000), unasked, 1, None, MIDDLE), wait(2000), "the second of two in a row");
 }
 
 #[test]
@@ -167,8 +184,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
         4 => Just(Outcome::Delivered),
         2 => Just(Outcome::Failed),
-        1 => (0_u64..5).prop_map(|s| Outcome::Throttled { retry_after: Some(Duration::from_secs(s)) }),
-        1 => Just(Outcome::Throttled { retry_after: None }),
+        1 => (0_u64..5).prop_map(|s| Outcome::Throttled { retry_after: Some(Duration::from_secs(s)), is_attempt: false }),
+        1 => any::<bool>().prop_map(|is_attempt| Outcome::Throttled { retry_after: None, is_attempt }),
     ];
     let step = prop_oneof![
         (0_u64..2000).prop_map(Step::Pass),

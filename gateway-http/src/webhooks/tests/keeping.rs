@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// The kind of a problem document.
+fn kind(problem: &Value) -> String {
+    problem["type"].as_str().unwrap_or_default().replace("urn:gantry:problem:", "")
+}
+
 #[tokio::test]
 async fn a_webhook_lives_through_its_calls_on_any_gateway() {
     let world = World::new();
@@ -32,14 +37,13 @@ async fn what_may_not_be_is_refused_with_its_limit() {
     let url = "https://example.org/in";
     gateway.create(url, json!({"enabled": false})).await;
     let refused = async |others: Value| {
-        let mut webhook = json!({"topic": "orders", "group": "g", "url": url, "secrets": [SECRET], "enabled": false});
-        webhook.as_object_mut().expect("an object").extend(others.as_object().expect("an object").clone());
+        let others = [json!({"group": "g", "enabled": false}), others];
+        let webhook = others.into_iter().fold(webhook(url, json!({})), |mut all, some| {
+            all.as_object_mut().expect("an object").extend(some.as_object().expect("an object").clone());
+            all
+        });
         let (status, problem) = gateway.ask(Method::POST, "/v1/webhooks", Some(webhook)).await;
-        (
-            status,
-            problem["type"].as_str().unwrap_or_default().replace("urn:gantry:problem:", ""),
-            problem["detail"].to_string(),
-        )
+        (status, kind(&problem), problem["detail"].to_string())
     };
     assert_eq!(refused(json!({"group": "hook"})).await.1, "webhook-group-taken");
     let (status, kind, detail) = refused(json!({"concurrency": 65})).await;
@@ -61,8 +65,8 @@ async fn an_address_that_is_not_allowed_is_refused_when_it_can_be_told() {
     let world = World::new();
     let gateway = world.gateway_with(Options { allowed: Allowed::default(), ..world.options() });
     gateway.list().await;
-    let webhook = json!({"topic": "orders", "group": "g", "url": "http://10.0.0.1/", "secrets": [SECRET]});
-    let (status, problem) = gateway.ask(Method::POST, "/v1/webhooks", Some(webhook)).await;
+    let private = webhook("http://10.0.0.1/", json!({}));
+    let (status, problem) = gateway.ask(Method::POST, "/v1/webhooks", Some(private)).await;
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(status == 400 && detail.contains("10.0.0.1, which is private"), "{status} {detail}");
 }
@@ -101,13 +105,8 @@ async fn a_live_record_is_written_again_before_it_expires() {
     let options = Options { rewrite_after: Duration::from_millis(1500), ..world.options() };
     let gateway = world.gateway_with(options);
     let made = gateway.create("https://example.org/in", json!({"enabled": false})).await;
-    let name = TopicName::new(topic::NAME).expect("valid");
-    let end = async || {
-        let end = world.broker.queue_offset(&name, types::QueueId(0), types::broker::OffsetAt::End).await;
-        end.expect("known").0
-    };
-    assert_eq!(end().await, 1);
-    until("it is written again", async || end().await >= 3).await;
+    assert_eq!(world.records().await, 1);
+    until("it is written again", async || world.records().await >= 3).await;
     assert_eq!(gateway.list().await, json!([made]), "and is what it was");
 }
 
@@ -127,6 +126,125 @@ async fn two_changes_at_once_do_not_mix() {
         let agreed = &first.list().await[0];
         assert_eq!(agreed["timeout"], json!(format!("{}s", agreed["concurrency"])), "of one change as a whole");
     }
+}
+
+#[tokio::test]
+async fn of_two_gateways_that_make_webhooks_for_one_group_at_once_one_does() {
+    let world = World::new();
+    let options = || Options { webhooks_max: 100, ..world.options() };
+    let (first, second) = (world.gateway_with(options()), world.gateway_with(options()));
+    first.list().await;
+    second.list().await;
+    for round in 0..5 {
+        let make = |url: &str| Some(webhook(url, json!({"group": format!("g{round}"), "enabled": false})));
+        let (one, other) = tokio::join!(
+            first.ask(Method::POST, "/v1/webhooks", make("https://one.example.org/")),
+            second.ask(Method::POST, "/v1/webhooks", make("https://other.example.org/")),
+        );
+        let (made, refused) = if one.0 == 201 { (one, other) } else { (other, one) };
+        assert_eq!((made.0, refused.0, kind(&refused.1)), (201, 409, "webhook-group-taken".to_owned()), "{refused:?}");
+        let path = format!("/v1/webhooks/{}", made.1["id"].as_str().expect("an id"));
+        for gateway in [&first, &second] {
+            until("it stays", async || gateway.ask(Method::GET, &path, None).await == (200, made.1.clone())).await;
+        }
+        until("both agree", async || first.list().await == second.list().await).await;
+        assert_eq!(first.list().await.as_array().map(Vec::len), Some(round + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_whose_maker_died_before_it_saw_that_its_group_was_taken_is_ended() {
+    let world = World::new();
+    let gateway = world.gateway();
+    let made = gateway.create("https://example.org/in", json!({"enabled": false})).await;
+    let rival = Record {
+        id: "wh_0".to_owned(),
+        since: None,
+        revision: 1,
+        tie: 0,
+        changed_at_ms: 0,
+        webhook: serde_json::from_value(webhook("https://rival.example.org/", json!({}))).expect("valid"),
+        disabled_because: None,
+    };
+    topic::Topic::new(world.messaging(), world.keys.clone()).write(&rival).await.expect("written");
+    until("a tombstone is written", async || world.records().await == 3).await;
+    assert_eq!(gateway.list().await, json!([made]));
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(gateway.ask(Method::DELETE, &path, None).await.0, 204);
+    assert_eq!(gateway.list().await, json!([]), "it does not come back when the group is free");
+    assert_eq!(world.gateway().list().await, json!([]));
+}
+
+#[tokio::test]
+async fn nothing_is_known_and_nothing_changed_while_the_brokers_cannot_be_asked() {
+    let world = World::new();
+    let nobody = proxy::cluster::Options {
+        name_servers: vec!["127.0.0.1:1".to_owned()],
+        name: "C".to_owned(),
+        shared_broker: Some("broker-a".to_owned()),
+        clock: Env::real().clock,
+    };
+    let broker = Arc::new(proxy::cluster::Cluster::new(nobody));
+    let messaging = Messaging::new(broker, CancellationToken::new(), TaskTracker::new());
+    let metrics = prometheus::Registry::new();
+    let webhooks = Webhooks::start(Env::real(), messaging, &metrics, world.options()).expect("started");
+    let gateway = Gateway { routes: Router::new().nest("/v1", routes(Some(webhooks.clone()))), webhooks, metrics };
+    let made = Some(webhook("https://example.org/in", json!({})));
+    for (method, body) in [(Method::GET, None), (Method::POST, made)] {
+        let (status, problem) = gateway.ask(method, "/v1/webhooks", body).await;
+        assert_eq!((status, kind(&problem).as_str()), (503, "webhooks-unknown"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_the_wrong_type_is_refused_without_showing_secrets() {
+    let world = World::new();
+    let gateway = world.gateway();
+    let made = gateway.create("https://example.org/in", json!({"enabled": false})).await;
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().expect("an id"));
+    for secrets in [json!(SECRET), json!({"old": SECRET}), json!([SECRET, 712_712]), json!([[SECRET]])] {
+        let whole = webhook("https://example.org/in", json!({"secrets": secrets}));
+        let part = json!({"secrets": secrets});
+        let calls = [(Method::POST, "/v1/webhooks", whole), (Method::PATCH, path.as_str(), part)];
+        for (method, path, body) in calls {
+            let (status, problem) = gateway.ask(method, path, Some(body)).await;
+            let text = problem.to_string();
+            assert!(status == 422 && text.contains("secrets"), "{status} {text}");
+            assert!(!text.contains("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") && !text.contains("712712"), "{text}");
+        }
+    }
+    let (status, _) = gateway.ask(Method::PATCH, &path, Some(json!({"secrets": null}))).await;
+    assert_eq!(status, 200, "as if it were missing");
+}
+
+#[tokio::test]
+async fn clients_may_not_use_the_topic_nor_the_group_that_webhooks_are_kept_by() {
+    let world = World::new();
+    let gateway = world.gateway();
+    gateway.create("https://example.org/in", json!({"enabled": false})).await;
+    let name = topic::NAME;
+    let refused = async |method: Method, path: String, body: Value| {
+        let (status, problem) = gateway.ask(method, &path, Some(body)).await;
+        assert_eq!((status, kind(&problem).as_str()), (403, "invalid-name"), "{path}: {problem}");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.ends_with("names that begin with gantry_sys_ are Gantry's own"), "{path}: {detail}");
+    };
+    let (post, delete) = (|| Method::POST, || Method::DELETE);
+    refused(post(), format!("/v1/topics/{name}/messages"), json!({"messages": [{"body": "x"}]})).await;
+    refused(post(), format!("/v1/topics/{name}/transactions"), json!({"body": "x"})).await;
+    refused(post(), "/v1/groups/g/receive".to_owned(), json!({"topic": name})).await;
+    refused(post(), format!("/v1/groups/{name}/receive"), json!({"topic": "orders"})).await;
+    refused(Method::GET, format!("/v1/groups/g/stream?topic={name}"), Value::Null).await;
+    for what in ["topics", "groups"] {
+        for method in [post(), delete(), Method::PATCH, Method::GET] {
+            refused(method, format!("/v1/admin/{what}/{name}"), json!({})).await;
+        }
+    }
+    refused(Method::GET, format!("/v1/admin/topics/{name}/messages"), Value::Null).await;
+    refused(post(), "/v1/webhooks".to_owned(), webhook("https://example.org/", json!({"topic": name}))).await;
+    refused(post(), "/v1/webhooks".to_owned(), webhook("https://example.org/", json!({"group": name}))).await;
+    assert_eq!(world.records().await, 1);
+    assert_eq!(gateway.list().await.as_array().map(Vec::len), Some(1), "the gateway itself goes on");
 }
 
 #[tokio::test]
