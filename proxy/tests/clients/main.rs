@@ -13,3 +13,4 @@ mod support;
 mod telemetry;
 mod tls;
 mod transactions;
+mod web;
