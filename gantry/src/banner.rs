@@ -38,6 +38,7 @@ impl fmt::Display for Banner {
         writeln!(f)?;
         writeln!(f, "  gantry admin topic list --server http://{admin}")?;
         writeln!(f, "  curl http://{admin}/v1/admin/topics")?;
+        writeln!(f, "  or open http://{admin}/ in a browser")?;
         writeln!(f)?;
         write!(f, "Stop it with Ctrl-C.")
     }

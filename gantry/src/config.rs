@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::broker::retention::Hours;
+use ::proxy::Origins;
 use comfy_table::{Table, presets};
 
 pub(crate) use layers::Problem;
@@ -31,10 +32,12 @@ pub(crate) struct Local {
     pub(crate) http: SocketAddr,
     /// Host and port told to clients; `None`: those that they dialled.
     pub(crate) advertise: Option<(String, u16)>,
+    /// Whose web pages may call the gRPC port.
+    pub(crate) grpc_web: Origins,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
-    pub(crate) http_limits: http::Http,
+    pub(crate) http_settings: http::Http,
     pub(crate) webhooks: webhooks::Webhooks,
     pub(crate) log: Log,
     pub(crate) otlp_endpoint: Option<String>,
@@ -218,9 +221,10 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
+    let grpc_web = reader.read_optional(Key::GrpcWeb, str::parse::<Origins>);
     let storage = storage(reader, &STORAGE);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
-    let http_limits = reader.http(&HTTP_KEYS);
+    let http_settings = reader.http(&HTTP_KEYS);
     let webhooks = reader.webhooks(&WEBHOOK_KEYS);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
@@ -230,9 +234,10 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
         grpc: grpc?,
         http: http?,
         advertise: advertise?,
+        grpc_web: grpc_web?.unwrap_or_default(),
         tls: tls?,
         drain_timeout: drain_timeout?,
-        http_limits: http_limits?,
+        http_settings: http_settings?,
         webhooks: webhooks?,
         log: log?,
         otlp_endpoint: otlp_endpoint?,
@@ -245,6 +250,7 @@ const HTTP_KEYS: http::HttpKeys<Key> = http::HttpKeys {
     request_timeout: Key::HttpRequestTimeout,
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
+    cors: Key::HttpCors,
 };
 
 const WEBHOOK_KEYS: webhooks::WebhookKeys<Key> = webhooks::WebhookKeys {

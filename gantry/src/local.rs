@@ -38,7 +38,7 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
     let mut signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
+    open_files::raise(ConnectionLimits::default().connections_max + config.http_settings.connections_max());
     // Records name the host that stored them; "all addresses" is none.
     let grpc_address = grpc.address();
     let ip = if grpc_address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc_address.ip() };
@@ -137,6 +137,7 @@ fn proxy_options(config: &Local) -> anyhow::Result<proxy::Options> {
         connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
         tls: Some(identity::load(config.tls.as_ref(), &config.storage.data, names)?),
+        web: config.grpc_web.clone(),
     })
 }
 
@@ -152,7 +153,7 @@ async fn serve_clients(
     let broker = Arc::new(broker.clone());
     let options = proxy_options(config)?;
     let readiness = Readiness::default();
-    let limits = config.http_limits.limits(options.limits.clone());
+    let limits = config.http_settings.limits(options.limits.clone());
     let proxy = proxy::Server::new(broker.clone(), options)?;
     let messaging = proxy.messaging();
     let webhooks =
@@ -161,6 +162,7 @@ async fn serve_clients(
         messaging,
         checks: proxy.checks(),
         limits,
+        origins: config.http_settings.origins(),
         admin: Some(broker),
         webhooks,
         probes: probes(telemetry, &readiness),
@@ -172,7 +174,7 @@ async fn serve_clients(
         data: absolute(&config.storage.data),
         is_sync: config.storage.flush == Flush::Sync,
     };
-    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_limits.connections_max(), config.drain_timeout);
+    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_settings.connections_max(), config.drain_timeout);
     readiness.set_ready();
     announce(&banner);
     doors.serve(signals, &readiness).await

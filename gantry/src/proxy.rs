@@ -33,10 +33,10 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc")?;
     let http = Port::bind(config.http, "http")?;
-    open_files::raise(ConnectionLimits::default().connections_max + config.http_limits.connections_max());
+    open_files::raise(ConnectionLimits::default().connections_max + config.http_settings.connections_max());
     let cluster = broker(config);
     let options = options(config)?;
-    let limits = config.http_limits.limits(options.limits.clone());
+    let limits = config.http_settings.limits(options.limits.clone());
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
     let messaging = proxy.messaging();
@@ -45,13 +45,14 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         messaging,
         checks: proxy.checks(),
         limits,
+        origins: config.http_settings.origins(),
         admin: None,
         webhooks,
         probes: probes(telemetry, &readiness),
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
-    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_limits.connections_max(), config.drain_timeout);
+    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_settings.connections_max(), config.drain_timeout);
     readiness.set_ready();
 
     // Nobody may be reading.
@@ -89,6 +90,7 @@ fn options(config: &Config) -> anyhow::Result<::proxy::Options> {
         connections: ConnectionLimits { drain_timeout: config.drain_timeout, ..ConnectionLimits::default() },
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
         tls: Some(identity::load(config.tls.as_ref(), &config.data, names)?),
+        web: config.grpc_web.clone(),
         ..::proxy::Options::default()
     })
 }

@@ -10,6 +10,7 @@
 //! | `POST /topics/{name}/freeze` | `FreezeTopic`   | 200 `Topic`        |
 //! | `GET /topics/{name}/messages` | `FindMessages` in the query | 200 `Messages` |
 //! | `GET /messages/{offsetMessageId}` |       | 200 `Message`      |
+//! | `POST /groups/{name}/offsets` | `ResetOffsets` | 200 `Offsets`      |
 //!
 //! The first five stand below `/groups` too, with `Groups`, `GroupSettings`, `Group` and `GroupDetails`.
 //!
@@ -18,6 +19,7 @@
 
 mod groups;
 mod messages;
+mod offsets;
 mod topics;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ pub(crate) fn described() -> OpenApiRouter<Arc<dyn Admin>> {
         .routes(routes!(messages::show))
         .routes(routes!(groups::list))
         .routes(routes!(groups::describe, groups::create, groups::update, groups::delete))
+        .routes(routes!(offsets::reset))
 }
 
 /// JSON, whose length and time the layers round these routes bound.

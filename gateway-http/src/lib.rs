@@ -1,13 +1,15 @@
-//! The HTTP front: messages over HTTP, health, readiness, metrics, version, and the admin API behind `gantry admin`.
+//! The HTTP front: messages over HTTP, health, readiness, metrics, version, the admin API behind `gantry admin`, and two pages for people.
 //!
 //! Messages go through `proxy::messaging`, the service that the gRPC front door is on too; topics and groups through
 //! `trait Admin`. So it serves a broker in this process and one behind Remoting alike.
 
 mod admin;
+mod cors;
 mod extract;
 pub mod limits;
 mod messaging;
 mod openapi;
+mod pages;
 pub mod problem;
 mod readiness;
 mod router;

@@ -3,7 +3,7 @@
 //!
 //! | method and path                          | body                              | answer                      |
 //! |------------------------------------------|-----------------------------------|-----------------------------|
-//! | `POST /topics/{topic}/messages`          | a message, or `SendMany`          | 201 `Sent`, 201 `SentMany`   |
+//! | `POST /topics/{topic}/messages`          | a message, `SendMany`, CloudEvents | 201 `Sent`, 201 `SentMany`  |
 //! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
 //! | `GET /groups/{group}/stream`             | `OpenStream` in the query         | 200 Server-Sent Events      |
 //! | `POST /groups/{group}/ack`               | `Ack`                             | 200 `Ended`                 |
@@ -21,6 +21,7 @@
 //! Where each part of a request has a result of its own, the answer's status is theirs if they agree, and else 207.
 
 mod body;
+mod events;
 mod headers;
 mod leases;
 mod recall;

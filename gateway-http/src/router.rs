@@ -10,15 +10,15 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use proxy::Messaging;
 use proxy::checks::Checks;
+use proxy::{Messaging, Origins};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use types::Admin;
 
 use crate::problem::Problem;
 use crate::webhooks::{self, Webhooks};
-use crate::{Limits, Readiness, admin, messaging, openapi};
+use crate::{Limits, Readiness, admin, cors, messaging, openapi, pages};
 
 /// Longest body of a request that sends no message.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +34,8 @@ pub struct Gateway {
     pub checks: Checks,
     /// What their clients may use up.
     pub limits: Limits,
+    /// Which web pages of other sites may call.
+    pub origins: Origins,
     /// Topics and groups, of a role that manages them.
     pub admin: Option<Arc<dyn Admin>>,
     /// What is posted to URLs, of a gateway that delivers webhooks.
@@ -65,14 +67,15 @@ pub struct Version {
 
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> Router {
-    let Gateway { messaging, checks, limits, admin, webhooks, probes } = gateway;
+    let Gateway { messaging, checks, limits, origins, admin, webhooks, probes } = gateway;
     let document = openapi::document(admin.is_some());
-    let mut short = probe_routes(probes).route("/openapi.json", get(async move || Json(document)));
+    let mut short =
+        probe_routes(probes).merge(pages::routes()).route("/openapi.json", get(async move || Json(document)));
     if let Some(admin) = admin {
         let (routes, _) = admin::described().split_for_parts();
         short = short.merge(Router::new().nest("/v1/admin", routes).with_state(admin));
     }
-    short
+    let routes = short
         .nest("/v1", webhooks::routes(webhooks))
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -83,7 +86,9 @@ pub fn router(gateway: Gateway) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // A bug in one request is that request's error.
-        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
+        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()));
+    // Whatever was answered, a page that may call can read it.
+    cors::let_in(routes, origins)
 }
 
 fn probe_routes(probes: Probes) -> Router {

@@ -178,6 +178,40 @@ pub struct Progress {
     pub in_flight: u64,
 }
 
+/// Where a group is to go on with a topic: `to`, or at an `offset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetOffsets {
+    /// The topic.
+    #[schema(pattern = "^[%|a-zA-Z0-9_-]{1,255}$")]
+    pub topic: String,
+    /// Only on this queue; on all when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// `first`, `last` (after all that is stored), or the first message stored at or after a time: RFC 3339, or milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// At this offset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+/// Where a group goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Offsets {
+    /// By queue, those that were set.
+    pub queues: Vec<QueueAt>,
+}
+
+/// A place in a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueAt {
+    /// Its number.
+    pub queue: u32,
+    /// The first message that comes.
+    pub offset: u64,
+}
+
 /// Settings of a group that are given or changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

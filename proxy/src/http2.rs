@@ -1,4 +1,4 @@
-//! One HTTP/2 connection: its limits, and which service answers.
+//! One connection: its limits on HTTP/2, and which service answers.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,7 +19,8 @@ use tower::Service as _;
 
 use crate::calls::{Calls, Counted};
 use crate::grpc::{Authority, Service, send};
-use crate::options::ConnectionLimits;
+use crate::options::{ConnectionLimits, Options};
+use crate::web::Web;
 
 /// What every HTTP/2 client sends first. Source: RFC 9113 §3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,15 +43,18 @@ pub(crate) type OtherServices = tonic::service::Routes;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Reads the preface from the front of a stream.
+/// Reads what may be the preface from the front of a stream.
 ///
 /// # Errors
-/// The stream's own, or [`io::ErrorKind::InvalidData`] for anything that is not HTTP/2.
-pub(crate) async fn read_preface<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<WithPreface<S>> {
+/// The stream's own, or [`io::ErrorKind::InvalidData`] for anything that is not HTTP/2, unless HTTP/1.1 is served too.
+pub(crate) async fn read_preface<S: AsyncRead + Unpin>(
+    mut stream: S,
+    is_http1_served: bool,
+) -> io::Result<WithPreface<S>> {
     let mut read = [0; PREFACE.len()];
     stream.read_exact(&mut read).await?;
-    if &read == PREFACE {
-        Ok(WithPreface { preface: PREFACE, stream })
+    if is_http1_served || &read == PREFACE {
+        Ok(WithPreface { read, again: 0, stream })
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"))
     }
@@ -143,20 +147,17 @@ pub(crate) struct Dispatch {
     others: OtherServices,
     inbound: Arc<InboundBytes>,
     calls: Calls,
+    web: Option<Web>,
 }
 
 impl Dispatch {
-    pub(crate) fn new(
-        service: Service,
-        others: OtherServices,
-        inbound: Arc<InboundBytes>,
-        limits: &ConnectionLimits,
-    ) -> Self {
-        let message_bytes_max = limits.inbound_message_bytes_max;
+    pub(crate) fn new(service: Service, others: OtherServices, inbound: Arc<InboundBytes>, options: &Options) -> Self {
+        let message_bytes_max = options.connections.inbound_message_bytes_max;
         let messaging = MessagingServiceServer::new(service.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default() }
+        let web = Web::new(&options.web, messaging.clone(), others.clone());
+        Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default(), web }
     }
 }
 
@@ -171,9 +172,11 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let is_counted = method.is_some_and(|method| !WAITING_METHODS.contains(&method));
         let is_about_routes = matches!(method, Some("QueryRoute" | "QueryAssignment"));
         let mut request = request.map(|body| Metered { body, taken: 0, all: self.inbound.clone() });
-        if is_about_routes && let Some(authority) = request.uri().authority() {
-            let authority = Authority(authority.clone());
-            request.extensions_mut().insert(authority);
+        if is_about_routes && let Some(authority) = authority(&request) {
+            request.extensions_mut().insert(Authority(authority));
+        }
+        if let Some(web) = self.web.as_ref().filter(|_| Web::is_for(&request)) {
+            return Counted::uncounted(web.answer(request));
         }
         let answer: BoxFuture<_> = if is_send {
             let answer = send::serve(self.service.clone(), request, self.message_bytes_max);
@@ -187,8 +190,14 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
     }
 }
 
+/// The host and port that the client dialled; HTTP/1.1 has them in a header.
+fn authority<B>(request: &Request<B>) -> Option<http::uri::Authority> {
+    let host = || request.headers().get(http::header::HOST)?.to_str().ok()?.parse().ok();
+    request.uri().authority().cloned().or_else(host)
+}
+
 /// The method of the messaging service that a path names.
-fn messaging_method(path: &str) -> Option<&str> {
+pub(crate) fn messaging_method(path: &str) -> Option<&str> {
     path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')
 }
 
@@ -257,21 +266,29 @@ impl Drop for Metered {
     }
 }
 
-/// A stream whose preface was read already and is read again.
+/// A stream whose first bytes were read already and are read again.
 pub(crate) struct WithPreface<S> {
-    /// What is still to be read again.
-    preface: &'static [u8],
+    read: [u8; PREFACE.len()],
+    /// How many of them were read again.
+    again: usize,
     stream: S,
+}
+
+impl<S> WithPreface<S> {
+    pub(crate) fn is_http2(&self) -> bool {
+        &self.read == PREFACE
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WithPreface<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.preface.is_empty() {
+        let left = &self.read[self.again..];
+        if left.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
-        let (now, later) = self.preface.split_at(self.preface.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.preface = later;
+        let bytes = left.len().min(buffer.remaining());
+        buffer.put_slice(&left[..bytes]);
+        self.again += bytes;
         Poll::Ready(Ok(()))
     }
 }
@@ -309,7 +326,8 @@ mod tests {
     #[tokio::test]
     async fn the_preface_is_read_again_in_pieces_of_any_size() {
         let input: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrest";
-        let mut stream = read_preface(input).await.expect("HTTP/2");
+        let mut stream = read_preface(input, false).await.expect("HTTP/2");
+        assert!(stream.is_http2());
         let mut read = Vec::new();
         loop {
             let mut piece = [0; 7];
@@ -324,9 +342,10 @@ mod tests {
     #[tokio::test]
     async fn other_protocols_are_refused() {
         let http1: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        assert_eq!(read_preface(http1).await.err().map(|e| e.kind()), Some(io::ErrorKind::InvalidData));
+        assert_eq!(read_preface(http1, false).await.err().map(|e| e.kind()), Some(io::ErrorKind::InvalidData));
+        assert!(!read_preface(http1, true).await.expect("HTTP/1.1").is_http2());
         let short: &[u8] = b"PRI";
-        assert_eq!(read_preface(short).await.err().map(|e| e.kind()), Some(io::ErrorKind::UnexpectedEof));
+        assert_eq!(read_preface(short, true).await.err().map(|e| e.kind()), Some(io::ErrorKind::UnexpectedEof));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`server`], [`listener`], [`tls`] | sockets, TLS detection, HTTP/2, drain |
+//! | `web`, [`origins`] | gRPC-web, and whose pages may call |
 //! | `grpc` | one file a call: decode, validate, map |
 //! | [`messaging`] | what all front doors share: queue choice, long polling, deliveries, transactions, back-off |
 //! | [`sessions`], [`clients`], [`checks`] | who is connected, and commands to them |
@@ -25,14 +26,17 @@ mod http2;
 pub mod listener;
 pub mod messaging;
 pub mod options;
+pub mod origins;
 pub mod server;
 pub mod sessions;
 pub mod status;
 mod transaction_checks;
 pub mod validate;
+mod web;
 
 pub use ::grpc::v2::Code;
 pub use messaging::Messaging;
 pub use options::Options;
+pub use origins::Origins;
 pub use server::Server;
 pub use validate::Limits;

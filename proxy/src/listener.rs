@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::grpc::Service;
 use crate::http2::{self, Dispatch, InboundBytes, OtherServices};
+use crate::origins::Origins;
 use crate::server::{Connection, Shared};
+use crate::web;
 
 /// What every connection is served with.
 pub(crate) struct Front {
@@ -53,22 +55,24 @@ impl Front {
             () = self.shared.draining.cancelled() => return Ok(()),
         };
         match greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
-            Greeted::Plain(stream) => self.serve_http2(stream, connection).await,
-            Greeted::Tls(stream) => self.serve_http2(*stream, connection).await,
+            Greeted::Plain(stream) => self.serve_http(stream, connection).await,
+            Greeted::Tls(stream) => self.serve_http(*stream, connection).await,
         }
         Ok(())
     }
 
     /// Finds out what the client speaks.
     async fn greet(&self, stream: TcpStream) -> io::Result<Greeted> {
+        let is_web_served = self.shared.options.web != Origins::None;
         if !begins_with_tls(&stream).await? {
-            return Ok(Greeted::Plain(http2::read_preface(stream).await?));
+            return Ok(Greeted::Plain(http2::read_preface(stream, is_web_served).await?));
         }
         let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
-        Ok(Greeted::Tls(Box::new(http2::read_preface(tls.accept(stream).await?).await?)))
+        let stream = http2::read_preface(tls.accept(stream).await?, is_web_served).await?;
+        Ok(Greeted::Tls(Box::new(stream)))
     }
 
-    async fn serve_http2<S>(&self, stream: http2::WithPreface<S>, connection: Connection)
+    async fn serve_http<S>(&self, stream: http2::WithPreface<S>, connection: Connection)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -76,12 +80,17 @@ impl Front {
         let limits = shared.options.connections;
         let (tasks, draining) = (shared.tasks.clone(), shared.draining.clone());
         let service = Service { shared, connection: Arc::new(connection) };
-        let dispatch = Dispatch::new(service, self.others.clone(), self.inbound.clone(), &limits);
-        http2::serve(stream, dispatch, limits, tasks, draining, self.abort.clone()).await;
+        let options = &self.shared.options;
+        let dispatch = Dispatch::new(service, self.others.clone(), self.inbound.clone(), options);
+        if stream.is_http2() {
+            http2::serve(stream, dispatch, limits, tasks, draining, self.abort.clone()).await;
+        } else {
+            web::serve_http1(stream, dispatch, limits, draining, self.abort.clone()).await;
+        }
     }
 }
 
-/// What a client turned out to speak, below HTTP/2.
+/// What a client turned out to speak, below HTTP.
 enum Greeted {
     Plain(http2::WithPreface<TcpStream>),
     Tls(Box<http2::WithPreface<tokio_rustls::server::TlsStream<TcpStream>>>),

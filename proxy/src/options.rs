@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::origins::Origins;
 use crate::validate::Limits;
 use remoting::tls::Identity;
 
@@ -17,6 +18,8 @@ pub struct Options {
     pub advertise: Option<Advertise>,
     /// The certificate shown to clients that speak TLS. Without one only plaintext is served.
     pub tls: Option<Identity>,
+    /// Whose web pages may call, in gRPC-web; with none it is not served.
+    pub web: Origins,
 }
 
 /// A host and port that clients can reach.

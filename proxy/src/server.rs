@@ -20,6 +20,7 @@ use crate::http2::{InboundBytes, OtherServices};
 use crate::listener::Front;
 use crate::messaging::Messaging;
 use crate::options::Options;
+use crate::origins::Origins;
 use crate::sessions::{Attached, Sessions};
 use crate::{clock, transaction_checks};
 
@@ -29,6 +30,8 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// What gRPC clients insist on agreeing on (ALPN).
 const HTTP2: &[u8] = b"h2";
+/// What web pages may speak besides.
+const HTTP1: &[u8] = b"http/1.1";
 /// The health service's name for the whole server.
 const WHOLE_SERVER: &str = "";
 
@@ -85,7 +88,8 @@ impl Server {
     /// # Errors
     /// [`Error`].
     pub fn new(broker: Arc<dyn Broker>, options: Options) -> Result<Self, Error> {
-        let tls = options.tls.as_ref().map(|tls| tls.server_config(&[HTTP2])).transpose()?.map(TlsAcceptor::from);
+        let spoken: &[&[u8]] = if options.web == Origins::None { &[HTTP2] } else { &[HTTP2, HTTP1] };
+        let tls = options.tls.as_ref().map(|tls| tls.server_config(spoken)).transpose()?.map(TlsAcceptor::from);
         let (draining, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (sessions, answers) = (Arc::<Sessions>::default(), Arc::<Answers>::default());
         let clients = Clients::new(sessions.clone(), answers.clone());

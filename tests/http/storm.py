@@ -53,7 +53,8 @@ class Storm:
                 continue
             if status == 201:
                 break
-            if status < 500:
+            # 429: come again, as 5xx.
+            if status < 500 and status != 429:
                 with self.lock:
                     self.wrong.append(f"key {key}: {status} {answer}")
                 return

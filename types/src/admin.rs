@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::broker::{LookupError, Unavailable};
+use crate::broker::{LookupError, OffsetAt, Unavailable};
 use crate::topic::QUEUES_MAX;
 use crate::{
     GroupConfig, GroupName, MessageType, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName,
@@ -62,6 +62,19 @@ pub trait Admin: Send + Sync + 'static {
     /// [`AdminError`].
     async fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError>;
 
+    /// Lets a group go on elsewhere on a queue of a topic, or on all of them, and answers where. At once: its leases there end, also those
+    /// of messages that it has passed. Failed messages that wait in its retry queue still come.
+    ///
+    /// # Errors
+    /// [`ResetError`]; none is changed then, unless the broker stops in between.
+    async fn reset_offsets(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: Option<QueueId>,
+        to: ResetTo,
+    ) -> Result<Vec<(QueueId, QueueOffset)>, ResetError>;
+
     /// Messages of a topic by their key or store time, those that the log still has; nothing is leased or counted.
     ///
     /// # Errors
@@ -73,6 +86,15 @@ pub trait Admin: Send + Sync + 'static {
     /// # Errors
     /// [`AdminError`].
     async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError>;
+}
+
+/// Where a group is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetTo {
+    /// At a place that each queue has.
+    At(OffsetAt),
+    /// At this offset.
+    Offset(QueueOffset),
 }
 
 /// Which messages are looked for.
@@ -189,4 +211,30 @@ pub enum AdminError {
     /// The broker cannot do it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Why a group does not go on elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// The queue has nothing there.
+    #[error("offset {offset} is outside queue {queue}, which reaches from {first} to {end}")]
+    Outside {
+        /// The queue.
+        queue: QueueId,
+        /// The offset asked for.
+        offset: QueueOffset,
+        /// The queue's first.
+        first: QueueOffset,
+        /// The queue's end.
+        end: QueueOffset,
+    },
+    /// Topic, group or queue are not there, or cannot be asked for now.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+impl From<LookupError> for ResetError {
+    fn from(error: LookupError) -> Self {
+        Self::Admin(error.into())
+    }
 }

@@ -35,18 +35,30 @@ pub(crate) fn build(context: &Context) -> Result<PathBuf> {
 impl Server {
     /// Starts one on new data; it serves on return.
     pub(crate) fn start(context: &Context, name: &str) -> Result<Self> {
+        Self::start_with(context, name, &[])
+    }
+
+    /// Starts one on new data with further arguments; it serves on return.
+    pub(crate) fn start_with(context: &Context, name: &str, arguments: &[&str]) -> Result<Self> {
         let data = context.workspace.own(&format!("servers/{name}/data"))?;
-        Self::start_on(context, name, &data)
+        Self::launch(context, name, &data, arguments)
     }
 
     /// Starts one on a data directory; it serves on return.
     pub(crate) fn start_on(context: &Context, name: &str, data: &Path) -> Result<Self> {
+        Self::launch(context, name, data, &[])
+    }
+
+    fn launch(context: &Context, name: &str, data: &Path, arguments: &[&str]) -> Result<Self> {
         let program = build(context)?;
         let folder = context.workspace.own(&format!("servers/{name}"))?;
         clear(&folder)?;
         let (grpc, http) = (free_address()?, free_address()?);
         let mut local = Command::new(program);
-        local.args(["local", "--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"]).arg(data);
+        local
+            .args(["local", "--grpc", &grpc.to_string(), "--http", &http.to_string(), "--data"])
+            .arg(data)
+            .args(arguments);
         let mut process = Process::start("gantry local", local, folder.join("log"))?;
         // A port answers only when the server can serve.
         process.wait_until("answers", START_WITHIN, || TcpStream::connect(grpc).is_ok())?;

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use types::admin::{AdminError, FoundMessages, GroupDescription, MessageQuery, TopicDescription};
-use types::broker::{LookupError, Unavailable};
-use types::{Admin, GroupConfig, GroupName, PhysicalOffset, TopicConfig, TopicName};
+use types::admin::{AdminError, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, TopicDescription};
+use types::broker::{LookupError, OffsetAt, Unavailable};
+use types::{Admin, Broker as _, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, TopicConfig, TopicName};
 
 use super::LocalBroker;
 use crate::command::{AdminCommand, Command, Reply};
@@ -13,6 +13,33 @@ impl LocalBroker {
     async fn administer<T>(&self, command: impl FnOnce(Reply<T>) -> AdminCommand) -> Result<T, AdminError> {
         let answered = self.ask(|reply| Command::Admin(command(reply))).await;
         answered.map_err(|why: Unavailable| LookupError::Unavailable(why).into())
+    }
+
+    /// Where a group is to go on, by queue.
+    async fn reset_table(
+        &self,
+        topic: &TopicName,
+        queue: Option<QueueId>,
+        to: ResetTo,
+    ) -> Result<Vec<(QueueId, QueueOffset)>, ResetError> {
+        let queues = self.describe_topic(topic).await?.queues;
+        let count = u32::try_from(queues.len()).unwrap_or(u32::MAX);
+        if let Some(queue) = queue.filter(|queue| queue.0 >= count) {
+            return Err(LookupError::QueueNotFound { topic: topic.clone(), queue, queues: count }.into());
+        }
+        let all = (0..count).map(QueueId).zip(queues);
+        let mut table = Vec::new();
+        for (queue, (first, end)) in all.filter(|(number, _)| queue.is_none_or(|queue| queue == *number)) {
+            let offset = match to {
+                ResetTo::At(OffsetAt::Beginning) => first,
+                ResetTo::At(OffsetAt::End) => end,
+                ResetTo::At(time) => self.queue_offset(topic, queue, time).await?,
+                ResetTo::Offset(offset) if (first..=end).contains(&offset) => offset,
+                ResetTo::Offset(offset) => return Err(ResetError::Outside { queue, offset, first, end }),
+            };
+            table.push((queue, offset));
+        }
+        Ok(table)
     }
 }
 
@@ -52,6 +79,23 @@ impl Admin for LocalBroker {
     async fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError> {
         let name = name.clone();
         self.administer(|reply| AdminCommand::DescribeGroup { name, reply }).await?
+    }
+
+    async fn reset_offsets(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: Option<QueueId>,
+        to: ResetTo,
+    ) -> Result<Vec<(QueueId, QueueOffset)>, ResetError> {
+        // One that is not there is not made for this.
+        self.describe_group(group).await?;
+        let table = self.reset_table(topic, queue, to).await?;
+        for (queue, offset) in &table {
+            self.reset_offset(group, topic, *queue, *offset).await?;
+        }
+        tracing::info!(%group, %topic, queues = table.len(), "a group goes on elsewhere");
+        Ok(table)
     }
 
     async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError> {

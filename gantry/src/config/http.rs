@@ -1,20 +1,22 @@
-//! The bounds of the HTTP port, of every role that serves messages there.
+//! The settings of the HTTP port, of every role that serves messages there.
 
 use std::time::Duration;
 
 use gateway_http::Limits;
+use proxy::Origins;
 
 use super::setting::{Keys, Setting};
 use super::{Reader, value, within};
 
 /// What was told of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Http {
     connections_max: usize,
     request_bytes_max: usize,
     request_timeout: Duration,
     inbound_bytes_max: usize,
     undelivered_bytes_max: usize,
+    origins: Origins,
 }
 
 /// The settings of [`Http`] among those of a command.
@@ -25,18 +27,24 @@ pub(super) struct HttpKeys<K> {
     pub(super) request_timeout: K,
     pub(super) inbound: K,
     pub(super) undelivered: K,
+    pub(super) cors: K,
 }
 
 impl Http {
     /// Connections at a time.
-    pub(crate) fn connections_max(self) -> usize {
+    pub(crate) fn connections_max(&self) -> usize {
         self.connections_max
     }
 
     /// The limits, with what a message may be.
-    pub(crate) fn limits(self, messages: proxy::Limits) -> Limits {
-        let Self { request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max, .. } = self;
+    pub(crate) fn limits(&self, messages: proxy::Limits) -> Limits {
+        let Self { request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max, .. } = *self;
         Limits { request_bytes_max, request_timeout, inbound_bytes_max, undelivered_bytes_max, messages }
+    }
+
+    /// Which web pages of other sites may call.
+    pub(crate) fn origins(&self) -> Origins {
+        self.origins.clone()
     }
 }
 
@@ -50,12 +58,14 @@ impl<K: Keys> Reader<'_, K> {
         });
         let inbound_bytes_max = self.read(keys.inbound, bytes);
         let undelivered_bytes_max = self.read(keys.undelivered, bytes);
+        let origins = self.read_optional(keys.cors, str::parse::<Origins>);
         Some(Http {
             connections_max: usize::try_from(connections_max?).ok()?,
             request_bytes_max: request_bytes_max?,
             request_timeout: request_timeout?,
             inbound_bytes_max: inbound_bytes_max?,
             undelivered_bytes_max: undelivered_bytes_max?,
+            origins: origins?.unwrap_or_default(),
         })
     }
 }
@@ -107,5 +117,14 @@ pub(super) static UNDELIVERED: Setting = Setting {
     default: Some("256MiB"),
     bound: "1MiB to 64GiB",
     effect: "Bytes of received messages that HTTP clients have not taken yet; beyond it receives are answered 429",
+    aliases: &[],
+};
+
+pub(super) static CORS: Setting = Setting {
+    flag: "http-cors",
+    value: "ORIGINS",
+    default: None,
+    bound: "origins such as https://app.example.org,http://localhost:3000, or * for all",
+    effect: "Web pages of other sites that may call the HTTP port (CORS); without it none may",
     aliases: &[],
 };

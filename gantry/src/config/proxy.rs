@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::proxy::Origins;
+
 use super::http::{self, Http, HttpKeys};
 use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
 use super::webhooks::{self, WebhookKeys, Webhooks};
@@ -21,11 +23,13 @@ pub(crate) struct Proxy {
     pub(crate) http: SocketAddr,
     /// Host and port told to clients; `None`: those that they dialled.
     pub(crate) advertise: Option<(String, u16)>,
+    /// Whose web pages may call the gRPC port.
+    pub(crate) grpc_web: Origins,
     pub(crate) data: PathBuf,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) drain_timeout: Duration,
-    pub(crate) http_limits: Http,
+    pub(crate) http_settings: Http,
     pub(crate) webhooks: Webhooks,
     /// The broker that keeps them; named if there is a key.
     pub(crate) webhook_broker: Option<String>,
@@ -41,6 +45,7 @@ pub(crate) enum Key {
     Grpc,
     Http,
     Advertise,
+    GrpcWeb,
     Data,
     TlsCert,
     TlsKey,
@@ -50,6 +55,7 @@ pub(crate) enum Key {
     HttpRequestTimeout,
     HttpMaxInbound,
     HttpMaxUndelivered,
+    HttpCors,
     WebhookKeyFile,
     WebhookBroker,
     WebhookAllow,
@@ -68,6 +74,7 @@ impl Keys for Key {
         Self::Grpc,
         Self::Http,
         Self::Advertise,
+        Self::GrpcWeb,
         Self::Data,
         Self::TlsCert,
         Self::TlsKey,
@@ -77,6 +84,7 @@ impl Keys for Key {
         Self::HttpRequestTimeout,
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
+        Self::HttpCors,
         Self::WebhookKeyFile,
         Self::WebhookBroker,
         Self::WebhookAllow,
@@ -95,6 +103,7 @@ impl Keys for Key {
             Self::Grpc => &GRPC,
             Self::Http => &HTTP,
             Self::Advertise => &ADVERTISE,
+            Self::GrpcWeb => &setting::GRPC_WEB,
             Self::Data => &DATA,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &setting::TLS_KEY,
@@ -104,6 +113,7 @@ impl Keys for Key {
             Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
+            Self::HttpCors => &http::CORS,
             Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
             Self::WebhookBroker => &webhooks::BROKER,
             Self::WebhookAllow => &webhooks::ALLOW,
@@ -143,9 +153,10 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
+    let grpc_web = reader.read_optional(Key::GrpcWeb, str::parse::<Origins>);
     let data = reader.read(Key::Data, value::path);
     let drain_timeout = reader.read(Key::DrainTimeout, |text| within(value::duration(text)?, Duration::ZERO, HOUR));
-    let http_limits = reader.http(&HTTP_KEYS);
+    let http_settings = reader.http(&HTTP_KEYS);
     let webhooks = reader.webhooks(&WEBHOOK_KEYS);
     let webhook_broker = webhook_broker(reader, webhooks.as_ref());
     let log = reader.log(Key::LogLevel, Key::LogFormat);
@@ -156,10 +167,11 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         grpc: grpc?,
         http: http?,
         advertise: advertise?,
+        grpc_web: grpc_web?.unwrap_or_default(),
         data: data?,
         tls: tls?,
         drain_timeout: drain_timeout?,
-        http_limits: http_limits?,
+        http_settings: http_settings?,
         webhooks: webhooks?,
         webhook_broker: webhook_broker?,
         log: log?,
@@ -172,6 +184,7 @@ const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
     request_timeout: Key::HttpRequestTimeout,
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
+    cors: Key::HttpCors,
 };
 
 const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {

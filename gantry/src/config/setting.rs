@@ -14,6 +14,7 @@ pub(crate) enum Key {
     Grpc,
     Http,
     Advertise,
+    GrpcWeb,
     Flush,
     SegmentSize,
     FileReservedTime,
@@ -37,6 +38,7 @@ pub(crate) enum Key {
     HttpRequestTimeout,
     HttpMaxInbound,
     HttpMaxUndelivered,
+    HttpCors,
     WebhookKeyFile,
     WebhookAllow,
     WebhookCa,
@@ -139,6 +141,7 @@ impl Keys for Key {
         Self::Grpc,
         Self::Http,
         Self::Advertise,
+        Self::GrpcWeb,
         Self::Flush,
         Self::SegmentSize,
         Self::FileReservedTime,
@@ -162,6 +165,7 @@ impl Keys for Key {
         Self::HttpRequestTimeout,
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
+        Self::HttpCors,
         Self::WebhookKeyFile,
         Self::WebhookAllow,
         Self::WebhookCa,
@@ -179,6 +183,7 @@ impl Keys for Key {
             Self::Grpc => &GRPC,
             Self::Http => &HTTP,
             Self::Advertise => &ADVERTISE,
+            Self::GrpcWeb => &GRPC_WEB,
             Self::Flush => &FLUSH,
             Self::SegmentSize => &SEGMENT_SIZE,
             Self::FileReservedTime => &FILE_RESERVED_TIME,
@@ -202,6 +207,7 @@ impl Keys for Key {
             Self::HttpRequestTimeout => &http::REQUEST_TIMEOUT,
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
+            Self::HttpCors => &http::CORS,
             Self::WebhookKeyFile => &webhooks::OWN_KEY_FILE,
             Self::WebhookAllow => &webhooks::ALLOW,
             Self::WebhookCa => &webhooks::CA,
@@ -310,6 +316,15 @@ static ADVERTISE: Setting = Setting {
     default: None,
     bound: "HOST:PORT",
     effect: "The gRPC address told to clients, when they cannot use the one they dialled",
+    aliases: &[],
+};
+
+pub(super) static GRPC_WEB: Setting = Setting {
+    flag: "grpc-web",
+    value: "ORIGINS",
+    default: None,
+    bound: "origins such as https://app.example.org,http://localhost:3000, or * for all",
+    effect: "Web pages that may call the gRPC port in gRPC-web, over HTTP/1.1 and HTTP/2; without it none may",
     aliases: &[],
 };
 

@@ -10,7 +10,7 @@ use crate::views::messaging::NewMessage;
 /// What comes before the name of a property.
 const PROPERTY: &str = "property-";
 /// W3C trace context, which consumers find as properties of the same names.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+pub(super) const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 impl NewMessage {
     /// What a request's headers say of the message in its body.

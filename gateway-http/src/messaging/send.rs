@@ -1,4 +1,4 @@
-//! Sending: one message as the request's body, or several as JSON with a result each.
+//! Sending: one message or event as the request's body, or several as JSON with a result each.
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -17,12 +17,13 @@ use types::TopicName;
 use types::broker::{self, SendError, SendReceipt};
 use types::properties::names;
 
+use super::events::{self, Mode};
 use super::{Peer, Service, together, transactions};
 use crate::extract::Named;
 use crate::problem::{Document, Problem};
 use crate::text;
 use crate::views::messaging::{
-    Durability, MessageHeaders, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany,
+    CloudEvent, Durability, MessageHeaders, NewMessage, RawBody, SendAnswer, SendMany, SendResult, Sent, SentMany,
 };
 
 /// Says that nothing was stored, because the message is already.
@@ -30,11 +31,13 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Send the body as one message, or several as JSON
 ///
-/// A header `Property-NAME` is stored as the message's property `name`. 207 when the results of several messages differ.
+/// A header `Property-NAME` is stored as the message's property `name`; headers `ce-NAME` make the body a CloudEvent's data. 207 when the results
+/// of several messages differ.
 #[utoipa::path(post, path = "/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders),
-    request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"))),
+    request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"),
+        (CloudEvent = "application/cloudevents+json"), (Vec<CloudEvent> = "application/cloudevents-batch+json"))),
     responses((status = 201, description = "Stored", body = SendAnswer),
         (status = 207, description = "The results differ", body = SentMany),
         (status = "default", description = "A problem, or the results of several messages that all have it", content((Document = "application/problem+json"), (SentMany = "application/json")))))]
@@ -46,12 +49,18 @@ pub(super) async fn call(
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get().copied();
     let inbound = service.read(&parts.headers, body).await?;
-    if is_json(&parts.headers) {
-        let many = parse(&inbound.bytes, service.limits.messages.messages_max)?;
-        return service.send_many(&topic, many, peer).await;
+    let messages_max = service.limits.messages.messages_max;
+    match Mode::of(&parts.headers)? {
+        Some(Mode::Batch) => service.send_many(&topic, events::batch(&inbound.bytes, messages_max)?, peer).await,
+        None if is_json(&parts.headers) => {
+            let many = parse(&inbound.bytes, messages_max)?;
+            service.send_many(&topic, many.messages.into_iter().map(NewMessage::into_draft), peer).await
+        }
+        mode => {
+            let message = NewMessage::of_headers(&parts.headers)?;
+            service.send_one(&topic, events::one(mode, &parts.headers, message, &inbound.bytes)?, peer).await
+        }
     }
-    let message = NewMessage::of_headers(&parts.headers)?;
-    service.send_one(&topic, message.draft(inbound.bytes.clone())?, peer).await
 }
 
 impl Service {
@@ -73,19 +82,23 @@ impl Service {
     }
 
     /// Messages that are not valid have their result without being sent.
-    async fn send_many(&self, topic: &TopicName, many: SendMany, peer: Option<Peer>) -> Result<Response, Problem> {
-        if many.messages.is_empty() {
-            return Err(Invalid::NoMessages.into());
-        }
-        let (mut messages, mut types) = (Vec::new(), Vec::new());
-        let mut prepared = Vec::with_capacity(many.messages.len());
-        for message in many.messages {
-            let outgoing = message.into_draft().and_then(|draft| self.outgoing(topic, draft, peer));
+    async fn send_many(
+        &self,
+        topic: &TopicName,
+        drafts: impl Iterator<Item = Result<Draft, Problem>> + Send,
+        peer: Option<Peer>,
+    ) -> Result<Response, Problem> {
+        let (mut messages, mut types, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        for draft in drafts {
+            let outgoing = draft.and_then(|draft| self.outgoing(topic, draft, peer));
             prepared.push(outgoing.map(|outgoing| {
                 messages.push(outgoing.message);
                 types.push(outgoing.message_type);
                 outgoing.message_id
             }));
+        }
+        if prepared.is_empty() {
+            return Err(Invalid::NoMessages.into());
         }
         let mut results = Vec::new();
         if !messages.is_empty() {

@@ -22,6 +22,7 @@ use proxy::messaging::message::Received;
 
 mod bounds;
 mod described;
+mod events;
 mod leases;
 mod sending;
 mod streams;

@@ -12,12 +12,13 @@ use proxy::messaging::transaction::{IdError, TransactionId};
 use types::TopicName;
 use types::broker::Resolution;
 
+use super::events::{self, Mode};
 use super::{Service, headers};
 use crate::extract::{Named, QueryOf};
 use crate::problem::{Document, Problem};
 use crate::text;
 use crate::views::messaging::{
-    Check, Checks, MessageHeaders, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks,
+    Check, Checks, CloudEvent, MessageHeaders, NewMessage, RawBody, ReceivedMessage, Sent, WaitForChecks,
 };
 
 /// Store a half message, which nobody sees until it is committed
@@ -25,7 +26,7 @@ use crate::views::messaging::{
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders,
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
-    request_body(content = RawBody, content_type = "application/octet-stream"),
+    request_body(content((RawBody = "application/octet-stream"), (CloudEvent = "application/cloudevents+json"))),
     responses((status = 201, description = "Stored", body = Sent),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn begin(
@@ -38,7 +39,8 @@ pub(super) async fn begin(
     let inbound = service.read(&parts.headers, body).await?;
     let message = NewMessage::of_headers(&parts.headers)?;
     let check_after = check_after(&parts.headers)?;
-    let draft = Draft { transaction: Some(check_after), ..message.draft(inbound.bytes.clone())? };
+    let draft = events::one(Mode::of(&parts.headers)?, &parts.headers, message, &inbound.bytes)?;
+    let draft = Draft { transaction: Some(check_after), ..draft };
     service.send_one(&topic, draft, peer).await
 }
 

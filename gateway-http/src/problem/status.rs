@@ -6,7 +6,7 @@ use http::StatusCode as S;
 use proxy::messaging;
 use proxy::status::HasCode;
 use proxy::validate::Invalid;
-use types::admin::AdminError;
+use types::admin::{AdminError, ResetError};
 use types::broker::{
     KeyError, LeaseError, LookupError, PopError, RecallError, SendError, TransactionError, Unavailable,
 };
@@ -231,13 +231,22 @@ impl From<AdminError> for Problem {
     }
 }
 
+impl From<ResetError> for Problem {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::Outside { .. } => Self::new(S::BAD_REQUEST, "offset-outside", error.to_string()),
+            ResetError::Admin(error) => error.into(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_page_names_every_kind_with_its_status() {
         let page = include_str!("../../../docs/http.md");
         let source = include_str!("status.rs").split("#[cfg(test)]").next().expect("a first part");
-        let admin_only = ["exists", "queue-count", "queues-shrink", "system-name"];
+        let admin_only = ["exists", "queue-count", "queues-shrink", "offset-outside", "system-name"];
         let mut kinds = 0;
         for line in source.lines() {
             let Some((status, kind)) = line.split_once("(S::").and_then(|(_, pair)| pair.split_once(", \"")) else {

@@ -9,8 +9,10 @@ use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use types::admin::{AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, TopicDescription};
-use types::broker::{LookupError, Unavailable};
+use types::admin::{
+    AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, TopicDescription,
+};
+use types::broker::{LookupError, OffsetAt, Unavailable};
 use types::{
     GroupConfig, GroupName, Message, MessageType, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig,
     TopicName,
@@ -23,6 +25,7 @@ struct Maps {
     topics: Mutex<BTreeMap<TopicName, TopicConfig>>,
     groups: Mutex<BTreeMap<GroupName, GroupConfig>>,
     used: Vec<MessageType>,
+    resets: Mutex<Vec<(Option<QueueId>, ResetTo)>>,
 }
 
 #[async_trait]
@@ -71,6 +74,19 @@ impl Admin for Maps {
         Ok(GroupDescription { config, progress: Vec::new() })
     }
 
+    async fn reset_offsets(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: Option<QueueId>,
+        to: ResetTo,
+    ) -> Result<Vec<(QueueId, QueueOffset)>, ResetError> {
+        self.describe_group(group).await?;
+        self.describe_topic(topic).await?;
+        self.resets.lock().expect("not poisoned").push((queue, to));
+        Ok(vec![(QueueId(0), QueueOffset(3))])
+    }
+
     async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError> {
         self.describe_topic(&query.topic).await?;
         let is_there = query.by == FindBy::Key("k1".to_owned()) && query.stored.contains(&STORED_AT);
@@ -95,10 +111,17 @@ fn stored_message() -> Bytes {
     encoded.place(QueueOffset(7), PhysicalOffset(133), STORED_AT)
 }
 
+mod cors;
+
 struct Server(Router, Readiness, #[expect(dead_code, reason = "held as long as its broker")] tempfile::TempDir);
 
 impl Server {
-    fn new(maps: Maps) -> Self {
+    fn new(maps: impl Into<Arc<Maps>>) -> Self {
+        Self::open_to(Origins::None, maps)
+    }
+
+    fn open_to(origins: Origins, maps: impl Into<Arc<Maps>>) -> Self {
+        let maps: Arc<Maps> = maps.into();
         let readiness = Readiness::default();
         let version = Version { name: "gantry", version: "1.2.3" };
         let metrics = prometheus::Registry::new();
@@ -112,7 +135,8 @@ impl Server {
             messaging,
             checks,
             limits: Limits::default(),
-            admin: Some(Arc::new(maps)),
+            origins,
+            admin: Some(maps),
             webhooks: None,
             probes,
         };
@@ -165,6 +189,24 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
+async fn pages_run_no_script_but_their_own_and_load_nothing_from_elsewhere() {
+    let server = Server::new(Maps::default());
+    for path in ["/", "/docs", "/ui/index.js", "/ui/docs.js", "/ui/style.css"] {
+        let request = Request::get(path).body(Body::empty()).expect("valid");
+        let answer = server.0.clone().oneshot(request).await.expect("infallible");
+        assert_eq!(answer.status(), 200, "{path}");
+        let policy = answer.headers()["content-security-policy"].to_str().expect("text").to_owned();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        let bytes = answer.into_body().collect().await.expect("in memory").to_bytes();
+        let text = str::from_utf8(&bytes).expect("text");
+        for bad in ["://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "onclick=", "style="] {
+            assert!(!text.contains(bad), "{path}: {bad}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn topics_live_through_their_five_calls() {
     let server = Server::new(Maps { used: vec![MessageType::Fifo], ..Maps::default() });
     let path = "/v1/admin/topics/orders";
@@ -212,6 +254,43 @@ async fn groups_check_their_bounds() {
         assert_eq!(status, 400, "{bad}");
         assert!(problem["detail"].as_str().expect("text").contains("allowed are"), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn groups_go_on_where_they_are_told() {
+    let maps = Arc::new(Maps::default());
+    let server = Server::new(maps.clone());
+    server.json(Method::POST, "/v1/admin/topics/orders", json!({})).await;
+    server.json(Method::POST, "/v1/admin/groups/g", json!({})).await;
+    let path = "/v1/admin/groups/g/offsets";
+    let at = |ms| ResetTo::At(OffsetAt::Time(Timestamp(ms)));
+    for (place, queue, to) in [
+        (json!({"to": "first"}), None, ResetTo::At(OffsetAt::Beginning)),
+        (json!({"to": "last", "queue": 2}), Some(QueueId(2)), ResetTo::At(OffsetAt::End)),
+        (json!({"to": "1970-01-01T01:00:01+01:00"}), None, at(1_000)),
+        (json!({"to": "1700000000000"}), None, at(1_700_000_000_000)),
+        (json!({"offset": 7}), None, ResetTo::Offset(QueueOffset(7))),
+    ] {
+        let mut asked = json!({"topic": "orders"});
+        asked.as_object_mut().expect("an object").extend(place.as_object().expect("an object").clone());
+        let (status, set) = server.json(Method::POST, path, asked).await;
+        assert_eq!((status, set), (200, json!({"queues": [{"queue": 0, "offset": 3}]})), "{place}");
+        assert_eq!(maps.resets.lock().expect("not poisoned").pop(), Some((queue, to)));
+    }
+    for (path, asked, status, detail) in [
+        (path, json!({"topic": "orders"}), 400, "to or offset is missing"),
+        (path, json!({"topic": "orders", "to": "first", "offset": 1}), 400, "together"),
+        (path, json!({"topic": "orders", "to": "soon"}), 400, "to is \"soon\""),
+        (path, json!({"topic": "a.b", "to": "first"}), 400, "a.b"),
+        (path, json!({"topic": "nowhere", "to": "first"}), 404, "nowhere"),
+        (path, json!({"topic": "orders", "to": "first", "from": 1}), 422, "unknown field `from`"),
+        ("/v1/admin/groups/none/offsets", json!({"topic": "orders", "to": "first"}), 404, "none"),
+    ] {
+        let (answered, problem) = server.json(Method::POST, path, asked).await;
+        assert_eq!(answered, status, "{problem}");
+        assert!(problem["detail"].as_str().expect("text").contains(detail), "{problem}");
+    }
+    assert!(maps.resets.lock().expect("not poisoned").is_empty());
 }
 
 #[tokio::test]

@@ -91,6 +91,41 @@ pub struct MessageHeaders {
     pub idempotency_key: Option<String>,
 }
 
+/// A CloudEvent 1.0 to be sent: what may stand in its JSON. Further members are extensions: texts, whole numbers, true or false.
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+pub struct CloudEvent {
+    /// `1.0`.
+    #[schema(pattern = "^1\\.0$")]
+    pub specversion: String,
+    /// Tells it from the others of its source.
+    #[schema(min_length = 1)]
+    pub id: String,
+    /// Where it happened, a URI reference.
+    #[schema(min_length = 1)]
+    pub source: String,
+    /// What happened.
+    #[schema(rename = "type", min_length = 1)]
+    pub kind: String,
+    /// What it is about.
+    #[schema(min_length = 1)]
+    pub subject: Option<String>,
+    /// When it happened, RFC 3339.
+    #[schema(format = DateTime)]
+    pub time: Option<String>,
+    /// Media type of its data; JSON when missing.
+    pub datacontenttype: Option<String>,
+    /// What its data adheres to, a URI.
+    pub dataschema: Option<String>,
+    /// The message's tag.
+    pub tag: Option<String>,
+    /// The message's group.
+    pub messagegroup: Option<String>,
+    /// Its data: any JSON if that is its type, else a text.
+    pub data: Option<serde_json::Value>,
+    /// Its data in Base64, instead of `data`.
+    pub data_base64: Option<String>,
+}
+
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

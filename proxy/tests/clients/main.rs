@@ -14,3 +14,4 @@ mod support;
 mod telemetry;
 mod tls;
 mod transactions;
+mod web;

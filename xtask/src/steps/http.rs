@@ -1,22 +1,27 @@
 //! Messages over HTTP: the OpenAPI document is true, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
-//! client and HTTP see the same in all four pairings. Then HTTP before a cluster of ours.
+//! client and HTTP see the same in all four pairings, and the pages do what they say in Chromium. Then HTTP before a cluster of ours.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::plan::{Context, Done};
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::shell::{self, To};
 
+mod browser;
 mod described;
 mod gateways;
 
 /// Lines of a failed program's output that are shown.
 const LINES_SHOWN: usize = 40;
-/// The address that pages and the examples name.
+/// The addresses that pages and the examples name.
 pub(super) const ADDRESS: &str = "127.0.0.1:8082";
+const GRPC_ADDRESS: &str = "127.0.0.1:8081";
+/// The site that the page names.
+const ORIGIN: &str = "https://app.example.org";
 /// Commands in a block of this kind must succeed.
 const SHOWN: &str = "```sh";
 /// Those in one of this kind must be refused.
@@ -39,36 +44,51 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         let reason = shell::tail(&log, 1).pop().unwrap_or_default();
         return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
     }
-    let server = Server::start(context, "http")?;
-    match show(context, &server, &log) {
-        Ok(()) => server.stop()?,
+    let site = server::free_address()?;
+    let origins = format!("{ORIGIN},http://localhost:{}", site.port());
+    let server = Server::start_with(
+        context,
+        "http",
+        &["--http-cors", &origins, "--grpc-web", &origins, "--webhook-allow", "127.0.0.0/8"],
+    )?;
+    let done = match show(context, &server, site, &log) {
+        Ok(done) => {
+            server.stop()?;
+            done
+        }
         Err(error) => {
             println!("--- end of {}\n{}\n---", log.display(), shell::tail(&log, LINES_SHOWN).join("\n"));
             return Err(error.context(format!("data kept: {}", server.keep().display())));
         }
-    }
+    };
     gateways::show(context)?;
-    Ok(Done::Passed)
+    Ok(done)
 }
 
-fn show(context: &Context, server: &Server, log: &Path) -> Result<()> {
+fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Result<Done> {
     let root = &context.workspace.root;
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
     described::show(context, &http, log)?;
 
     let page = std::fs::read_to_string(root.join("docs/http.md"))?;
     let mut bash = Command::new("bash");
-    bash.arg("-c").arg(script(&page)?.replace(ADDRESS, &http)).current_dir(log.parent().context("a folder")?);
+    bash.arg("-c")
+        .arg(script(&page)?.replace(ADDRESS, &http).replace(GRPC_ADDRESS, &grpc))
+        .current_dir(log.parent().context("a folder")?);
     shell::run(&mut bash, To::File(log)).ok().context("a command of docs/http.md does not do what it says")?;
 
     let mut story = Command::new(root.join("sdk-examples/curl/run"));
     shell::run(story.args(["--endpoint", &http]), To::File(log)).ok().context("sdk-examples/curl/run")?;
 
+    let mut events = Command::new("python3");
+    events.arg(root.join("tests/http/events.py")).arg(&http);
+    shell::run(&mut events, To::File(log)).context("CloudEvents do not come out as they went in")?;
+
     let mut pairings = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
     pairings.arg(root.join("tests/http/pairings.py")).args([&grpc, &http]);
     let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
     ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
-    Ok(())
+    browser::show(root, [&http, &grpc], site, log)
 }
 
 /// A Python environment with what a file requires; nothing to do if it is there already.

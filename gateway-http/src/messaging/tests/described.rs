@@ -37,6 +37,7 @@ fn every_route_is_described() {
             "patch /v1/admin/topics/{name}",
             "patch /v1/webhooks/{id}",
             "post /v1/admin/groups/{name}",
+            "post /v1/admin/groups/{name}/offsets",
             "post /v1/admin/topics/{name}",
             "post /v1/admin/topics/{name}/freeze",
             "post /v1/groups/{group}/ack",
