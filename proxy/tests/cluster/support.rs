@@ -93,6 +93,7 @@ impl Site {
 
 impl Running {
     async fn start(settings: broker::Options, topics: &[TopicConfig], name_server: SocketAddr) -> Self {
+        let data = settings.dir.clone();
         let broker = LocalBroker::start(Env::real(), settings).expect("starts");
         for topic in topics {
             broker.put_topic(topic.clone(), false).await.expect("made");
@@ -105,6 +106,7 @@ impl Running {
             auto_create_topics: false,
             default_queues: 1,
             shown: Vec::new(),
+            data,
         };
         let server = BrokerServer::new(Env::real(), broker.clone(), options);
         let stop = CancellationToken::new();
