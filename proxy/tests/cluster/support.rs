@@ -50,6 +50,7 @@ impl Site {
         let name_server = listener.local_addr().expect("bound");
         let options = nameserver::server::Options {
             kv_file: dir.path().join("kvConfig.json"),
+            settings_file: dir.path().join("namesrv.properties"),
             settings: nameserver::Settings::default(),
             shown: Vec::new(),
         };
