@@ -35,6 +35,9 @@ use self::refusal::Refusal;
 pub(crate) use self::transaction::ask_producers;
 use crate::server::Core;
 
+/// Most topics or groups that one request makes.
+const LISTED_MAX: usize = 1000;
+
 type Answer = Result<Command, Refusal>;
 
 /// Serves one request.
@@ -79,10 +82,13 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::LockBatchMq => locks::lock(core, request),
         RequestCode::UnlockBatchMq => locks::unlock(core, request),
         RequestCode::UpdateAndCreateTopic => topics::put(core, request).await,
+        RequestCode::UpdateAndCreateTopicList => topics::put_list(core, request).await,
         RequestCode::DeleteTopicInBroker => topics::delete(core, request).await,
         RequestCode::GetAllTopicConfig => Ok(topics::all(core, request)),
         RequestCode::GetTopicConfig => topics::get(core, request),
         RequestCode::UpdateAndCreateSubscriptionGroup => groups::put(core, request).await,
+        RequestCode::UpdateAndCreateSubscriptionGroupList => groups::put_list(core, request).await,
+        RequestCode::UpdateAndGetGroupForbidden => groups::forbid(core, request),
         RequestCode::DeleteSubscriptionGroup => groups::delete(core, request).await,
         RequestCode::GetAllSubscriptionGroupConfig => groups::all(core, request).await,
         RequestCode::GetSubscriptionGroupConfig => groups::get(core, request).await,
@@ -94,13 +100,15 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::QueryTopicConsumeByWho => consumption::groups_of(core, request).await,
         RequestCode::QueryTopicsByConsumer => consumption::topics_of(core, request).await,
         RequestCode::QuerySubscriptionByConsumer => consumption::subscription(core, request),
+        RequestCode::QueryCorrectionOffset => consumption::corrections(core, request).await,
         RequestCode::QueryConsumeTimeSpan => consumption::time_spans(core, request).await,
         RequestCode::InvokeBrokerToResetOffset => reset::reset(core, request).await,
         RequestCode::CloneGroupOffset => reset::clone(core, request).await,
         RequestCode::InvokeBrokerToGetConsumerStatus => relay::status(core, request).await,
         RequestCode::GetConsumerRunningInfo => relay::running_info(core, request).await,
         RequestCode::ConsumeMessageDirectly => relay::consume_directly(core, request).await,
-        RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request)),
+        RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request).await),
+        RequestCode::GetBrokerHaStatus => Ok(runtime::ha_status(core, request)),
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
         RequestCode::UpdateBrokerConfig => runtime::update(core, request),
         RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),

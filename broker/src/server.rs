@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ use types::{Broker as _, Timestamp};
 
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
+use crate::forbidden::Forbidden;
 use crate::queue_locks::QueueLocks;
 use crate::request_modes::RequestModes;
 use crate::resets::{self, Resets};
+use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::{registration, requests};
@@ -42,6 +45,8 @@ pub struct Options {
     pub default_queues: u32,
     /// The configuration as it is shown, under Apache's names where there are some.
     pub shown: Vec<(String, String)>,
+    /// The broker's data directory, of which it is told how full its disk is.
+    pub data: PathBuf,
 }
 
 /// A broker's port that does not listen yet.
@@ -62,11 +67,11 @@ pub(crate) struct Core {
     pub(crate) locks: Mutex<QueueLocks>,
     pub(crate) statistics: Mutex<Statistics>,
     pub(crate) resets: Mutex<Resets>,
+    pub(crate) forbidden: Mutex<Forbidden>,
     /// Counts resets, so that pulls that wait look at them.
     pub(crate) resets_made: watch::Sender<u64>,
     pub(crate) request_modes: Mutex<RequestModes>,
-    /// Name servers, to ask for routes.
-    pub(crate) routes: Vec<Client>,
+    pub(crate) routes: Routes,
     pub(crate) settings: Mutex<Settings>,
     /// Tells that the settings have changed.
     pub(crate) settings_changed: watch::Sender<()>,
@@ -87,7 +92,7 @@ impl BrokerServer {
         let told = registration::Told::new(vec![None; options.name_servers.len()]);
         let core = Core {
             request_modes: Mutex::default(),
-            routes: options.name_servers.iter().map(client).collect(),
+            routes: Routes::new(options.name_servers.iter().map(client).collect()),
             broker,
             options,
             started,
@@ -95,6 +100,7 @@ impl BrokerServer {
             env,
             statistics: Mutex::new(Statistics::new(started)),
             resets: Mutex::default(),
+            forbidden: Mutex::default(),
             resets_made: watch::Sender::new(0),
             settings: Mutex::new(settings),
             settings_changed: watch::Sender::new(()),
@@ -154,8 +160,12 @@ impl Core {
 
     /// Sends a client a request; says whether it is on its way.
     pub(crate) fn ask(&self, connection: ConnectionId, request: Command) -> bool {
-        let connection = self.connections.lock().get(&connection).cloned();
-        connection.is_some_and(|connection| connection.oneway(request))
+        self.connection(connection).is_some_and(|connection| connection.oneway(request))
+    }
+
+    /// A client's connection, while it is there.
+    pub(crate) fn connection(&self, connection: ConnectionId) -> Option<Arc<Connection>> {
+        self.connections.lock().get(&connection).cloned()
     }
 
     /// Asks a client and waits for its answer.
@@ -165,8 +175,8 @@ impl Core {
         request: Command,
         within: Duration,
     ) -> Result<Command, CallError> {
-        let connection = self.connections.lock().get(&connection).cloned();
-        connection.ok_or(CallError::Unasked)?.call(request, &*self.env.clock, within).await
+        let connection = self.connection(connection).ok_or(CallError::Unasked)?;
+        connection.call(request, &*self.env.clock, within).await
     }
 
     /// A connection that ended while its heartbeat was answered was forgotten before the heartbeat made it known.

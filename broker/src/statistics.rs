@@ -10,6 +10,8 @@ use foldhash::fast::FixedState;
 use remoting_proto::body::{BrokerStatsData, BrokerStatsItem};
 use types::Timestamp;
 
+use crate::put_times::PutTimes;
+
 /// Most series; about 2 KiB each. What is counted beyond is counted of the broker alone.
 pub(crate) const SERIES_MAX: usize = 10_000;
 /// How often [`Statistics::sample`] is to be called.
@@ -84,6 +86,21 @@ impl Series {
 
 type ByName<T> = HashMap<String, T, FixedState>;
 
+/// How many messages came in and went out, of the whole broker since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) puts: u64,
+    pub(crate) gets: u64,
+}
+
+/// The same as it is now and as it was when the last two days began, in Greenwich.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DayTotals {
+    pub(crate) now: Totals,
+    pub(crate) today: Totals,
+    pub(crate) yesterday: Totals,
+}
+
 /// All series.
 #[derive(Debug)]
 pub(crate) struct Statistics {
@@ -94,6 +111,11 @@ pub(crate) struct Statistics {
     broker_puts: Series,
     broker_gets: Series,
     count: usize,
+    put_times: PutTimes,
+    /// The day of the newest sample, and what was there when it and the one before began.
+    day: i64,
+    today: Totals,
+    yesterday: Totals,
 }
 
 impl Statistics {
@@ -105,7 +127,27 @@ impl Statistics {
             broker_puts: Series::new(now),
             broker_gets: Series::new(now),
             count: 0,
+            put_times: PutTimes::default(),
+            day: day(now),
+            today: Totals::default(),
+            yesterday: Totals::default(),
         }
+    }
+
+    /// A send took this long to be stored.
+    pub(crate) fn took(&mut self, time: Duration) {
+        self.put_times.add(time);
+    }
+
+    /// How long sends took.
+    pub(crate) fn put_times(&self) -> &PutTimes {
+        &self.put_times
+    }
+
+    /// How many messages there were, and when.
+    pub(crate) fn totals(&self) -> DayTotals {
+        let now = Totals { puts: self.broker_puts.total.messages, gets: self.broker_gets.total.messages };
+        DayTotals { now, today: self.today, yesterday: self.yesterday }
     }
 
     /// Messages were sent to a topic.
@@ -127,6 +169,10 @@ impl Statistics {
 
     /// Remembers how much there is now and forgets what is over.
     pub(crate) fn sample(&mut self, now: Timestamp) {
+        if day(now) != self.day {
+            let DayTotals { now: total, today, .. } = self.totals();
+            (self.day, self.today, self.yesterday) = (day(now), total, today);
+        }
         self.broker_puts.sample(now);
         self.broker_gets.sample(now);
         let mut count = 0;
@@ -182,6 +228,11 @@ impl Statistics {
         let rate = |series: &Series| series.data(now, |total| total.messages).stats_minute.tps;
         (rate(&self.broker_puts), rate(&self.broker_gets))
     }
+}
+
+/// The day in Greenwich.
+fn day(at: Timestamp) -> i64 {
+    at.0.div_euclid(86_400_000)
 }
 
 fn add_of_group(
@@ -249,6 +300,23 @@ mod tests {
         let later = wait(&mut statistics, 26 * 3600);
         assert_eq!(sums(&statistics, "TOPIC_PUT_NUMS", "t", later), None, "forgotten");
         assert_eq!(statistics.count, 0);
+    }
+
+    #[test]
+    fn a_day_begins_with_what_was_there() {
+        let mut statistics = Statistics::new(at(0));
+        let totals = |puts, gets| Totals { puts, gets };
+        statistics.put("t", 3, 9, at(10));
+        statistics.get("t", "g", 1, 3, at(10));
+        statistics.sample(at(86_390));
+        assert_eq!(statistics.totals(), DayTotals { now: totals(3, 1), ..DayTotals::default() });
+        statistics.sample(at(86_400));
+        statistics.put("t", 1, 3, at(86_401));
+        let expected = DayTotals { now: totals(4, 1), today: totals(3, 1), yesterday: totals(0, 0) };
+        assert_eq!(statistics.totals(), expected);
+        statistics.sample(at(2 * 86_400));
+        let expected = DayTotals { now: totals(4, 1), today: totals(4, 1), yesterday: totals(3, 1) };
+        assert_eq!(statistics.totals(), expected);
     }
 
     #[test]

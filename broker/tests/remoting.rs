@@ -20,7 +20,7 @@ use remoting_proto::requests::{
     TopicName as TopicNamed, TopicQueue, UpdateAndCreateTopic, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[path = "common/served.rs"]
 mod served;
 
-use served::{WITHIN, message, pull, served, served_at};
+use served::{Raw, WITHIN, heartbeat, message, pull, served, served_at};
 
 fn committed(topic: &str, set_zero_if_not_found: Option<bool>) -> QueryConsumerOffset {
     QueryConsumerOffset {
@@ -307,48 +307,6 @@ async fn producer_groups_are_as_long_as_topics_and_bad_ones_are_left_out_alone()
     }
     assert_eq!(known, [false, true, false]);
     served.end().await;
-}
-
-/// A client that also reads what it is asked.
-struct Raw(TcpStream);
-
-impl Raw {
-    async fn say(&mut self, request: &Command) {
-        let mut frame = BytesMut::new();
-        remoting_proto::encode(request, &mut frame).expect("fits");
-        self.0.write_all(&frame).await.expect("written");
-    }
-
-    async fn hear(&mut self) -> Command {
-        let mut frame = vec![0; 4];
-        self.0.read_exact(&mut frame).await.expect("read");
-        frame.resize(remoting_proto::announced(&frame).expect("a length").expect("four bytes"), 0);
-        self.0.read_exact(&mut frame[4..]).await.expect("read");
-        remoting_proto::decode(frame.into()).expect("a frame")
-    }
-
-    /// What it is asked until its own request is answered, and the answer.
-    async fn call(&mut self, request: &Command) -> (Vec<Command>, Command) {
-        self.say(request).await;
-        let mut asked = Vec::new();
-        loop {
-            let heard = self.hear().await;
-            if heard.flag.is_response() {
-                return (asked, heard);
-            }
-            asked.push(heard);
-        }
-    }
-}
-
-fn heartbeat(client: &str) -> Command {
-    let body = HeartbeatData {
-        client_id: client.to_owned(),
-        consumer_data_set: vec![ConsumerData { group_name: "g".to_owned(), ..ConsumerData::default() }],
-        ..HeartbeatData::default()
-    };
-    let body = remoting_proto::to_vec(&body, remoting_proto::Dialect::Fastjson);
-    Command::request(RequestCode::HeartBeat, Fields::default(), body.into())
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ mod group;
 mod message;
 mod topic;
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use remoting::Trust;
 
 use crate::output::Output;
 use client::Client;
@@ -21,6 +25,12 @@ pub(crate) struct Arguments {
     /// The cluster's name servers, HOST:PORT with semicolons between; the first that answers is asked
     #[arg(short, long, global = true, value_name = "ADDRS", env = "GANTRY_NAMESERVER", default_value = "127.0.0.1:9876", value_parser = NameServers::parse)]
     nameserver: NameServers,
+    /// Ask the cluster over TLS; without --ca whatever certificate is shown is taken, as Apache's tools do
+    #[arg(long, global = true)]
+    tls: bool,
+    /// Believe only who shows a certificate of these authorities, or one of these certificates, in PEM
+    #[arg(long, global = true, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     json: bool,
@@ -54,6 +64,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Subject::Topic(command) => topic::run(command, &client()?, output).await,
         Subject::Group(command) => group::run(command, &client()?, output).await,
         Subject::Message(command) => message::run(command, &client()?, output).await,
-        Subject::Cluster(verb) => cluster::run(verb, &arguments.nameserver, output).await,
+        Subject::Cluster(verb) => {
+            let trust = arguments.tls.then(|| trust(arguments.ca.as_deref())).transpose()?;
+            cluster::run(verb, &arguments.nameserver, trust, output).await
+        }
     }
+}
+
+/// Whom to believe.
+fn trust(ca: Option<&Path>) -> anyhow::Result<Trust> {
+    let Some(file) = ca else { return Ok(Trust::everybody()?) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Trust::only(&text).with_context(|| file.display().to_string())
 }

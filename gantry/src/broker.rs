@@ -57,6 +57,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
             auto_create_topics: config.storage.auto_create_topics,
             default_queues: config.default_queues,
             shown,
+            data: config.storage.data.clone(),
         },
     );
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];

@@ -10,19 +10,19 @@ use broker::Status;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-/// A number that is exported.
-struct Number {
+/// A number that is exported, of a role whose state is `T`.
+struct Number<T> {
     name: &'static str,
     meaning: &'static str,
-    read: fn(&Status) -> u64,
+    read: fn(&T) -> u64,
 }
 
-const fn number(name: &'static str, meaning: &'static str, read: fn(&Status) -> u64) -> Number {
+const fn number<T>(name: &'static str, meaning: &'static str, read: fn(&T) -> u64) -> Number<T> {
     Number { name, meaning, read }
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number; 19] = [
+const COUNTERS: [Number<Status>; 19] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -65,7 +65,7 @@ const COUNTERS: [Number; 19] = [
 ];
 
 /// Numbers that go both ways.
-const GAUGES: [Number; 12] = [
+const GAUGES: [Number<Status>; 12] = [
     number("rocketmq_topic_number", "Topics", |status| status.topics),
     number("rocketmq_consumer_group_number", "Consumer groups", |status| status.groups),
     number("rocketmq_timing_messages", "Messages that wait for their delivery time", |status| status.timers_pending),
@@ -87,7 +87,7 @@ const GAUGES: [Number; 12] = [
 /// Registers all of them; `status` is asked at each scrape.
 pub(crate) fn register(meter: &Meter, node: &str, status: impl Fn() -> Status + Send + Sync + 'static) {
     let status: Arc<dyn Fn() -> Status + Send + Sync> = Arc::new(status);
-    let labels: Arc<[KeyValue]> = Arc::new([
+    let labels = Arc::new([
         KeyValue::new("cluster", "DefaultCluster"),
         KeyValue::new("node_type", "broker"),
         KeyValue::new("node_id", node.to_owned()),
@@ -96,12 +96,36 @@ pub(crate) fn register(meter: &Meter, node: &str, status: impl Fn() -> Status + 
         let (status, labels) = (status.clone(), labels.clone());
         // The exporter adds the ending that Prometheus wants of counters.
         let counter = meter.u64_observable_counter(name.trim_end_matches("_total")).with_description(meaning);
-        counter.with_callback(move |observer| observer.observe(read(&status()), &labels)).build();
+        counter.with_callback(move |observer| observer.observe(read(&status()), &*labels)).build();
     }
-    for Number { name, meaning, read } in GAUGES {
-        let (status, labels) = (status.clone(), labels.clone());
+    register_gauges(meter, GAUGES, &labels, &status);
+}
+
+/// What a name server knows: brokers and topics.
+pub(crate) type Known = (usize, usize);
+
+/// Numbers of a name server; they go both ways.
+const NAME_SERVER: [Number<Known>; 2] = [
+    number("gantry_nameserver_brokers", "Broker processes that are registered", |(brokers, _)| *brokers as u64),
+    number("gantry_nameserver_topics", "Topics that brokers have registered", |(_, topics)| *topics as u64),
+];
+
+/// Registers those of a name server; `known` is asked at each scrape.
+pub(crate) fn register_name_server(meter: &Meter, known: impl Fn() -> Known + Send + Sync + 'static) {
+    let known: Arc<dyn Fn() -> Known + Send + Sync> = Arc::new(known);
+    register_gauges(meter, NAME_SERVER, &Arc::new([KeyValue::new("node_type", "nameserver")]), &known);
+}
+
+fn register_gauges<T: 'static, const N: usize, const L: usize>(
+    meter: &Meter,
+    gauges: [Number<T>; N],
+    labels: &Arc<[KeyValue; L]>,
+    state: &Arc<dyn Fn() -> T + Send + Sync>,
+) {
+    for Number { name, meaning, read } in gauges {
+        let (state, labels) = (state.clone(), labels.clone());
         let gauge = meter.u64_observable_gauge(name).with_description(meaning);
-        gauge.with_callback(move |observer| observer.observe(read(&status()), &labels)).build();
+        gauge.with_callback(move |observer| observer.observe(read(&state()), &*labels)).build();
     }
 }
 
@@ -112,6 +136,10 @@ mod tests {
     #[test]
     fn operations_page_lists_every_metric() {
         let page = include_str!("../../docs/operations.md");
+        for Number { name, meaning, .. } in NAME_SERVER {
+            let row = format!("| `{name}` | gauge | {meaning} |");
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
         for (kind, numbers) in [("counter", COUNTERS.as_slice()), ("gauge", GAUGES.as_slice())] {
             for Number { name, meaning, .. } in numbers {
                 let row = format!("| `{name}` | {kind} | {meaning} |");

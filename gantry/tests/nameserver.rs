@@ -21,19 +21,30 @@ fn start(folder: &Path, more: &[&str]) -> Server {
     let log = File::create(folder.join("log")).expect("a log");
     let mut child = gantry(folder, &arguments).stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
     let mut banner = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let line = banner.find(|line| line.trim_start().starts_with("Remoting"));
-    let line = line.unwrap_or_else(|| panic!("no address in the banner: {}", log_of(folder)));
-    let address: SocketAddr = line.split_whitespace().nth(1).expect("an address").parse().expect("an address");
-    Server { child, grpc: address, http: address }
+    let mut http = None;
+    loop {
+        let line = banner.next().unwrap_or_else(|| panic!("no address in the banner: {}", log_of(folder)));
+        let mut words = line.split_whitespace();
+        let (name, address) = (words.next(), words.next().and_then(|address| address.parse::<SocketAddr>().ok()));
+        match (name, address) {
+            (Some("HTTP"), address) => http = address,
+            (Some("Remoting"), Some(address)) => return Server { child, grpc: address, http: http.unwrap_or(address) },
+            _ => {}
+        }
+    }
 }
 
 fn ask(address: SocketAddr, code: RequestCode, pairs: &[(&str, &str)]) -> Command {
+    ask_with(address, code, pairs, b"")
+}
+
+fn ask_with(address: SocketAddr, code: RequestCode, pairs: &[(&str, &str)], body: &'static [u8]) -> Command {
     let mut fields = Fields::default();
     for (name, text) in pairs {
         assert!(fields.set((*name).to_owned(), (*text).to_owned()));
     }
     let mut frame = BytesMut::new();
-    remoting_proto::encode(&Command::request(code, fields, Bytes::new()), &mut frame).expect("fits");
+    remoting_proto::encode(&Command::request(code, fields, Bytes::from_static(body)), &mut frame).expect("fits");
     let mut stream = TcpStream::connect(address).expect("listening");
     stream.write_all(&frame).expect("sent");
     let mut answer = vec![0; 4];
@@ -62,6 +73,34 @@ fn it_answers_until_it_is_told_to_stop_and_keeps_what_operators_set() {
     server.signal("-KILL");
     assert_eq!(server.wait(), None);
     assert_eq!(start(folder.path(), &[]).child.try_wait().expect("a child"), None, "a kill leaves nothing locked");
+}
+
+#[test]
+fn it_says_over_http_that_it_is_ready_and_what_it_knows() {
+    let folder = folder();
+    let mut server = start(folder.path(), &["--http", "127.0.0.1:0"]);
+    for path in ["/livez", "/readyz", "/version"] {
+        let (status, body) = server.get(path);
+        assert!(status.contains("200"), "{path}: {status} {body}");
+    }
+    assert!(server.get("/v1/admin/topics").0.contains("404"));
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.contains("gantry_nameserver_brokers{node_type=\"nameserver\"} 0"), "{metrics}");
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0), "{}", log_of(folder.path()));
+}
+
+#[test]
+fn what_was_changed_while_it_ran_holds_over_a_restart() {
+    let folder = folder();
+    let mut server = start(folder.path(), &[]);
+    let changed = ask_with(server.grpc, RequestCode::UpdateNamesrvConfig, &[], b"orderMessageEnable=true\n");
+    assert_eq!(changed.response_code(), ResponseCode::Success);
+    server.signal("-KILL");
+    server.wait();
+    let server = start(folder.path(), &[]);
+    let shown = ask(server.grpc, RequestCode::GetNamesrvConfig, &[]);
+    assert!(String::from_utf8_lossy(&shown.body).contains("orderMessageEnable=true\n"));
 }
 
 #[test]

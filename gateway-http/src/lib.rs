@@ -20,4 +20,4 @@ pub mod webhooks;
 
 pub use limits::Limits;
 pub use readiness::Readiness;
-pub use router::{Gateway, Probes, Version, router};
+pub use router::{Gateway, Probes, Version, probe_router, router};

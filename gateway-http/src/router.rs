@@ -91,6 +91,15 @@ pub fn router(gateway: Gateway) -> Router {
     cors::let_in(routes, origins)
 }
 
+/// The routes of a role that serves nothing else over HTTP, with their layers.
+pub fn probe_router(probes: Probes) -> Router {
+    probe_routes(probes)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(with_timeout))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
 fn probe_routes(probes: Probes) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))

@@ -13,11 +13,12 @@ mod route;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use env::clock::Moment;
 use remoting::ConnectionId;
 use remoting_proto::body::{BrokerData, BrokerMemberGroup, ClusterInfo, DataVersion, QueueData};
 use serde_json::Value;
-use types::Timestamp;
 
 pub use notice::Notice;
 pub use register::{Registered, Registration, Rejection};
@@ -61,8 +62,9 @@ pub struct Address {
 /// What is known of a broker process that lives.
 #[derive(Debug)]
 struct Alive {
-    seen: Timestamp,
-    timeout_ms: i64,
+    seen: Moment,
+    /// How long it may be silent.
+    timeout: Duration,
     version: DataVersion,
     connection: ConnectionId,
     ha_address: String,

@@ -44,7 +44,7 @@ system_errors!(
     crate::registry::Rejection,
     crate::kv::Full,
     crate::settings::Unfit,
-    crate::server::KvFileError
+    crate::kept::Error
 );
 
 type Answer = Result<Command, Refusal>;
@@ -73,7 +73,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         | RequestCode::GetHasUnitSubUnunitTopicList => topics::of_units(core, request),
         RequestCode::DeleteTopicInNamesrv => topics::delete(core, request),
         RequestCode::RegisterTopicInNamesrv => topics::register(core, request),
-        RequestCode::UpdateNamesrvConfig => config::update(core, request),
+        RequestCode::UpdateNamesrvConfig => config::update(core, request).await,
         RequestCode::GetNamesrvConfig => Ok(config::get(core, request)),
         // What brokers are asked and told, and what nobody knows.
         _ => {

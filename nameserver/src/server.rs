@@ -1,66 +1,40 @@
-//! The shell: connections come and go, time passes, the key-value configuration is kept in a file.
+//! The shell: connections come and go, time passes, what operators set is kept in files.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use env::Env;
-use env::disk::OpenMode;
+use env::clock::Moment;
 use parking_lot::{Mutex, RwLock};
 use remoting::{Connection, ConnectionId, Role, Server};
 use remoting_proto::Command;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use types::Timestamp;
 
+use crate::kept::{self, Kept};
 use crate::kv::{self, KvConfig};
 use crate::notifier::{self, NOTICES_MAX};
 use crate::registry::{Notice, Registry};
 use crate::requests;
-use crate::settings::Settings;
+use crate::settings::{Changes, Settings, Unfit};
 
 /// Largest file of the key-value configuration that is read, in bytes: JSON may write a byte as six.
 const KV_FILE_BYTES_MAX: u64 = 8 * kv::BYTES_MAX as u64;
+/// Largest file of changed settings that is read, in bytes: there are ten of them.
+const SETTINGS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// What is to be known at the start.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the key-value configuration is kept; made on the first change, with its folder.
     pub kv_file: PathBuf,
-    /// What may be changed later.
+    /// Where those settings are kept that were changed while it ran; made on the first change, with its folder.
+    pub settings_file: PathBuf,
+    /// What may be changed later. What was changed before holds instead.
     pub settings: Settings,
     /// What else is shown of the configuration, under Apache's names.
     pub shown: Vec<(&'static str, String)>,
-}
-
-/// The file of the key-value configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KvFileError {
-    /// It cannot be read.
-    #[error("cannot read {}: {source}", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is too long or not what is expected.
-    #[error("{} is no key-value configuration: {detail}", file.display())]
-    Unusable {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
-    /// It cannot be written; what was asked for holds until the process ends.
-    #[error("cannot write {}: {source}", file.display())]
-    Write {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// A name server that does not listen yet.
@@ -73,40 +47,58 @@ pub struct NameServer {
 struct Serving(Arc<Core>);
 
 /// What all requests share. Locks are held for one look or one change, never while something is waited for; who needs two
-/// takes `registry` first.
+/// takes the one that stands before the other here.
 pub(crate) struct Core {
     pub(crate) registry: RwLock<Registry>,
     pub(crate) kv: Arc<RwLock<KvConfig>>,
     pub(crate) settings: RwLock<Settings>,
+    /// Those that were changed, with what they are since then.
+    pub(crate) changes: Arc<RwLock<Changes>>,
     pub(crate) shown: Vec<(&'static str, String)>,
-    pub(crate) started: Timestamp,
+    pub(crate) started: Moment,
     notices: mpsc::Sender<Notice>,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
     env: Env,
-    /// The file; held while it is written, so that an older state never follows a newer one.
-    kv_file: Arc<Mutex<PathBuf>>,
+    kv_file: Kept,
+    settings_file: Kept,
 }
 
 impl NameServer {
-    /// Reads the key-value configuration. Blocks.
+    /// Reads what operators have set before. Blocks.
     ///
     /// # Errors
-    /// [`KvFileError`]; a missing file is an empty configuration.
-    pub fn open(env: Env, options: Options) -> Result<Self, KvFileError> {
-        let kv = read_kv(&env, &options.kv_file)?;
+    /// [`kept::Error`]; a missing file is nothing that was set.
+    pub fn open(env: Env, options: Options) -> Result<Self, kept::Error> {
+        let Options { kv_file, settings_file, mut settings, shown } = options;
+        let kv_file = Kept::new(env.clone(), "key-value configuration", kv_file);
+        let kv = kv_file.read(KV_FILE_BYTES_MAX, KvConfig::from_file)?.unwrap_or_default();
+        let settings_file = Kept::new(env.clone(), "file of changed settings", settings_file);
+        let changes = settings_file.read(SETTINGS_FILE_BYTES_MAX, |text| Changes::from_file(text, &mut settings))?;
+        let changes = changes.unwrap_or_default();
+        if !changes.is_empty() {
+            tracing::info!(%changes, "settings are as they were changed before (updateNamesrvConfig)");
+        }
         let (tell, notices) = mpsc::channel(NOTICES_MAX);
         let core = Arc::new(Core {
             registry: RwLock::default(),
             kv: Arc::new(RwLock::new(kv)),
-            settings: RwLock::new(options.settings),
-            shown: options.shown,
+            settings: RwLock::new(settings),
+            changes: Arc::new(RwLock::new(changes)),
+            shown,
             notices: tell,
-            started: env.clock.now(),
+            started: env.clock.moment(),
             connections: Mutex::default(),
             env,
-            kv_file: Arc::new(Mutex::new(options.kv_file)),
+            kv_file,
+            settings_file,
         });
         Ok(Self { core, notices })
+    }
+
+    /// How many brokers live and how many topics they have, whenever it is asked.
+    pub fn counts(&self) -> impl Fn() -> (usize, usize) + Send + Sync + 'static + use<> {
+        let core = self.core.clone();
+        move || core.registry.read().counts()
     }
 
     /// Serves until `shutdown`, as [`Server::serve`] does.
@@ -129,8 +121,8 @@ impl NameServer {
 }
 
 impl Core {
-    pub(crate) fn now(&self) -> Timestamp {
-        self.env.clock.now()
+    pub(crate) fn moment(&self) -> Moment {
+        self.env.clock.moment()
     }
 
     /// Changes the routes, and has brokers told what follows from it.
@@ -148,6 +140,14 @@ impl Core {
         changed
     }
 
+    /// Changes settings, all or none.
+    pub(crate) fn change_settings(&self, told: &BTreeMap<String, String>) -> Result<(), Unfit> {
+        let (mut settings, mut changes) = (self.settings.write(), self.changes.write());
+        changes.make(told, &mut settings)?;
+        tracing::info!(?told, "settings changed");
+        Ok(())
+    }
+
     /// Whether a connection has not ended.
     pub(crate) fn is_connected(&self, connection: ConnectionId) -> bool {
         self.connections.lock().contains_key(&connection)
@@ -158,55 +158,24 @@ impl Core {
         loop {
             let interval = self.settings.read().scan_interval;
             self.env.clock.sleep(interval).await;
-            let now = self.now();
+            let now = self.moment();
             let expired = self.change(|registry| registry.expire(now));
             let connections = self.connections.lock();
             expired.iter().filter_map(|id| connections.get(id)).for_each(|connection| connection.close());
         }
     }
 
-    /// Writes the key-value configuration as it is now; on the disk on return.
-    pub(crate) async fn save_kv(&self) -> Result<(), KvFileError> {
-        // The disk blocks; a thread of the runtime's for such work waits for it.
-        let (env, kv, kv_file) = (self.env.clone(), self.kv.clone(), self.kv_file.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let file = kv_file.lock();
-            let text = kv.read().to_file();
-            write_kv(&env, &file, &text).map_err(|source| KvFileError::Write { file: file.clone(), source })
-        });
-        written.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    /// Writes the key-value configuration as it is then; on the disk on return.
+    pub(crate) async fn save_kv(&self) -> Result<(), kept::Error> {
+        let kv = self.kv.clone();
+        self.kv_file.write(move || kv.read().to_file()).await
     }
-}
 
-fn read_kv(env: &Env, file: &Path) -> Result<KvConfig, KvFileError> {
-    let unreadable = |source| KvFileError::Read { file: file.to_owned(), source };
-    let unusable = |detail| KvFileError::Unusable { file: file.to_owned(), detail };
-    let opened = match env.disk.open(file, OpenMode::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KvConfig::default()),
-        opened => opened.map_err(unreadable)?,
-    };
-    let bytes = opened.len().map_err(unreadable)?;
-    if bytes > KV_FILE_BYTES_MAX {
-        return Err(unusable(format!("it has {bytes} bytes, limit is {KV_FILE_BYTES_MAX}")));
+    /// Writes the changed settings as they are then; on the disk on return.
+    pub(crate) async fn save_settings(&self) -> Result<(), kept::Error> {
+        let changes = self.changes.clone();
+        self.settings_file.write(move || changes.read().to_file()).await
     }
-    let mut text = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
-    // Fewer only if somebody has cut the file meanwhile.
-    if opened.read_at(&mut text, 0).map_err(unreadable)? < text.len() {
-        return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
-    }
-    KvConfig::from_file(&text).map_err(|error| unusable(error.to_string()))
-}
-
-/// Beside the file first, so that it is the old or the new one whenever the power fails.
-fn write_kv(env: &Env, file: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    env.disk.create_dir_all(folder)?;
-    let new = file.with_extension("json.new");
-    let opened = env.disk.open(&new, OpenMode::Create)?;
-    opened.write_all_at(&[IoSlice::new(text)], 0)?;
-    opened.sync_data()?;
-    env.disk.rename(&new, file)?;
-    env.disk.sync_dir(folder)
 }
 
 impl Role for Serving {

@@ -1,5 +1,7 @@
 //! What an operator may change while the name server runs, under Apache's names. Source: Apache 5.5 `NamesrvConfig`.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// The settings.
@@ -114,6 +116,66 @@ impl Settings {
     }
 }
 
+/// Settings that were changed, with what they are since then, under Apache's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(BTreeMap<&'static str, String>);
+
+impl Changes {
+    /// Reads the file's text, a setting a line, and sets what it says.
+    ///
+    /// # Errors
+    /// It is no text of properties, or a value that a setting cannot have.
+    pub fn from_file(text: &[u8], settings: &mut Settings) -> Result<Self, FileError> {
+        let mut changes = Self::default();
+        changes.make(&java_properties::read(text)?.into_iter().collect(), settings)?;
+        Ok(changes)
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        self.0.iter().map(|(key, text)| format!("{key}={text}\n")).collect::<String>().into_bytes()
+    }
+
+    /// Changes settings, all or none, and notes those of them that there are.
+    ///
+    /// # Errors
+    /// [`Unfit`]; nothing is changed then.
+    pub fn make(&mut self, told: &BTreeMap<String, String>, settings: &mut Settings) -> Result<(), Unfit> {
+        let mut changed = settings.clone();
+        for (key, text) in told {
+            changed.set(key, text)?;
+        }
+        self.0.extend(changed.pairs().into_iter().filter(|(key, _)| told.contains_key(*key)));
+        *settings = changed;
+        Ok(())
+    }
+
+    /// Whether nothing was changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<String> = self.0.iter().map(|(key, text)| format!("{key}={text}")).collect();
+        f.write_str(&pairs.join(", "))
+    }
+}
+
+/// Why a file of changes cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is no text of properties.
+    #[error(transparent)]
+    Form(#[from] java_properties::PropertiesError),
+    /// A value that a setting cannot have.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +194,26 @@ mod tests {
             assert_eq!(shown, other.to_lowercase(), "{key}");
         }
         assert_eq!(settings.scan_interval, Duration::from_secs(50));
+    }
+
+    #[test]
+    fn changes_come_back_from_their_file_and_nothing_else_does() {
+        let told =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+        let (mut settings, mut changes) = (Settings::default(), Changes::default());
+        changes.make(&told(&[("enableTopicList", "FALSE"), ("clusterTest", "true")]), &mut settings).expect("fits");
+        changes.make(&told(&[("waitSecondsForService", "7")]), &mut settings).expect("fits");
+        assert!(
+            changes.make(&told(&[("enableTopicList", "true"), ("waitSecondsForService", "x")]), &mut settings).is_err()
+        );
+        assert_eq!(
+            String::from_utf8(changes.to_file()).expect("text"),
+            "enableTopicList=false\nwaitSecondsForService=7\n"
+        );
+        let mut again = Settings { order_message_enable: true, ..Settings::default() };
+        assert_eq!(Changes::from_file(&changes.to_file(), &mut again).expect("readable"), changes);
+        assert_eq!(again, Settings { order_message_enable: true, ..settings });
+        assert!(Changes::from_file(b"waitSecondsForService=x", &mut again).is_err());
     }
 
     #[test]

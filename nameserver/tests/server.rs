@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use env::Env;
@@ -30,9 +32,11 @@ const BROKER: [(&str, &str); 5] = [
 const TOPICS: &[u8] = br#"{"topicConfigSerializeWrapper":{"dataVersion":{"counter":1,"stateVersion":0,"timestamp":7},
     "topicConfigTable":{"T":{"topicName":"T","perm":6,"readQueueNums":8,"writeQueueNums":4},"U":{"topicName":"U"}}}}"#;
 
-/// A clock that is set, and whose looks for silent brokers come when they are let.
+/// A clock that is set, and whose looks for silent brokers come when they are let. Its wall clock jumps a day on each time that it is
+/// looked at, which is nobody's matter.
 struct SetClock {
-    now: Mutex<Timestamp>,
+    passed: Mutex<Duration>,
+    days: AtomicI64,
     looks: Semaphore,
     looked: Notify,
 }
@@ -41,14 +45,14 @@ struct ClockHandle(Arc<SetClock>);
 
 impl Clock for ClockHandle {
     fn now(&self) -> Timestamp {
-        *self.0.now.lock()
+        Timestamp(self.0.days.fetch_add(1, Ordering::Relaxed) * 86_400_000)
     }
 
     fn moment(&self) -> Moment {
-        Moment(self.now().since(Timestamp(0)))
+        Moment(*self.0.passed.lock())
     }
 
-    fn sleep(&self, duration: std::time::Duration) -> BoxFuture<()> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
         let clock = self.0.clone();
         Box::pin(async move {
             if duration != Settings::default().scan_interval {
@@ -68,11 +72,13 @@ struct Running {
 }
 
 async fn start(folder: &Path, settings: Settings) -> Running {
-    let clock = Arc::new(SetClock { now: Mutex::new(Timestamp(0)), looks: Semaphore::new(0), looked: Notify::new() });
+    let (passed, days) = (Mutex::default(), AtomicI64::new(0));
+    let clock = Arc::new(SetClock { passed, days, looks: Semaphore::new(0), looked: Notify::new() });
     let env = Env { clock: Arc::new(ClockHandle(clock.clone())), ..Env::real() };
     let kv_file = folder.join(KV_FILE.trim_start_matches('/'));
     let shown = vec![("listenPort", "9876".to_owned())];
-    let server = NameServer::open(env, Options { kv_file, settings, shown }).expect("opens");
+    let settings_file = folder.join("namesrv.properties");
+    let server = NameServer::open(env, Options { kv_file, settings_file, settings, shown }).expect("opens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let shutdown = CancellationToken::new();
@@ -195,7 +201,7 @@ async fn brokers_come_live_and_go() {
     for ms in [120_000, 120_001] {
         server.clock.looked.notified().await;
         assert_eq!(client.brokers().await, 1);
-        *server.clock.now.lock() = Timestamp(ms);
+        *server.clock.passed.lock() = Duration::from_millis(ms);
         server.clock.looks.add_permits(1);
     }
     broker.ended().await;
@@ -287,7 +293,7 @@ async fn settings_are_changed_while_it_runs_all_or_none() {
     );
     let early = peer.ask(RequestCode::GetRouteInfoByTopic, &[("topic", "T")], b"").await;
     refused(&early, ResponseCode::SystemError, "name server not ready");
-    *server.clock.now.lock() = Timestamp(45_000);
+    *server.clock.passed.lock() = Duration::from_secs(45);
     let ready = peer.ask(RequestCode::GetRouteInfoByTopic, &[("topic", "T")], b"").await;
     assert_eq!(ready.response_code(), ResponseCode::Success);
     let shown = peer.ask(RequestCode::GetNamesrvConfig, &[], b"").await;
@@ -295,6 +301,19 @@ async fn settings_are_changed_while_it_runs_all_or_none() {
     for line in ["enableAllTopicList=false\n", "enableTopicList=true\n", "listenPort=9876\n"] {
         assert!(shown.contains(line), "{shown}");
     }
+    server.shutdown.cancel();
+    server.task.await.expect("it returns");
+
+    // What was changed holds over a restart, and nothing else of what held then.
+    let server = start(folder.path(), Settings { order_message_enable: true, ..Settings::default() }).await;
+    let mut peer = Peer::connect(&server).await;
+    let shown = peer.ask(RequestCode::GetNamesrvConfig, &[], b"").await;
+    let shown = std::str::from_utf8(&shown.body).expect("text").to_owned();
+    for line in ["enableAllTopicList=false\n", "needWaitForService=true\n", "orderMessageEnable=true\n"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let kept = std::fs::read_to_string(folder.path().join("namesrv.properties")).expect("written");
+    assert_eq!(kept, "enableAllTopicList=false\nneedWaitForService=true\n");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The client: one connection to one address, shared by all who ask there, opened when it is needed and again when it was lost.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use env::Clock;
 use parking_lot::Mutex;
 use remoting_proto::{Command, FRAME_BYTES_MAX, Opaque};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::back_off::BackOff;
 use crate::connection::{self, Reader, Traffic};
 use crate::in_flight::InFlight;
+use crate::trust::Trust;
 
 /// Requests of one client that wait for their answers.
 pub const IN_FLIGHT_MAX: usize = 1024;
@@ -31,7 +34,7 @@ pub enum Error {
         /// The address.
         address: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It did not before, and is tried again later.
     #[error("{address} did not take a connection and is tried again in {wait:?}")]
@@ -73,6 +76,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     address: String,
     clock: Arc<dyn Clock>,
+    /// Whom it believes; without it speaks in plaintext.
+    trust: Option<Trust>,
     /// Takes what the peer asks.
     asked: Option<mpsc::Sender<Command>>,
     /// Held while a connection is opened, so that all who need it wait for the same one.
@@ -101,17 +106,28 @@ impl Client {
     /// A client of `address` (`HOST:PORT`), not connected yet.
     #[must_use]
     pub fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self::with(address.into(), clock, None)
+        Self::with(address.into(), clock, None, None)
+    }
+
+    /// One that speaks TLS.
+    #[must_use]
+    pub fn secret(address: impl Into<String>, clock: Arc<dyn Clock>, trust: Trust) -> Self {
+        Self::with(address.into(), clock, Some(trust), None)
     }
 
     /// One that also hands on what the peer asks on the connection. While `asked` has no room, answers behind it wait too.
     #[must_use]
     pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Command>) -> Self {
-        Self::with(address.into(), clock, Some(asked))
+        Self::with(address.into(), clock, None, Some(asked))
     }
 
-    fn with(address: String, clock: Arc<dyn Clock>, asked: Option<mpsc::Sender<Command>>) -> Self {
-        Self(Arc::new(Inner { address, clock, asked, link: tokio::sync::Mutex::default() }))
+    fn with(
+        address: String,
+        clock: Arc<dyn Clock>,
+        trust: Option<Trust>,
+        asked: Option<mpsc::Sender<Command>>,
+    ) -> Self {
+        Self(Arc::new(Inner { address, clock, trust, asked, link: tokio::sync::Mutex::default() }))
     }
 
     /// Asks and waits for the answer, whatever its code. When the time is over and nothing at all came since the request was sent, the
@@ -176,19 +192,31 @@ impl Client {
             return Err(Error::BackOff { address: self.address(), wait });
         }
         let opened = tokio::select! {
-            opened = TcpStream::connect(&self.0.address) => opened,
-            () = self.0.clock.sleep(CONNECT_WITHIN) => Err(std::io::ErrorKind::TimedOut.into()),
+            opened = self.open() => opened,
+            () = self.0.clock.sleep(CONNECT_WITHIN) => Err(io::ErrorKind::TimedOut.into()),
         };
-        match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => {
+        match opened {
+            Ok(opened) => {
                 back_off.succeeded();
-                Ok(link.insert(start(stream, self.0.asked.clone())).sender.clone())
+                Ok(link.insert(opened).sender.clone())
             }
             Err(source) => {
                 back_off.failed(self.0.clock.now());
                 Err(Error::Connect { address: self.address(), source })
             }
         }
+    }
+
+    async fn open(&self) -> io::Result<Link> {
+        let stream = TcpStream::connect(&self.0.address).await?;
+        stream.set_nodelay(true)?;
+        let asked = self.0.asked.clone();
+        let Some(trust) = &self.0.trust else {
+            let (socket, sink) = stream.into_split();
+            return Ok(start(socket, sink, asked));
+        };
+        let (socket, sink) = tokio::io::split(trust.connect(&self.0.address, stream).await?);
+        Ok(start(socket, sink, asked))
     }
 
     fn address(&self) -> String {
@@ -209,8 +237,11 @@ impl Drop for Place<'_> {
 }
 
 /// Runs a connection in a task of its own, which ends with it or with the guard.
-fn start(stream: TcpStream, asked: Option<mpsc::Sender<Command>>) -> Link {
-    let (socket, sink) = stream.into_split();
+fn start<R, W>(socket: R, sink: W, asked: Option<mpsc::Sender<Command>>) -> Link
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let (frames, outbound) = mpsc::channel(IN_FLIGHT_MAX);
     let in_flight = Arc::new(Mutex::new(InFlight::new(IN_FLIGHT_MAX)));
     let ended = CancellationToken::new();
@@ -235,8 +266,8 @@ fn start(stream: TcpStream, asked: Option<mpsc::Sender<Command>>) -> Link {
 }
 
 /// Hands answers to who waits for them and what the peer asks to who listens, until the peer ends.
-async fn read(
-    mut reader: Reader<tokio::net::tcp::OwnedReadHalf>,
+async fn read<R: AsyncRead + Unpin>(
+    mut reader: Reader<R>,
     in_flight: &Mutex<InFlight<oneshot::Sender<Command>>>,
     asked: Option<&mpsc::Sender<Command>>,
 ) -> Result<(), connection::Error> {

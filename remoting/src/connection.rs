@@ -24,7 +24,7 @@ const IDLE_LOOKS: u32 = 4;
 /// What one permit of the inbound bound stands for.
 const PERMIT_BYTES: usize = 1024;
 
-/// Requests of a server to one client that wait for their answers.
+/// Requests of a server to one client that wait for their answers at a time; further ones wait for their turn.
 pub const ASKED_MAX: usize = 64;
 
 /// Tells connections of one server apart; never used again.
@@ -43,12 +43,14 @@ pub struct Connection {
     frames: OnceLock<mpsc::WeakSender<Bytes>>,
     /// What the peer was asked and has not answered. Held to add or take one.
     asked: Mutex<InFlight<oneshot::Sender<Command>>>,
+    /// One for each that it may be asked at a time; closed when it has ended.
+    turns: Semaphore,
 }
 
 /// Why a client did not answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It has ended, too much waits to be written to it, or [`ASKED_MAX`] requests wait for its answers.
+    /// It has ended, or too much waits to be written to it.
     #[error("the client cannot be asked now")]
     Unasked,
     /// It ended before it answered.
@@ -68,6 +70,7 @@ impl Connection {
             unheard: CancellationToken::new(),
             frames: OnceLock::new(),
             asked: Mutex::new(InFlight::new(ASKED_MAX)),
+            turns: Semaphore::new(ASKED_MAX),
         }
     }
 
@@ -105,11 +108,21 @@ impl Connection {
         self.send(&request.oneway())
     }
 
-    /// Asks the peer and waits for its answer, whatever its code. It waits to be written as [`Connection::oneway`] does.
+    /// Asks the peer and waits for its answer, whatever its code. With [`ASKED_MAX`] requests under way it waits first until one of them
+    /// is answered, in the order in which they came; then to be written, as [`Connection::oneway`] does.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; the time counts from the call on.
     pub async fn call(&self, request: Command, clock: &dyn Clock, within: Duration) -> Result<Command, CallError> {
+        tokio::select! {
+            biased;
+            answered = self.ask(request) => answered,
+            () = clock.sleep(within) => Err(CallError::TimedOut(within)),
+        }
+    }
+
+    async fn ask(&self, request: Command) -> Result<Command, CallError> {
+        let _turn = self.turns.acquire().await.map_err(|_| CallError::Unasked)?;
         let (tell, told) = oneshot::channel();
         let opaque = self.asked.lock().add(tell).ok_or(CallError::Unasked)?;
         // However this ends, nobody waits under the number any longer.
@@ -117,10 +130,7 @@ impl Connection {
         if !self.send(&Command { opaque, ..request }) {
             return Err(CallError::Unasked);
         }
-        tokio::select! {
-            told = told => told.map_err(|_| CallError::Lost),
-            () = clock.sleep(within) => Err(CallError::TimedOut(within)),
-        }
+        told.await.map_err(|_| CallError::Lost)
     }
 
     /// Hands an answer of the peer's to who waits for it; one that comes too late finds nobody.
@@ -132,8 +142,9 @@ impl Connection {
         }
     }
 
-    /// Nobody waits for its answers any longer.
+    /// Nobody waits for its answers, or to ask it, any longer.
     pub(crate) fn ended(&self) {
+        self.turns.close();
         self.asked.lock().close();
     }
 

@@ -9,7 +9,9 @@ mod connection;
 mod in_flight;
 mod server;
 pub mod tls;
+mod trust;
 
 pub use client::Client;
 pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId};
 pub use server::{Options, Role, Server};
+pub use trust::Trust;

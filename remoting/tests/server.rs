@@ -8,13 +8,12 @@ use bytes::{Bytes, BytesMut};
 use env::Clock;
 use env::clock::{BoxFuture, Moment, SystemClock};
 use remoting::tls::Identity;
-use remoting::{Connection, ConnectionId, Options, Role, Server};
+use remoting::{ASKED_MAX, CallError, Client, Connection, ConnectionId, Options, Role, Server, Trust};
 use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode, SerializeType};
-use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Answers with the request's body, once the gate lets it; tells what comes and goes.
@@ -137,24 +136,20 @@ async fn requests_are_answered_in_their_serialisation_and_oneway_ones_not_at_all
 
 #[tokio::test]
 async fn tls_and_plaintext_share_the_port() {
-    let identity = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
+    let identity = Identity::self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
     let server = start(Options::default(), Some(&identity), Arc::new(SystemClock)).await;
     server.gate.add_permits(9);
-    let mut roots = rustls::RootCertStore::empty();
-    let certificate = rustls_pki_types::CertificateDer::from_pem_slice(identity.certificates_pem.as_bytes());
-    roots.add(certificate.expect("PEM")).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let plain = TcpStream::connect(server.address).await.expect("listens");
-    let name = "localhost".try_into().expect("a name");
-    let mut secret = connector.connect(name, plain).await.expect("TLS");
-    send(&mut secret, &request(1, "secret")).await;
-    assert_eq!(&receive(&mut secret).await.body[..], b"secret");
+    let address = server.address.to_string();
+    let call = async |trust: Trust| {
+        let client = Client::secret(address.clone(), Arc::new(SystemClock), trust);
+        client.call(request(1, "secret"), Duration::from_secs(60)).await
+    };
+    let believed = Trust::only(&identity.certificates_pem).expect("a certificate");
+    assert_eq!(&call(believed).await.expect("answered").body[..], b"secret");
+    assert_eq!(&call(Trust::everybody().expect("usable")).await.expect("answered").body[..], b"secret");
+    let other = Identity::self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
+    let refused = call(Trust::only(&other.certificates_pem).expect("a certificate")).await.expect_err("not believed");
+    assert!(refused.to_string().contains("certificate"), "{refused}");
     let mut plain = TcpStream::connect(server.address).await.expect("listens");
     send(&mut plain, &request(1, "open")).await;
     assert_eq!(&receive(&mut plain).await.body[..], b"open");
@@ -250,10 +245,51 @@ async fn a_client_is_asked_on_its_own_connection() {
     let (one, two, ()) = tokio::join!(call("one", long), call("two", long), answers);
     assert_eq!((&one.expect("answered").body[..], &two.expect("answered").body[..]), (&b"one"[..], &b"two"[..]));
     let late = call("late", Duration::from_millis(1)).await;
-    assert_eq!(late, Err(remoting::CallError::TimedOut(Duration::from_millis(1))));
+    assert_eq!(late, Err(CallError::TimedOut(Duration::from_millis(1))));
     let (lost, ()) = tokio::join!(call("lost", long), async { connection.close() });
-    assert_eq!(lost, Err(remoting::CallError::Lost));
-    assert_eq!(call("nobody", long).await, Err(remoting::CallError::Unasked));
+    assert_eq!(lost, Err(CallError::Lost));
+    assert_eq!(call("nobody", long).await, Err(CallError::Unasked));
+}
+
+#[tokio::test]
+async fn who_asks_a_busy_client_waits_for_a_turn() {
+    let mut server = start_default().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let connection = server_connected(&mut server, &mut socket).await;
+    let ask_all = || {
+        let mut asking = JoinSet::new();
+        for _ in 0..=ASKED_MAX {
+            let connection = connection.clone();
+            let asked = Command::request(RequestCode::GetConsumerRunningInfo, Fields::default(), Bytes::new());
+            asking.spawn(async move { connection.call(asked, &SystemClock, Duration::from_secs(60)).await });
+        }
+        asking
+    };
+    let answered = async {
+        let answers = ask_all().join_all().await;
+        answers.into_iter().filter(Result::is_ok).count()
+    };
+    let answer_all = async {
+        for _ in 0..=ASKED_MAX {
+            let asked = receive(&mut socket).await;
+            send(&mut socket, &asked.answer(ResponseCode::Success)).await;
+        }
+    };
+    let count = tokio::select! {
+        count = answered => count,
+        () = async { answer_all.await; pending::<()>().await } => unreachable!(),
+    };
+    assert_eq!(count, ASKED_MAX + 1);
+
+    let asking = ask_all();
+    for _ in 0..ASKED_MAX {
+        receive(&mut socket).await;
+    }
+    connection.close();
+    let answers = asking.join_all().await;
+    let lost = answers.iter().filter(|answer| **answer == Err(CallError::Lost)).count();
+    let unasked = answers.iter().filter(|answer| **answer == Err(CallError::Unasked)).count();
+    assert_eq!((lost, unasked), (ASKED_MAX, 1));
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! Which queues a client of a group consumes, and whether by pulls or pops: consumers of 5.x may leave it to the broker.
 //! Source: Apache 5.5 `QueryAssignmentProcessor`.
 
-use std::time::Duration;
-
 use remoting_proto::body::{
     Assignment, Assignments, MessageQueue, MessageRequestMode, MessageRequestModes, QueryAssignment, TopicRouteData,
 };
@@ -14,9 +12,6 @@ use super::names::{group, known_topic};
 use super::{Answer, Refusal, done, json};
 use crate::request_modes::{self, POP, PULL, Strategy};
 use crate::server::Core;
-
-/// How long a name server may take to tell a topic's route.
-const ROUTE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The queues of a client. Without a list the client keeps what it has.
 pub(super) async fn query(core: &Core, request: &Command) -> Answer {
@@ -72,24 +67,17 @@ async fn queues(core: &Core, topic: &str) -> Option<Vec<MessageQueue>> {
         zone_mode: None,
         zone_name: None,
     };
-    for name_server in &core.routes {
-        let asked = Command::request(RequestCode::GetRouteInfoByTopic, header.to_fields(), bytes::Bytes::new());
-        match name_server.call(asked, ROUTE_WITHIN).await {
-            Ok(answer) if answer.response_code() == ResponseCode::Success => {
-                let route: TopicRouteData = remoting_proto::from_slice(&answer.body).ok()?;
-                let readable = route.queue_datas.iter().filter(|data| data.perm.is_readable());
-                let mut queues: Vec<_> = readable
-                    .flat_map(|data| (0..data.read_queue_nums).map(|number| queue(&data.broker_name, number)))
-                    .collect();
-                queues.sort_by(|a, b| (&a.broker_name, a.queue_id).cmp(&(&b.broker_name, b.queue_id)));
-                return Some(queues);
-            }
-            Ok(answer) if answer.response_code() == ResponseCode::TopicNotExist => return None,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, topic, "a name server tells no route"),
-        }
+    let asked = Command::request(RequestCode::GetRouteInfoByTopic, header.to_fields(), bytes::Bytes::new());
+    let answer = core.routes.ask(&asked).await?;
+    if answer.response_code() == ResponseCode::TopicNotExist {
+        return None;
     }
-    None
+    let route: TopicRouteData = remoting_proto::from_slice(&answer.body).ok()?;
+    let readable = route.queue_datas.iter().filter(|data| data.perm.is_readable());
+    let mut queues: Vec<_> =
+        readable.flat_map(|data| (0..data.read_queue_nums).map(|number| queue(&data.broker_name, number))).collect();
+    queues.sort_by(|a, b| (&a.broker_name, a.queue_id).cmp(&(&b.broker_name, b.queue_id)));
+    Some(queues)
 }
 
 /// Sets whether a group pulls or pops a topic.

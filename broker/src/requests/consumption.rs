@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use remoting_proto::Command;
 use remoting_proto::body::{
-    BrokerConsumeStats, ConsumeOffset, ConsumeTimeSpans, GroupList, GroupSubscription, QueueTable, QueueTimeSpan,
-    TopicList,
+    BrokerConsumeStats, ConsumeOffset, ConsumeTimeSpans, CorrectionOffsets, GroupList, GroupSubscription, QueueTable,
+    QueueTimeSpan, TopicList,
 };
 use remoting_proto::requests::{
-    GetBrokerConsumeStats, GetConsumeStats, GroupName as NamedGroup, GroupTopic, TopicName as Named,
+    GetBrokerConsumeStats, GetConsumeStats, GroupName as NamedGroup, GroupTopic, QueryCorrectionOffset,
+    TopicName as Named,
 };
 use types::admin::GroupProgress;
 use types::broker::OffsetAt;
@@ -124,6 +125,32 @@ pub(super) async fn groups_of(core: &Core, request: &Command) -> Answer {
         }
     }
     Ok(json(request, &GroupList { group_list }))
+}
+
+/// The lowest offsets of a topic's groups, where one of them is not behind the others: there the answer is as high as can be.
+/// Source: Apache 5.5 `AdminBrokerProcessor#queryCorrectionOffset`.
+pub(super) async fn corrections(core: &Core, request: &Command) -> Answer {
+    let QueryCorrectionOffset { topic, compare_group, filter_groups } = QueryCorrectionOffset::of(&request.fields)?;
+    let topic = known_topic(core, &topic)?;
+    let left_out: BTreeSet<&str> = filter_groups.as_deref().unwrap_or_default().split(',').collect();
+    let (mut lowest, mut compared) = (BTreeMap::new(), Vec::new());
+    for config in core.broker.groups().await? {
+        let progress = core.broker.describe_group(&config.name).await?.progress;
+        for at in progress.into_iter().filter(|at| at.topic == topic && !at.is_retry) {
+            let (queue, committed) = (i32::try_from(at.queue.0).unwrap_or(i32::MAX), number(at.committed));
+            if config.name.as_str() == compare_group {
+                compared.push((queue, committed));
+            }
+            let first = core.broker.queue_offset(&topic, at.queue, OffsetAt::Beginning).await?;
+            if !left_out.contains(config.name.as_str()) && at.committed >= first {
+                lowest.entry(queue).and_modify(|known: &mut i64| *known = committed.min(*known)).or_insert(committed);
+            }
+        }
+    }
+    for (queue, committed) in compared {
+        lowest.entry(queue).and_modify(|known| *known = if *known > committed { i64::MAX } else { *known });
+    }
+    Ok(json(request, &CorrectionOffsets { correction_offsets: lowest }))
 }
 
 /// The topics that a group has consumed from.

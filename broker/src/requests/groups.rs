@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use remoting_proto::Command;
 use remoting_proto::body::{
-    CustomizedRetryPolicy, DataVersion, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig,
-    SubscriptionGroups,
+    CustomizedRetryPolicy, DataVersion, ExponentialRetryPolicy, GroupReadable, GroupRetryPolicy,
+    SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroups,
 };
-use remoting_proto::requests::{DeleteSubscriptionGroup, GroupName as Named};
+use remoting_proto::requests::{DeleteSubscriptionGroup, GroupForbidden, GroupName as Named};
 use types::admin::AdminError;
 use types::{Admin as _, Broker as _, GroupConfig, GroupName, RetryPolicy, TopicName};
 
-use super::names::{group, make_group_topic};
-use super::{Answer, Refusal, done, json};
+use super::names::{check_count, group, make_group_topic};
+use super::{Answer, LISTED_MAX, Refusal, done, json};
 use crate::server::Core;
 
 /// Delay levels before the first that a retry waits.
@@ -21,14 +21,44 @@ const LEVELS_BEFORE: usize = 2;
 /// Makes a group, or changes it; its retry topic is there on return, because tools look for it.
 pub(super) async fn put(core: &Core, request: &Command) -> Answer {
     let told: SubscriptionGroupConfig = remoting_proto::from_slice(&request.body)?;
-    let name = GroupName::for_peer(&told.group_name)?;
-    let config = config(name.clone(), &told);
+    make(core, GroupName::for_peer(&told.group_name)?, &told).await?;
+    Ok(done(request))
+}
+
+/// The same of several, in their order. Names are looked at first, so that a wrong one among them changes nothing.
+pub(super) async fn put_list(core: &Core, request: &Command) -> Answer {
+    let SubscriptionGroupList { group_config_list } = remoting_proto::from_slice(&request.body)?;
+    check_count("groups", group_config_list.len(), LISTED_MAX)?;
+    let names = group_config_list.iter().map(|told| GroupName::for_peer(&told.group_name));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    for (name, told) in names.into_iter().zip(&group_config_list) {
+        make(core, name, told).await?;
+    }
+    Ok(done(request))
+}
+
+async fn make(core: &Core, name: GroupName, told: &SubscriptionGroupConfig) -> Result<(), Refusal> {
+    let config = config(name.clone(), told);
     match core.broker.put_group(config.clone(), false).await {
         Err(AdminError::Exists { .. }) => core.broker.put_group(config, true).await?,
         made => made?,
     }
     make_group_topic(core, TopicName::group_retry(&name)).await?;
-    Ok(done(request))
+    Ok(())
+}
+
+/// Forbids or allows a group to read a topic, until the broker ends; says what holds then.
+pub(super) fn forbid(core: &Core, request: &Command) -> Answer {
+    let header = GroupForbidden::of(&request.fields)?;
+    let (group, topic) = (group(&header.group)?, TopicName::new(&header.topic)?);
+    let mut forbidden = core.forbidden.lock();
+    if let Some(readable) = header.readable {
+        forbidden.set(&group, &topic, !readable)?;
+        tracing::info!(%group, %topic, readable, "whether a group may read a topic was set");
+    }
+    let readable = !forbidden.has(&group, &topic);
+    drop(forbidden);
+    Ok(json(request, &GroupReadable { group: header.group, topic: header.topic, readable }))
 }
 
 /// Deletes a group with its offsets; without them it is not deleted, as none are kept of a group that is not there.

@@ -1,5 +1,6 @@
 //! From a request's names and numbers to ours.
 
+use remoting_proto::ResponseCode;
 use remoting_proto::body::MessageQueue;
 use types::admin::AdminError;
 use types::broker::LookupError;
@@ -60,6 +61,19 @@ pub(super) fn known_topic(core: &Core, name: &str) -> Result<TopicName, Refusal>
         Some(_) => Ok(topic),
         None => Err(LookupError::TopicNotFound { topic }.into()),
     }
+}
+
+/// Whether a group may read a topic now, as operators set it of the broker and of the group. What is set of the topic itself is the
+/// broker's matter. Source: Apache 5.5 `PullMessageProcessor`.
+pub(super) fn check_readable(core: &Core, group: &GroupName, topic: &TopicName) -> Result<(), Refusal> {
+    let refused = |remark: String| Err(Refusal::new(ResponseCode::NoPermission, remark));
+    if !core.settings.lock().permission.is_readable() {
+        return refused(format!("broker {} may not be read: its brokerPermission says so", core.name()));
+    }
+    if core.forbidden.lock().has(group, topic) {
+        return refused(format!("consumer group {group} is forbidden to read topic {topic}"));
+    }
+    Ok(())
 }
 
 /// An offset on the wire; below 0 is 0.

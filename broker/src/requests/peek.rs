@@ -9,7 +9,7 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::{LeaseOwner, OffsetAt, Pull, Pulled};
 use types::{Broker as _, Filter, QueueId};
 
-use super::names::{group, known_topic, queue};
+use super::names::{check_readable, group, known_topic, queue};
 use super::{Answer, done, pop};
 use crate::server::Core;
 
@@ -20,6 +20,7 @@ const BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(super) async fn peek(core: &Core, request: &Command) -> Answer {
     let header = PeekMessage::of(&request.fields)?;
     let (group, topic) = (group(&header.consumer_group)?, known_topic(core, &header.topic)?);
+    check_readable(core, &group, &topic)?;
     let mut left = pop::messages_max(header.max_msg_nums)?;
     let queues = match header.queue_id {
         all if all < 0 => (0..core.broker.known_topic(&topic).map_or(0, |config| config.read_queues)).collect(),

@@ -13,7 +13,7 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PopError, Popped};
 use types::{Broker as _, Filter, Timestamp};
 
-use super::names::{group, known_topic, queue};
+use super::names::{check_readable, group, known_topic, queue};
 use super::pop_answer::{self, PopAnswer};
 use super::{Answer, Refusal, done, pull};
 use crate::handle::PopWay;
@@ -48,6 +48,7 @@ pub(super) async fn pop(core: &Core, connection: &Connection, request: &Command)
         wait,
         attempt_id: header.attempt_id.as_deref().map(Arc::from),
     };
+    check_readable(core, &pop.group, &pop.topic)?;
     let in_order = header.order == Some(true);
     let way = PopWay { in_order, begins_at_first: header.init_mode == INIT_AT_FIRST };
     let owner = LeaseOwner { group: pop.group.clone(), topic: pop.topic.clone() };
@@ -91,6 +92,7 @@ pub(super) async fn notification(core: &Core, connection: &Connection, request: 
         wait: wait_left(header.born_time, header.poll_time, core.now()).unwrap_or_default(),
         attempt_id: None,
     };
+    check_readable(core, &pop.group, &pop.topic)?;
     let way = PopWay { in_order: header.order == Some(true), begins_at_first: false };
     let has_message = tokio::select! {
         has_message = core.broker.has_message(pop, way) => has_message,

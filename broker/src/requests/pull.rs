@@ -11,7 +11,7 @@ use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
 use types::{Broker as _, Filter, QueueOffset};
 
-use super::names::{group, known_topic, number, offset, queue};
+use super::names::{check_readable, group, known_topic, number, offset, queue};
 use super::{Answer, Refusal, offsets};
 use crate::resets;
 use crate::server::Core;
@@ -27,6 +27,7 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     let header = PullMessage::of(&request.fields)?;
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
+    check_readable(core, &group, &topic)?;
     let filter = Arc::new(filter(core, &header)?);
     let place = (group.clone(), topic.clone(), queue);
     if header.has(PullMessage::COMMIT_OFFSET)

@@ -206,4 +206,4 @@ macro_rules! busy {
         })*
     };
 }
-busy!(crate::clients::Full, crate::request_modes::Full);
+busy!(crate::clients::Full, crate::forbidden::Full, crate::request_modes::Full);

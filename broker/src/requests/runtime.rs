@@ -1,12 +1,22 @@
 //! What a broker says of itself: its configuration, and what it counts. Source: Apache 5.5 `AdminBrokerProcessor#prepareRuntimeInfo`.
+//!
+//! The exporter reads almost every key without asking whether it is there, and gives a broker up at the first that is not, or not as it
+//! expects (its `BrokerRuntimeStats`).
 
-use remoting_proto::body::{DataVersion, GANTRY_VERSION, KvTable};
+use env::disk::Space;
+use remoting_proto::body::{DataVersion, GANTRY_VERSION, HaStatus, KvTable};
 use remoting_proto::requests::GetBrokerConfigAnswer;
 use remoting_proto::{Command, Dialect, VERSION};
+use types::{Admin as _, PhysicalOffset, Timestamp};
 
 use super::{Answer, Refusal, done, json};
 use crate::counters::Status;
+use crate::options::COMMANDS_MAX;
 use crate::server::Core;
+use crate::statistics::{DayTotals, Totals};
+
+/// Where the CommitLog is below the data directory; the names of its files are the positions that they begin at.
+const LOG_FOLDER: &str = "commitlog";
 
 /// The configuration, as properties.
 pub(super) fn config(core: &Core, request: &Command) -> Command {
@@ -27,63 +37,164 @@ pub(super) fn update(core: &Core, request: &Command) -> Answer {
     Ok(done(request))
 }
 
-/// What tools show of a broker. Rates and sizes of thread pools that we do not have are 0.
-pub(super) fn info(core: &Core, request: &Command) -> Command {
-    let Status { messages_in, messages_out, bytes_in, log_bytes, appended_to, durable_to, queued, .. } =
-        core.broker.status();
-    let average = bytes_in.checked_div(messages_in).unwrap_or_default();
-    let (put, got) = core.statistics.lock().broker_rates(core.now());
+/// A master without slaves: there are none yet.
+pub(super) fn ha_status(core: &Core, request: &Command) -> Command {
+    let master_commit_log_max_offset = core.broker.status().appended_to;
+    json(request, &HaStatus { master: true, master_commit_log_max_offset, ..HaStatus::default() })
+}
+
+/// What tools show of a broker. Sizes of thread pools that we do not have, and what is not measured, are 0.
+pub(super) async fn info(core: &Core, request: &Command) -> Command {
+    let room = look(core).await;
+    let first = PhysicalOffset(room.log_begins_at);
+    // One that was moved away meanwhile has no time.
+    let earliest = match core.broker.message_at(first).await {
+        Ok(Some(record)) => record::header(&record).map_or(Timestamp(0), |header| header.stored_at),
+        _ => Timestamp(0),
+    };
+    let mut table: Vec<(&str, String)> = of_messages(core);
+    table.extend(of_log(core, &room, earliest));
+    table.extend(zeros());
+    json(request, &KvTable { table: table.into_iter().map(|(key, text)| (key.to_owned(), text)).collect() })
+}
+
+fn of_messages(core: &Core) -> Vec<(&'static str, String)> {
+    let Status { messages_in, bytes_in, queued, .. } = core.broker.status();
+    let now = core.now();
+    let statistics = core.statistics.lock();
+    let (put, got) = statistics.broker_rates(now);
+    let DayTotals { now: total, today, yesterday } = statistics.totals();
+    let (distribution, longest) = (statistics.put_times().to_string(), statistics.put_times().longest());
+    drop(statistics);
     // Of the last 10 s, minute and 10 minutes; here all of the last minute.
     let rates = |rate: f64| format!("{rate:.3} {rate:.3} {rate:.3}");
-    let mut table: Vec<(String, String)> = [
+    let Totals { puts, gets } = total;
+    vec![
         ("brokerVersionDesc", "V5_5_0".to_owned()),
         ("brokerVersion", VERSION.to_string()),
         (GANTRY_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         ("brokerActive", "true".to_owned()),
         ("bootTimestamp", core.started.to_string()),
         ("startAcceptSendRequestTimeStamp", core.started.to_string()),
+        ("runtime", days_text(now.since(core.started))),
         ("putMessageTimesTotal", messages_in.to_string()),
         ("putMessageSizeTotal", bytes_in.to_string()),
-        ("putMessageAverageSize", average.to_string()),
-        ("putMessageDistributeTime", "null".to_owned()),
-        ("msgPutTotalTodayNow", messages_in.to_string()),
-        ("msgGetTotalTodayNow", messages_out.to_string()),
-        ("commitLogMinOffset", appended_to.saturating_sub(log_bytes).to_string()),
-        ("commitLogMaxOffset", appended_to.to_string()),
-        ("remainHowManyDataToFlush", format!("{} B", appended_to.saturating_sub(durable_to))),
+        ("putMessageAverageSize", bytes_in.checked_div(messages_in).unwrap_or_default().to_string()),
+        ("putMessageDistributeTime", distribution),
+        ("putMessageEntireTimeMax", longest.as_millis().to_string()),
+        ("msgPutTotalTodayNow", puts.to_string()),
+        ("msgGetTotalTodayNow", gets.to_string()),
+        ("msgPutTotalTodayMorning", today.puts.to_string()),
+        ("msgGetTotalTodayMorning", today.gets.to_string()),
+        ("msgPutTotalYesterdayMorning", yesterday.puts.to_string()),
+        ("msgGetTotalYesterdayMorning", yesterday.gets.to_string()),
+        ("putTps", rates(put)),
+        ("getFoundTps", rates(got)),
+        ("getMissTps", rates(0.0)),
+        ("getTotalTps", rates(got)),
+        ("getTransferredTps", rates(got)),
+        // Apache's spelling of before 5.0.
+        ("getTransferedTps", rates(got)),
         ("sendThreadPoolQueueSize", queued.to_string()),
+        ("sendThreadPoolQueueCapacity", COMMANDS_MAX.to_string()),
     ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into();
-    let zeros = [
+}
+
+fn of_log(core: &Core, room: &Room, earliest: Timestamp) -> [(&'static str, String); 8] {
+    let Status { appended_to, durable_to, .. } = core.broker.status();
+    let Space { total_bytes, free_bytes } = room.space;
+    let used = total_bytes.saturating_sub(free_bytes);
+    // Sizes of disks in tebibytes are exact.
+    let ratio = if total_bytes == 0 { -1.0 } else { used as f64 / total_bytes as f64 };
+    [
+        ("commitLogMinOffset", room.log_begins_at.to_string()),
+        ("commitLogMaxOffset", appended_to.to_string()),
+        ("earliestMessageTimeStamp", earliest.to_string()),
+        ("remainHowManyDataToFlush", bytes_text(appended_to.saturating_sub(durable_to))),
+        ("commitLogDiskRatio", ratio.to_string()),
+        // Both are in the data directory.
+        ("consumeQueueDiskRatio", ratio.to_string()),
+        ("commitLogDirCapacity", format!("Total : {}, Free : {}.", bytes_text(total_bytes), bytes_text(free_bytes))),
+        ("dispatchBehindBytes", "0".to_owned()),
+    ]
+}
+
+fn zeros() -> impl Iterator<Item = (&'static str, String)> {
+    let whole = [
         "putMessageFailedTimes",
-        "putMessageEntireTimeMax",
         "getMessageEntireTimeMax",
-        "dispatchBehindBytes",
+        "dispatchMaxBuffer",
         "pageCacheLockTimeMills",
-        "earliestMessageTimeStamp",
-        "commitLogDiskRatio",
         "timerReadBehind",
         "timerOffsetBehind",
         "timerCongestNum",
         "remainTransientStoreBufferNumbs",
         "pullThreadPoolQueueSize",
+        "pullThreadPoolQueueCapacity",
         "ackThreadPoolQueueSize",
         "queryThreadPoolQueueSize",
+        "queryThreadPoolQueueCapacity",
         "sendThreadPoolQueueHeadWaitTimeMills",
         "pullThreadPoolQueueHeadWaitTimeMills",
         "ackThreadPoolQueueHeadWaitTimeMills",
         "queryThreadPoolQueueHeadWaitTimeMills",
-        "msgPutTotalYesterdayMorning",
-        "msgPutTotalTodayMorning",
-        "msgGetTotalYesterdayMorning",
-        "msgGetTotalTodayMorning",
     ];
-    table.extend(zeros.map(|key| (key.to_owned(), "0".to_owned())));
-    let doubles = ["timerEnqueueTps", "timerDequeueTps"];
-    table.extend(doubles.map(|key| (key.to_owned(), "0.0".to_owned())));
-    let rated =
-        [("putTps", put), ("getFoundTps", got), ("getMissTps", 0.0), ("getTotalTps", got), ("getTransferredTps", got)];
-    table.extend(rated.map(|(key, rate)| (key.to_owned(), rates(rate))));
-    json(request, &KvTable { table: table.into_iter().collect() })
+    let with_point = ["timerEnqueueTps", "timerDequeueTps"];
+    whole.map(|key| (key, "0".to_owned())).into_iter().chain(with_point.map(|key| (key, "0.0".to_owned())))
+}
+
+/// What was found on the disk.
+struct Room {
+    /// Of the file system that the data directory is in; nothing if that cannot be found out.
+    space: Space,
+    log_begins_at: u64,
+}
+
+/// Looks at the disk, on a thread that may wait for it.
+async fn look(core: &Core) -> Room {
+    let (disk, data) = (core.env.disk.clone(), core.options.data.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let space = disk.space(&data).unwrap_or_else(|error| {
+            tracing::warn!(%error, data = %data.display(), "the room on the disk cannot be found out");
+            Space { total_bytes: 0, free_bytes: 0 }
+        });
+        // One that cannot be listed has no beginning that could be told.
+        let files = disk.list(&data.join(LOG_FOLDER)).unwrap_or_default();
+        Room { space, log_begins_at: files.iter().filter_map(|name| name.parse().ok()).min().unwrap_or_default() }
+    });
+    looked.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// Bytes as Apache writes them. Source: `MixAll#humanReadableByteCount`.
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut size, mut unit) = (bytes as f64, None);
+    for name in UNITS {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, Some(name));
+    }
+    unit.map_or_else(|| format!("{bytes} B"), |unit| format!("{size:.1} {unit}"))
+}
+
+/// Source: `StoreStatsService#getFormatRuntime`.
+fn days_text(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_read_as_apaches() {
+        let of = [0, 1023, 1024, 1536, 49 << 30, u64::MAX].map(bytes_text);
+        assert_eq!(of, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "49.0 GiB", "16.0 EiB"]);
+        assert_eq!(days_text(Duration::from_secs(93_784)), "[ 1 days, 2 hours, 3 minutes, 4 seconds ]");
+    }
 }

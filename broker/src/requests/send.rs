@@ -37,8 +37,13 @@ pub(super) async fn send(core: &Core, connection: &Connection, request: &Command
     let queue = queue(core, &header, &topic)?;
     let transaction_id = messages.first().and_then(|first| first.properties.get(names::UNIQUE_KEY)).map(str::to_owned);
     let (count, bytes) = (messages.len() as u64, request.body.len() as u64);
+    let began = core.env.clock.moment();
     let receipts = core.broker.send_whole(queue, messages).await?;
-    core.statistics.lock().put(topic.as_str(), count, bytes, core.now());
+    let took = core.env.clock.moment().since(began);
+    let mut statistics = core.statistics.lock();
+    statistics.put(topic.as_str(), count, bytes, core.now());
+    statistics.took(took);
+    drop(statistics);
     answer(core, request, &receipts, transaction_id)
 }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use remoting_proto::Command;
-use remoting_proto::body::{DataVersion, Permission, TopicConfig as Told, TopicList, TopicSettings, Topics};
+use remoting_proto::body::{
+    DataVersion, Permission, TopicConfig as Told, TopicConfigList, TopicList, TopicSettings, Topics,
+};
 use remoting_proto::requests::{TopicName as Named, UpdateAndCreateTopic};
 use types::admin::AdminError;
 use types::broker::LookupError;
 use types::{Admin as _, MessageType, TopicConfig, TopicName, TopicType};
 
-use super::{Answer, Refusal, done, json};
+use super::names::check_count;
+use super::{Answer, LISTED_MAX, Refusal, done, json};
 use crate::registration;
 use crate::server::Core;
 
@@ -19,24 +22,57 @@ const MESSAGE_TYPE: &str = "message.type";
 /// Makes a topic, or changes it.
 pub(super) async fn put(core: &Core, request: &Command) -> Answer {
     let header = UpdateAndCreateTopic::of(&request.fields)?;
-    let name = TopicName::for_peer(&header.topic)?;
+    let attributes = header.attributes.as_deref().unwrap_or_default();
+    let queues = (header.read_queue_nums, header.write_queue_nums);
+    make(core, config(core, &header.topic, queues, header.perm, attributes)?).await?;
+    registration::told(core).await;
+    Ok(done(request))
+}
+
+/// Makes or changes several topics, in their order. What is asked for is looked at first, so that a wrong name among them changes nothing.
+pub(super) async fn put_list(core: &Core, request: &Command) -> Answer {
+    let TopicConfigList { topic_config_list } = remoting_proto::from_slice(&request.body)?;
+    check_count("topics", topic_config_list.len(), LISTED_MAX)?;
+    let config = |TopicSettings { config: told, attributes, .. }: &TopicSettings| {
+        let attributes: Vec<String> = attributes.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        let queues = (told.read_queue_nums.into(), told.write_queue_nums.into());
+        config(core, &told.topic_name, queues, told.perm.0.into(), &attributes.join(","))
+    };
+    for config in topic_config_list.iter().map(config).collect::<Result<Vec<_>, _>>()? {
+        make(core, config).await?;
+    }
+    registration::told(core).await;
+    Ok(done(request))
+}
+
+/// A topic as it shall be. What is not said of its attributes stays as it is.
+fn config(
+    core: &Core,
+    name: &str,
+    (read_queues, write_queues): (i64, i64),
+    perm: i64,
+    attributes: &str,
+) -> Result<TopicConfig, Refusal> {
+    let name = TopicName::for_peer(name)?;
+    let asked = message_type(attributes)?;
     let known = core.broker.known_topic(&name);
-    let asked = message_type(header.attributes.as_deref().unwrap_or_default())?;
-    let default = known.as_ref().map_or(TopicType::Only(MessageType::Normal), |config| config.topic_type);
+    let default = known.map_or(TopicType::Only(MessageType::Normal), |config| config.topic_type);
     let queues = |count: i64| u32::try_from(count).map_err(|_| Refusal::invalid(format!("{count} queues asked for")));
-    let permission = Permission(i32::try_from(header.perm).unwrap_or_default());
-    let config = TopicConfig {
+    let permission = Permission(i32::try_from(perm).unwrap_or_default());
+    Ok(TopicConfig {
         name,
-        read_queues: queues(header.read_queue_nums)?,
-        write_queues: queues(header.write_queue_nums)?,
+        read_queues: queues(read_queues)?,
+        write_queues: queues(write_queues)?,
         is_readable: permission.is_readable(),
         is_writable: permission.is_writable(),
         topic_type: asked.unwrap_or(default),
         is_auto_created: false,
-    };
-    core.broker.put_topic(config, known.is_some()).await?;
-    registration::told(core).await;
-    Ok(done(request))
+    })
+}
+
+async fn make(core: &Core, config: TopicConfig) -> Result<(), Refusal> {
+    let is_known = core.broker.known_topic(&config.name).is_some();
+    Ok(core.broker.put_topic(config, is_known).await?)
 }
 
 /// What `+message.type=FIFO` among other changes of attributes says.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use broker::server::Options;
 use broker::{BrokerServer, LocalBroker};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use env::Env;
 use remoting::Client;
+use remoting_proto::body::{ConsumerData, HeartbeatData};
 use remoting_proto::requests::{AUTO_CREATE_TOPIC, PullMessage, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a machine that is busy with something else.
@@ -45,6 +47,7 @@ pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
         auto_create_topics: true,
         default_queues: 4,
         shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
+        data: folder.path().join("data"),
     };
     let server = BrokerServer::new(env, broker.clone(), options);
     let stop = CancellationToken::new();
@@ -108,4 +111,51 @@ pub fn pull(topic: &str, queue_id: i64, queue_offset: i64) -> PullMessage {
         proxy_forward_client_id: None,
         broker_name: None,
     }
+}
+
+/// A client that also reads what it is asked.
+pub struct Raw(pub TcpStream);
+
+impl Raw {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.expect("listens"))
+    }
+
+    pub async fn say(&mut self, request: &Command) {
+        let mut frame = BytesMut::new();
+        remoting_proto::encode(request, &mut frame).expect("fits");
+        self.0.write_all(&frame).await.expect("written");
+    }
+
+    pub async fn hear(&mut self) -> Command {
+        let mut frame = vec![0; 4];
+        self.0.read_exact(&mut frame).await.expect("read");
+        frame.resize(remoting_proto::announced(&frame).expect("a length").expect("four bytes"), 0);
+        self.0.read_exact(&mut frame[4..]).await.expect("read");
+        remoting_proto::decode(frame.into()).expect("a frame")
+    }
+
+    /// What it is asked until its own request is answered, and the answer.
+    pub async fn call(&mut self, request: &Command) -> (Vec<Command>, Command) {
+        self.say(request).await;
+        let mut asked = Vec::new();
+        loop {
+            let heard = self.hear().await;
+            if heard.flag.is_response() {
+                return (asked, heard);
+            }
+            asked.push(heard);
+        }
+    }
+}
+
+/// A consumer of the group "g" lives.
+pub fn heartbeat(client: &str) -> Command {
+    let body = HeartbeatData {
+        client_id: client.to_owned(),
+        consumer_data_set: vec![ConsumerData { group_name: "g".to_owned(), ..ConsumerData::default() }],
+        ..HeartbeatData::default()
+    };
+    let body = remoting_proto::to_vec(&body, remoting_proto::Dialect::Fastjson);
+    Command::request(RequestCode::HeartBeat, Fields::default(), body.into())
 }

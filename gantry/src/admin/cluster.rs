@@ -6,13 +6,18 @@ mod answers;
 mod brokers;
 mod clients;
 mod groups;
+mod kv;
 mod messages;
 mod network;
 mod print;
+mod send;
+mod stats;
 mod topics;
+mod trace;
 mod which;
 
 use clap::Subcommand;
+use remoting::Trust;
 
 use crate::config;
 use crate::output::Output;
@@ -57,6 +62,12 @@ pub(super) enum Verb {
     TopicStatus(topics::TopicStatus),
     /// Make a topic, or change of it what is named
     UpdateTopic(topics::UpdateTopic),
+    /// Change what may be done with a topic that is there
+    UpdateTopicPerm(topics::UpdateTopicPerm),
+    /// Show, set or forget which brokers hold a topic's queues in order, at the name servers
+    UpdateOrderConf(kv::UpdateOrderConf),
+    /// Show how much comes into topics and goes out to their groups
+    StatsAll(stats::StatsAll),
     /// Delete a topic on all brokers of a cluster, with its messages
     DeleteTopic(topics::DeleteTopic),
     /// Show how far consumer groups are: one queue by queue, or all
@@ -67,6 +78,10 @@ pub(super) enum Verb {
     DeleteSubGroup(groups::DeleteSubGroup),
     /// Let a group go on at messages of a time, or at the end
     ResetOffsetByTime(groups::ResetOffsetByTime),
+    /// Let a group go on at the end: what it has not consumed yet it never does
+    SkipAccumulatedMessage(groups::SkipAccumulatedMessage),
+    /// Let a group go on where another one is
+    CloneGroupOffset(groups::CloneGroupOffset),
     /// Show the clients that consume in a group, and what they subscribe to
     ConsumerConnection(clients::ConsumerConnection),
     /// Show the clients that produce
@@ -79,13 +94,31 @@ pub(super) enum Verb {
     QueryMsgByUniqueKey(messages::QueryMsgByUniqueKey),
     /// Show the message at an offset of a queue
     QueryMsgByOffset(messages::QueryMsgByOffset),
+    /// Show what producers and consumers told of a message's way
+    QueryMsgTraceById(trace::QueryMsgTraceById),
     /// Print a topic's messages, one a line, queue by queue
     PrintMsg(print::PrintMsg),
+    /// Print messages as a group may read them; where the group is stays as it is
+    ConsumeMessage(print::ConsumeMessage),
+    /// Send a message
+    SendMessage(send::SendMessage),
+    /// Send messages to all queues of a topic in turn, and show how long brokers take to store them
+    #[command(name = "checkMsgSendRT")]
+    CheckMsgSendRt(send::CheckMsgSendRt),
+    /// Set a value of the name servers' key-value configuration
+    UpdateKvConfig(kv::UpdateKvConfig),
+    /// Remove a value of it
+    DeleteKvConfig(kv::DeleteKvConfig),
 }
 
 /// Carries out a verb and prints its result.
-pub(super) async fn run(verb: &Verb, NameServers(name_servers): &NameServers, output: Output) -> anyhow::Result<()> {
-    let network = &Network::new(name_servers.clone());
+pub(super) async fn run(
+    verb: &Verb,
+    NameServers(name_servers): &NameServers,
+    trust: Option<Trust>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let network = &Network::new(name_servers.clone(), trust);
     match verb {
         Verb::ClusterList(verb) => verb.run(network, output).await,
         Verb::BrokerStatus(verb) => verb.run(network, output).await,
@@ -97,18 +130,29 @@ pub(super) async fn run(verb: &Verb, NameServers(name_servers): &NameServers, ou
         Verb::TopicRoute(verb) => verb.run(network, output).await,
         Verb::TopicStatus(verb) => verb.run(network, output).await,
         Verb::UpdateTopic(verb) => verb.run(network, output).await,
+        Verb::UpdateTopicPerm(verb) => verb.run(network, output).await,
+        Verb::UpdateOrderConf(verb) => verb.run(network, output).await,
+        Verb::StatsAll(verb) => verb.run(network, output).await,
         Verb::DeleteTopic(verb) => verb.run(network, output).await,
         Verb::ConsumerProgress(verb) => verb.run(network, output).await,
         Verb::UpdateSubGroup(verb) => verb.run(network, output).await,
         Verb::DeleteSubGroup(verb) => verb.run(network, output).await,
         Verb::ResetOffsetByTime(verb) => verb.run(network, output).await,
+        Verb::SkipAccumulatedMessage(verb) => verb.run(network, output).await,
+        Verb::CloneGroupOffset(verb) => verb.run(network, output).await,
         Verb::ConsumerConnection(verb) => verb.run(network, output).await,
         Verb::ProducerConnection(verb) => verb.run(network, output).await,
         Verb::QueryMsgById(verb) => verb.run(network, output).await,
         Verb::QueryMsgByKey(verb) => verb.run(network, output).await,
         Verb::QueryMsgByUniqueKey(verb) => verb.run(network, output).await,
         Verb::QueryMsgByOffset(verb) => verb.run(network, output).await,
+        Verb::QueryMsgTraceById(verb) => verb.run(network, output).await,
         Verb::PrintMsg(verb) => verb.run(network, output).await,
+        Verb::ConsumeMessage(verb) => verb.run(network, output).await,
+        Verb::SendMessage(verb) => verb.run(network, output).await,
+        Verb::CheckMsgSendRt(verb) => verb.run(network, output).await,
+        Verb::UpdateKvConfig(verb) => verb.run(network, output).await,
+        Verb::DeleteKvConfig(verb) => verb.run(network, output).await,
     }
 }
 

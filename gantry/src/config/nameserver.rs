@@ -17,6 +17,8 @@ use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, value, wit
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NameServer {
     pub(crate) listen: SocketAddr,
+    /// `None`: nothing is served over HTTP.
+    pub(crate) http: Option<SocketAddr>,
     pub(crate) data: PathBuf,
     /// `None`: in the data directory.
     pub(crate) kv_file: Option<PathBuf>,
@@ -32,6 +34,7 @@ pub(crate) struct NameServer {
 pub(crate) enum Key {
     Listen,
     BindAddress,
+    Http,
     Data,
     KvConfigPath,
     OrderMessageEnable,
@@ -81,6 +84,7 @@ impl Keys for Key {
     const ALL: &'static [Self] = &[
         Self::Listen,
         Self::BindAddress,
+        Self::Http,
         Self::Data,
         Self::KvConfigPath,
         Self::OrderMessageEnable,
@@ -104,6 +108,7 @@ impl Keys for Key {
         match self {
             Self::Listen => &LISTEN,
             Self::BindAddress => &BIND_ADDRESS,
+            Self::Http => &HTTP,
             Self::Data => &DATA,
             Self::KvConfigPath => &KV_CONFIG_PATH,
             Self::OrderMessageEnable => &ORDER_MESSAGE_ENABLE,
@@ -166,6 +171,7 @@ pub(crate) fn load(
 fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
     let listen = reader.read(Key::Listen, value::address);
     let bind_address = reader.read_optional(Key::BindAddress, value::ip);
+    let http = reader.read_optional(Key::Http, value::address);
     let data = reader.read(Key::Data, value::path);
     let kv_file = reader.read_optional(Key::KvConfigPath, value::path);
     let order_message_enable = reader.read(Key::OrderMessageEnable, value::boolean);
@@ -188,6 +194,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
     let (listen, bind_address) = (listen?, bind_address?);
     Some(NameServer {
         listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
+        http: http?,
         data: data?,
         kv_file: kv_file?,
         settings: Settings {
@@ -225,12 +232,21 @@ pub(super) static BIND_ADDRESS: Setting = Setting {
     aliases: &[],
 };
 
+static HTTP: Setting = Setting {
+    flag: "http",
+    value: "ADDR",
+    default: None,
+    bound: "IP:PORT, port 0 lets the system choose",
+    effect: "Where health, readiness, metrics and version are served, plaintext and without a password; without it they are not",
+    aliases: &[],
+};
+
 static DATA: Setting = Setting {
     flag: "data",
     value: "DIR",
     default: Some("./gantry-nameserver-data"),
     bound: "a directory that no other process uses",
-    effect: "Where the key-value configuration and the self-signed certificate are kept; made when missing",
+    effect: "Where what operators set and the self-signed certificate are kept; made when missing",
     aliases: &[],
 };
 

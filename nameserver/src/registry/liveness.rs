@@ -1,22 +1,21 @@
 //! Signs of life, and what happens without them.
 
+use env::clock::Moment;
 use remoting::ConnectionId;
-use types::Timestamp;
 
 use super::{Address, Registry};
 
 impl Registry {
     /// A broker lives. One that is not registered stays unknown.
-    pub fn heartbeat(&mut self, address: &Address, now: Timestamp) {
+    pub fn heartbeat(&mut self, address: &Address, now: Moment) {
         if let Some(alive) = self.alive.get_mut(address) {
             alive.seen = now;
         }
     }
 
     /// Unregisters the brokers that were not heard of for too long, and names their connections, which are to be closed.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<ConnectionId> {
-        let is_over = |seen: Timestamp, timeout_ms: i64| seen.0.saturating_add(timeout_ms) < now.0;
-        let over = self.alive.iter().filter(|(_, alive)| is_over(alive.seen, alive.timeout_ms));
+    pub fn expire(&mut self, now: Moment) -> Vec<ConnectionId> {
+        let over = self.alive.iter().filter(|(_, alive)| now.since(alive.seen) > alive.timeout);
         let over: Vec<_> = over.map(|(address, alive)| (address.clone(), alive.connection)).collect();
         for (address, _) in &over {
             tracing::warn!(cluster = %address.cluster, broker = %address.broker, "broker not heard of for too long");

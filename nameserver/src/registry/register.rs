@@ -1,15 +1,16 @@
 //! A broker registers, or leaves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use env::clock::Moment;
 use remoting::ConnectionId;
 use remoting_proto::body::{BrokerData, DataVersion, Permission, QueueData, RegisterBroker, TopicConfig};
-use types::Timestamp;
 
 use super::{Address, Alive, BROKERS_MAX, MASTER, Notice, ROUTES_MAX, Registry};
 
 /// How long a broker that says nothing else counts as living. Source: Apache 5.5 `RouteInfoManager`.
-pub(super) const TIMEOUT_MS: i64 = 120_000;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a broker says of itself.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ impl Registry {
         &mut self,
         registration: Registration,
         delete_missing_topics: bool,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Registered, Rejection> {
         let Registration { address, broker, id, topics, .. } = &registration;
         let addresses = self.brokers.get(broker).map(|data| data.broker_addrs.clone()).unwrap_or_default();
@@ -161,11 +162,12 @@ impl Registry {
         told().unwrap_or_default()
     }
 
-    fn set_alive(&mut self, registration: Registration, now: Timestamp) {
+    fn set_alive(&mut self, registration: Registration, now: Moment) {
         let Registration { address, timeout_ms, topics, connection, ha_address, .. } = registration;
         let alive = Alive {
             seen: now,
-            timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS),
+            // Below 0 it is over at once.
+            timeout: timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default())),
             version: topics.version,
             connection,
             ha_address,

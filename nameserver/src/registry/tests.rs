@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use remoting_proto::body::{DataVersion, Permission, RegisterBroker, TopicConfig, TopicRouteData};
 
-use super::register::TIMEOUT_MS;
+use super::register::TIMEOUT;
 use super::*;
 
 const CLUSTER: &str = "C";
+const TIMEOUT_MS: u64 = TIMEOUT.as_millis() as u64;
 
-fn at(ms: i64) -> Timestamp {
-    Timestamp(ms)
+fn at(ms: u64) -> Moment {
+    Moment(Duration::from_millis(ms))
 }
 
 fn address(port: u16) -> Address {
@@ -252,7 +253,7 @@ fn who_is_left_learns_that_the_lowest_id_has_changed() {
     registry.take(acting(0, 10));
     let back = Notice { to: vec![at(20)], id: 0, address: at(10), gone: None, ha_address: Some(at(11)) };
     assert_eq!(registry.take_notices(), [back]);
-    assert_eq!(registry.expire(Timestamp(TIMEOUT_MS + 1)).len(), 2);
+    assert_eq!(registry.expire(Moment(Duration::from_millis(TIMEOUT_MS + 1))).len(), 2);
     registry.take(registration("b", 1, 50, topics(1, &["T", "U"])));
     registry.take(registration("b", 0, 40, topics(1, &["T", "U"])));
     drop(registry.take_notices());
@@ -335,7 +336,7 @@ enum Step {
     Disconnect(usize),
     Heartbeat(usize),
     Wipe(usize),
-    Wait(i64),
+    Wait(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -355,7 +356,7 @@ const TOPICS: [&str; 4] = ["T", "U", "V", "W"];
 
 /// What masters without slaves must come to: when each was last heard of, and the permission of each topic.
 #[derive(Debug, Default)]
-struct Model([Option<(i64, BTreeMap<&'static str, i32>)>; 3]);
+struct Model([Option<(u64, BTreeMap<&'static str, i32>)>; 3]);
 
 proptest! {
     /// Expiry, registration again and again, permissions taken: whatever the order, a topic's route names exactly the

@@ -9,20 +9,15 @@ use crate::server::Core;
 /// What may not be changed from afar. Source: Apache 5.5 `DefaultRequestProcessor`.
 const FIXED: [&str; 4] = ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
 
-/// All or nothing, until the process ends.
-pub(super) fn update(core: &Core, request: &Command) -> Answer {
-    let changes = java_properties::read(&request.body[..])
+/// All or nothing; on the disk before the answer.
+pub(super) async fn update(core: &Core, request: &Command) -> Answer {
+    let told = java_properties::read(&request.body[..])
         .map_err(|error| Refusal::new(ResponseCode::SystemError, format!("string2Properties error: {error}")))?;
-    if FIXED.iter().any(|key| changes.contains_key(*key)) {
+    if FIXED.iter().any(|key| told.contains_key(*key)) {
         return Err(Refusal::new(ResponseCode::NoPermission, "Can not update config in black list."));
     }
-    let mut settings = core.settings.write();
-    let mut changed = settings.clone();
-    for (key, text) in &changes {
-        changed.set(key, text)?;
-    }
-    tracing::info!(?changes, "settings changed");
-    *settings = changed;
+    core.change_settings(&told.into_iter().collect())?;
+    core.save_settings().await?;
     Ok(done(request))
 }
 

@@ -36,7 +36,7 @@ pub(super) fn register(core: &Core, connection: &Connection, request: &Command) 
         if !core.is_connected(connection.id()) {
             return Err(Refusal::new(ResponseCode::SystemError, "the connection has ended"));
         }
-        Ok(registry.register(registration, settings.delete_topic_with_broker_registration, core.now())?)
+        Ok(registry.register(registration, settings.delete_topic_with_broker_registration, core.moment())?)
     })?;
     let fields =
         RegisterBrokerAnswer { ha_server_addr: registered.ha_address, master_addr: registered.master }.to_fields();
@@ -53,7 +53,7 @@ pub(super) fn unregister(core: &Core, request: &Command) -> Answer {
 }
 
 pub(super) fn heartbeat(core: &Core, request: &Command) -> Answer {
-    core.registry.write().heartbeat(&address(request)?, core.now());
+    core.registry.write().heartbeat(&address(request)?, core.moment());
     Ok(done(request))
 }
 
@@ -63,7 +63,7 @@ pub(super) fn query_data_version(core: &Core, request: &Command) -> Answer {
     let version: DataVersion = remoting_proto::from_slice(&request.body)?;
     let mut registry = core.registry.write();
     let changed = registry.is_changed(&address, &version);
-    registry.heartbeat(&address, core.now());
+    registry.heartbeat(&address, core.moment());
     let answer = registry.version(&address).map_or_else(|| done(request), |version| json(request, &version));
     Ok(Command { fields: QueryDataVersionAnswer { changed: Some(changed) }.to_fields(), ..answer })
 }

@@ -17,7 +17,7 @@ const HELP: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ fo
 pub(super) fn route(core: &Core, request: &Command) -> Answer {
     let header = GetRouteInfo::of(&request.fields)?;
     let settings = core.settings.read().clone();
-    if settings.need_wait_for_service && core.now().0 < core.started.plus(settings.wait_for_service).0 {
+    if settings.need_wait_for_service && core.moment() < core.started.plus(settings.wait_for_service) {
         return Err(Refusal::new(ResponseCode::SystemError, "name server not ready"));
     }
     let is_zone_asked = header.zone_mode == Some(true);

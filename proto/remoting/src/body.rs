@@ -19,7 +19,8 @@ pub use client::{
     ProducerConnection, ProducerData, SubscriptionData,
 };
 pub use group::{
-    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroups,
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroupList,
+    SubscriptionGroups,
 };
 pub use lists::{GANTRY_VERSION, KvTable, TopicList};
 pub use queue::{
@@ -29,8 +30,8 @@ pub use queue::{
 pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};
 pub use stats::{
-    Assignment, Assignments, BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeTimeSpans, GroupSubscription,
-    MessageRequestMode, MessageRequestModes, ProducerInfo, ProducerTable, QueryAssignment, QueueEntries, QueueEntry,
-    QueueTimeSpan,
+    Assignment, Assignments, BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeTimeSpans, CorrectionOffsets,
+    GroupReadable, GroupSubscription, HaStatus, MessageRequestMode, MessageRequestModes, ProducerInfo, ProducerTable,
+    QueryAssignment, QueueEntries, QueueEntry, QueueTimeSpan,
 };
-pub use topic::{DataVersion, Permission, TopicConfig, TopicSettings, Topics};
+pub use topic::{DataVersion, Permission, TopicConfig, TopicConfigList, TopicSettings, Topics};

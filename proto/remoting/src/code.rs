@@ -48,6 +48,8 @@ codes! {
         UpdateConsumerOffset = 15,
         /// Makes or changes a topic.
         UpdateAndCreateTopic = 17,
+        /// Makes or changes several topics.
+        UpdateAndCreateTopicList = 18,
         /// All topics of a broker with their settings.
         GetAllTopicConfig = 21,
         /// Changes a broker's settings.
@@ -136,6 +138,8 @@ codes! {
         InvokeBrokerToGetConsumerStatus = 223,
         /// The topics of a cluster.
         GetTopicsByCluster = 224,
+        /// Makes or changes several groups.
+        UpdateAndCreateSubscriptionGroupList = 225,
         /// Which groups consume a topic.
         QueryTopicConsumeByWho = 300,
         /// When what a group has consumed was stored, by queue.
@@ -148,6 +152,8 @@ codes! {
         CleanExpiredConsumeQueue = 306,
         /// Asks a consumer what it does.
         GetConsumerRunningInfo = 307,
+        /// The lowest offsets of a topic's groups, beside those of one of them.
+        QueryCorrectionOffset = 308,
         /// Lets a consumer consume a message now.
         ConsumeMessageDirectly = 309,
         /// Stores a message; field names of one letter.
@@ -194,6 +200,8 @@ codes! {
         GetTopicConfig = 351,
         /// A group's settings.
         GetSubscriptionGroupConfig = 352,
+        /// Forbids or allows a group to read a topic, and says what holds then.
+        UpdateAndGetGroupForbidden = 353,
         /// Reads a queue, for consumers that assign queues to themselves.
         LitePullMessage = 361,
         /// Takes back a delayed message.
@@ -210,6 +218,8 @@ codes! {
         BrokerHeartbeat = 904,
         /// Tells a broker that another one of its name has the lowest id now.
         NotifyMinBrokerIdChange = 905,
+        /// How far a broker's slaves are.
+        GetBrokerHaStatus = 907,
         /// Ours: as [`Self::SendMessageV2`], of a message that is to be stored once under its idempotency key. A broker that knows no
         /// keys, Apache's for one, does not know this either, and stores nothing.
         SendOnce = 30_310,

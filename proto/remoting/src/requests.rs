@@ -10,8 +10,9 @@ mod send;
 mod topics;
 
 pub use admin::{
-    CloneGroupOffset, ConsumerClient, GetBrokerConfigAnswer, GetBrokerConsumeStats, GetConsumerStatus, GroupTopic,
-    PushReplyMessage, QueryConsumeQueue, QueryMessage, QueryMessageAnswer, ResetOffset, ViewBrokerStatsData,
+    CloneGroupOffset, ConsumerClient, GetBrokerConfigAnswer, GetBrokerConsumeStats, GetConsumerStatus, GroupForbidden,
+    GroupTopic, PushReplyMessage, QueryConsumeQueue, QueryCorrectionOffset, QueryMessage, QueryMessageAnswer,
+    ResetOffset, ViewBrokerStatsData,
 };
 pub use clients::{
     ConsumerGroup, DeleteSubscriptionGroup, GetConsumeStats, GroupName, HeartBeatAnswer, ProducerGroup,

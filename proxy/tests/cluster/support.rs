@@ -50,6 +50,7 @@ impl Site {
         let name_server = listener.local_addr().expect("bound");
         let options = nameserver::server::Options {
             kv_file: dir.path().join("kvConfig.json"),
+            settings_file: dir.path().join("namesrv.properties"),
             settings: nameserver::Settings::default(),
             shown: Vec::new(),
         };
@@ -98,6 +99,7 @@ impl Site {
 
 impl Running {
     async fn start(settings: broker::Options, topics: &[TopicConfig], name_server: SocketAddr) -> Self {
+        let data = settings.dir.clone();
         let broker = LocalBroker::start(Env::real(), settings).expect("starts");
         for topic in topics {
             broker.put_topic(topic.clone(), false).await.expect("made");
@@ -110,6 +112,7 @@ impl Running {
             auto_create_topics: false,
             default_queues: 1,
             shown: Vec::new(),
+            data,
         };
         let server = BrokerServer::new(Env::real(), broker.clone(), options);
         let stop = CancellationToken::new();

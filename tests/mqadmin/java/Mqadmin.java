@@ -23,7 +23,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  *
  * Commands are words of mqadmin's; {broker}, {id}, {unique} and {client} stand for the broker's address, the first message's two ids
  * and the consumer's. What mqadmin prints stands between the lines "begin COMMAND" and "end". Commands before "--" make what is then
- * filled: eight messages in the topic "asked", two a queue, with keys, consumed by the group "asked-group", whose consumer stays.
+ * filled: eight messages in the topic "asked", two a queue, with keys, consumed by the group "asked-group", whose consumer stays. Then the
+ * block "monitors" is what {@link Monitors} finds.
  */
 public final class Mqadmin {
     private static final PrintStream OUT = System.out;
@@ -51,6 +52,7 @@ public final class Mqadmin {
         for (int at = 2; at < arguments.length; at++) {
             if (arguments[at].equals("--")) {
                 mqadmin.fill();
+                mqadmin.monitor();
             } else {
                 mqadmin.run(arguments[at]);
             }
@@ -91,6 +93,12 @@ public final class Mqadmin {
         awaitProgress();
         // Heartbeats of both are known then; traces are sent within five seconds.
         TimeUnit.MILLISECONDS.sleep(TRACES_WITHIN_MS);
+    }
+
+    private void monitor() throws Exception {
+        OUT.println("begin monitors");
+        Monitors.run(OUT, nameServer, broker, TOPIC, GROUP, client, id);
+        OUT.println("end");
     }
 
     /** What was consumed is committed: the client begins with that ten seconds after its start, however slow its listener's threads are. */

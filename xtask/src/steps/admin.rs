@@ -57,8 +57,10 @@ fn apaches(folder: &Path, gantry: &Path) -> Result<()> {
     let folder = folder.join("apaches");
     clear(&folder)?;
     let (_names, name_server) = apache::name_server(&folder)?;
-    let (_a, a) = apache::broker(&folder, BROKERS[0], &[name_server], "")?;
-    let (_b, b) = apache::broker(&folder, BROKERS[1], &[name_server], "")?;
+    // Ours make the topic of traces when the first comes.
+    let traces = "traceTopicEnable=true";
+    let (_a, a) = apache::broker(&folder, BROKERS[0], &[name_server], traces)?;
+    let (_b, b) = apache::broker(&folder, BROKERS[1], &[name_server], traces)?;
     show(gantry, name_server, [a, b])
 }
 

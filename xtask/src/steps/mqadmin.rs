@@ -83,11 +83,13 @@ enum Judged {
 /// About two minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
     let root = &context.workspace.root;
-    java::run(context, "mqadmin", &["Mqadmin"], |programs| {
+    java::run(context, "mqadmin", &["Mqadmin", "Monitors"], |programs| {
         let apaches = fs::read_to_string(root.join("tests/mqadmin/apache.txt")).context("tests/mqadmin/apache.txt")?;
         let printed = ask(programs)?;
         fs::write(programs.folder.join("printed"), &printed)?;
-        judge(&blocks(&printed), &blocks(&apaches)).context("what is printed is in the file printed")?;
+        let printed = blocks(&printed);
+        judge(&printed, &blocks(&apaches)).context("what is printed is in the file printed")?;
+        monitored(&printed).context("what is printed is in the file printed")?;
         fs::write(root.join("docs/compatibility.md"), document()).context("docs/compatibility.md")
     })
 }
@@ -115,6 +117,77 @@ fn blocks(printed: &str) -> BTreeMap<&str, Vec<&str>> {
         }
     }
     blocks
+}
+
+/// What the Dashboard (D) and the exporter (E) call, by request code; the Java program `Monitors` does the same.
+const MONITORED: [(&str, &str); 56] = [
+    ("106 examineBrokerClusterInfo", "D E"),
+    ("28 fetchBrokerRuntimeStats", "D E"),
+    ("26 getBrokerConfig", "D"),
+    ("25 updateBrokerConfig", "D"),
+    ("907 getBrokerHAStatus", "D"),
+    ("319 getNameServerConfig", "D"),
+    ("100 putKVConfig", "D"),
+    ("101 getKVConfig", "D"),
+    ("219 getKVListByNamespace", "D"),
+    ("102 deleteKvConfig", "D"),
+    ("328 getAllProducerInfo", "D E"),
+    ("306 cleanExpiredConsumerQueue", "D"),
+    ("316 cleanUnusedTopic", "D"),
+    ("206 fetchAllTopicList", "D E"),
+    ("224 fetchTopicsByCLuster", "D"),
+    ("304 getSystemTopicList", "D"),
+    ("305 getSystemTopicListFromBroker", "D"),
+    ("105 examineTopicRouteInfo", "D E"),
+    ("202 examineTopicStats", "D E"),
+    ("21 getAllTopicConfig", "D"),
+    ("351 examineTopicConfig", "D"),
+    ("300 queryTopicConsumeByWho", "D E"),
+    ("315 viewBrokerStatsData TOPIC_PUT_NUMS", "D E"),
+    ("315 viewBrokerStatsData TOPIC_PUT_SIZE", "E"),
+    ("315 viewBrokerStatsData GROUP_GET_NUMS", "D E"),
+    ("315 viewBrokerStatsData GROUP_GET_SIZE", "E"),
+    ("315 viewBrokerStatsData BROKER_PUT_NUMS", "E"),
+    ("315 viewBrokerStatsData BROKER_GET_NUMS", "E"),
+    ("201 getAllSubscriptionGroup", "D"),
+    ("352 examineSubscriptionGroupConfig", "D"),
+    ("203 examineConsumerConnectionInfo", "D E"),
+    ("204 examineProducerConnectionInfo", "D"),
+    ("208 examineConsumeStats", "D E"),
+    ("317 fetchConsumeStatsInBroker", "D"),
+    ("303 queryConsumeTimeSpan", "D"),
+    ("343 queryTopicsByConsumer", "D"),
+    ("345 querySubscription", "D"),
+    ("307 getConsumerRunningInfo", "D E"),
+    ("223 getConsumeStatus", "D"),
+    ("309 consumeMessageDirectly", "D"),
+    ("308 queryCorrectionOffset", "D"),
+    ("353 updateAndGetGroupReadForbidden", "D"),
+    ("29 searchOffset", "D"),
+    ("30 maxOffset", "D"),
+    ("31 minOffset", "D"),
+    ("32 earliestMsgStoreTime", "D"),
+    ("321 queryConsumeQueue", "D"),
+    ("33 viewMessage", "D"),
+    ("12 queryMessage", "D"),
+    ("17 createAndUpdateTopicConfig", "D"),
+    ("18 createAndUpdateTopicConfigList", "D"),
+    ("200 createAndUpdateSubscriptionGroupConfig", "D"),
+    ("225 createAndUpdateSubscriptionGroupConfigList", "D"),
+    ("207 deleteSubscriptionGroup", "D"),
+    ("215 deleteTopicInBroker", "D"),
+    ("216 deleteTopicInNameServer", "D"),
+];
+
+/// Each call was made, and said what is read of its answer.
+fn monitored(printed: &BTreeMap<&str, Vec<&str>>) -> Result<()> {
+    let lines = printed.get("monitors").context("no monitor's call was made")?;
+    for (call, _) in MONITORED {
+        let said = lines.iter().find_map(|line| line.strip_prefix(call)?.strip_prefix(": "));
+        let said = said.with_context(|| format!("{call} was not called"))?;
+        ensure!(said == "ok", "{call} {said}");
+    }
+    Ok(())
 }
 
 /// What a command that fails prints; others print the names of settings that end like it.
@@ -188,6 +261,14 @@ fn document() -> String {
         // A text takes everything.
         let _ = writeln!(out, "| `{command}` | {how} |");
     }
+    out.push_str(
+        "\n## Dashboard and exporter\n\nThe calls that RocketMQ's Dashboard (D) and its exporter (E) make, made by the classes that they use \
+         (`tests/mqadmin/java/Monitors.java`),\nwhich look at what the two read of each answer. Users and ACLs are not served.\n\n\
+         | request code and call | of |\n|---|---|\n",
+    );
+    for (call, of) in MONITORED {
+        let _ = writeln!(out, "| {call} | {of} |");
+    }
     out
 }
 
@@ -202,6 +283,18 @@ mod tests {
         assert_eq!(of("0   2  2026-11-27 04:28:06,259"), "0 2 * *");
         assert_eq!((of("took 7 ms"), of("Topic Put TPS: 0.25")), (String::new(), "Topic Put TPS: *".to_owned()));
         assert_ne!(of("queue 1"), of("queue 2"));
+    }
+
+    #[test]
+    fn a_monitors_call_that_fails_or_is_not_made_is_found() {
+        let all: String = MONITORED.iter().map(|(call, _)| format!("{call}: ok\n")).collect();
+        let judged = |text: &str| monitored(&blocks(&format!("begin monitors\n{text}end\n")));
+        judged(&all).expect("all are made");
+        assert!(
+            judged(&all.replace("907 getBrokerHAStatus: ok", "907 getBrokerHAStatus: says something else")).is_err()
+        );
+        assert!(judged(&all.replace("33 viewMessage: ok\n", "")).is_err());
+        assert!(monitored(&blocks("begin clusterList\n")).is_err());
     }
 
     #[test]

@@ -38,10 +38,14 @@ impl Missing {
     pub(super) fn new(node: Node, error: &Error) -> Self {
         Self { broker: node.broker, address: node.address, why: error.to_string() }
     }
+}
 
-    /// Whether the other is the same broker, for whatever reason it is missing.
-    pub(super) fn is_same_broker(&self, other: &Self) -> bool {
-        self.address == other.address
+/// Adds those who are gone too. Who is missing is so once, for the first reason, not for each question again.
+pub(super) fn note(missing: &mut Vec<Missing>, gone: Vec<Missing>) {
+    for gone in gone {
+        if !missing.iter().any(|known| known.address == gone.address) {
+            missing.push(gone);
+        }
     }
 }
 
@@ -92,6 +96,14 @@ mod tests {
         let json = serde_json::to_value(Answers { found: Found { count: 1 }, missing }).expect("JSON");
         assert_eq!(json["count"], 1);
         assert_eq!(json["missing"][0]["broker"], "b");
+    }
+
+    #[test]
+    fn who_is_missing_is_so_once() {
+        let gone = |broker: &str, id| Missing::new(node(broker, id), &Error::NoMaster { broker: broker.to_owned() });
+        let mut missing = vec![gone("a", 0)];
+        note(&mut missing, vec![gone("a", 0), gone("b", 1), gone("b", 1)]);
+        assert_eq!(missing, [gone("a", 0), gone("b", 1)]);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use remoting_proto::body::{GANTRY_VERSION, KvTable};
 use remoting_proto::requests::{AddWritePermAnswer, BrokerName, WipeWritePermAnswer};
-use remoting_proto::{Command, FieldError, Fields, RequestCode};
+use remoting_proto::{Command, Fields, RequestCode};
 use serde::Serialize;
 
 use super::answers::{Answers, sort};
-use super::network::{Error, Network, Node, Question, unreadable};
+use super::network::{Error, Network, Node, Question, Read, done, success, unreadable};
 use super::which::{self, Which};
 use crate::output::{Output, table};
 
@@ -213,7 +213,7 @@ impl UpdateBrokerConfig {
             Question::new(RequestCode::UpdateBrokerConfig, format!("setting {}", self.key), Fields::default())
                 .with_body(line);
         let nodes = self.which.masters(network).await?;
-        let (found, missing) = sort(network.tell_each(nodes, &question).await);
+        let (found, missing) = sort(network.ask_each(nodes, &question, done).await);
         let set = BTreeMap::from([(self.key.clone(), self.value.clone())]);
         let of =
             |(node, ()): (Node, ())| BrokerTable { broker: node.broker, address: node.address, table: set.clone() };
@@ -257,20 +257,13 @@ impl WritePermission {
         network: &Network,
         output: Output,
         code: RequestCode,
-        count: fn(&Fields) -> Result<i64, FieldError>,
+        count: Read<i64>,
     ) -> anyhow::Result<()> {
         // A name server changes nothing of a broker that it does not know, and says nothing of it either.
         which::of_broker(network, &self.broker).await?;
         let header = BrokerName { broker_name: self.broker.clone() };
         let question = Question::new(code, format!("broker {}", self.broker), header.to_fields());
-        let answers = network.each(network.name_servers(), |network, node| {
-            let question = question.clone();
-            async move {
-                let Command { fields, .. } = network.ask(&node, &question).await?;
-                count(&fields).map_err(|error| unreadable(&node, &question, error))
-            }
-        });
-        let (found, missing) = sort(answers.await);
+        let (found, missing) = sort(network.ask_each(network.name_servers(), &question, count).await);
         let name_servers =
             found.into_iter().map(|(node, topics)| ChangedAt { address: node.address, topics }).collect();
         let found = Changed { broker: self.broker.clone(), name_servers };
@@ -281,12 +274,14 @@ impl WritePermission {
     }
 }
 
-fn wiped(fields: &Fields) -> Result<i64, FieldError> {
-    Ok(WipeWritePermAnswer::of(fields)?.wipe_topic_count)
+fn wiped(node: &Node, question: &Question, answer: Command) -> Result<i64, Error> {
+    let count = WipeWritePermAnswer::of(&success(node, question, answer)?.fields);
+    count.map(|count| count.wipe_topic_count).map_err(|error| unreadable(node, question, error))
 }
 
-fn added(fields: &Fields) -> Result<i64, FieldError> {
-    Ok(AddWritePermAnswer::of(fields)?.add_topic_count)
+fn added(node: &Node, question: &Question, answer: Command) -> Result<i64, Error> {
+    let count = AddWritePermAnswer::of(&success(node, question, answer)?.fields);
+    count.map(|count| count.add_topic_count).map_err(|error| unreadable(node, question, error))
 }
 
 #[cfg(test)]

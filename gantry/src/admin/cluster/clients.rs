@@ -10,7 +10,7 @@ use serde::Serialize;
 use types::Timestamp;
 
 use super::answers::{Answers, sort};
-use super::network::{Error, Network, Node, Question, one_each};
+use super::network::{Error, Network, Node, Question, json, one_each};
 use crate::output::{Output, table};
 use crate::time;
 
@@ -162,7 +162,7 @@ impl ProducerConnection {
         };
         // The request for one group answers an error where none is there, which could be any other error.
         let question = Question::new(RequestCode::GetAllProducerInfo, "", Fields::default());
-        let (found, missing) = sort(network.ask_each::<ProducerTable>(nodes, &question).await);
+        let (found, missing) = sort(network.ask_each(nodes, &question, json::<ProducerTable>).await);
         let producers = found.into_iter().flat_map(|(node, table)| self.producers(&node, table)).collect();
         Answers { found: Producers { producers }, missing }.print(output, producers_text)
     }

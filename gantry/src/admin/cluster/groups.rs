@@ -1,20 +1,23 @@
 //! Consumer groups: how far they are, how they are made, changed and deleted, and where they go on.
 
 mod progress;
+mod reset;
 
 use clap::{ArgAction, Args};
-use remoting_proto::body::{ResetOffsets, SubscriptionGroupConfig};
-use remoting_proto::requests::{DeleteSubscriptionGroup, GroupName, ResetOffset};
+use remoting_proto::body::SubscriptionGroupConfig;
+use remoting_proto::requests::{DeleteSubscriptionGroup, GroupName};
 use remoting_proto::{Dialect, Fields, RequestCode, ResponseCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::answers::{Answers, sort};
-use super::network::{Error, Network, Node, Question, masters, unreadable};
+use super::network::{Error, Network, Node, Question, done, unreadable};
 use super::topics;
-use super::which::{self, Which};
+use super::which::Which;
 use crate::output::{Output, table};
 pub(in crate::admin) use progress::ConsumerProgress;
+pub(super) use progress::lag_on;
+pub(in crate::admin) use reset::{CloneGroupOffset, ResetOffsetByTime, SkipAccumulatedMessage};
 
 #[derive(Debug, Args)]
 pub(in crate::admin) struct UpdateSubGroup {
@@ -169,7 +172,7 @@ impl DeleteSubGroup {
             DeleteSubscriptionGroup { group_name: self.group.clone(), clean_offset: Some(self.remove_offsets) };
         let of = format!("group {}", self.group);
         let question = Question::new(RequestCode::DeleteSubscriptionGroup, of, header.to_fields());
-        let (found, mut missing) = sort(network.tell_each(nodes.clone(), &question).await);
+        let (found, mut missing) = sort(network.ask_each(nodes.clone(), &question, done).await);
         // The topics of its failed messages are those of a whole cluster, so they go only with it.
         if let Some(cluster) = self.which.cluster().filter(|_| missing.is_empty()) {
             for kind in ["%RETRY%", "%DLQ%"] {
@@ -180,78 +183,6 @@ impl DeleteSubGroup {
         let brokers = found.into_iter().map(|(node, ())| node.broker).collect();
         Answers { found: Deleted { group: self.group.clone(), brokers }, missing }
             .print(output, |deleted| format!("group {} is deleted at: {}", deleted.group, deleted.brokers.join(", ")))
-    }
-}
-
-#[derive(Debug, Args)]
-pub(in crate::admin) struct ResetOffsetByTime {
-    /// The group
-    #[arg(short, long)]
-    group: String,
-    /// The topic
-    #[arg(short, long)]
-    topic: String,
-    /// Go on at the first message stored at or after this time: 2026-11-25T08:00:00Z, milliseconds since 1970, or now for the end
-    #[arg(short = 's', long = "time", value_name = "TIME", value_parser = reset_time, allow_hyphen_values = true)]
-    at_ms: i64,
-    /// Only at this broker of the topic
-    #[arg(short, long)]
-    broker: Option<String>,
-    /// Only on this queue of each broker
-    #[arg(short, long, value_name = "NUMBER")]
-    queue: Option<u32>,
-}
-
-/// The end is what brokers take -1 for.
-fn reset_time(text: &str) -> Result<i64, String> {
-    if text == "now" {
-        return Ok(-1);
-    }
-    match gateway_http::text::time(text)?.0 {
-        at_ms @ 0.. => Ok(at_ms),
-        at_ms => Err(format!("{at_ms} is before 1970; the end is: now")),
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Reset {
-    group: String,
-    topic: String,
-    queues: Vec<ResetAt>,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct ResetAt {
-    broker: String,
-    queue: i32,
-    offset: i64,
-}
-
-impl ResetOffsetByTime {
-    pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
-        let nodes = masters(which::of_topic(network, &self.topic, self.broker.as_deref()).await?)?;
-        let header = ResetOffset {
-            topic: self.topic.clone(),
-            group: self.group.clone(),
-            timestamp: self.at_ms,
-            is_force: Some(true),
-            queue_id: self.queue.map(i64::from),
-            offset: None,
-        };
-        let of = format!("group {} and topic {}", self.group, self.topic);
-        let question = Question::new(RequestCode::InvokeBrokerToResetOffset, of, header.to_fields());
-        let (found, missing) = sort(network.ask_each::<ResetOffsets>(nodes, &question).await);
-        let mut queues: Vec<ResetAt> = found
-            .into_iter()
-            .flat_map(|(_, offsets)| offsets.offset_table.0)
-            .map(|(queue, offset)| ResetAt { broker: queue.broker_name, queue: queue.queue_id, offset })
-            .collect();
-        queues.sort();
-        let found = Reset { group: self.group.clone(), topic: self.topic.clone(), queues };
-        Answers { found, missing }.print(output, |Reset { queues, .. }| {
-            let rows = queues.iter().map(|at| [at.broker.clone(), at.queue.to_string(), at.offset.to_string()]);
-            table(["BROKER", "QUEUE", "GOES ON AT"], rows)
-        })
     }
 }
 
@@ -279,13 +210,5 @@ mod tests {
         assert_eq!(named, ["consumeEnable=false", policy_named, "retryMaxTimes=3"].map(str::to_owned).into());
         assert!(policy("3").is_err() && policy("{").is_err());
         assert_eq!(new_group("g".to_owned())["groupName"], "g");
-    }
-
-    #[test]
-    fn a_reset_goes_to_a_time_or_to_the_end() {
-        assert_eq!(reset_time("now"), Ok(-1));
-        assert_eq!(reset_time("0"), Ok(0));
-        assert_eq!(reset_time("2023-11-14T22:13:20.123Z"), Ok(1_700_000_000_123));
-        assert!(reset_time("-1").is_err() && reset_time("yesterday").is_err());
     }
 }

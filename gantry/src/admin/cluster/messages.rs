@@ -12,7 +12,7 @@ use serde::Serialize;
 use types::Timestamp;
 
 use super::answers::{Answers, sort};
-use super::network::{Error, Network, Node, Question, refused, unreadable};
+use super::network::{Error, Network, Node, Question, refused, success, unreadable};
 use super::which;
 use crate::admin::message;
 use crate::cli::Misuse;
@@ -20,7 +20,7 @@ use crate::output::{Output, table};
 use crate::time;
 
 /// The group in whose name tools read; brokers of Apache's make it by themselves. Source: `MixAll.TOOLS_CONSUMER_GROUP`.
-const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
+pub(super) const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
 /// Messages of one unique id that are shown: a message that was sent again has the same.
 const OF_UNIQUE_KEY_MAX: i64 = 32;
 
@@ -33,8 +33,8 @@ pub(super) struct Found {
 }
 
 #[derive(Debug, Serialize)]
-struct Messages {
-    messages: Vec<Found>,
+pub(super) struct Messages {
+    pub(super) messages: Vec<Found>,
 }
 
 #[derive(Debug, Args)]
@@ -60,8 +60,7 @@ impl QueryMsgById {
         let header = ViewMessage { offset: place.0.cast_signed(), topic: None };
         let question = Question::new(RequestCode::ViewMessageById, format!("message {}", self.id), header.to_fields());
         let node = nodes.into_iter().next().expect("a broker that is not there is an error");
-        let Command { body, .. } = network.ask(&node, &question).await?;
-        let messages = messages(&node, body).map_err(|error| unreadable(&node, &question, error))?;
+        let messages = found(&node, &question, network.exchange(&node, &question).await?)?;
         output.show(&Messages { messages }, shown)
     }
 }
@@ -121,24 +120,23 @@ impl QueryMsgByUniqueKey {
 }
 
 /// Asks the brokers of the topic; the newest message first.
-async fn query(network: &Network, header: QueryMessage) -> Result<Answers<Messages>, Error> {
+pub(super) async fn query(network: &Network, header: QueryMessage) -> Result<Answers<Messages>, Error> {
     let nodes = network.brokers_of(&header.topic).await?;
     let of = format!("key {} and topic {}", header.key, header.topic);
     let question = Question::new(RequestCode::QueryMessage, of, header.to_fields());
-    let answers = network.each(nodes, |network, node| {
-        let question = question.clone();
-        async move {
-            match network.ask(&node, &question).await {
-                Ok(answer) => messages(&node, answer.body).map_err(|error| unreadable(&node, &question, error)),
-                Err(error) if error.is_refusal(ResponseCode::QueryNotFound) => Ok(Vec::new()),
-                Err(error) => Err(error),
-            }
-        }
-    });
-    let (found, missing) = sort(answers.await);
+    let (found, missing) = sort(network.ask_each(nodes, &question, found).await);
     let mut messages: Vec<Found> = found.into_iter().flat_map(|(_, found)| found).collect();
     messages.sort_by_key(|found| std::cmp::Reverse(found.message.stored_at_ms));
     Ok(Answers { found: Messages { messages }, missing })
+}
+
+/// The messages of an answer; that there are none is an answer too.
+fn found(node: &Node, question: &Question, answer: Command) -> Result<Vec<Found>, Error> {
+    if answer.response_code() == ResponseCode::QueryNotFound {
+        return Ok(Vec::new());
+    }
+    let Command { body, .. } = success(node, question, answer)?;
+    messages(node, body).map_err(|error| unreadable(node, question, error))
 }
 
 #[derive(Debug, Args)]
@@ -161,7 +159,8 @@ impl QueryMsgByOffset {
     pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
         let nodes = which::of_topic(network, &self.topic, Some(&self.broker)).await?;
         let node = nodes.into_iter().next().expect("a broker that is not there is an error");
-        let pull = Pull { topic: self.topic.clone(), queue: self.queue.into(), messages_max: 1 };
+        let group = TOOLS_GROUP.to_owned();
+        let pull = Pull { group, topic: self.topic.clone(), queue: self.queue.into(), messages_max: 1 };
         let offset = self.offset;
         let Pulled { messages, .. } = pull.at(network, &node, offset).await?;
         let is_it = |found: &Found| i64::try_from(found.message.offset) == Ok(offset);
@@ -176,6 +175,8 @@ impl QueryMsgByOffset {
 /// Reads a queue.
 #[derive(Clone, Debug)]
 pub(super) struct Pull {
+    /// In whose name; nothing is committed.
+    pub(super) group: String,
     pub(super) topic: String,
     pub(super) queue: i64,
     pub(super) messages_max: i64,
@@ -191,7 +192,7 @@ impl Pull {
     /// The messages from an offset on; none at the end.
     pub(super) async fn at(&self, network: &Network, node: &Node, offset: i64) -> Result<Pulled, Error> {
         let header = PullMessage {
-            consumer_group: TOOLS_GROUP.to_owned(),
+            consumer_group: self.group.clone(),
             topic: self.topic.clone(),
             queue_id: self.queue,
             queue_offset: offset,

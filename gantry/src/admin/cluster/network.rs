@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use env::Clock;
-use env::clock::SystemClock;
-use remoting::Client;
+use env::clock::{Moment, SystemClock};
+use remoting::{Client, Trust};
 use remoting_proto::body::{ClusterInfo, TopicRouteData};
 use remoting_proto::requests::GetRouteInfo;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, Semaphore};
+use types::Timestamp;
 
 /// Longest wait for one answer, as Apache's tools have it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub(super) struct Network(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     name_servers: Vec<Node>,
+    trust: Option<Trust>,
     /// By address. Held to look one up or add it.
     clients: Mutex<BTreeMap<String, Client>>,
 }
@@ -166,9 +168,20 @@ impl Error {
 }
 
 impl Network {
-    pub(super) fn new(name_servers: Vec<String>) -> Self {
+    /// These name servers and the brokers that they know, asked over TLS if it is said whom to believe.
+    pub(super) fn new(name_servers: Vec<String>, trust: Option<Trust>) -> Self {
         let name_servers = name_servers.into_iter().map(Node::name_server).collect();
-        Self(Arc::new(Inner { clock: Arc::new(SystemClock), name_servers, clients: Mutex::default() }))
+        Self(Arc::new(Inner { clock: Arc::new(SystemClock), name_servers, trust, clients: Mutex::default() }))
+    }
+
+    /// The wall clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// How much time has passed, to see how long something takes.
+    pub(super) fn moment(&self) -> Moment {
+        self.0.clock.moment()
     }
 
     /// All name servers: they do not know of each other, so what is to be forgotten is told to each.
@@ -180,7 +193,10 @@ impl Network {
     pub(super) async fn exchange(&self, node: &Node, question: &Question) -> Result<Command, Error> {
         let client = {
             let mut clients = self.0.clients.lock().await;
-            let new = || Client::new(node.address.clone(), self.0.clock.clone());
+            let new = || match &self.0.trust {
+                Some(trust) => Client::secret(node.address.clone(), self.0.clock.clone(), trust.clone()),
+                None => Client::new(node.address.clone(), self.0.clock.clone()),
+            };
             clients.entry(node.address.clone()).or_insert_with(new).clone()
         };
         let request = Command::request(question.code, question.fields.clone(), question.body.clone());
@@ -190,17 +206,12 @@ impl Network {
 
     /// Asks for something that must succeed.
     pub(super) async fn ask(&self, node: &Node, question: &Question) -> Result<Command, Error> {
-        let answer = self.exchange(node, question).await?;
-        match answer.response_code() {
-            ResponseCode::Success => Ok(answer),
-            code => Err(refused(node, question, code, answer.remark)),
-        }
+        success(node, question, self.exchange(node, question).await?)
     }
 
     /// Asks for a JSON body.
     pub(super) async fn ask_for<T: DeserializeOwned>(&self, node: &Node, question: &Question) -> Result<T, Error> {
-        let answer = self.ask(node, question).await?;
-        remoting_proto::from_slice(&answer.body).map_err(|error| unreadable(node, question, error))
+        json(node, question, self.exchange(node, question).await?)
     }
 
     /// Asks the name servers one after the other until one answers.
@@ -259,25 +270,18 @@ impl Network {
         Ok(nodes)
     }
 
-    /// Asks all of `nodes` the same, for a JSON body each.
-    pub(super) async fn ask_each<T>(&self, nodes: Vec<Node>, question: &Question) -> Vec<(Node, Result<T, Error>)>
-    where
-        T: DeserializeOwned + Send + 'static,
-    {
+    /// Asks all of `nodes` the same; what each answers is read by `read`.
+    pub(super) async fn ask_each<T: Send + 'static>(
+        &self,
+        nodes: Vec<Node>,
+        question: &Question,
+        read: Read<T>,
+    ) -> Vec<(Node, Result<T, Error>)> {
         let ask = |network: Self, node: Node| {
             let question = question.clone();
-            async move { network.ask_for(&node, &question).await }
+            async move { read(&node, &question, network.exchange(&node, &question).await?) }
         };
         self.each(nodes, ask).await
-    }
-
-    /// Tells all of `nodes` the same, which must succeed.
-    pub(super) async fn tell_each(&self, nodes: Vec<Node>, question: &Question) -> Vec<(Node, Result<(), Error>)> {
-        let tell = |network: Self, node: Node| {
-            let question = question.clone();
-            async move { network.ask(&node, &question).await.map(drop) }
-        };
-        self.each(nodes, tell).await
     }
 
     /// Does something with all of `nodes`, [`ABREAST`] of them at a time; answers in their order.
@@ -322,6 +326,28 @@ pub(super) fn one_each(mut nodes: Vec<Node>) -> Vec<Node> {
     nodes.sort();
     nodes.dedup_by(|next, first| (&next.cluster, &next.broker) == (&first.cluster, &first.broker));
     nodes
+}
+
+/// How an answer is read, whatever its code.
+pub(super) type Read<T> = fn(&Node, &Question, Command) -> Result<T, Error>;
+
+/// An answer that must be a success.
+pub(super) fn success(node: &Node, question: &Question, answer: Command) -> Result<Command, Error> {
+    match answer.response_code() {
+        ResponseCode::Success => Ok(answer),
+        code => Err(refused(node, question, code, answer.remark)),
+    }
+}
+
+/// An answer that must be a success, and says no more.
+pub(super) fn done(node: &Node, question: &Question, answer: Command) -> Result<(), Error> {
+    success(node, question, answer).map(drop)
+}
+
+/// A success with a JSON body.
+pub(super) fn json<T: DeserializeOwned>(node: &Node, question: &Question, answer: Command) -> Result<T, Error> {
+    let answer = success(node, question, answer)?;
+    remoting_proto::from_slice(&answer.body).map_err(|error| unreadable(node, question, error))
 }
 
 pub(super) fn refused(node: &Node, question: &Question, code: ResponseCode, remark: Option<String>) -> Error {
@@ -372,7 +398,7 @@ pub(super) mod tests {
             }
             Ok(node.id)
         };
-        let answers = Network::new(Vec::new()).each(nodes, work).await;
+        let answers = Network::new(Vec::new(), None).each(nodes, work).await;
         assert!(answers.into_iter().map(|(_, id)| id.expect("done")).eq(0..50));
     }
 }

@@ -1,4 +1,4 @@
-//! `gantry admin printMsg`: a topic's messages as they come, without keeping them.
+//! `gantry admin printMsg` and `consumeMessage`: a topic's messages as they come, without keeping them.
 
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use remoting_proto::requests::{OffsetAnswer, SearchOffset, TopicQueue};
 use remoting_proto::{Fields, RequestCode};
 use types::Timestamp;
 
-use super::messages::{Found, Pull, Pulled};
+use super::messages::{Found, Pull, Pulled, TOOLS_GROUP};
 use super::network::{Error, Network, Node, Question, unreadable};
 use super::which;
 use crate::output::{Output, printed};
@@ -41,6 +41,76 @@ pub(in crate::admin) struct PrintMsg {
     max: Option<u64>,
 }
 
+impl PrintMsg {
+    pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
+        let reading = Reading {
+            group: TOOLS_GROUP,
+            topic: &self.topic,
+            queue: self.queue,
+            offset: None,
+            from: self.from,
+            to: self.to,
+            messages_max: self.max,
+        };
+        reading.run(network, self.broker.as_deref(), output).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::admin) struct ConsumeMessage {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// The group in whose name it is read, and which must be allowed to; it stays where it is
+    #[arg(short, long, default_value = TOOLS_GROUP)]
+    group: String,
+    /// Only at this broker of the topic: its name, or HOST:PORT
+    #[arg(short, long)]
+    broker: Option<String>,
+    /// Only of this queue of each broker
+    #[arg(short = 'i', long, value_name = "NUMBER")]
+    queue: Option<u32>,
+    /// From this offset of the queue on
+    #[arg(short, long, value_name = "NUMBER", requires = "broker", requires = "queue", value_parser = clap::value_parser!(i64).range(0..))]
+    offset: Option<i64>,
+    /// Stored at or after this time, such as 2026-11-25T08:00:00Z, or milliseconds since 1970
+    #[arg(short = 's', long, value_name = "TIME", value_parser = gateway_http::text::time)]
+    from: Option<Timestamp>,
+    /// Stored before this time
+    #[arg(short = 'e', long, value_name = "TIME", value_parser = gateway_http::text::time)]
+    to: Option<Timestamp>,
+    /// At most so many
+    #[arg(short = 'c', long = "count", value_name = "COUNT", default_value_t = 128)]
+    messages_max: u64,
+}
+
+impl ConsumeMessage {
+    pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
+        let reading = Reading {
+            group: &self.group,
+            topic: &self.topic,
+            queue: self.queue,
+            offset: self.offset,
+            from: self.from,
+            to: self.to,
+            messages_max: Some(self.messages_max),
+        };
+        reading.run(network, self.broker.as_deref(), output).await
+    }
+}
+
+/// What is read of a topic. Nothing is committed.
+struct Reading<'a> {
+    group: &'a str,
+    topic: &'a str,
+    queue: Option<u32>,
+    /// Of each queue; none is from its beginning.
+    offset: Option<i64>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    messages_max: Option<u64>,
+}
+
 /// A part of a queue.
 struct Stretch {
     node: Node,
@@ -49,9 +119,9 @@ struct Stretch {
     end: i64,
 }
 
-impl PrintMsg {
-    pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
-        let nodes = which::of_topic(network, &self.topic, self.broker.as_deref()).await?;
+impl Reading<'_> {
+    async fn run(&self, network: &Network, broker: Option<&str>, output: Output) -> anyhow::Result<()> {
+        let nodes = which::of_topic(network, self.topic, broker).await?;
         let (mut stretches, mut failures) = (Vec::new(), Vec::new());
         for (node, queues) in self.queues(network, nodes).await? {
             match self.stretches(network, &node, queues).await {
@@ -61,8 +131,8 @@ impl PrintMsg {
         }
         let total: i64 = stretches.iter().map(|stretch| stretch.end - stretch.begin).sum();
         let total = u64::try_from(total).unwrap_or_default();
-        let bar = Bar::counting("messages", self.max.map_or(total, |max| max.min(total)));
-        let mut left = self.max.unwrap_or(u64::MAX);
+        let bar = Bar::counting("messages", self.messages_max.map_or(total, |max| max.min(total)));
+        let mut left = self.messages_max.unwrap_or(u64::MAX);
         for stretch in stretches {
             match self.print(network, &stretch, output, &bar, &mut left).await {
                 Ok(ControlFlow::Continue(())) => {}
@@ -82,7 +152,7 @@ impl PrintMsg {
 
     /// How many queues each broker has.
     async fn queues(&self, network: &Network, nodes: Vec<Node>) -> Result<Vec<(Node, i64)>, Error> {
-        let route = network.route(&self.topic).await?;
+        let route = network.route(self.topic).await?;
         let of = |node: Node| {
             let queues = route.queue_datas.iter().find(|queues| queues.broker_name == node.broker);
             let queues = queues.map_or(0, |queues| queues.read_queue_nums.max(queues.write_queue_nums));
@@ -96,6 +166,7 @@ impl PrintMsg {
         for queue in (0..queues).filter(|queue| self.queue.is_none_or(|only| i64::from(only) == *queue)) {
             let begin = self.offset(network, node, queue, self.from, RequestCode::GetMinOffset).await?;
             let end = self.offset(network, node, queue, self.to, RequestCode::GetMaxOffset).await?;
+            let begin = self.offset.map_or(begin, |offset| offset.max(begin));
             stretches.push(Stretch { node: node.clone(), queue, begin, end: end.max(begin) });
         }
         Ok(stretches)
@@ -110,7 +181,7 @@ impl PrintMsg {
         time: Option<Timestamp>,
         otherwise: RequestCode,
     ) -> Result<i64, Error> {
-        let topic = self.topic.clone();
+        let topic = self.topic.to_owned();
         let (code, fields): (RequestCode, Fields) = match time {
             Some(Timestamp(timestamp)) => {
                 let header = SearchOffset { topic, queue_id, timestamp, boundary_type: None, broker_name: None };
@@ -133,7 +204,8 @@ impl PrintMsg {
         bar: &Bar,
         left: &mut u64,
     ) -> Result<ControlFlow<io::Result<()>>, Error> {
-        let pull = Pull { topic: self.topic.clone(), queue: stretch.queue, messages_max: AT_ONCE };
+        let [group, topic] = [self.group, self.topic].map(str::to_owned);
+        let pull = Pull { group, topic, queue: stretch.queue, messages_max: AT_ONCE };
         let mut offset = stretch.begin;
         while offset < stretch.end {
             let Pulled { messages, next_offset } = pull.at(network, &stretch.node, offset).await?;

@@ -96,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_broker_at_an_address_needs_no_name_server() {
-        let network = Network::new(Vec::new());
+        let network = Network::new(Vec::new(), None);
         assert_eq!(of_broker(&network, "10.0.0.1:10911").await.expect("an address"), [Node::at("10.0.0.1:10911")]);
         assert!(matches!(of_broker(&network, "broker-a").await, Err(Error::NoNameServer { .. })));
     }

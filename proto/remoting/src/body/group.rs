@@ -119,3 +119,12 @@ pub struct SubscriptionGroups {
     /// By name, each with that name inside.
     pub subscription_group_table: BTreeMap<String, SubscriptionGroupConfig>,
 }
+
+/// Several groups: the body of
+/// [`UpdateAndCreateSubscriptionGroupList`](crate::RequestCode::UpdateAndCreateSubscriptionGroupList).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubscriptionGroupList {
+    /// The groups.
+    pub group_config_list: Vec<SubscriptionGroupConfig>,
+}

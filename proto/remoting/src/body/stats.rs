@@ -92,6 +92,41 @@ pub struct GroupSubscription {
     pub subscription_data: Option<SubscriptionData>,
 }
 
+/// Whether a group may read a topic: the body of
+/// [`UpdateAndGetGroupForbidden`](crate::RequestCode::UpdateAndGetGroupForbidden)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupReadable {
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// Whether it may.
+    pub readable: bool,
+}
+
+/// The lowest offsets of a topic's groups: the body of [`QueryCorrectionOffset`](crate::RequestCode::QueryCorrectionOffset)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorrectionOffsets {
+    /// By queue; the largest number where the compared group is behind them.
+    pub correction_offsets: BTreeMap<i32, i64>,
+}
+
+/// How far a broker's slaves are: the body of [`GetBrokerHaStatus`](crate::RequestCode::GetBrokerHaStatus)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HaStatus {
+    /// Whether it is a master.
+    pub master: bool,
+    /// The end of its log.
+    pub master_commit_log_max_offset: u64,
+    /// How many slaves have all of it.
+    pub in_sync_slave_nums: i32,
+    /// A master's slaves, `IP:PORT` each and more.
+    pub ha_connection_info: Vec<serde_json::Value>,
+}
+
 /// Entries of a queue: the body of [`QueryConsumeQueue`](crate::RequestCode::QueryConsumeQueue)'s answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -116,6 +116,15 @@ impl Default for TopicSettings {
     }
 }
 
+/// Several topics: the body of [`UpdateAndCreateTopicList`](crate::RequestCode::UpdateAndCreateTopicList). Names of attributes have a
+/// sign before them that says whether they are set or removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicConfigList {
+    /// The topics.
+    pub topic_config_list: Vec<TopicSettings>,
+}
+
 /// All topics of a broker: the body of [`GetAllTopicConfig`](crate::RequestCode::GetAllTopicConfig)'s answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

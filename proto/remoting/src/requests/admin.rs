@@ -171,3 +171,27 @@ header! {
         store_timestamp: i64 = "storeTimestamp",
     }
 }
+
+header! {
+    /// Asks for the lowest offsets of a topic's groups.
+    QueryCorrectionOffset {
+        /// The topic.
+        topic: String = "topic",
+        /// A group that is further is not to go on where others are.
+        compare_group: String = "compareGroup",
+        /// Groups that do not count, with commas between.
+        filter_groups: Option<String> = "filterGroups",
+    }
+}
+
+header! {
+    /// Forbids or allows a group to read a topic, or asks whether it may.
+    GroupForbidden {
+        /// The group.
+        group: String = "group",
+        /// The topic.
+        topic: String = "topic",
+        /// Whether it may from now on; none only asks.
+        readable: Option<bool> = "readable",
+    }
+}

@@ -10,7 +10,7 @@ use remoting_proto::body::{
     ConsumerData, HeartbeatData, Permission, ProducerData, RegisterBroker as Registered, SubscriptionData, TopicConfig,
 };
 use remoting_proto::requests::{
-    AUTO_CREATE_TOPIC, QueryMessage, RegisterBroker, SendMessage, SendMessageAnswer, UpdateConsumerOffset,
+    AUTO_CREATE_TOPIC, GetRouteInfo, QueryMessage, RegisterBroker, SendMessage, SendMessageAnswer, UpdateConsumerOffset,
 };
 use remoting_proto::{Dialect, Fields, RequestCode};
 
@@ -22,6 +22,7 @@ const GROUP: &str = "orders-group";
 const PRODUCERS: &str = "orders-producers";
 const CLIENT: &str = "the-client";
 const GONE: &str = "broker-gone";
+const TRACES: &str = "RMQ_SYS_TRACE_TOPIC";
 /// Messages at each broker, on its queues in turn.
 const MESSAGES: i64 = 4;
 const QUEUES: i64 = 2;
@@ -72,8 +73,11 @@ impl Filled {
                     self.offset_message_id = id;
                 }
             }
-            await_key(broker, &format!("key-{letter}-{}", MESSAGES - 1))?;
+            await_key(broker, TOPIC, &format!("key-{letter}-{}", MESSAGES - 1))?;
         }
+        trace(a)?;
+        await_key(a, TRACES, &unique_id("a", 0))?;
+        await_route(self.name_server, TRACES)?;
         let clients = [come(a)?, come(b)?];
         for broker in self.brokers {
             commit(broker)?;
@@ -118,20 +122,36 @@ fn unique_id(letter: &str, number: i64) -> String {
     format!("7F0000010001{}00000000000000000{number:03}", letter.to_uppercase())
 }
 
-/// Where the message was stored.
+/// Sends one of the messages; where it was stored.
 fn send(broker: SocketAddr, letter: &str, number: i64) -> Result<String> {
     let properties = [
         ("KEYS", format!("key-{letter}-{number} all")),
         ("TAGS", "TagA".to_owned()),
         ("UNIQ_KEY", unique_id(letter, number)),
     ];
+    store(broker, TOPIC, number % QUEUES, &properties, format!("body-{letter}-{number}"))
+}
+
+/// What a producer and a consumer that trace tell of the first message. Source of the form: Apache 5.5 `TraceDataEncoder`.
+fn trace(broker: SocketAddr) -> Result<String> {
+    let id = unique_id("a", 0);
+    let sent =
+        ["Pub", "1700000000000", "R", PRODUCERS, TOPIC, &id, "TagA", "key-a-0", "h:1", "8", "3", "0", "PLACE", "true"];
+    let begun = ["SubBefore", "1700000000004", "R", GROUP, "REQUEST", &id, "0", "key-a-0"];
+    let ended = ["SubAfter", "REQUEST", &id, "2", "true", "key-a-0", "0", "1700000000006", GROUP];
+    let events: [&[&str]; 3] = [&sent, &begun, &ended];
+    let body = events.iter().map(|event| format!("{}\u{2}", event.join("\u{1}"))).collect();
+    store(broker, TRACES, 0, &[("KEYS", format!("{id} key-a-0"))], body)
+}
+
+fn store(broker: SocketAddr, topic: &str, queue: i64, properties: &[(&str, String)], body: String) -> Result<String> {
     let properties = properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
     let header = SendMessage {
         producer_group: PRODUCERS.to_owned(),
-        topic: TOPIC.to_owned(),
+        topic: topic.to_owned(),
         default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
         default_topic_queue_nums: Some(QUEUES),
-        queue_id: number % QUEUES,
+        queue_id: queue,
         sys_flag: 0,
         born_timestamp: 1_700_000_000_000,
         flag: 0,
@@ -142,26 +162,36 @@ fn send(broker: SocketAddr, letter: &str, number: i64) -> Result<String> {
         is_batch: Some(false),
         broker_name: None,
     };
-    let body = format!("body-{letter}-{number}").into();
-    let answer = remoting::call(broker, RequestCode::SendMessageV2, header.to_fields(), body)?;
+    let answer = remoting::call(broker, RequestCode::SendMessageV2, header.to_fields(), body.into())?;
     Ok(SendMessageAnswer::of(&answer.fields)?.msg_id)
 }
 
 /// Waits until a message can be found: Apache's brokers index them a moment after they answer.
-fn await_key(broker: SocketAddr, key: &str) -> Result<()> {
+fn await_key(broker: SocketAddr, topic: &str, key: &str) -> Result<()> {
     let header = QueryMessage {
-        topic: TOPIC.to_owned(),
+        topic: topic.to_owned(),
         key: key.to_owned(),
         max_num: 1,
         begin_timestamp: 0,
         end_timestamp: i64::MAX,
         is_unique_key: None,
     };
+    await_answer(broker, RequestCode::QueryMessage, &header.to_fields()).with_context(|| format!("{key} is not found"))
+}
+
+/// Waits until a topic that a broker made for itself is known.
+fn await_route(name_server: SocketAddr, topic: &str) -> Result<()> {
+    let topic = topic.to_owned();
+    let header = GetRouteInfo { topic, accept_standard_json_only: Some(true), zone_mode: None, zone_name: None };
+    await_answer(name_server, RequestCode::GetRouteInfoByTopic, &header.to_fields())
+}
+
+fn await_answer(server: SocketAddr, code: RequestCode, fields: &Fields) -> Result<()> {
     let began = Instant::now();
     loop {
-        match remoting::call(broker, RequestCode::QueryMessage, header.to_fields(), Bytes::new()) {
+        match remoting::call(server, code, fields.clone(), Bytes::new()) {
             Ok(_) => return Ok(()),
-            Err(error) if began.elapsed() > FOUND_WITHIN => return Err(error).context(format!("{key} is not found")),
+            Err(error) if began.elapsed() > FOUND_WITHIN => return Err(error),
             Err(_) => sleep(POLL_EVERY),
         }
     }

@@ -25,6 +25,9 @@ pub(super) const MADE: &[(&str, Asked)] = &[
             {"cluster":"DefaultCluster","broker":"broker-b","id":0,"address":"ADDRESS_B","version":"V5_5_0"}],"missing":[]}"#,
         ),
     ),
+    ("clusterList --tls", Says(r#"{"brokers":[{"broker":"broker-a"},{"broker":"broker-b"}],"missing":[]}"#)),
+    ("clusterList --ca ca.pem", Fails(&["--tls"])),
+    ("clusterList --tls --ca no-such-file", Fails(&["cannot read no-such-file"])),
     (
         "updateTopic -c DefaultCluster -t orders -r 2 -w 2 -a +message.type=NORMAL",
         Says(
@@ -53,6 +56,35 @@ pub(super) const MADE: &[(&str, Asked)] = &[
         "updateSubGroup -b broker-a -g orders-group -o false",
         Says(r#"{"brokers":[{"broker":"broker-a","created":false,"settings":{"retryMaxTimes":3}}],"missing":[]}"#),
     ),
+    ("updateTopic -c DefaultCluster -t trials -r 2 -w 2", Says(r#"{"brokers":["*","*"],"missing":[]}"#)),
+    (
+        "updateTopicPerm -c DefaultCluster -t trials -p 4",
+        Says(
+            r#"{"brokers":[{"broker":"broker-a","before":6,"perm":4},{"broker":"broker-b","before":6,"perm":4}],"missing":[]}"#,
+        ),
+    ),
+    (
+        "updateTopicPerm -c DefaultCluster -t trials -p 6",
+        Says(r#"{"brokers":[{"before":4,"perm":6},{"before":4,"perm":6}],"missing":[]}"#),
+    ),
+    (
+        "updateTopicPerm -b broker-a -t nowhere -p 4",
+        Misses(r#"{"brokers":[],"missing":[{"broker":"broker-a","address":"ADDRESS_A"}]}"#),
+    ),
+    (
+        "updateOrderConf -m put -t trials -v broker-a:2",
+        Says(
+            r#"{"namespace":"ORDER_TOPIC_CONFIG","key":"trials","nameServers":[{"address":"NAME_SERVER","value":"broker-a:2"}],
+            "missing":[]}"#,
+        ),
+    ),
+    ("updateOrderConf -m get -t trials", Says(r#"{"nameServers":[{"value":"broker-a:2"}],"missing":[]}"#)),
+    ("updateOrderConf -m delete -t trials", Says(r#"{"nameServers":[{"value":null}],"missing":[]}"#)),
+    ("updateOrderConf -m get -t trials", Says(r#"{"nameServers":[{"value":null}],"missing":[]}"#)),
+    ("updateOrderConf -m put -t trials", Fails(&["--order-conf"])),
+    ("updateOrderConf -m get -t trials -v broker-a:2", Fails(&["--order-conf"])),
+    ("updateKvConfig -s space -k key -v value", Says(r#"{"namespace":"space","nameServers":[{"value":"value"}]}"#)),
+    ("deleteKvConfig -s space -k key", Says(r#"{"key":"key","nameServers":[{"value":null}],"missing":[]}"#)),
 ];
 
 /// With the messages, offsets and clients of [`super::Filled`].
@@ -140,6 +172,64 @@ pub(super) const FILLED: &[(&str, Asked)] = &[
         ]),
     ),
     ("printMsg -t orders --max 3", Lines(&["{}", "{}", "{}"])),
+    (
+        "consumeMessage -t orders -g orders-group -b broker-a -i 0 -o 1",
+        Lines(&[r#"{"broker":"broker-a","queue":0,"offset":1,"body":"body-a-2"}"#]),
+    ),
+    ("consumeMessage -t orders -c 3", Lines(&["{}", "{}", "{}"])),
+    ("consumeMessage -t orders -i 0 -o 1", Fails(&["--broker"])),
+    (
+        "queryMsgTraceById -i MESSAGE_ID",
+        Says(
+            r#"{"events":[{"kind":"Pub","atMs":1700000000000,"group":"orders-producers","tookMs":3,"succeeded":true},
+            {"kind":"SubBefore","group":"orders-group","retries":0},{"kind":"SubAfter","group":"orders-group","tookMs":2,
+            "succeeded":true}],"missing":[]}"#,
+        ),
+    ),
+    ("queryMsgTraceById -i NOBODY", Says(r#"{"events":[],"missing":[]}"#)),
+    (
+        "statsAll -t orders",
+        Says(
+            r#"{"topics":["...",{"topic":"orders","group":"orders-group","lag":6,"sent":"*","received":"*"}],"missing":[]}"#,
+        ),
+    ),
+    (
+        "statsAll",
+        Says(r#"{"topics":["...",{"topic":"orders","group":"orders-group"},{"topic":"trials","group":null}]}"#),
+    ),
+    (
+        "sendMessage -t trials -p hello -k key-1 -c TagB -b broker-a -i 1",
+        Says(r#"{"topic":"trials","broker":"broker-a","queue":1,"offset":0,"status":"Success","messageId":"*"}"#),
+    ),
+    (
+        "consumeMessage -t trials",
+        Lines(&[r#"{"broker":"broker-a","queue":1,"offset":0,"body":"hello","tag":"TagB","keys":["key-1"]}"#]),
+    ),
+    ("sendMessage -t trials -p hello", Says(r#"{"broker":"broker-a","status":"Success"}"#)),
+    ("sendMessage -t trials -p hello -i 1", Fails(&["--broker"])),
+    ("sendMessage -t nowhere -p hello", Fails(&["GetRouteInfoByTopic of topic nowhere", "17"])),
+    (
+        "checkMsgSendRT -t trials -a 5 -s 16",
+        Says(
+            r#"{"sends":[{"broker":"broker-a","queue":0,"stored":true,"ms":"*"},{"broker":"broker-a","queue":1},
+            {"broker":"broker-b","queue":0},{"broker":"broker-b","queue":1},{"broker":"broker-a","queue":0}],"averageMs":"*",
+            "missing":[]}"#,
+        ),
+    ),
+    ("updateSubGroup -c DefaultCluster -g billing-group", Says(r#"{"brokers":["*","*"],"missing":[]}"#)),
+    (
+        "cloneGroupOffset -s orders-group -d billing-group -t orders",
+        Says(
+            r#"{"group":"billing-group","queues":[{"broker":"broker-a","queue":0,"offset":1},{"queue":1,"offset":0},
+            {"broker":"broker-b","queue":0,"offset":1},{"queue":1,"offset":0}],"missing":[]}"#,
+        ),
+    ),
+    ("consumerProgress -g billing-group -t orders", Says(r#"{"lag":6}"#)),
+    (
+        "skipAccumulatedMessage -g billing-group -t orders",
+        Says(r#"{"queues":[{"offset":2},{"offset":2},{"offset":2},{"offset":2}],"missing":[]}"#),
+    ),
+    ("consumerProgress -g billing-group -t orders", Says(r#"{"lag":0}"#)),
     ("printMsg -t orders --from 2026-01-01T00:00:00Z -q 0", Lines(&["{}", "{}", "{}", "{}"])),
     ("printMsg -t orders --to 2026-01-01T00:00:00Z", Lines(&[])),
     (
@@ -212,7 +302,23 @@ pub(super) const ALONE: &[(&str, Asked)] = &[
     ),
     ("printMsg -t orders", Fails(&["not all is printed", "broker-gone (ADDRESS_GONE)"])),
     (
+        "statsAll -t orders",
+        Misses(r#"{"topics":["...",{"group":"orders-group"}],"missing":[{"broker":"broker-gone"}]}"#),
+    ),
+    (
+        "cloneGroupOffset -s orders-group -d billing-group -t orders",
+        Misses(r#"{"queues":["*","*","*","*"],"missing":[{"broker":"broker-gone"}]}"#),
+    ),
+    ("sendMessage -t orders -p hello -b broker-gone", Fails(&["broker-gone (ADDRESS_GONE) does not answer"])),
+    (
         "updateTopic -c DefaultCluster -t orders -r 4",
         Misses(r#"{"brokers":[{"broker":"broker-a","readQueues":4},"*"],"missing":[{"broker":"broker-gone"}]}"#),
+    ),
+    (
+        "checkMsgSendRT -t orders -a 6",
+        Misses(
+            r#"{"sends":["*","*","*","*",{"broker":"broker-gone","stored":false},{"stored":false}],"averageMs":"*","missing":
+            [{"broker":"broker-gone"}]}"#,
+        ),
     ),
 ];

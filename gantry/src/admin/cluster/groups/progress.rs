@@ -8,9 +8,9 @@ use remoting_proto::requests::GetConsumeStats;
 use remoting_proto::{Fields, RequestCode, ResponseCode};
 use serde::Serialize;
 
-use super::super::answers::{Answers, Missing, sort};
+use super::super::answers::{Answers, Missing, note, sort};
 use super::super::clients;
-use super::super::network::{Error, Network, Node, Question, one_each};
+use super::super::network::{Error, Network, Node, Question, json, one_each};
 use super::super::topics::moment;
 use crate::output::{Output, table};
 use crate::progress::Bar;
@@ -89,7 +89,7 @@ async fn of_group(
     let header =
         GetConsumeStats { consumer_group: group.to_owned(), topic: topic.map(str::to_owned), topic_list: None };
     let question = Question::new(RequestCode::GetConsumeStats, format!("group {group}"), header.to_fields());
-    let answers = network.ask_each::<ConsumeStats>(nodes, &question).await;
+    let answers = network.ask_each(nodes, &question, json::<ConsumeStats>).await;
     let (unknown, answers): (Vec<_>, Vec<_>) = answers.into_iter().partition(
         |(_, answer)| matches!(answer, Err(error) if error.is_refusal(ResponseCode::SubscriptionGroupNotExist)),
     );
@@ -102,6 +102,19 @@ async fn of_group(
     let mut queues: Vec<Queue> = found.into_iter().flat_map(|(_, stats)| queues(stats)).collect();
     queues.sort();
     Ok((queues, missing))
+}
+
+/// Messages of a topic that a group has not finished, at all of `nodes`; 0 where nobody knows the group.
+pub(in super::super) async fn lag_on(
+    network: &Network,
+    nodes: Vec<Node>,
+    group: &str,
+    topic: &str,
+) -> Result<(i64, Vec<Missing>), Error> {
+    match of_group(network, nodes, group, Some(topic)).await {
+        Err(error) if error.is_refusal(ResponseCode::SubscriptionGroupNotExist) => Ok((0, Vec::new())),
+        known => known.map(|(queues, missing)| (lag(&queues), missing)),
+    }
 }
 
 fn queues(ConsumeStats { offset_table, .. }: ConsumeStats) -> impl Iterator<Item = Queue> {
@@ -157,7 +170,7 @@ struct Group {
 /// All groups that brokers have. One is asked about after the other, each at all brokers at once.
 async fn of_all(network: &Network, nodes: Vec<Node>) -> Result<(Vec<Group>, Vec<Missing>), Error> {
     let question = Question::new(RequestCode::GetAllSubscriptionGroupConfig, "", Fields::default());
-    let (found, mut missing) = sort(network.ask_each::<SubscriptionGroups>(nodes, &question).await);
+    let (found, mut missing) = sort(network.ask_each(nodes, &question, json::<SubscriptionGroups>).await);
     // A broker that did not answer this is missing once, not for each group again.
     let (nodes, tables): (Vec<Node>, Vec<SubscriptionGroups>) = found.into_iter().unzip();
     let names: BTreeSet<String> =
@@ -173,12 +186,9 @@ async fn of_all(network: &Network, nodes: Vec<Node>) -> Result<(Vec<Group>, Vec<
             .flat_map(|(_, connection)| connection.unwrap_or_default().connection_set)
             .map(|client| client.client_id)
             .collect();
-        for gone in gone.into_iter().chain(also_gone) {
-            // It may fail for every group from now on, and is missing once.
-            if !missing.iter().any(|known| known.is_same_broker(&gone)) {
-                missing.push(gone);
-            }
-        }
+        // It may fail for every group from now on.
+        note(&mut missing, gone);
+        note(&mut missing, also_gone);
         groups.push(Group::of(name, clients.len(), &queues));
         bar.add(1);
     }
