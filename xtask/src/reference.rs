@@ -176,9 +176,26 @@ pub(crate) fn java(home: &str, classes: &[&Path]) -> Result<Command> {
 /// # Errors
 /// As [`up`].
 pub(crate) fn java_with_client(version: &str, home: &str, classes: &[&Path]) -> Result<Command> {
-    let (folder, lib) = (Folder::find()?, format!("lib-client-{version}"));
-    folder.fetch_jars(&lib, version, &["client"])?;
-    folder.java(home, &["-Xmx256m"], classes, &folder.path(&lib))
+    java_with("client", version, home, classes)
+}
+
+/// The same with nothing but one part of a release, and what it needs, fetched if it is missing.
+///
+/// # Errors
+/// As [`up`].
+pub(crate) fn java_with(part: &str, version: &str, home: &str, classes: &[&Path]) -> Result<Command> {
+    let lib = jars_of(part, version)?;
+    Folder::find()?.java(home, &["-Xmx256m"], classes, &lib)
+}
+
+/// The jars of one part of a release, and of what it needs, fetched if they are missing.
+///
+/// # Errors
+/// As [`up`].
+pub(crate) fn jars_of(part: &str, version: &str) -> Result<PathBuf> {
+    let (folder, lib) = (Folder::find()?, format!("lib-{part}-{version}"));
+    folder.fetch_jars(&lib, version, &[part])?;
+    Ok(folder.path(&lib))
 }
 
 /// Stops whatever of it runs: politely first, by force after a minute. Nothing running is no error.

@@ -7,14 +7,17 @@ mod cluster;
 mod deploy;
 mod examples;
 mod fuzz;
+mod go;
 mod http;
 mod java;
 mod loops;
 mod matrix;
+mod moving;
 mod mqadmin;
 mod nameserver;
 mod planted;
 mod proxy;
+mod spring;
 mod takeover;
 mod tools;
 mod webhooks;
@@ -22,7 +25,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 25] = [
+pub(crate) const ALL: [Step; 27] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -40,6 +43,8 @@ pub(crate) const ALL: [Step; 25] = [
     alone("kill", loops::kill),
     alone("nameserver", nameserver::run),
     alone("broker", broker::run),
+    alone("spring", spring::run),
+    alone("move", moving::run),
     alone("mqadmin", mqadmin::run),
     alone("admin", admin::run),
     alone("proxy", proxy::run),

@@ -85,6 +85,7 @@ public final class Clients {
             case "transaction": transaction(); break;
             case "reply": reply(); break;
             case "trace": trace(); break;
+            case "consumertrace": consumerTrace(); break;
             case "survive": survive(); break;
             default: throw new IllegalArgumentException(scenario);
         }
@@ -368,26 +369,50 @@ public final class Clients {
     private void trace() throws Exception {
         String topic = prefix + "-trace";
         fill(topic, 1);
+        DefaultMQProducer producer = tracing();
+        String id = producer.send(message(topic, "traced-0", new HashSet<>())).getMsgId();
+        awaitTraces(producer, id, "Pub");
+        producer.shutdown();
+    }
+
+    /** The same of a consumer. */
+    private void consumerTrace() throws Exception {
+        String topic = prefix + "-consumertrace";
+        fill(topic, 1);
+        DefaultMQPushConsumer consumer = subscribed(new DefaultMQPushConsumer(prefix + "-tracing", true, null), topic, "CLUSTERING");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
+        consumer.start();
+        DefaultMQProducer producer = tracing();
+        String id = producer.send(message(topic, "traced-0", new HashSet<>())).getMsgId();
+        awaitTraces(producer, id, "Pub", "SubBefore", "SubAfter");
+        consumer.shutdown();
+        producer.shutdown();
+    }
+
+    private DefaultMQProducer tracing() throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(prefix + "-traced", true, null);
         producer.setNamesrvAddr(nameServer);
         producer.setInstanceName(instance());
         producer.setSendMsgTimeout(30_000);
         producer.start();
-        String id = producer.send(message(topic, "traced-0", new HashSet<>())).getMsgId();
+        return producer;
+    }
+
+    private static void awaitTraces(DefaultMQProducer producer, String id, String... kinds) throws Exception {
+        Set<String> missing = new HashSet<>(List.of(kinds));
         await(() -> {
             try {
                 long now = System.currentTimeMillis();
-                for (MessageExt one : producer.queryMessage("RMQ_SYS_TRACE_TOPIC", id, 8, 0, now).getMessageList()) {
-                    if (text(one).contains("Pub") && text(one).contains(id)) {
-                        return true;
+                for (MessageExt one : producer.queryMessage("RMQ_SYS_TRACE_TOPIC", id, 32, 0, now).getMessageList()) {
+                    for (String record : text(one).split("\u0002")) {
+                        missing.removeIf(kind -> record.startsWith(kind + "\u0001") && record.contains(id));
                     }
                 }
-            } catch (Exception missing) {
+            } catch (Exception notYet) {
                 // It is on its way.
             }
-            return false;
-        }, () -> "no trace of " + id);
-        producer.shutdown();
+            return missing.isEmpty();
+        }, () -> "not told of " + id + ": " + missing);
     }
 
     /** What was acknowledged is there, whatever happened to the broker. */
@@ -438,7 +463,10 @@ public final class Clients {
     }
 
     private DefaultMQPushConsumer consumer(String topic, String group, String model) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(prefix + "-" + group);
+        return subscribed(new DefaultMQPushConsumer(prefix + "-" + group), topic, model);
+    }
+
+    private DefaultMQPushConsumer subscribed(DefaultMQPushConsumer consumer, String topic, String model) throws Exception {
         consumer.setNamesrvAddr(nameServer);
         consumer.setInstanceName(instance());
         consumer.setMqClientApiTimeout(API_MS);

@@ -1,6 +1,6 @@
-//! `gantry nameserver` and `gantry broker` as processes, and the Remoting clients of 4.9.3 and 5.5.0 against them: all ways of sending,
-//! pulling, pushing, consuming in order, delays, transactions, and a broker that is killed while it is sent to. Then Apache's
-//! `mqadmin`.
+//! `gantry nameserver` and `gantry broker` as processes, and the Remoting clients against them, Java's of 4.9.3 and 5.5.0 and Go's: all
+//! ways of sending, pulling, pushing, consuming in order, delays, transactions, requests, traces, and a broker that is killed while it is
+//! sent to. Then Apache's `mqadmin`. With `--full` Go's clients see the same at Apache's broker.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::java::{self, Programs};
+use super::{go, proxy};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::{reference, shell};
+use crate::{apache, reference, shell};
 
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -25,6 +26,8 @@ const OLD_CLIENT: &str = "4.9.3";
 /// What clients of each release do.
 const SCENARIOS: [&str; 10] =
     ["send", "litepull", "clustering", "broadcasting", "later", "orderly", "delay", "transaction", "reply", "trace"];
+/// Of the old release only: the new one tells of messages that name their region (`MSG_REGION`), which those of our broker do not.
+const CONSUMER_TRACE: &str = "consumertrace";
 /// The broker is killed when so many messages are acknowledged, each time.
 const KILL_AT: [u32; 2] = [500, 1500];
 
@@ -40,17 +43,32 @@ const MQADMIN: [(&str, &[&str]); 8] = [
     ("deleteTopic -c DefaultCluster -t made", &["success"]),
 ];
 
+/// What Go's clients need of Apache's broker that is off by default.
+const APACHE_SETTINGS: &str = "autoCreateTopicEnable=true\n";
+
 /// About five minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    java::run(context, "broker", &["Clients", "PopClient"], serve_clients)
+    let go = match go::build(context, "broker")? {
+        Ok(go) => go,
+        Err(skipped) => return Ok(skipped),
+    };
+    let serve = |programs: &Programs| serve_clients(programs, &go, context.is_full);
+    java::run(context, "broker", &["Clients", "PopClient"], serve)
 }
 
-fn serve_clients(Programs { folder, classes, log, gantry }: &Programs) -> Result<()> {
+fn serve_clients(programs: &Programs, go: &Path, is_full: bool) -> Result<()> {
+    let Programs { folder, classes, log, gantry } = programs;
     let mut cluster = Cluster::start(folder, gantry, &[BROKER])?;
     let name_server = cluster.name_server();
+    let seen = show_go(go, name_server, folder, log)?;
+    if is_full {
+        let at_apache = show_go_at_apache(go, folder, log)?;
+        ensure!(seen == at_apache, "Go's clients see\n{seen}at Apache's broker\n{at_apache}");
+    }
     for release in ["new", "old"] {
         let mut java = client(release, classes)?;
         java.arg("Clients").args([&name_server.to_string(), release]).args(SCENARIOS);
+        java.args((release == "old").then_some(CONSUMER_TRACE));
         let (printed, has_succeeded) = shell::output(&mut java, log)?;
         ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
     }
@@ -64,6 +82,25 @@ fn serve_clients(Programs { folder, classes, log, gantry }: &Programs) -> Result
     }
     administer(name_server, log)?;
     cluster.stop()
+}
+
+/// What Go's clients see.
+fn show_go(go: &Path, name_server: SocketAddr, folder: &Path, log: &Path) -> Result<String> {
+    let mut go = Command::new(go);
+    // Where members of a broadcast keep their places.
+    go.arg(name_server.to_string()).env("rocketmq.client.localOffsetStoreDir", folder.join("go-offsets"));
+    let (printed, has_succeeded) = shell::output(&mut go, log)?;
+    ensure!(has_succeeded, "Go's clients: {} {printed}", log.display());
+    Ok(printed)
+}
+
+fn show_go_at_apache(go: &Path, folder: &Path, log: &Path) -> Result<String> {
+    let folder = folder.join("apache");
+    fs::create_dir(&folder)?;
+    let (_names, name_server) = apache::name_server(&folder)?;
+    let settings = format!("{}{APACHE_SETTINGS}", proxy::BROKER_SETTINGS);
+    let _broker = apache::broker(&folder, BROKER, &[name_server], &settings)?;
+    show_go(go, name_server, &folder, log)
 }
 
 fn client(release: &str, classes: &Path) -> Result<Command> {

@@ -1,7 +1,7 @@
 //! What the steps whose clients are Java programs of ours begin and end with.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -30,11 +30,22 @@ pub(super) fn run(
     programs: &[&str],
     show: impl FnOnce(&Programs) -> Result<()>,
 ) -> Result<Done> {
+    run_with(context, step, programs, || Ok(vec![reference::jars()?]), show)
+}
+
+/// The same against other jars, of these folders.
+pub(super) fn run_with(
+    context: &Context,
+    step: &str,
+    programs: &[&str],
+    jars: impl FnOnce() -> Result<Vec<PathBuf>>,
+    show: impl FnOnce(&Programs) -> Result<()>,
+) -> Result<Done> {
     if !shell::succeeds(Command::new("javac").arg("-version")) {
         let reason = "javac is missing: apt-get install openjdk-17-jdk-headless maven".to_owned();
         return Ok(Done::Skipped { reason });
     }
-    let jars = match reference::jars() {
+    let jars = match jars() {
         Ok(jars) => jars,
         Err(error) => return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") }),
     };
@@ -44,13 +55,26 @@ pub(super) fn run(
     // A log tells of one run.
     fs::write(&log, "")?;
     let classes = folder.join("classes");
-    let sources = context.workspace.root.join("tests").join(step).join("java");
-    let mut javac = Command::new("javac");
-    javac.args(["-nowarn", "-d"]).arg(&classes).arg("-cp").arg(jars.join("*"));
-    javac.args(programs.iter().map(|name| sources.join(format!("{name}.java"))));
-    shell::run(&mut javac, To::File(&log))?;
+    compile(context, step, programs, &jars, &classes, &log)?;
     let programs = Programs { classes, log, gantry: server::build(context)?, folder };
     show(&programs).with_context(|| format!("data kept: {}", programs.folder.display()))?;
     clear(&programs.folder)?;
     Ok(Done::Passed)
+}
+
+/// Compiles programs of `tests/STEP/java` against the jars of these folders.
+pub(super) fn compile(
+    context: &Context,
+    step: &str,
+    programs: &[&str],
+    jars: &[PathBuf],
+    classes: &Path,
+    log: &Path,
+) -> Result<()> {
+    let sources = context.workspace.root.join("tests").join(step).join("java");
+    let mut javac = Command::new("javac");
+    javac.args(["-nowarn", "-d"]).arg(classes);
+    javac.arg("-cp").arg(std::env::join_paths(jars.iter().map(|folder| folder.join("*")))?);
+    javac.args(programs.iter().map(|name| sources.join(format!("{name}.java"))));
+    shell::run(&mut javac, To::File(log))
 }

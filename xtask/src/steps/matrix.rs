@@ -9,7 +9,8 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +18,7 @@ use remoting_proto::body::SubscriptionGroupConfig;
 
 use super::examples::{self, Finding};
 use super::proxy::{BROKER_SETTINGS, python};
+use super::{go, java};
 use crate::cluster::{self, Cluster};
 use crate::plan::{Context, Done};
 use crate::process::Process;
@@ -28,9 +30,9 @@ const BROKER: &str = "broker-a";
 const SDKS: [&str; 2] = ["python", "go"];
 /// Besides those with `--full`, after them: its programs need a JVM each.
 const HEAVY_SDK: &str = "java";
-/// Of `tests/proxy/scenarios.py`.
+/// What no example shows: `tests/proxy` has a program for each SDK.
 const CALLS: [&str; 2] = ["batch", "dead-letter"];
-/// A lease that is prolonged while its consumer works; it takes two minutes, so `--full` only.
+/// A lease that is prolonged while its consumer works, of the same programs; it takes two minutes, so `--full` only.
 const PROLONGED: &str = "auto-renew";
 const PROLONGED_WITHIN: Duration = Duration::from_secs(300);
 /// Attempts after the first of the group whose messages become dead letters.
@@ -89,6 +91,13 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     let log = context.workspace.own("logs/matrix.log")?;
     // A log tells of one run.
     std::fs::write(&log, "")?;
+    if let Err(skipped) = go::build(context, "proxy")? {
+        return Ok(skipped);
+    }
+    if context.is_full {
+        let jars = [sdk_jars(context)];
+        java::compile(context, "proxy", &["Scenarios"], &jars, &java_classes(context)?, &log)?;
+    }
     let folder = context.workspace.own("matrix")?;
     let gantry = server::build(context)?;
     let cells = if context.is_full { CELLS.to_vec() } else { vec![IN_CI] };
@@ -143,46 +152,54 @@ fn show(context: &Context, cell: Cell, folder: &Path, gantry: &Path, log: &Path)
         Maker::Gantry => cluster::proxy(folder, gantry, "proxy", name_server)?,
         Maker::Apache => apache::proxy(folder, "proxy", name_server)?,
     };
-    let prolonged = context.is_full.then(|| start_prolonged(context, folder, endpoint)).transpose()?;
-    let calls = CALLS.map(|name| ("python", name));
-    let scenarios: Vec<_> = SDKS.into_iter().flat_map(of_sdk).chain(calls).collect();
+    let prolonged: Vec<_> = sdks(context).filter(|_| context.is_full).collect();
+    let prolonged = prolonged.into_iter().map(|sdk| Ok((sdk, start_prolonged(context, sdk, folder, endpoint)?)));
+    let prolonged = prolonged.collect::<Result<Vec<_>>>()?;
+    let scenarios: Vec<_> = SDKS.into_iter().flat_map(of_sdk).collect();
     let mut findings = observe(context, &scenarios, endpoint, log)?;
     if context.is_full {
         let scenarios: Vec<_> = of_sdk(HEAVY_SDK).collect();
         findings.extend(observe(context, &scenarios, endpoint, log)?);
     }
-    if let Some(prolonged) = prolonged {
+    for (sdk, prolonged) in prolonged {
         let ended = prolonged.finish(PROLONGED_WITHIN);
         let detail = ended.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
         let found = Finding { feature: PROLONGED.to_owned(), ok: Some(ended.is_ok()), detail };
-        findings.insert(("python", PROLONGED.to_owned()), found);
+        findings.insert((sdk, PROLONGED.to_owned()), found);
     }
     Ok(findings)
 }
 
-fn create_topics(context: &Context, broker: SocketAddr) -> Result<()> {
-    for sdk in SDKS.into_iter().chain(context.is_full.then_some(HEAVY_SDK)) {
-        topics::create_for_examples(broker, sdk)?;
-    }
-    for name in CALLS.into_iter().chain([PROLONGED]) {
-        topics::create(broker, &format!("example-python-{name}"), "NORMAL")?;
-    }
-    let topic = "example-python-dead-letter";
-    topics::create(broker, &format!("%DLQ%{topic}-group"), "NORMAL")?;
-    topics::create_group(broker, &format!("{topic}-dead-group"), false)?;
-    topics::put_group(
-        broker,
-        &SubscriptionGroupConfig {
-            group_name: format!("{topic}-group"),
-            retry_max_times: RETRIES,
-            ..SubscriptionGroupConfig::default()
-        },
-    )
+/// Those of this run.
+fn sdks(context: &Context) -> impl Iterator<Item = &'static str> {
+    SDKS.into_iter().chain(context.is_full.then_some(HEAVY_SDK))
 }
 
-/// The examples of an SDK.
+fn create_topics(context: &Context, broker: SocketAddr) -> Result<()> {
+    for sdk in sdks(context) {
+        topics::create_for_examples(broker, sdk)?;
+        for name in CALLS.into_iter().chain([PROLONGED]) {
+            topics::create(broker, &format!("example-{sdk}-{name}"), "NORMAL")?;
+        }
+        let topic = format!("example-{sdk}-dead-letter");
+        topics::create(broker, &format!("%DLQ%{topic}-group"), "NORMAL")?;
+        topics::create_group(broker, &format!("{topic}-dead-group"), false)?;
+        topics::put_group(
+            broker,
+            &SubscriptionGroupConfig {
+                group_name: format!("{topic}-group"),
+                retry_max_times: RETRIES,
+                ..SubscriptionGroupConfig::default()
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// What is run of an SDK.
 fn of_sdk(sdk: &'static str) -> impl Iterator<Item = Scenario> {
-    reference::FEATURES.into_iter().map(move |(feature, _)| (sdk, feature))
+    let features = reference::FEATURES.into_iter().map(|(feature, _)| feature);
+    features.chain(CALLS).map(move |feature| (sdk, feature))
 }
 
 /// What fails is run once more: a JVM that has just started answers some clients later than they wait.
@@ -201,7 +218,7 @@ fn observe_once(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr,
     std::thread::scope(|scope| {
         let run = |&(sdk, feature): &Scenario| {
             let found = scope.spawn(move || match CALLS.contains(&feature) {
-                true => call(context, feature, endpoint, log),
+                true => call(context, sdk, feature, endpoint, log),
                 false => examples::find_one(context, sdk, feature, endpoint, log),
             });
             ((sdk, feature.to_owned()), found)
@@ -214,15 +231,47 @@ fn observe_once(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr,
     })
 }
 
-fn call(context: &Context, name: &str, endpoint: SocketAddr, log: &Path) -> Result<Finding> {
-    let mut scenario = python(context, "scenarios.py");
-    examples::found(scenario.args([name, "--endpoint", &endpoint.to_string()]), name, log)
+fn call(context: &Context, sdk: &str, name: &str, endpoint: SocketAddr, log: &Path) -> Result<Finding> {
+    let mut program = beside_example(context, sdk)?;
+    examples::found(program.args([name, "--endpoint", &endpoint.to_string()]), name, log)
+        .with_context(|| format!("{sdk} {name}"))
 }
 
-fn start_prolonged(context: &Context, folder: &Path, endpoint: SocketAddr) -> Result<Process> {
-    let mut command = python(context, "prolonged.py");
-    command.args([&endpoint.to_string(), &format!("example-python-{PROLONGED}")]);
-    Process::start("a slow consumer", command, folder.join("prolonged.log"))
+/// The program that shows what an SDK's example does not.
+fn beside_example(context: &Context, sdk: &str) -> Result<Command> {
+    Ok(match sdk {
+        "go" => Command::new(go::program(context, "proxy")?),
+        HEAVY_SDK => {
+            let mut java = Command::new("java");
+            java.arg("-cp").arg(std::env::join_paths([java_classes(context)?, sdk_jars(context).join("*")])?);
+            java.arg("Scenarios");
+            java
+        }
+        _ => python(context, "scenarios.py"),
+    })
+}
+
+/// What the setup of the Java example has fetched.
+fn sdk_jars(context: &Context) -> PathBuf {
+    context.workspace.root.join("sdk-examples/java/target/lib")
+}
+
+fn java_classes(context: &Context) -> Result<PathBuf> {
+    context.workspace.own("matrix-classes")
+}
+
+fn start_prolonged(context: &Context, sdk: &str, folder: &Path, endpoint: SocketAddr) -> Result<Process> {
+    let endpoint = endpoint.to_string();
+    let command = if sdk == "python" {
+        let mut command = python(context, "prolonged.py");
+        command.args([endpoint, format!("example-{sdk}-{PROLONGED}")]);
+        command
+    } else {
+        let mut command = beside_example(context, sdk)?;
+        command.args([PROLONGED, "--endpoint", &endpoint]);
+        command
+    };
+    Process::start("a slow consumer", command, folder.join(format!("prolonged-{sdk}.log")))
 }
 
 #[cfg(test)]

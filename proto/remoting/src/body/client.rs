@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A client lives: the body of [`HeartBeat`](crate::RequestCode::HeartBeat).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +54,8 @@ pub struct ConsumerData {
 pub struct SubscriptionData {
     /// Whether a class of the consumer's filters, until 4.x.
     pub class_filter_mode: bool,
-    /// The hashes of the tags.
+    /// The hashes of the tags; Go's clients write them as texts.
+    #[serde(deserialize_with = "hashes")]
     pub code_set: BTreeSet<i32>,
     /// `TAG` or `SQL92`; none is `TAG`.
     pub expression_type: Option<String>,
@@ -65,6 +67,21 @@ pub struct SubscriptionData {
     pub tags_set: BTreeSet<String>,
     /// The topic.
     pub topic: String,
+}
+
+/// Numbers, or texts of numbers. Source: fastjson takes both.
+fn hashes<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeSet<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Hash {
+        Number(i32),
+        Text(String),
+    }
+    let number = |hash| match hash {
+        Hash::Number(number) => Ok(number),
+        Hash::Text(text) => text.parse().map_err(D::Error::custom),
+    };
+    Vec::deserialize(input)?.into_iter().map(number).collect()
 }
 
 /// Whether a subscription can be served: the body of [`CheckClientConfig`](crate::RequestCode::CheckClientConfig).
@@ -131,4 +148,23 @@ pub struct ConsumerConnection {
 pub struct ProducerConnection {
     /// The clients.
     pub connection_set: Vec<ClientConnection>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_may_be_texts() {
+        let read = |codes: &str| {
+            let body =
+                format!(r#"{{"topic":"t","subString":"a || b","tagsSet":["a","b"],"codeSet":{codes},"subVersion":1}}"#);
+            crate::from_slice::<SubscriptionData>(body.as_bytes())
+        };
+        let hashes = BTreeSet::from([-97, 98]);
+        assert_eq!(read("[-97,98]").expect("Java's").code_set, hashes);
+        assert_eq!(read(r#"["-97","98"]"#).expect("Go's").code_set, hashes);
+        assert_eq!(read("[]").expect("none").code_set, BTreeSet::new());
+        assert!(read(r#"["a"]"#).is_err() && read("[3000000000]").is_err());
+    }
 }

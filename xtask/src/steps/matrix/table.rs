@@ -24,9 +24,8 @@ fn page(all: &[(Cell, Findings)]) -> String {
     let mut page = format!(
         "# Compatibility matrix\n\nWritten by `cargo xtask test --full --only matrix`; do not edit. Gantry's proxy and Apache RocketMQ {version}'s, each before\n\
          name server and broker of either, with the official clients' example programs ([sdk-examples](../sdk-examples/README.md), which say what\n\
-         each scenario checks; `batch` and `dead-letter` are [tests/proxy/scenarios.py](../tests/proxy/scenarios.py), `{PROLONGED}` is\n\
-         [tests/proxy/prolonged.py](../tests/proxy/prolonged.py)). `normal` has the change of the invisible time, `push` the retry, `transaction` the\n\
-         check-back, `filter` tags and SQL92. `–`: the SDK has no such feature.\n\n"
+         each scenario checks) and the programs of [tests/proxy](../tests/proxy) beside them: `batch`, `dead-letter`, `{PROLONGED}`. `normal` has the\n\
+         change of the invisible time, `push` the retry, `transaction` the check-back, `filter` tags and SQL92. `–`: the SDK has no such feature.\n\n"
     );
     let columns: Vec<String> = CELLS.iter().map(ToString::to_string).collect();
     page.push_str(&format!("| SDK | scenario | {} |\n", columns.join(" | ")));
