@@ -14,3 +14,4 @@ mod telemetry;
 mod tls;
 mod transactions;
 mod web;
+mod web_limits;
