@@ -32,6 +32,7 @@ mod stream;
 pub(crate) mod tests;
 mod transactions;
 
+pub(crate) use events::is_json;
 pub(crate) use headers::put as put_headers;
 pub(crate) use receive::filter;
 

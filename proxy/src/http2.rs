@@ -156,7 +156,7 @@ impl Dispatch {
         let messaging = MessagingServiceServer::new(service.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        let web = Web::new(&options.web, messaging.clone(), others.clone());
+        let web = Web::new(&options.web, options.connections, messaging.clone(), others.clone());
         Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default(), web }
     }
 }

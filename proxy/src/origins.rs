@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::uri::Authority;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 /// How long browsers may remember what a preflight was answered.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(600);
@@ -72,8 +72,8 @@ impl Origins {
         let cors = CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            // Nobody's cookies or passwords count, so all headers may be named by `*`: a message's properties have names of their own.
-            .allow_headers(Any)
+            // All that are asked for, by name, as a message's properties have names of their own: `*` would not stand for `Authorization`.
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(Any)
             .max_age(PREFLIGHT_KEPT);
         Some(cors)

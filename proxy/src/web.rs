@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use grpc::v2::messaging_service_server::MessagingServiceServer;
 use http::header::{CONTENT_TYPE, ORIGIN};
@@ -19,11 +20,15 @@ use tonic::body::Body;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, Service as _};
 use tower_http::cors::Cors;
+use tower_http::timeout::TimeoutBody;
 
 use crate::grpc::Service;
 use crate::http2::{Dispatch, Metered, OtherServices, messaging_method};
 use crate::options::ConnectionLimits;
 use crate::origins::Origins;
+
+/// Bytes of a connection that are read ahead on HTTP/1.1; a call's headers have no more.
+const READ_BYTES_MAX: usize = 32 * 1024;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -31,6 +36,8 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 #[derive(Clone)]
 pub(crate) struct Web {
     origins: Origins,
+    /// How long each part of a call may take to come.
+    part_timeout: Duration,
     services: Cors<GrpcWebService<Services>>,
 }
 
@@ -38,11 +45,13 @@ impl Web {
     /// `None` if no page may call.
     pub(crate) fn new(
         origins: &Origins,
+        limits: ConnectionLimits,
         messaging: MessagingServiceServer<Service>,
         others: OtherServices,
     ) -> Option<Self> {
         let services = GrpcWebLayer::new().layer(Services { messaging, others });
-        origins.layer().map(|cors| Self { origins: origins.clone(), services: cors.layer(services) })
+        let (origins, cors) = (origins.clone(), origins.layer()?);
+        Some(Self { origins, part_timeout: limits.keepalive_timeout, services: cors.layer(services) })
     }
 
     /// Whether a request is not gRPC's own, which comes over HTTP/2 only.
@@ -60,6 +69,8 @@ impl Web {
             *refused.status_mut() = StatusCode::FORBIDDEN;
             return Box::pin(ready(Ok(refused)));
         }
+        // HTTP/1.1 has no pings that would find a client gone in the middle of its call.
+        let request = request.map(|body| TimeoutBody::new(self.part_timeout, body));
         Box::pin(self.services.clone().call(request))
     }
 }
@@ -98,12 +109,13 @@ pub(crate) async fn serve_http1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // HTTP/1.1 has no pings: a client is gone if it sends no further call for so long, or takes nothing of its answer.
+    // A client is gone if it sends no further call for so long, or takes nothing of its answer.
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.keepalive_timeout));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.keepalive_interval)
+        .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(Box::pin(stream)), dispatch);
     let mut connection = pin!(connection);
     let mut is_draining = false;

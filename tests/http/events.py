@@ -69,6 +69,13 @@ def main():
         event(3, datacontenttype="image/png", data_base64=base64.b64encode(bytes(range(256))).decode()),
         event(4, datacontenttype="application/vnd.shop+json", data="a text in JSON", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ]
+    # Only the type says what is JSON, however it is written and whatever parameters it has; numbers keep their digits.
+    as_sent += [
+        event(9, datacontenttype="TEXT/JSON", data={}),
+        event(10, datacontenttype="application/x-ndjson", data="1"),
+        event(11, datacontenttype="text/plain; x=json", data="{"),
+        event(12, datacontenttype="application/json", data={"n": 12345678901234567890123}),
+    ]
     expected = list(as_sent)
     for sent in as_sent[:2]:
         send("application/cloudevents+json; charset=UTF-8", sent)

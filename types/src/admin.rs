@@ -63,7 +63,7 @@ pub trait Admin: Send + Sync + 'static {
     async fn describe_group(&self, name: &GroupName) -> Result<GroupDescription, AdminError>;
 
     /// Lets a group go on elsewhere on a queue of a topic, or on all of them, and answers where. At once: its leases there end, also those
-    /// of messages that it has passed. Failed messages that wait in its retry queue still come.
+    /// of messages that it has passed or that wait there after a failure. Those that stand in its retry queue, as they wait longer, still come.
     ///
     /// # Errors
     /// [`ResetError`]; none is changed then, unless the broker stops in between.

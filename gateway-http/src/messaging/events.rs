@@ -39,8 +39,8 @@ const CONTENT_TYPE: &str = "content-type";
 const NAME_BYTES_MAX: usize = 20;
 /// Members of one event that are looked at; no message has place for so many.
 const MEMBERS_MAX: usize = 256;
-/// Shortest time of RFC 3339.
-const TIME_BYTES_MIN: usize = "1970-01-01T00:00:00Z".len();
+/// How a time begins, with a digit at each `0`; its fraction and its zone follow.
+const TIME_FORM: &[u8] = b"0000-00-00T00:00:00";
 /// Characters of a wrong value that are shown.
 const SHOWN_CHARS_MAX: usize = 64;
 
@@ -191,11 +191,10 @@ fn of_document(body: &Bytes, members: Members<'_>, mut message: NewMessage) -> R
 fn data_of(body: &Bytes, value: &RawValue, message: &mut NewMessage) -> Result<Bytes, Problem> {
     // Without a type it is JSON, and whoever passes an event on should say so.
     let media_type = message.properties.entry(CONTENT_TYPE.to_owned()).or_insert_with(|| "application/json".to_owned());
-    let media_type = essence(media_type);
-    if media_type.ends_with("/json") || media_type.ends_with("+json") {
+    if is_json(media_type) {
         return Ok(body.slice_ref(value.get().as_bytes()));
     }
-    let expected = format!("a string, as datacontenttype is {:?}", shown(&media_type));
+    let expected = format!("a string, as datacontenttype is {:?}", shown(&essence(media_type)));
     expect::<String>("data", &expected, value).map(Bytes::from)
 }
 
@@ -314,10 +313,24 @@ fn is_uri(text: &str) -> bool {
     is_reference(text) && text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme))
 }
 
-/// `jiff` reads more forms of ISO 8601 than RFC 3339 has.
+/// The form is looked at here, as `jiff` reads more of ISO 8601 than RFC 3339 has. Source: RFC 3339 §5.6.
 fn is_time(text: &str) -> bool {
-    let has_t = text.as_bytes().get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b't'));
-    text.len() >= TIME_BYTES_MIN && has_t && !text.contains('[') && text.parse::<jiff::Timestamp>().is_ok()
+    let is_like = |text: &[u8], form: &[u8]| {
+        let is_in_place = |(byte, form): (&u8, &u8)| match form {
+            b'0' => byte.is_ascii_digit(),
+            b'+' => b"+-".contains(byte),
+            _ => byte.eq_ignore_ascii_case(form),
+        };
+        text.len() == form.len() && text.iter().zip(form).all(is_in_place)
+    };
+    let Some((start, rest)) = text.as_bytes().split_at_checked(TIME_FORM.len()) else { return false };
+    let fraction_bytes = match rest {
+        [b'.', digits @ ..] => 1 + digits.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let zone = &rest[fraction_bytes..];
+    let is_form = is_like(start, TIME_FORM) && (is_like(zone, b"Z") || is_like(zone, b"+00:00"));
+    is_form && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// Source: RFC 9110 §8.3.1 and §5.6.2.
@@ -349,6 +362,12 @@ fn check(message: &mut NewMessage) -> Result<(), Problem> {
         }
         None => Ok(()),
     }
+}
+
+/// Whether an event's data of this media type is JSON. Source: `json-format.md` §3.1.
+pub(crate) fn is_json(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    essence.ends_with("/json") || essence.ends_with("+json")
 }
 
 /// A media type without its parameters, in lower case.

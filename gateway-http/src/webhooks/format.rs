@@ -1,5 +1,7 @@
 //! What a call carries: id, headers and body, of one message or of several.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,10 +9,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use proxy::messaging::body::Encoding;
 use proxy::messaging::message::Received;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::views::Format;
-use crate::messaging::put_headers;
+use crate::messaging::{is_json, put_headers};
 use crate::views::messaging::ReceivedMessage;
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -54,7 +58,7 @@ pub(super) fn content(format: Format, topic: &str, mut messages: Vec<Received>) 
             }
             (media_type(&message).unwrap_or(OCTETS), message.body)
         }
-        (Format::CloudEvents, Some(message)) => (CLOUD_EVENT, event(topic, message).to_string().into()),
+        (Format::CloudEvents, Some(message)) => (CLOUD_EVENT, event(topic, &message).into()),
         _ => (JSON, batch(topic, messages).to_string().into()),
     };
     headers.insert(CONTENT_TYPE, media_type);
@@ -93,10 +97,38 @@ fn batch(topic: &str, messages: Vec<Received>) -> Value {
     json!({"messages": messages.into_iter().map(one).collect::<Vec<_>>()})
 }
 
-/// Source: CloudEvents 1.0.2, `json-format.md`.
-fn event(topic: &str, message: Received) -> Value {
-    let mut event = Map::new();
-    let mut set = |name: &str, value: String| event.insert(name.to_owned(), value.into());
+/// An event in JSON. Source: CloudEvents 1.0.2, `json-format.md`.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(flatten)]
+    attributes: BTreeMap<String, String>,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+enum Data<'a> {
+    /// As it is written: a number loses no digit.
+    #[serde(rename = "data")]
+    Json(&'a RawValue),
+    #[serde(rename = "data")]
+    Text(&'a str),
+    #[serde(rename = "data_base64")]
+    Base64(String),
+}
+
+fn data<'a>(media_type: Option<&str>, body: &'a [u8]) -> Data<'a> {
+    let data = if media_type.is_some_and(is_json) {
+        serde_json::from_slice(body).ok().map(Data::Json)
+    } else {
+        str::from_utf8(body).ok().map(Data::Text)
+    };
+    data.unwrap_or_else(|| Data::Base64(STANDARD.encode(body)))
+}
+
+fn event(topic: &str, message: &Received) -> String {
+    let mut attributes = BTreeMap::new();
+    let mut set = |name: &str, value: String| attributes.insert(name.to_owned(), value);
     set("specversion", "1.0".to_owned());
     set("id", message.message_id.clone());
     set("source", format!("/topics/{topic}"));
@@ -126,18 +158,11 @@ fn event(topic: &str, message: Received) -> Value {
     if message.encoding == Encoding::Compressed {
         set(COMPRESSED, "true".to_owned());
     }
-    let media_type = message.properties.get("content-type");
+    let media_type = message.properties.get("content-type").map(String::as_str);
     if let Some(media_type) = media_type {
-        set("datacontenttype", media_type.clone());
+        set("datacontenttype", media_type.to_owned());
     }
-    let is_json = media_type.is_some_and(|media_type| media_type.contains("json"));
-    let json = is_json.then(|| serde_json::from_slice::<Value>(&message.body).ok()).flatten();
-    let data = json.or_else(|| str::from_utf8(&message.body).ok().filter(|_| !is_json).map(Value::from));
-    match data {
-        Some(data) => event.insert("data".to_owned(), data),
-        None => event.insert("data_base64".to_owned(), STANDARD.encode(&message.body).into()),
-    };
-    Value::Object(event)
+    serde_json::to_string(&Event { attributes, data: data(media_type, &message.body) }).expect("plain data")
 }
 
 #[cfg(test)]
@@ -190,6 +215,28 @@ mod tests {
         );
         let event = json_of(Format::CloudEvents, vec![message("id", &[], b"\xff")]);
         assert_eq!(event["data_base64"], "/w==");
+    }
+
+    #[test]
+    fn data_is_json_by_its_type_and_stays_as_it_is_written() {
+        for (media_type, body, written) in [
+            (
+                "application/json",
+                "{\"n\": 12345678901234567890123, \"n\": 1.50}",
+                "{\"n\": 12345678901234567890123, \"n\": 1.50}",
+            ),
+            ("TEXT/JSON", " 1e400 ", "1e400"),
+            ("application/vnd.a+json; v=1", "\"a text\"", "\"a text\""),
+            ("application/x-ndjson", "1", "\"1\""),
+            ("text/plain; x=json", "{", "\"{\""),
+        ] {
+            let message = message("id", &[("content-type", media_type)], body.as_bytes());
+            let event = content(Format::CloudEvents, "orders", vec![message]).body;
+            let event = str::from_utf8(&event).expect("text");
+            assert!(event.contains(&format!("\"data\":{written}")), "{media_type}: {event}");
+        }
+        let event = json_of(Format::CloudEvents, vec![message("id", &[("content-type", "application/json")], b"{")]);
+        assert_eq!((event.get("data"), &event["data_base64"]), (None, &json!("ew==")));
     }
 
     #[test]

@@ -15,3 +15,4 @@ mod telemetry;
 mod tls;
 mod transactions;
 mod web;
+mod web_limits;

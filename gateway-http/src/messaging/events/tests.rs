@@ -62,6 +62,19 @@ fn attributes_are_properties_and_data_is_the_body() {
 }
 
 #[test]
+fn times_are_taken_in_every_form_of_rfc_3339() {
+    for time in [
+        "2026-11-25T08:00:00Z",
+        "2026-11-25t08:00:00.5z",
+        "2026-11-25T08:00:00.123456789-09:30",
+        "2016-12-31T23:59:60Z",
+    ] {
+        let draft = structured(&event(json!({"time": time, "data": 1})).to_string()).expect("valid");
+        assert_eq!(draft.properties["ce-time"], time);
+    }
+}
+
+#[test]
 fn json_data_is_stored_as_it_is_written() {
     for (members, body, media_type) in [
         (r#""data": {"a" : [1, "x"]}"#, r#"{"a" : [1, "x"]}"#, "application/json"),
@@ -95,6 +108,13 @@ fn what_is_wrong_with_an_event_is_named_by_its_member() {
         (json!({"time": "yesterday"}), "time is \"yesterday\", expected a time as RFC 3339 has it"),
         (json!({"time": "2026-11-25 08:00:00Z"}), "expected a time as RFC 3339 has it"),
         (json!({"time": "2026-11-25T08:00:00"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T08:00:00+0100"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T08:00:00.000+01"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T08:00:00,5Z"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T080000.000Z"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T08:00:00+01:00:00"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "+002026-11-25T08:00:00Z"}), "expected a time as RFC 3339 has it"),
+        (json!({"time": "2026-11-25T08:00:00+24:00"}), "expected a time as RFC 3339 has it"),
         (json!({"datacontenttype": "text"}), "datacontenttype is \"text\", expected a media type"),
         (json!({"Region": "eu"}), "\"Region\" is no attribute"),
         (json!({"my_region": "eu"}), "\"my_region\" is no attribute"),
