@@ -330,6 +330,7 @@ fn is_time(text: &str) -> bool {
     };
     let zone = &rest[fraction_bytes..];
     let is_form = is_like(start, TIME_FORM) && (is_like(zone, b"Z") || is_like(zone, b"+00:00"));
+    let is_form = is_form && zone.get(1..3).is_none_or(|hours| hours < b"24".as_slice());
     is_form && text.parse::<jiff::Timestamp>().is_ok()
 }
 

@@ -79,7 +79,7 @@ async fn pages_of_a_listed_origin_may_call_and_read_all() {
         let expected = ["access-control-allow-origin: https://app.example.org", "access-control-expose-headers: *"];
         assert_eq!(told(answer.headers()), expected, "{path}");
         // A cache must not answer another site with it.
-        assert_eq!(answer.headers()["vary"], "origin");
+        assert_eq!(answer.headers()["vary"], "origin, access-control-request-headers");
     }
 }
 
