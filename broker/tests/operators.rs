@@ -137,7 +137,9 @@ async fn what_was_forbidden_goes_with_its_group_and_with_its_topic() {
         let deleted = served.call(deletion, fields, "").await;
         assert_eq!(deleted.response_code(), ResponseCode::Success, "{deleted:?}");
         served.send("t", b"x").await;
-        assert_eq!(reads(&served).await, ALLOWED, "{deletion:?}");
+        // A new topic's offsets may begin elsewhere; nobody is kept from it.
+        let codes = reads(&served).await;
+        assert!(!codes.contains(&ResponseCode::NoPermission), "{deletion:?}: {codes:?}");
     }
     served.end().await;
 }
