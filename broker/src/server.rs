@@ -17,7 +17,7 @@ use remoting_proto::{Command, RequestCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use types::{Broker as _, Timestamp};
+use types::{Broker as _, GroupName, Timestamp, TopicName};
 
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
@@ -187,12 +187,13 @@ impl Core {
         }
     }
 
-    /// Forgets where groups were to go on that are gone, or whose topics are.
-    pub(crate) fn forget_resets(&self) {
-        let is_there = |(group, topic, _): &resets::Queue| {
+    /// Forgets what was set of groups that are gone, or whose topics are: where they were to go on, and what they may not read.
+    pub(crate) fn forget_gone(&self) {
+        let is_there = |group: &GroupName, topic: &TopicName| {
             self.broker.known_topic(topic).is_some() && self.broker.is_group_known(group)
         };
-        self.resets.lock().keep(is_there);
+        self.resets.lock().keep(|(group, topic, _): &resets::Queue| is_there(group, topic));
+        self.forbidden.lock().look(is_there);
     }
 
     /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
@@ -205,7 +206,7 @@ impl Core {
             self.locks.lock().expire(now);
             self.resets.lock().expire(now);
             // Topics and groups are deleted through other doors, too.
-            self.forget_resets();
+            self.forget_gone();
             self.statistics.lock().sample(now);
         }
     }

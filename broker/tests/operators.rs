@@ -13,8 +13,8 @@ use remoting_proto::body::{
     SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig, TopicConfigList, TopicRouteData, TopicSettings,
 };
 use remoting_proto::requests::{
-    GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage, QueryCorrectionOffset, TopicName,
-    UpdateConsumerOffset,
+    DeleteSubscriptionGroup, GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage,
+    QueryCorrectionOffset, TopicName, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode, from_slice, to_vec};
 use tokio::net::TcpListener;
@@ -116,6 +116,31 @@ async fn a_group_is_forbidden_a_topic_and_allowed_it_again() {
     assert_eq!(reads(&served).await, FORBIDDEN);
     assert!(readable(Some(true)).await);
     assert_eq!(reads(&served).await, ALLOWED);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn what_was_forbidden_goes_with_its_group_and_with_its_topic() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    assert_eq!(reads(&served).await, ALLOWED);
+    let group = DeleteSubscriptionGroup { group_name: "g".to_owned(), clean_offset: Some(true) };
+    let topic = TopicName { topic: "t".to_owned() };
+    let deletions = [
+        (RequestCode::DeleteSubscriptionGroup, group.to_fields()),
+        (RequestCode::DeleteTopicInBroker, topic.to_fields()),
+    ];
+    for (deletion, fields) in deletions {
+        let header = GroupForbidden { group: "g".to_owned(), topic: "t".to_owned(), readable: Some(false) };
+        served.call(RequestCode::UpdateAndGetGroupForbidden, header.to_fields(), "").await;
+        assert_eq!(reads(&served).await, FORBIDDEN);
+        let deleted = served.call(deletion, fields, "").await;
+        assert_eq!(deleted.response_code(), ResponseCode::Success, "{deleted:?}");
+        served.send("t", b"x").await;
+        // A new topic's offsets may begin elsewhere; nobody is kept from it.
+        let codes = reads(&served).await;
+        assert!(!codes.contains(&ResponseCode::NoPermission), "{deletion:?}: {codes:?}");
+    }
     served.end().await;
 }
 

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use remoting::Trust;
 
+use crate::cli::Misuse;
 use crate::output::Output;
 use client::Client;
 use cluster::{NameServers, Verb};
@@ -25,10 +26,10 @@ pub(crate) struct Arguments {
     /// The cluster's name servers, HOST:PORT with semicolons between; the first that answers is asked
     #[arg(short, long, global = true, value_name = "ADDRS", env = "GANTRY_NAMESERVER", default_value = "127.0.0.1:9876", value_parser = NameServers::parse)]
     nameserver: NameServers,
-    /// Ask the cluster over TLS; without --ca whatever certificate is shown is taken, as Apache's tools do
+    /// Ask the cluster over TLS, not for topic, group and message; without --ca whatever certificate is shown is taken, as Apache's tools do
     #[arg(long, global = true)]
     tls: bool,
-    /// Believe only who shows a certificate of these authorities, or one of these certificates, in PEM
+    /// Believe only who shows one of these certificates, or one that an authority among them signed, in PEM
     #[arg(long, global = true, value_name = "FILE", requires = "tls")]
     ca: Option<PathBuf>,
     /// Print JSON instead of a table
@@ -56,8 +57,9 @@ enum Subject {
 /// Carries out one command and prints its result.
 ///
 /// # Errors
-/// What the server answered, or why it could not be asked; one line each.
+/// What the server answered, or why it could not be asked; one line each. [`Misuse`] of `--tls`.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    arguments.check()?;
     let client = || Client::new(&arguments.server);
     let output = Output { is_json: arguments.json };
     match &arguments.subject {
@@ -71,9 +73,43 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
+impl Arguments {
+    /// What goes over HTTP would go out in the clear.
+    fn check(&self) -> Result<(), Misuse> {
+        if self.tls && !matches!(self.subject, Subject::Cluster(_)) {
+            return Err(Misuse("topic, group and message ask over HTTP: --tls and --ca are not for them".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 /// Whom to believe.
 fn trust(ca: Option<&Path>) -> anyhow::Result<Trust> {
     let Some(file) = ca else { return Ok(Trust::everybody()?) };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Trust::only(&text).with_context(|| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn tls_is_only_for_what_goes_over_remoting() {
+        let check = |line: &str| Line::try_parse_from(line.split(' ')).expect("a command line").arguments.check();
+        for subject in ["topic", "group", "message"] {
+            let refused = check(&format!("admin --tls --ca x {subject} list")).expect_err("misused");
+            assert!(refused.to_string().contains("--tls"), "{refused}");
+            check(&format!("admin {subject} list")).expect("plain");
+        }
+        check("admin --tls clusterList").expect("over Remoting");
+    }
 }

@@ -26,6 +26,9 @@ const PERMIT_BYTES: usize = 1024;
 
 /// Requests of a server to one client that wait for their answers at a time; further ones wait for their turn.
 pub const ASKED_MAX: usize = 64;
+/// Requests to one client that wait for their turn at a time; further ones are not asked. Together with [`ASKED_MAX`] fewer than the
+/// requests of a connection that are served side by side by default: who waits for one client does not keep another from being read.
+pub const WAITING_MAX: usize = 4 * ASKED_MAX;
 
 /// Tells connections of one server apart; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +46,8 @@ pub struct Connection {
     frames: OnceLock<mpsc::WeakSender<Bytes>>,
     /// What the peer was asked and has not answered. Held to add or take one.
     asked: Mutex<InFlight<oneshot::Sender<Command>>>,
+    /// One for each that is asked or waits for its turn.
+    places: Semaphore,
     /// One for each that it may be asked at a time; closed when it has ended.
     turns: Semaphore,
 }
@@ -50,7 +55,7 @@ pub struct Connection {
 /// Why a client did not answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It has ended, or too much waits to be written to it.
+    /// It has ended, or too much waits to be written to it, or too many wait for their turn.
     #[error("the client cannot be asked now")]
     Unasked,
     /// It ended before it answered.
@@ -70,6 +75,7 @@ impl Connection {
             unheard: CancellationToken::new(),
             frames: OnceLock::new(),
             asked: Mutex::new(InFlight::new(ASKED_MAX)),
+            places: Semaphore::new(ASKED_MAX + WAITING_MAX),
             turns: Semaphore::new(ASKED_MAX),
         }
     }
@@ -109,7 +115,7 @@ impl Connection {
     }
 
     /// Asks the peer and waits for its answer, whatever its code. With [`ASKED_MAX`] requests under way it waits first until one of them
-    /// is answered, in the order in which they came; then to be written, as [`Connection::oneway`] does.
+    /// is answered, in the order in which they came, of which [`WAITING_MAX`] may wait; then to be written, as [`Connection::oneway`] does.
     ///
     /// # Errors
     /// [`CallError`]; the time counts from the call on.
@@ -122,6 +128,7 @@ impl Connection {
     }
 
     async fn ask(&self, request: Command) -> Result<Command, CallError> {
+        let _waits = self.places.try_acquire().map_err(|_| CallError::Unasked)?;
         let _turn = self.turns.acquire().await.map_err(|_| CallError::Unasked)?;
         let (tell, told) = oneshot::channel();
         let opaque = self.asked.lock().add(tell).ok_or(CallError::Unasked)?;

@@ -12,6 +12,6 @@ pub mod tls;
 mod trust;
 
 pub use client::Client;
-pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId};
+pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId, WAITING_MAX};
 pub use server::{Options, Role, Server};
 pub use trust::Trust;

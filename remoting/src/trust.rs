@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io;
@@ -19,22 +21,22 @@ use crate::tls::Error;
 pub struct Trust(TlsConnector);
 
 impl Trust {
-    /// Believes who shows a certificate of one of these authorities, or one of these certificates itself, PEM, for the host that was
-    /// asked for.
+    /// Believes who shows one of these certificates, or one that an authority among them signed, PEM, for the host that was asked for, and
+    /// within its time. One that is not an authority's vouches for nothing but itself.
     ///
     /// # Errors
     /// The text holds no certificate, or one that cannot be used.
-    pub fn only(authorities_pem: &str) -> Result<Self, Error> {
-        let pem = |error: rustls_pki_types::pem::Error| Error::Pem { part: "certificate", reason: error.to_string() };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authorities_pem.as_bytes()) {
-            roots.add(certificate.map_err(pem)?)?;
-        }
-        if roots.is_empty() {
+    pub fn only(certificates_pem: &str) -> Result<Self, Error> {
+        let listed = CertificateDer::pem_slice_iter(certificates_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::Pem { part: "certificate", reason: error.to_string() })?;
+        if listed.is_empty() {
             return Err(Error::NoCertificate);
         }
-        let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        Ok(Self::of(config.with_root_certificates(roots).with_no_client_auth()))
+        for certificate in &listed {
+            ParsedCertificate::try_from(certificate)?;
+        }
+        Self::of(Whom::Only(listed))
     }
 
     /// Believes everybody: nobody who only listens can read along, but whoever answers may be somebody else. So do Apache's clients, unless
@@ -43,14 +45,15 @@ impl Trust {
     /// # Errors
     /// There is no version of TLS that can be spoken.
     pub fn everybody() -> Result<Self, Error> {
-        let provider = provider();
-        let verifier = Arc::new(Everybody(provider.signature_verification_algorithms));
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self::of(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+        Self::of(Whom::Everybody)
     }
 
-    fn of(config: ClientConfig) -> Self {
-        Self(TlsConnector::from(Arc::new(config)))
+    fn of(whom: Whom) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Arc::new(Verifier { whom, algorithms: provider.signature_verification_algorithms });
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
     /// Agrees on TLS with the peer at `address` (`HOST:PORT`).
@@ -62,23 +65,74 @@ impl Trust {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+#[derive(Debug)]
+enum Whom {
+    Everybody,
+    /// Those who show one of these, or one of an authority's among them.
+    Only(Vec<CertificateDer<'static>>),
 }
 
-/// Looks at no certificate, but at whether the peer has its key.
+/// Looks at what is shown, and whether the peer has its key.
 #[derive(Debug)]
-struct Everybody(WebPkiSupportedAlgorithms);
+struct Verifier {
+    whom: Whom,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
-impl ServerCertVerifier for Everybody {
+/// What a certificate is for.
+enum Kind {
+    Server,
+    Authority,
+}
+
+impl Verifier {
+    /// What a certificate is for, if it is within its time; whoever signed it.
+    fn kind(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<Kind, rustls::Error> {
+        match self.signed(certificate, &RootCertStore::empty(), &[], now) {
+            // Who signed it is looked at last.
+            Ok(()) | Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Ok(Kind::Server),
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))))
+                if matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                Ok(Kind::Authority)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that one of `roots` signed it, with those between, and the time of all of them.
+    fn signed(
+        &self,
+        certificate: &CertificateDer<'_>,
+        roots: &RootCertStore,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, now, self.algorithms.all)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Whom::Only(listed) = &self.whom else { return Ok(ServerCertVerified::assertion()) };
+        if listed.contains(shown) {
+            self.kind(shown, now)?;
+        } else {
+            let mut roots = RootCertStore::empty();
+            for authority in listed.iter().filter(|listed| matches!(self.kind(listed, now), Ok(Kind::Authority))) {
+                roots.add(authority.clone())?;
+            }
+            self.signed(shown, &roots, between, now)?;
+        }
+        verify_server_name(&ParsedCertificate::try_from(shown)?, host)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -88,7 +142,7 @@ impl ServerCertVerifier for Everybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -97,11 +151,11 @@ impl ServerCertVerifier for Everybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -113,6 +167,10 @@ impl std::fmt::Debug for Trust {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
     use super::*;
 
     #[test]
@@ -120,5 +178,62 @@ mod tests {
         assert!(matches!(Trust::only(""), Err(Error::NoCertificate)));
         let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
         assert!(matches!(Trust::only(broken), Err(Error::Pem { .. })));
+    }
+
+    /// A certificate for `host` and who signs with it; `issuer` signs it, or itself does.
+    fn certificate(host: &str, is_authority: bool, issuer: Option<&Made>) -> Made {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, format!("{host} {is_authority}"));
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+        let key = KeyPair::generate().expect("a key");
+        match issuer {
+            Some(issuer) => CertifiedIssuer::signed_by(params, key, issuer).expect("made"),
+            None => CertifiedIssuer::self_signed(params, key).expect("made"),
+        }
+    }
+
+    type Made = CertifiedIssuer<'static, KeyPair>;
+
+    /// Within the time of the certificates, and behind it; seconds since 1970.
+    const WITHIN: u64 = 960_000_000;
+    const BEHIND: u64 = 980_000_000;
+
+    /// Whether `shown` is believed to be host `a` with these listed.
+    fn is_believed(listed: &[&Made], shown: &Made, now: u64) -> bool {
+        let listed = listed.iter().map(|made| made.der().clone()).collect();
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        let verifier = Verifier { whom: Whom::Only(listed), algorithms };
+        let host = ServerName::try_from("a").expect("a name");
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        verifier.verify_server_cert(shown.der(), &[], &host, &[], now).is_ok()
+    }
+
+    #[test]
+    fn a_listed_certificate_is_believed_itself_for_its_host_and_time() {
+        let authority = certificate("ca", true, None);
+        for own in [None, Some(&authority)] {
+            for is_authority in [false, true] {
+                let listed = certificate("a", is_authority, own);
+                assert!(is_believed(&[&listed], &listed, WITHIN));
+                assert!(!is_believed(&[&listed], &listed, BEHIND));
+                assert!(!is_believed(&[&authority], &certificate("a", is_authority, None), WITHIN), "a stranger's");
+            }
+            let other = certificate("b", false, own);
+            assert!(!is_believed(&[&other], &other, WITHIN));
+        }
+    }
+
+    #[test]
+    fn authorities_sign_for_others_and_servers_do_not() {
+        for is_authority in [false, true] {
+            let listed = certificate("b", is_authority, None);
+            let signed = certificate("a", false, Some(&listed));
+            assert_eq!(is_believed(&[&listed], &signed, WITHIN), is_authority);
+            assert!(!is_believed(&[&listed], &signed, BEHIND));
+            assert!(!is_believed(&[&listed], &certificate("c", false, Some(&listed)), WITHIN), "of another host");
+        }
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use env::Clock;
 use env::clock::{BoxFuture, Moment, SystemClock};
 use remoting::tls::Identity;
-use remoting::{ASKED_MAX, CallError, Client, Connection, ConnectionId, Options, Role, Server, Trust};
+use remoting::{ASKED_MAX, CallError, Client, Connection, ConnectionId, Options, Role, Server, Trust, WAITING_MAX};
 use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode, SerializeType};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,6 +156,16 @@ async fn tls_and_plaintext_share_the_port() {
 }
 
 #[tokio::test]
+async fn a_believed_certificate_is_of_no_use_for_another_host() {
+    let identity = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
+    let server = start(Options::default(), Some(&identity), Arc::new(SystemClock)).await;
+    let believed = Trust::only(&identity.certificates_pem).expect("a certificate");
+    let client = Client::secret(server.address.to_string(), Arc::new(SystemClock), believed);
+    let refused = client.call(request(1, "secret"), Duration::from_secs(60)).await.expect_err("not believed");
+    assert!(refused.to_string().contains("not valid for name"), "{refused}");
+}
+
+#[tokio::test]
 async fn tls_without_a_certificate_and_broken_frames_end_the_connection() {
     let server = start_default().await;
     for bytes in [&[0x16, 3, 1, 0, 0][..], &[0, 0, 0, 1], &[0x7f, 0, 0, 0], &[0, 0, 0, 5, 9, 0, 0, 0, 0]] {
@@ -290,6 +300,26 @@ async fn who_asks_a_busy_client_waits_for_a_turn() {
     let lost = answers.iter().filter(|answer| **answer == Err(CallError::Lost)).count();
     let unasked = answers.iter().filter(|answer| **answer == Err(CallError::Unasked)).count();
     assert_eq!((lost, unasked), (ASKED_MAX, 1));
+}
+
+#[tokio::test]
+async fn no_more_wait_for_a_turn_than_may() {
+    let mut server = start_default().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    let connection = server_connected(&mut server, &mut socket).await;
+    let mut asking = JoinSet::new();
+    for _ in 0..=ASKED_MAX + WAITING_MAX {
+        let connection = connection.clone();
+        let asked = Command::request(RequestCode::GetConsumerRunningInfo, Fields::default(), Bytes::new());
+        asking.spawn(async move { connection.call(asked, &SystemClock, Duration::from_secs(60)).await });
+    }
+    // Nobody is answered before.
+    assert_eq!(asking.join_next().await.expect("asks").expect("does not panic"), Err(CallError::Unasked));
+    for _ in 0..ASKED_MAX + WAITING_MAX {
+        let asked = receive(&mut socket).await;
+        send(&mut socket, &asked.answer(ResponseCode::Success)).await;
+    }
+    assert!(asking.join_all().await.iter().all(Result::is_ok));
 }
 
 #[tokio::test]

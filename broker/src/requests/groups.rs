@@ -47,17 +47,20 @@ async fn make(core: &Core, name: GroupName, told: &SubscriptionGroupConfig) -> R
     Ok(())
 }
 
-/// Forbids or allows a group to read a topic, until the broker ends; says what holds then.
+/// Forbids or allows a group to read a topic, until the broker ends or one of them is deleted; says what holds then.
 pub(super) fn forbid(core: &Core, request: &Command) -> Answer {
     let header = GroupForbidden::of(&request.fields)?;
     let (group, topic) = (group(&header.group)?, TopicName::new(&header.topic)?);
-    let mut forbidden = core.forbidden.lock();
     if let Some(readable) = header.readable {
-        forbidden.set(&group, &topic, !readable)?;
-        tracing::info!(%group, %topic, readable, "whether a group may read a topic was set");
+        core.forbidden.lock().set(&group, &topic, !readable)?;
+        core.forget_gone();
+        if readable {
+            tracing::info!(%group, %topic, "a group may read a topic again");
+        } else {
+            tracing::warn!(%group, %topic, "a group may not read a topic, until this process ends");
+        }
     }
-    let readable = !forbidden.has(&group, &topic);
-    drop(forbidden);
+    let readable = !core.forbidden.lock().has(&group, &topic);
     Ok(json(request, &GroupReadable { group: header.group, topic: header.topic, readable }))
 }
 
@@ -71,7 +74,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         return Err(Refusal::invalid(remark));
     }
     core.broker.delete_group(&name).await?;
-    core.forget_resets();
+    core.forget_gone();
     Ok(done(request))
 }
 

@@ -93,7 +93,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => {}
         Err(error) => return Err(error.into()),
     }
-    core.forget_resets();
+    core.forget_gone();
     registration::told(core).await;
     Ok(done(request))
 }

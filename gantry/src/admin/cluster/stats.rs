@@ -18,6 +18,8 @@ use crate::progress::Bar;
 /// `Stats`.
 const SENT: &str = "TOPIC_PUT_NUMS";
 const TAKEN: &str = "GROUP_GET_NUMS";
+/// How the remarks of Apache's brokers and of ours begin when nothing was counted.
+const UNCOUNTED: [&str; 2] = ["The stats <", "nothing was counted of "];
 
 #[derive(Debug, Args)]
 pub(in crate::admin) struct StatsAll {
@@ -62,7 +64,11 @@ impl StatsAll {
         let bar = Bar::counting("topics", names.len() as u64);
         let (mut topics, mut missing) = (Vec::new(), Vec::new());
         for name in names {
-            let flows = of_topic(network, &name, &mut missing).await?;
+            let flows = match of_topic(network, &name, &mut missing).await {
+                // A name that is no topic's: of a cluster or broker, or it was deleted meanwhile.
+                Err(error) if self.topic.is_none() && error.is_refusal(ResponseCode::TopicNotExist) => Vec::new(),
+                flows => flows?,
+            };
             topics.extend(flows.into_iter().filter(|flow| !self.active_topic || flow.sent > 0 || flow.received > 0));
             bar.add(1);
         }
@@ -80,11 +86,7 @@ async fn topics(network: &Network) -> Result<Vec<String>, Error> {
 }
 
 async fn of_topic(network: &Network, topic: &str, missing: &mut Vec<Missing>) -> Result<Vec<Flow>, Error> {
-    let nodes = match network.brokers_of(topic).await {
-        // A name that is no topic's: of a cluster or broker, or it was deleted meanwhile.
-        Err(error) if error.is_refusal(ResponseCode::TopicNotExist) => return Ok(Vec::new()),
-        nodes => nodes?,
-    };
+    let nodes = network.brokers_of(topic).await?;
     let (sent_per_second, sent) = counted(network, &nodes, SENT, topic.to_owned(), missing).await;
     let asked = TopicName { topic: topic.to_owned() };
     let question = Question::new(RequestCode::QueryTopicConsumeByWho, format!("topic {topic}"), asked.to_fields());
@@ -120,9 +122,11 @@ async fn counted(network: &Network, nodes: &[Node], name: &str, key: String, mis
     found.into_iter().fold((0.0, 0), of_all)
 }
 
-/// What was counted; brokers have no code for that nothing was.
+/// What was counted. Brokers have no code for that nothing was, only remarks.
 fn data(node: &Node, question: &Question, answer: Command) -> Result<BrokerStatsData, Error> {
-    if answer.response_code() == ResponseCode::SystemError {
+    let remark = answer.remark.as_deref().unwrap_or_default();
+    let is_uncounted = UNCOUNTED.iter().any(|start| remark.starts_with(start));
+    if answer.response_code() == ResponseCode::SystemError && is_uncounted {
         return Ok(BrokerStatsData::default());
     }
     json(node, question, answer)
@@ -148,14 +152,30 @@ fn stats_text(Stats { topics }: &Stats) -> String {
             group(flow.received.to_string()),
         ]
     });
-    table(["TOPIC", "GROUP", "LAG", "SENT/S", "RECEIVED/S", "SENT TODAY", "RECEIVED TODAY"], rows)
+    table(["TOPIC", "GROUP", "LAG", "SENT/S", "RECEIVED/S", "SENT 24H", "RECEIVED 24H"], rows)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use remoting_proto::body::BrokerStatsItem;
 
+    use super::super::network::tests::node;
     use super::*;
+
+    #[test]
+    fn only_a_broker_that_says_so_counted_nothing() {
+        let question = Question::new(RequestCode::ViewBrokerStatsData, "", Fields::default());
+        let read = |code: ResponseCode, remark: &str| {
+            let asked = Command::request(RequestCode::ViewBrokerStatsData, Fields::default(), Bytes::new());
+            data(&node("a", 0), &question, Command { remark: Some(remark.to_owned()), ..asked.answer(code) })
+        };
+        for remark in ["The stats <TOPIC_PUT_NUMS> <t> not exist", "nothing was counted of TOPIC_PUT_NUMS t"] {
+            assert_eq!(of_day(&read(ResponseCode::SystemError, remark).expect("nothing")), 0);
+            read(ResponseCode::SystemBusy, remark).expect_err("another code");
+        }
+        read(ResponseCode::SystemError, "disk full").expect_err("another failure");
+    }
 
     #[test]
     fn the_longest_known_time_is_taken_for_the_day() {

@@ -29,7 +29,7 @@ pub(in crate::admin) struct QueryMsgTraceById {
     stored: message::Stored,
 }
 
-/// What was told of a message, by time.
+/// What was told of a message, by time; what has none last.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace {
@@ -75,7 +75,7 @@ impl QueryMsgTraceById {
         let mut events: Vec<Event> =
             found.messages.iter().flat_map(|Found { message, .. }| told(message, &self.id)).collect();
         name_groups(&mut events);
-        events.sort_by_key(|event| event.at_ms);
+        sort(&mut events);
         Answers { found: Trace { message_id: self.id.clone(), events }, missing }.print(output, trace_text)
     }
 }
@@ -124,6 +124,11 @@ fn name_groups(events: &mut [Event]) {
     for event in events.iter_mut().filter(|event| event.group.is_none()) {
         event.group = begun.iter().find(|begun| begun.request == event.request).and_then(|begun| begun.group.clone());
     }
+}
+
+/// By time; what has none stands behind all that does.
+fn sort(events: &mut [Event]) {
+    events.sort_by_key(|event| (event.at_ms.is_none(), event.at_ms));
 }
 
 fn trace_text(Trace { message_id, events }: &Trace) -> String {
@@ -191,5 +196,13 @@ mod tests {
         let text = trace_text(&Trace { message_id: "ID".to_owned(), events: events.to_vec() });
         let words: Vec<&str> = text.lines().nth(2).expect("a line").split_whitespace().collect();
         assert_eq!(words, ["SubAfter", "-", "g", CLIENT, "7ms", "-", "success"]);
+    }
+
+    #[test]
+    fn what_has_no_time_stands_last() {
+        let at = |at_ms| Event { at_ms, ..Event::default() };
+        let mut events = [at(None), at(Some(7)), at(Some(5))];
+        sort(&mut events);
+        assert_eq!(events.map(|event| event.at_ms), [Some(5), Some(7), None]);
     }
 }
