@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn tls_is_only_for_what_goes_over_remoting() {
         let check = |line: &str| Line::try_parse_from(line.split(' ')).expect("a command line").arguments.check();
-        for subject in ["topic", "group", "message"] {
-            let refused = check(&format!("admin --tls --ca x {subject} list")).expect_err("misused");
+        for subject in ["topic list", "group list", "message list orders"] {
+            let refused = check(&format!("admin --tls --ca x {subject}")).expect_err("misused");
             assert!(refused.to_string().contains("--tls"), "{refused}");
-            check(&format!("admin {subject} list")).expect("plain");
+            check(&format!("admin {subject}")).expect("plain");
         }
         check("admin --tls clusterList").expect("over Remoting");
     }
