@@ -79,17 +79,7 @@ pub(in crate::admin) struct QueryMsgByKey {
 
 impl QueryMsgByKey {
     pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
-        let stored = self.stored.range();
-        let header = QueryMessage {
-            topic: self.topic.clone(),
-            key: self.key.clone(),
-            max_num: i64::try_from(self.stored.max).unwrap_or(i64::MAX),
-            begin_timestamp: stored.start.0,
-            // Both ends count there.
-            end_timestamp: stored.end.0.saturating_sub(1),
-            is_unique_key: None,
-        };
-        let mut answers = query(network, header).await?;
+        let mut answers = query(network, asked(&self.topic, &self.key, &self.stored)).await?;
         answers.found.messages.truncate(self.stored.max);
         answers.print(output, list)
     }
@@ -116,6 +106,20 @@ impl QueryMsgByUniqueKey {
             is_unique_key: Some(true),
         };
         query(network, header).await?.print(output, shown)
+    }
+}
+
+/// Asks for messages by key.
+pub(super) fn asked(topic: &str, key: &str, stored: &message::Stored) -> QueryMessage {
+    let range = stored.range();
+    QueryMessage {
+        topic: topic.to_owned(),
+        key: key.to_owned(),
+        max_num: i64::try_from(stored.max).unwrap_or(i64::MAX),
+        begin_timestamp: range.start.0,
+        // Both ends count there.
+        end_timestamp: range.end.0.saturating_sub(1),
+        is_unique_key: None,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use clap::Args;
 use gateway_http::views::messages::Message;
-use remoting_proto::requests::QueryMessage;
 use serde::Serialize;
 
 use super::answers::Answers;
@@ -61,17 +60,8 @@ struct Event {
 
 impl QueryMsgTraceById {
     pub(super) async fn run(&self, network: &Network, output: Output) -> anyhow::Result<()> {
-        let stored = self.stored.range();
-        let header = QueryMessage {
-            topic: self.topic.clone(),
-            key: self.id.clone(),
-            max_num: i64::try_from(self.stored.max).unwrap_or(i64::MAX),
-            begin_timestamp: stored.start.0,
-            // Both ends count there.
-            end_timestamp: stored.end.0.saturating_sub(1),
-            is_unique_key: None,
-        };
-        let Answers { found, missing } = messages::query(network, header).await?;
+        let asked = messages::asked(&self.topic, &self.id, &self.stored);
+        let Answers { found, missing } = messages::query(network, asked).await?;
         let mut events: Vec<Event> =
             found.messages.iter().flat_map(|Found { message, .. }| told(message, &self.id)).collect();
         name_groups(&mut events);
