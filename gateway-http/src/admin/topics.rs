@@ -20,7 +20,9 @@ const QUEUES_DEFAULT: u32 = 8;
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Topics>, Problem> {
     let topics = admin.topics().await?;
-    Ok(Json(Topics { topics: topics.iter().map(Topic::from).collect() }))
+    // What gateways keep for themselves is refused by name to those who ask for one of these.
+    let shown = topics.iter().filter(|topic| !topic.name.is_shared());
+    Ok(Json(Topics { topics: shown.map(Topic::from).collect() }))
 }
 
 /// Make a topic
