@@ -24,7 +24,7 @@ impl GroupName {
     /// [`NameError`], which names the rule that the text breaks.
     pub fn for_client(name: &str) -> Result<Self, NameError> {
         let group = Self::for_peer(name)?;
-        if name.starts_with(SHARED_PREFIX) {
+        if group.is_shared() {
             return Err(NameError::System { what: "consumer group", name: name.to_owned(), rule: SHARED_RULE });
         }
         Ok(group)
@@ -56,6 +56,12 @@ impl GroupName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether gateways keep it for themselves.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.starts_with(SHARED_PREFIX)
     }
 }
 

@@ -25,13 +25,15 @@ const RETRY_MULTIPLIER: RangeInclusive<u32> = 1..=100;
 /// One delivery to a client that renews by itself: a second to three hours, Apache's `renewMaxTimeMillis`.
 const CONSUME_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=10_800_000;
 
-/// All consumer groups
+/// All consumer groups that are not the system's
 #[utoipa::path(get, path = "/groups", operation_id = "listGroups", tag = "admin",
     responses((status = 200, description = "By name", body = Groups),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Groups>, Problem> {
     let groups = admin.groups().await?;
-    Ok(Json(Groups { groups: groups.iter().map(Group::from).collect() }))
+    // As topics are: what gateways keep for themselves is refused by name.
+    let shown = groups.iter().filter(|group| !group.name.is_shared());
+    Ok(Json(Groups { groups: shown.map(Group::from).collect() }))
 }
 
 /// Make a consumer group

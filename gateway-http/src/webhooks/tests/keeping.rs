@@ -31,19 +31,20 @@ async fn a_webhook_lives_through_its_calls_on_any_gateway() {
 }
 
 #[tokio::test]
-async fn the_topic_is_not_among_those_that_clients_may_look_at() {
+async fn its_topic_and_group_are_not_among_those_that_clients_may_look_at() {
     let world = World::new();
     let gateway = world.gateway();
     gateway.create("https://example.org/in", json!({"enabled": false})).await;
-    assert!(world.records().await > 0);
-    let (status, list) = gateway.ask(Method::GET, "/v1/admin/topics", None).await;
-    let names: Vec<_> = list["topics"].as_array().expect("a list").iter().map(|topic| &topic["name"]).collect();
-    assert_eq!(status, 200);
-    for name in names {
-        let path = format!("/v1/admin/topics/{}", name.as_str().expect("a name"));
-        assert_eq!(gateway.ask(Method::GET, &path, None).await.0, 200, "{path}");
+    for kind in ["topics", "groups"] {
+        let (status, list) = gateway.ask(Method::GET, &format!("/v1/admin/{kind}"), None).await;
+        assert_eq!(status, 200, "{list}");
+        for item in list[kind].as_array().expect("a list") {
+            let path = format!("/v1/admin/{kind}/{}", item["name"].as_str().expect("a name"));
+            assert_eq!(gateway.ask(Method::GET, &path, None).await.0, 200, "{path}");
+        }
+        let path = format!("/v1/admin/{kind}/{}", topic::NAME);
+        assert_eq!(gateway.ask(Method::GET, &path, None).await.0, 403, "{path}");
     }
-    assert_eq!(gateway.ask(Method::GET, &format!("/v1/admin/topics/{}", topic::NAME), None).await.0, 403);
 }
 
 #[tokio::test]
