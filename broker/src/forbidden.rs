@@ -69,6 +69,7 @@ mod tests {
         assert!(!forbidden.has(&group, &topic));
         assert_eq!(forbidden.set(&group, &other, true), Ok(()));
     }
+
     #[test]
     fn a_pair_is_forgotten_once_it_was_there_and_is_gone() {
         let (group, topic) = (GroupName::new("g").expect("valid"), TopicName::new("t").expect("valid"));

@@ -69,6 +69,20 @@ impl Problem {
         Self { code, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
     }
 
+    /// A bound is reached: 429.
+    #[must_use]
+    pub fn busy(detail: impl Into<String>) -> Self {
+        let code = Some(Code::TooManyRequests);
+        Self { code, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
+    }
+
+    /// A body that cannot be read as JSON: 400, or 422 if it is JSON of another form.
+    #[must_use]
+    pub fn invalid_body(error: &serde_json::Error, detail: impl Into<String>) -> Self {
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        Self { code: Some(Code::BadRequest), ..Self::new(status, "invalid-body", detail) }
+    }
+
     /// The request contradicts what is there: 409.
     #[must_use]
     pub fn conflict(kind: &'static str, detail: impl Into<String>) -> Self {

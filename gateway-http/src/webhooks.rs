@@ -47,7 +47,7 @@ use std::time::Duration;
 use env::Env;
 use http::StatusCode;
 use parking_lot::Mutex;
-use proxy::{Code, Messaging};
+use proxy::Messaging;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -206,7 +206,7 @@ impl Shared {
     /// It was changed meanwhile, may not be made, or cannot be stored.
     async fn write(&self, record: Record, of: u64) -> Result<(), Problem> {
         let (reply, answer) = oneshot::channel();
-        let full = |_| busy(format!("{COMMANDS_MAX} changes of webhooks are waiting"));
+        let full = |_| Problem::busy(format!("{COMMANDS_MAX} changes of webhooks are waiting"));
         self.commands.try_send(Command { record, of, reply }).map_err(full)?;
         let stopping = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping");
         answer.await.unwrap_or_else(|closed| Err(stopping(closed)))
@@ -254,10 +254,4 @@ impl Shared {
 fn unknown(why: &str) -> Problem {
     let detail = format!("what webhooks there are is not known: {why}");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail)
-}
-
-/// A bound is reached.
-fn busy(detail: impl Into<String>) -> Problem {
-    let code = Some(Code::TooManyRequests);
-    Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
 }

@@ -12,6 +12,7 @@ use grpc::v2::messaging_service_server::{MessagingServiceServer, SERVICE_NAME};
 use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -85,11 +86,19 @@ pub(crate) async fn serve<S>(
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout)
         .serve_connection(TokioIo::new(stream), dispatch);
+    run(connection, &calls, draining, abort).await;
+}
+
+/// Runs one connection as [`serve`] says.
+pub(crate) async fn run<C>(connection: C, calls: &Calls, draining: CancellationToken, abort: CancellationToken)
+where
+    C: GracefulConnection<Error: std::fmt::Display>,
+{
     let mut connection = std::pin::pin!(connection);
     let mut is_draining = false;
     loop {
         tokio::select! {
-            ended = run_last(connection.as_mut(), &calls) => {
+            ended = run_last(connection.as_mut(), calls) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 }
@@ -146,7 +155,7 @@ pub(crate) struct Dispatch {
     message_bytes_max: usize,
     others: OtherServices,
     inbound: Arc<InboundBytes>,
-    calls: Calls,
+    pub(crate) calls: Calls,
     web: Option<Web>,
 }
 

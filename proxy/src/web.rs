@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use tower_http::cors::Cors;
 use tower_http::timeout::TimeoutBody;
 
 use crate::grpc::Service;
-use crate::http2::{Dispatch, Metered, OtherServices, messaging_method};
+use crate::http2::{self, Dispatch, Metered, OtherServices, messaging_method};
 use crate::options::ConnectionLimits;
 use crate::origins::Origins;
 
@@ -49,9 +49,9 @@ impl Web {
         messaging: MessagingServiceServer<Service>,
         others: OtherServices,
     ) -> Option<Self> {
-        let services = GrpcWebLayer::new().layer(Services { messaging, others });
-        let (origins, cors) = (origins.clone(), origins.layer()?);
-        Some(Self { origins, part_timeout: limits.keepalive_timeout, services: cors.layer(services) })
+        let cors = origins.layer()?;
+        let services = cors.layer(GrpcWebLayer::new().layer(Services { messaging, others }));
+        Some(Self { origins: origins.clone(), part_timeout: limits.keepalive_timeout, services })
     }
 
     /// Whether a request is not gRPC's own, which comes over HTTP/2 only.
@@ -112,26 +112,11 @@ pub(crate) async fn serve_http1<S>(
     // A client is gone if it sends no further call for so long, or takes nothing of its answer.
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.keepalive_timeout));
+    let calls = dispatch.calls.clone();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.keepalive_interval)
         .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(Box::pin(stream)), dispatch);
-    let mut connection = pin!(connection);
-    let mut is_draining = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            () = draining.cancelled(), if !is_draining => {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = abort.cancelled() => return,
-        }
-    }
+    http2::run(connection, &calls, draining, abort).await;
 }

@@ -16,6 +16,8 @@ pub(crate) const FORMAT_NAME: &str = "format";
 /// Stands in the format file of a copy that is not whole.
 const INCOMPLETE: &str = "incomplete copy of a store\n";
 const TEMPORARY: &str = ".tmp";
+/// The folder of the log's segments, whose names are the positions that they begin at.
+pub const COMMIT_LOG_NAME: &str = "commitlog";
 /// The folder of the machines' files.
 pub const TIMERS_NAME: &str = "timers";
 
@@ -73,7 +75,7 @@ impl Layout {
     pub(crate) fn of(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            commit_log: root.join("commitlog"),
+            commit_log: root.join(COMMIT_LOG_NAME),
             queue_index: root.join("queueindex"),
             checkpoints: root.join("checkpoints"),
             timers: root.join(TIMERS_NAME),

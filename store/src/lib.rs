@@ -25,7 +25,7 @@ mod store;
 mod sweeper;
 
 pub use commit_log::{AppendError, Appended};
-pub use files::{Error as FileError, TIMERS_NAME};
+pub use files::{COMMIT_LOG_NAME, Error as FileError, TIMERS_NAME};
 pub use log_state::STATE_TOPIC;
 pub use machine::{FileContent, Machine, MachineFile, RestoreError};
 pub use marks::{Failed, Marks};

@@ -15,9 +15,6 @@ use crate::options::COMMANDS_MAX;
 use crate::server::Core;
 use crate::statistics::{DayTotals, Totals};
 
-/// Where the CommitLog is below the data directory; the names of its files are the positions that they begin at.
-const LOG_FOLDER: &str = "commitlog";
-
 /// The configuration, as properties.
 pub(super) fn config(core: &Core, request: &Command) -> Command {
     let settings = core.settings.lock();
@@ -159,7 +156,7 @@ async fn look(core: &Core) -> Room {
             Space { total_bytes: 0, free_bytes: 0 }
         });
         // One that cannot be listed has no beginning that could be told.
-        let files = disk.list(&data.join(LOG_FOLDER)).unwrap_or_default();
+        let files = disk.list(&data.join(store::COMMIT_LOG_NAME)).unwrap_or_default();
         Room { space, log_begins_at: files.iter().filter_map(|name| name.parse().ok()).min().unwrap_or_default() }
     });
     looked.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))

@@ -299,7 +299,7 @@ fn off(text: &str) -> Result<(), value::Expected> {
 
 /// The log is where it always is: elsewhere a broker would begin anew beside a log that is full.
 fn within_data(data: &Path) -> impl Fn(&str) -> Result<(), value::Expected> {
-    let expected = data.join("commitlog");
+    let expected = data.join(store::COMMIT_LOG_NAME);
     move |text| if Path::new(text) == expected { Ok(()) } else { Err(OUT_OF_BOUNDS) }
 }
 

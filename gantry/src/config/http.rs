@@ -120,11 +120,14 @@ pub(super) static UNDELIVERED: Setting = Setting {
     aliases: &[],
 };
 
+/// What web pages of other sites are named by.
+pub(super) const ORIGINS: &str = "origins such as https://app.example.org,http://localhost:3000, or * for all";
+
 pub(super) static CORS: Setting = Setting {
     flag: "http-cors",
     value: "ORIGINS",
     default: None,
-    bound: "origins such as https://app.example.org,http://localhost:3000, or * for all",
+    bound: ORIGINS,
     effect: "Web pages of other sites that may call the HTTP port (CORS); without it none may",
     aliases: &[],
 };

@@ -323,7 +323,7 @@ pub(super) static GRPC_WEB: Setting = Setting {
     flag: "grpc-web",
     value: "ORIGINS",
     default: None,
-    bound: "origins such as https://app.example.org,http://localhost:3000, or * for all",
+    bound: http::ORIGINS,
     effect: "Web pages that may call the gRPC port in gRPC-web, over HTTP/1.1 and HTTP/2; without it none may",
     aliases: &[],
 };

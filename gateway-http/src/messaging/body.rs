@@ -69,8 +69,7 @@ impl Service {
 
     fn too_many_requests(&self) -> Problem {
         let detail = format!("requests that are being read hold {} bytes, which is the limit", self.inbound.max());
-        let code = Some(Code::TooManyRequests);
-        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
+        Problem::busy(detail)
     }
 }
 

@@ -117,10 +117,7 @@ pub(super) fn batch(
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        Problem { code: Some(Code::BadRequest), ..Problem::new(status, "invalid-body", error.to_string()) }
-    })
+    serde_json::from_slice(bytes).map_err(|error| Problem::invalid_body(&error, error.to_string()))
 }
 
 /// The members of an event in JSON, in their order and as they are written.

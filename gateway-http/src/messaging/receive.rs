@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{body, http};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use proxy::Code;
 use proxy::messaging::receive::Delivery;
 use proxy::validate::Invalid;
 use types::broker::{Pop, PopError, Unavailable};
@@ -132,8 +131,7 @@ impl Service {
     fn too_much_undelivered(&self) -> Problem {
         let limit = self.undelivered.max();
         let detail = format!("messages that clients have not taken yet hold {limit} bytes or more, which is the limit");
-        let code = Some(Code::TooManyRequests);
-        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail) }
+        Problem::busy(detail)
     }
 }
 

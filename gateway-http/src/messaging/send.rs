@@ -193,8 +193,7 @@ fn not_a_list(error: &serde_json::Error) -> Problem {
         "{error}; application/json is a list of messages here, {{\"messages\": [...]}}: to send JSON as one message \
          give another Content-Type, such as application/octet-stream"
     );
-    let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-    Problem { code: Some(Code::BadRequest), ..Problem::new(status, "invalid-body", detail) }
+    Problem::invalid_body(error, detail)
 }
 
 impl NewMessage {

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
-use proxy::Code;
 use proxy::messaging::message::Draft;
 use proxy::messaging::transaction::{IdError, TransactionId};
 use types::TopicName;
@@ -90,10 +89,7 @@ pub(super) async fn checks(
     // Each check goes to one producer, so no other site's page may take it.
     super::refuse_cross_site(&headers)?;
     let wait = service.wait(wait.as_deref())?;
-    let found = service.checks.wait(&topic, wait).await.map_err(|full| {
-        let code = Some(Code::TooManyRequests);
-        Problem { code, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", full.to_string()) }
-    })?;
+    let found = service.checks.wait(&topic, wait).await.map_err(|full| Problem::busy(full.to_string()))?;
     if found.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

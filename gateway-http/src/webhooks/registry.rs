@@ -153,8 +153,7 @@ impl Registry {
 
     /// The webhook that has this group.
     pub(super) fn holder(&self, group: &str) -> Option<&Entry> {
-        let of_group = self.entries.values().filter(|entry| entry.record.group() == Some(group));
-        of_group.min_by(|a, b| a.record.precedence().cmp(&b.record.precedence()))
+        self.holders().remove(group)
     }
 
     /// Webhooks whose group another one has.

@@ -16,7 +16,7 @@ use super::format::Content;
 use super::registry::{Entry, Record};
 use super::subscription::{Subscription, not_found};
 use super::views::{ChangeWebhook, Deliveries, DeliveryView, NewWebhook, Webhook, WebhookList};
-use super::{Shared, Webhooks, busy};
+use super::{Shared, Webhooks};
 use crate::extract::{Body, Named};
 use crate::messaging::refuse_other_sites;
 use crate::problem::{Document, Problem};
@@ -164,7 +164,7 @@ async fn deliveries(State(service): State<Service>, Named(id): Named<String>) ->
 async fn test(State(service): State<Service>, Named(id): Named<String>) -> Result<Json<DeliveryView>, Problem> {
     let shared = shared(&service)?;
     let subscription = shared.find(&id)?.subscription.ok_or_else(|| not_found(&id))?;
-    let _call = shared.room.extra().ok_or_else(|| busy("as many calls are under way as may be"))?;
+    let _call = shared.room.extra().ok_or_else(|| Problem::busy("as many calls are under way as may be"))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(TEST, HeaderValue::from_static("true"));

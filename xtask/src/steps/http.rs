@@ -70,12 +70,8 @@ fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Res
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
     described::show(context, &http, log)?;
 
-    let page = std::fs::read_to_string(root.join("docs/http.md"))?;
-    let mut bash = Command::new("bash");
-    bash.arg("-c")
-        .arg(script(&page)?.replace(ADDRESS, &http).replace(GRPC_ADDRESS, &grpc))
-        .current_dir(log.parent().context("a folder")?);
-    shell::run(&mut bash, To::File(log)).ok().context("a command of docs/http.md does not do what it says")?;
+    let addresses = [(ADDRESS, server.http()), (GRPC_ADDRESS, server.grpc())];
+    run_page(root, "docs/http.md", &addresses, log.parent().context("a folder")?, log)?;
 
     let mut story = Command::new(root.join("sdk-examples/curl/run"));
     shell::run(story.args(["--endpoint", &http]), To::File(log)).ok().context("sdk-examples/curl/run")?;
@@ -104,8 +100,23 @@ pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path)
     std::fs::copy(requirements, &installed).map(drop).context("noting what is installed")
 }
 
+/// Runs a page's commands in a folder, with the addresses that it names replaced by those of now.
+pub(super) fn run_page(
+    root: &Path,
+    page: &str,
+    addresses: &[(&str, SocketAddr)],
+    folder: &Path,
+    log: &Path,
+) -> Result<()> {
+    let commands = script(&std::fs::read_to_string(root.join(page))?)?;
+    let replaced = |commands: String, (named, now): &(&str, SocketAddr)| commands.replace(named, &now.to_string());
+    let mut bash = Command::new("bash");
+    bash.arg("-c").arg(addresses.iter().fold(commands, replaced)).current_dir(folder);
+    shell::run(&mut bash, To::File(log)).ok().with_context(|| format!("a command of {page} does not do what it says"))
+}
+
 /// The page's commands as one script, in their order.
-pub(super) fn script(page: &str) -> Result<String> {
+fn script(page: &str) -> Result<String> {
     let mut script = STRICT.to_owned();
     let mut lines = page.lines();
     let mut blocks = 0;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::http::{ADDRESS, script};
+use super::http::{ADDRESS, run_page};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
@@ -149,12 +149,9 @@ fn receiver(
 
 /// The page's commands, with the receiver that it shows.
 fn show_page(context: &Context, folder: &Path, gateway: SocketAddr, log: &Path) -> Result<()> {
-    let page = fs::read_to_string(context.workspace.root.join("docs/webhooks.md"))?;
     let (_receiver, address) = receiver(context, folder, &python(context), "webhook-python/receiver.py", SECRET)?;
-    let commands = script(&page)?.replace(ADDRESS, &gateway.to_string()).replace(SHOWN_RECEIVER, &address.to_string());
-    let mut bash = Command::new("bash");
-    bash.arg("-c").arg(commands).current_dir(folder);
-    shell::run(&mut bash, To::File(log)).ok().context("a command of docs/webhooks.md does not do what it says")
+    let addresses = [(ADDRESS, gateway), (SHOWN_RECEIVER, address)];
+    run_page(&context.workspace.root, "docs/webhooks.md", &addresses, folder, log)
 }
 
 /// Waits until a gateway knows so many webhooks, or that it does not know them.

@@ -86,10 +86,7 @@ async fn of_group(
     group: &str,
     topic: Option<&str>,
 ) -> Result<(Vec<Queue>, Vec<Missing>), Error> {
-    let header =
-        GetConsumeStats { consumer_group: group.to_owned(), topic: topic.map(str::to_owned), topic_list: None };
-    let question = Question::new(RequestCode::GetConsumeStats, format!("group {group}"), header.to_fields());
-    let answers = network.ask_each(nodes, &question, json::<ConsumeStats>).await;
+    let answers = network.ask_each(nodes, &asked(group, topic), json::<ConsumeStats>).await;
     let (unknown, answers): (Vec<_>, Vec<_>) = answers.into_iter().partition(
         |(_, answer)| matches!(answer, Err(error) if error.is_refusal(ResponseCode::SubscriptionGroupNotExist)),
     );
@@ -102,6 +99,13 @@ async fn of_group(
     let mut queues: Vec<Queue> = found.into_iter().flat_map(|(_, stats)| queues(stats)).collect();
     queues.sort();
     Ok((queues, missing))
+}
+
+/// Asks where a group is, with one topic or with all that it consumes; answered by [`ConsumeStats`].
+pub(super) fn asked(group: &str, topic: Option<&str>) -> Question {
+    let header =
+        GetConsumeStats { consumer_group: group.to_owned(), topic: topic.map(str::to_owned), topic_list: None };
+    Question::new(RequestCode::GetConsumeStats, format!("group {group}"), header.to_fields())
 }
 
 /// Messages of a topic that a group has not finished, at all of `nodes`; 0 where nobody knows the group.

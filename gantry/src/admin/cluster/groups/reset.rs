@@ -3,12 +3,13 @@
 use clap::Args;
 use remoting_proto::RequestCode;
 use remoting_proto::body::{ConsumeOffset, ConsumeStats, MessageQueue, ResetOffsets};
-use remoting_proto::requests::{CloneGroupOffset as CloneOffset, GetConsumeStats, ResetOffset};
+use remoting_proto::requests::{CloneGroupOffset as CloneOffset, ResetOffset};
 use serde::Serialize;
 
 use super::super::answers::{Answers, sort};
 use super::super::network::{Network, Question, done, json, masters};
 use super::super::which;
+use super::progress;
 use crate::output::{Output, table};
 
 #[derive(Debug, Args)]
@@ -119,13 +120,7 @@ impl CloneGroupOffset {
         let of = format!("group {} from {} on topic {}", self.dest_group, self.src_group, self.topic);
         let question = Question::new(RequestCode::CloneGroupOffset, of, header.to_fields());
         let (cloned, mut missing) = sort(network.ask_each(nodes, &question, done).await);
-        let header = GetConsumeStats {
-            consumer_group: self.dest_group.clone(),
-            topic: Some(self.topic.clone()),
-            topic_list: None,
-        };
-        let question =
-            Question::new(RequestCode::GetConsumeStats, format!("group {}", self.dest_group), header.to_fields());
+        let question = progress::asked(&self.dest_group, Some(&self.topic));
         let nodes = cloned.into_iter().map(|(node, ())| node).collect();
         let (found, gone) = sort(network.ask_each(nodes, &question, json::<ConsumeStats>).await);
         missing.extend(gone);
