@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::io::IoSlice;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use env::Env;
@@ -22,6 +22,9 @@ const BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const QUICK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Memory that is made ready for the page cache at a time, see [`Ballast`], while the run's clock stands.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
+/// Written before the clock starts: the hot tail is full then and takes no memory that the process never used.
+const BYTES_BEFORE: u64 = 64 * 1024 * 1024;
+const QUICK_BYTES_BEFORE: u64 = 1024 * 1024;
 
 /// The store's part of the engine's round: records encoded and placed as those of sends of 16 messages, written together.
 pub(super) async fn ours(run: &Run) -> Result<Measurement> {
@@ -78,11 +81,14 @@ pub(super) fn baseline(run: &Run) -> Result<Measurement> {
 struct Counted {
     /// Memory for what is still to be written.
     ballast: Ballast,
+    window: Duration,
     started: Instant,
-    ends: Instant,
+    /// Everything, with what was written before the clock started.
     bytes: u64,
+    bytes_before: u64,
     bytes_max: u64,
-    records: u64,
+    counted_bytes: u64,
+    counted_records: u64,
 }
 
 impl Counted {
@@ -90,23 +96,29 @@ impl Counted {
         let bytes_max = run.amount(BYTES_MAX, QUICK_BYTES_MAX);
         let ballast = Ballast::fill(bytes_max)?;
         ballast.keep(bytes_max.saturating_sub(STEP_BYTES))?;
-        let started = Instant::now();
-        Ok(Self { ballast, started, ends: started + run.window(), bytes: 0, bytes_max, records: 0 })
+        let bytes_before = run.amount(BYTES_BEFORE, QUICK_BYTES_BEFORE);
+        let (window, started) = (run.window(), Instant::now());
+        Ok(Self { ballast, window, started, bytes: 0, bytes_before, bytes_max, counted_bytes: 0, counted_records: 0 })
     }
 
     fn goes_on(&self) -> bool {
-        self.bytes < self.bytes_max && Instant::now() < self.ends
+        self.bytes < self.bytes_max && self.started.elapsed() < self.window
     }
 
     fn add(&mut self, bytes: u64) -> Result<()> {
         let steps = self.bytes / STEP_BYTES;
+        let is_counted = self.bytes >= self.bytes_before;
         self.bytes += bytes;
-        self.records += IN_FLIGHT as u64;
+        if is_counted {
+            self.counted_bytes += bytes;
+            self.counted_records += IN_FLIGHT as u64;
+        } else if self.bytes >= self.bytes_before {
+            self.started = Instant::now();
+        }
         if self.bytes / STEP_BYTES > steps {
             let stopped = Instant::now();
             self.ballast.keep(self.bytes_max.saturating_sub(self.bytes + STEP_BYTES))?;
             self.started += stopped.elapsed();
-            self.ends += stopped.elapsed();
         }
         Ok(())
     }
@@ -115,8 +127,8 @@ impl Counted {
     fn end(&self) -> Measurement {
         let seconds = self.started.elapsed().as_secs_f64();
         let mut measurement = Measurement::default();
-        measurement.set(Metric::Throughput, self.records as f64 / seconds);
-        measurement.set(Metric::Bandwidth, self.bytes as f64 / MIB / seconds);
+        measurement.set(Metric::Throughput, self.counted_records as f64 / seconds);
+        measurement.set(Metric::Bandwidth, self.counted_bytes as f64 / MIB / seconds);
         measurement
     }
 }

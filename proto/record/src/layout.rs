@@ -39,7 +39,6 @@ pub const RECORD_BYTES_MIN: usize = 92;
 /// Largest record. Source: Apache `MessageExtEncoder`, `maxMessageSize` + 64 KiB.
 pub const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024;
 
-pub(crate) const BODY_CRC_AT: usize = 8;
 pub(crate) const QUEUE_OFFSET_AT: usize = 20;
 pub(crate) const PHYSICAL_OFFSET_AT: usize = 28;
 pub(crate) const BORN_HOST_AT: usize = 48;
