@@ -37,6 +37,7 @@ pub(crate) use headers::put as put_headers;
 pub(crate) use receive::filter;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
@@ -46,7 +47,6 @@ use proxy::Messaging;
 use proxy::checks::Checks;
 use proxy::messaging::message_id::MessageIds;
 use serde::Serialize;
-use tower_http::csrf::{CsrfLayer, ProtectionError};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -57,34 +57,40 @@ use crate::problem::{Problem, with_retry_after};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// What the routes work on.
+/// What the routes work on: one pointer, because a request takes several copies.
 #[derive(Clone, Debug)]
-pub(crate) struct Service {
+pub(crate) struct Service(Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
     messaging: Messaging,
     checks: Checks,
-    limits: Arc<Limits>,
-    ids: Arc<MessageIds>,
+    limits: Limits,
+    ids: MessageIds,
     inbound: Arc<Budget>,
     undelivered: Arc<Budget>,
 }
 
-/// The routes below `/v1` with the layers that are theirs.
-pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Router {
-    let service = Service {
-        messaging,
-        checks,
-        ids: Arc::default(),
-        inbound: Budget::new(limits.inbound_bytes_max),
-        undelivered: Budget::new(limits.undelivered_bytes_max),
-        limits: Arc::new(limits),
-    };
-    let (routes, _) = described().split_for_parts();
-    refuse_other_sites(routes.with_state(service))
+impl Deref for Service {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
-/// A web page of another site must not be able to send here through its reader's browser.
-pub(crate) fn refuse_other_sites(routes: Router) -> Router {
-    routes.layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site().into_response()))
+/// The routes below `/v1`.
+pub(crate) fn routes(messaging: Messaging, checks: Checks, limits: Limits) -> Router {
+    let service = Service(Arc::new(Parts {
+        messaging,
+        checks,
+        ids: MessageIds::default(),
+        inbound: Budget::new(limits.inbound_bytes_max),
+        undelivered: Budget::new(limits.undelivered_bytes_max),
+        limits,
+    }));
+    let (routes, _) = described().split_for_parts();
+    routes.with_state(service)
 }
 
 /// The routes with what they say of themselves.
@@ -112,7 +118,7 @@ fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) ->
     with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())
 }
 
-/// For the GETs that take something from others: [`CsrfLayer`] lets every GET pass.
+/// For the GETs that take something from others: the layer of all routes lets every GET pass.
 fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let is_cross_site = match text("sec-fetch-site") {
@@ -125,7 +131,8 @@ fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
     if is_cross_site { Err(cross_site()) } else { Ok(()) }
 }
 
-fn cross_site() -> Problem {
+/// What a web page of another site is answered.
+pub(crate) fn cross_site() -> Problem {
     let detail = "the request comes from a web page of another site (headers Origin, Sec-Fetch-Site)";
     Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)
 }

@@ -1,8 +1,10 @@
 //! The routes, and the layers round them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -13,9 +15,13 @@ use http::{HeaderValue, StatusCode};
 use proxy::checks::Checks;
 use proxy::{Messaging, Origins};
 use serde::Serialize;
+use tower::util::MapRequestLayer;
+use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
 use types::Admin;
 
+use crate::messaging::cross_site;
 use crate::problem::Problem;
 use crate::webhooks::{self, Webhooks};
 use crate::{Limits, Readiness, admin, cors, messaging, openapi, pages};
@@ -65,8 +71,19 @@ pub struct Version {
     pub version: &'static str,
 }
 
+/// What answers requests.
+pub trait Answers:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
 /// All routes with their layers.
-pub fn router(gateway: Gateway) -> Router {
+pub fn router(gateway: Gateway) -> impl Answers {
     let Gateway { messaging, checks, limits, origins, admin, webhooks, probes } = gateway;
     let document = openapi::document(admin.is_some());
     let mut short =
@@ -84,11 +101,28 @@ pub fn router(gateway: Gateway) -> Router {
         // These wait for messages and take large ones, so they have bounds of their own.
         .nest("/v1", messaging::routes(messaging, checks, limits))
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed);
+    layered(routes, origins)
+}
+
+/// The routes with the layers of all of them. They are not axum's, which would make a copy of each route's for each request.
+fn layered(routes: Router, origins: Origins) -> impl Answers {
+    let cors = origins.layer();
+    let as_our_own = cors.is_some().then(|| MapRequestLayer::new(cors::as_our_own(origins)));
+    ServiceBuilder::new()
+        // Whatever was answered, a page that may call can read it.
+        .option_layer(cors)
+        .option_layer(as_our_own)
+        .map_response(|response: Response<_>| response.map(Body::new))
         // A bug in one request is that request's error.
-        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()));
-    // Whatever was answered, a page that may call can read it.
-    cors::let_in(routes, origins)
+        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
+        .layer(refuse_other_sites())
+        .service(routes)
+}
+
+/// A web page of another site must not be able to change anything here through its reader's browser.
+pub(crate) fn refuse_other_sites() -> CsrfLayer<fn(ProtectionError) -> Response> {
+    CsrfLayer::new().with_rejection_response(|_| cross_site().into_response())
 }
 
 /// The routes of a role that serves nothing else over HTTP, with their layers.

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::messaging::Peer;
+use crate::router::Answers;
 
 mod greeting;
 mod streams;
@@ -45,17 +46,17 @@ struct Patience {
 /// Serves at most `connections_max` connections until `stop`, then answers what was begun for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: impl Answers,
     connections_max: usize,
     stop: CancellationToken,
     drain: Duration,
 ) {
-    serve_patiently(listener, router, connections_max, stop, drain, PATIENCE).await;
+    serve_patiently(listener, routes, connections_max, stop, drain, PATIENCE).await;
 }
 
 async fn serve_patiently(
     listener: TcpListener,
-    router: Router,
+    routes: impl Answers,
     connections_max: usize,
     stop: CancellationToken,
     drain: Duration,
@@ -68,7 +69,7 @@ async fn serve_patiently(
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    serve_connection(stream, Peer(peer), router.clone(), &graceful, permit, patience);
+                    serve_connection(stream, Peer(peer), routes.clone(), &graceful, permit, patience);
                 }
                 Err(error) => back_off(&error).await,
             }
@@ -87,7 +88,7 @@ async fn serve_patiently(
 fn serve_connection(
     stream: TcpStream,
     peer: Peer,
-    router: Router,
+    routes: impl Answers,
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
     patience: Patience,
@@ -102,9 +103,9 @@ fn serve_connection(
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);
     let with_peer = move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        request
+        request.map(Body::new)
     };
-    let service = TowerToHyperService::new(router.map_request(with_peer).map_response(streams::watched));
+    let service = TowerToHyperService::new(routes.map_request(with_peer).map_response(streams::watched));
     let mut stream = TimeoutWriter::new(Greeting::new(stream, patience.header));
     stream.set_timeout(Some(patience.write));
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();

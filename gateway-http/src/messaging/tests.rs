@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use types::Timestamp;
 
 use super::*;
+use crate::router::refuse_other_sites;
 use proxy::messaging::message::Received;
 
 mod bounds;
@@ -119,7 +120,8 @@ impl World {
         let (tasks, draining) = (TaskTracker::new(), CancellationToken::new());
         let messaging = Messaging::new(Arc::new(broker.clone()), draining.clone(), tasks.clone());
         let checks = server(&broker).checks();
-        Self { routes: routes(messaging, checks, limits), broker, tasks, draining, _dir: dir }
+        let routes = routes(messaging, checks, limits).layer(refuse_other_sites());
+        Self { routes, broker, tasks, draining, _dir: dir }
     }
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {

@@ -9,6 +9,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use tower::util::BoxCloneService;
 use types::admin::{
     AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, TopicDescription,
 };
@@ -113,7 +114,11 @@ fn stored_message() -> Bytes {
 
 mod cors;
 
-struct Server(Router, Readiness, #[expect(dead_code, reason = "held as long as its broker")] tempfile::TempDir);
+struct Server(
+    BoxCloneService<Request<Body>, Response, Infallible>,
+    Readiness,
+    #[expect(dead_code, reason = "held as long as its broker")] tempfile::TempDir,
+);
 
 impl Server {
     fn new(maps: impl Into<Arc<Maps>>) -> Self {
@@ -140,7 +145,7 @@ impl Server {
             webhooks: None,
             probes,
         };
-        Self(router(gateway), readiness, dir)
+        Self(BoxCloneService::new(router(gateway)), readiness, dir)
     }
 
     /// Status, content type and text of an answer.
