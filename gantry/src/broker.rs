@@ -35,7 +35,11 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen")?;
     let advertised = advertised(config, port.address())?;
-    let limits = remoting::Options { requests_max: REQUESTS_MAX, ..remoting::Options::default() };
+    let limits = remoting::Options {
+        requests_max: REQUESTS_MAX,
+        balancers: config.balancers.clone(),
+        ..remoting::Options::default()
+    };
     open_files::raise(limits.connections_max);
     let options = ::broker::Options {
         name: config.name.clone(),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use ::broker::retention::Hours;
 use ::proxy::Origins;
 use comfy_table::{Table, presets};
+use remoting::Network;
 
 pub(crate) use layers::Problem;
 use layers::{Given, Layers};
@@ -36,6 +37,8 @@ pub(crate) struct Local {
     pub(crate) grpc_web: Origins,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
+    /// Whose PROXY headers are believed.
+    pub(crate) balancers: Vec<Network>,
     pub(crate) drain_timeout: Duration,
     pub(crate) http_settings: http::Http,
     pub(crate) webhooks: webhooks::Webhooks,
@@ -229,6 +232,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let otlp_endpoint = reader.read_optional(Key::OtlpEndpoint, value::collector);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
+    let balancers = reader.read_optional(Key::ProxyProtocolFrom, Network::list);
     Some(Local {
         storage: storage?,
         grpc: grpc?,
@@ -236,6 +240,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Local> {
         advertise: advertise?,
         grpc_web: grpc_web?.unwrap_or_default(),
         tls: tls?,
+        balancers: balancers?.unwrap_or_default(),
         drain_timeout: drain_timeout?,
         http_settings: http_settings?,
         webhooks: webhooks?,

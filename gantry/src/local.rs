@@ -138,6 +138,7 @@ fn proxy_options(config: &Local) -> anyhow::Result<proxy::Options> {
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
         tls: Some(identity::load(config.tls.as_ref(), &config.storage.data, names)?),
         web: config.grpc_web.clone(),
+        balancers: config.balancers.clone(),
     })
 }
 

@@ -45,7 +45,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen")?;
     let http = config.http.map(|address| Port::bind(address, "http")).transpose()?;
-    let options = remoting::Options::default();
+    let options = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(options.connections_max);
     let _lock = lock(&config.data)?;
     let server = NameServer::open(

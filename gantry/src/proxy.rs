@@ -91,6 +91,7 @@ fn options(config: &Config) -> anyhow::Result<::proxy::Options> {
         advertise: config.advertise.clone().map(|(host, port)| Advertise { host, port }),
         tls: Some(identity::load(config.tls.as_ref(), &config.data, names)?),
         web: config.grpc_web.clone(),
+        balancers: config.balancers.clone(),
         ..::proxy::Options::default()
     })
 }

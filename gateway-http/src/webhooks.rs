@@ -53,7 +53,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use client::Authorities;
-pub use network::{Allowed, Network};
+pub use network::Allowed;
 pub use room::WEBHOOKS_MAX;
 pub use seal::Keys;
 

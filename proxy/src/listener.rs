@@ -1,9 +1,10 @@
 //! Connections from their begin on: what the client speaks, and who serves it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use remoting::accept::{accept, begins_with_tls, no_certificate};
+use remoting::accept::{Beginning, accept, begin, no_certificate};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -47,29 +48,33 @@ impl Front {
 
     async fn try_serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let connection = Connection::new(stream.peer_addr()?, stream.local_addr()?);
+        let local = stream.local_addr()?;
         let limit = self.shared.options.connections.handshake_timeout;
         let greeted = tokio::select! {
             greeted = tokio::time::timeout(limit, self.greet(stream)) => greeted,
             // Nothing was begun on this connection: it does not hold up the end.
             () = self.shared.draining.cancelled() => return Ok(()),
         };
-        match greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+        let (remote, greeted) = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let connection = Connection::new(remote, local);
+        match greeted {
             Greeted::Plain(stream) => self.serve_http(stream, connection).await,
             Greeted::Tls(stream) => self.serve_http(*stream, connection).await,
         }
         Ok(())
     }
 
-    /// Finds out what the client speaks.
-    async fn greet(&self, stream: TcpStream) -> io::Result<Greeted> {
-        let is_web_served = self.shared.options.web != Origins::None;
-        if !begins_with_tls(&stream).await? {
-            return Ok(Greeted::Plain(http2::read_preface(stream, is_web_served).await?));
+    /// Finds out who the client is and what it speaks.
+    async fn greet(&self, mut stream: TcpStream) -> io::Result<(SocketAddr, Greeted)> {
+        let options = &self.shared.options;
+        let is_web_served = options.web != Origins::None;
+        let Beginning { remote, is_tls } = begin(&mut stream, &options.balancers, clock::sleep).await?;
+        if !is_tls {
+            return Ok((remote, Greeted::Plain(http2::read_preface(stream, is_web_served).await?)));
         }
         let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
         let stream = http2::read_preface(tls.accept(stream).await?, is_web_served).await?;
-        Ok(Greeted::Tls(Box::new(stream)))
+        Ok((remote, Greeted::Tls(Box::new(stream))))
     }
 
     async fn serve_http<S>(&self, stream: http2::WithPreface<S>, connection: Connection)

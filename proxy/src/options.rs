@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::origins::Origins;
 use crate::validate::Limits;
+use remoting::Network;
 use remoting::tls::Identity;
 
 /// Settings of a [`crate::Server`].
@@ -20,6 +21,8 @@ pub struct Options {
     pub tls: Option<Identity>,
     /// Whose web pages may call, in gRPC-web; with none it is not served.
     pub web: Origins,
+    /// Whose connections may begin with a PROXY header, which names the client that they are for.
+    pub balancers: Vec<Network>,
 }
 
 /// A host and port that clients can reach.

@@ -7,11 +7,14 @@ mod back_off;
 pub mod client;
 mod connection;
 mod in_flight;
+mod network;
+pub mod proxy_protocol;
 mod server;
 pub mod tls;
 mod trust;
 
 pub use client::Client;
 pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId, WAITING_MAX};
+pub use network::Network;
 pub use server::{Options, Role, Server};
 pub use trust::Trust;

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::accept::{accept, begins_with_tls, no_certificate};
+use crate::Network;
+use crate::accept::{accept, begin, no_certificate};
 use crate::connection::{self, Connection, ConnectionId, Reader, Traffic};
 
 /// How long what was answered may take to reach its client when the server ends.
@@ -55,6 +56,8 @@ pub struct Options {
     pub handshake: Duration,
     /// How long requests may take to be answered when the server ends.
     pub drain: Duration,
+    /// Whose connections may begin with a PROXY header, which names the client that they are for.
+    pub balancers: Vec<Network>,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             idle: Duration::from_secs(120),
             handshake: Duration::from_secs(10),
             drain: Duration::from_secs(5),
+            balancers: Vec::new(),
         }
     }
 }
@@ -148,11 +152,13 @@ impl<R: Role> Server<R> {
     }
 
     /// Finds out what the client speaks.
-    async fn greet(&self, stream: TcpStream) -> io::Result<(Greeted, Connection)> {
+    async fn greet(&self, mut stream: TcpStream) -> io::Result<(Greeted, Connection)> {
         stream.set_nodelay(true)?;
         let id = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
-        let connection = Connection::new(id, stream.peer_addr()?);
-        if !self.within(self.options.idle, begins_with_tls(&stream)).await? {
+        let begun = begin(&mut stream, &self.options.balancers, |time| self.clock.sleep(time));
+        let begun = self.within(self.options.idle, begun).await?;
+        let connection = Connection::new(id, begun.remote);
+        if !begun.is_tls {
             return Ok((Greeted::Plain(stream), connection));
         }
         let tls = self.tls.as_ref().ok_or_else(no_certificate)?;

@@ -156,6 +156,18 @@ async fn tls_and_plaintext_share_the_port() {
 }
 
 #[tokio::test]
+async fn a_balancers_client_is_the_remote() {
+    let options = Options { balancers: vec!["127.0.0.1".parse().expect("a network")], ..Options::default() };
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
+    server.gate.add_permits(9);
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    socket.write_all(b"PROXY TCP6 2001:db8::7 ::1 40000 10911\r\n").await.expect("taken");
+    send(&mut socket, &request(1, "hello")).await;
+    assert_eq!(server.connected().await.remote().to_string(), "[2001:db8::7]:40000");
+    assert_eq!(&receive(&mut socket).await.body[..], b"hello");
+}
+
+#[tokio::test]
 async fn a_believed_certificate_is_of_no_use_for_another_host() {
     let identity = Identity::self_signed(vec!["localhost".to_owned()]).expect("made");
     let server = start(Options::default(), Some(&identity), Arc::new(SystemClock)).await;

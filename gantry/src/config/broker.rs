@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use remoting::Network;
 use types::topic::QUEUES_MAX;
 
 use super::nameserver;
@@ -31,6 +32,8 @@ pub(crate) struct Broker {
     pub(crate) storage: Storage,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
+    /// Whose PROXY headers are believed.
+    pub(crate) balancers: Vec<Network>,
     pub(crate) log: Log,
 }
 
@@ -69,6 +72,7 @@ pub(crate) enum Key {
     IdempotencyKeysMax,
     TlsCert,
     TlsKey,
+    ProxyProtocolFrom,
     LogLevel,
     LogFormat,
 }
@@ -150,6 +154,7 @@ impl Keys for Key {
         Self::IdempotencyKeysMax,
         Self::TlsCert,
         Self::TlsKey,
+        Self::ProxyProtocolFrom,
         Self::LogLevel,
         Self::LogFormat,
     ];
@@ -188,6 +193,7 @@ impl Keys for Key {
             Self::IdempotencyKeysMax => &setting::IDEMPOTENCY_KEYS_MAX,
             Self::TlsCert => &nameserver::TLS_CERT,
             Self::TlsKey => &nameserver::TLS_KEY,
+            Self::ProxyProtocolFrom => &setting::PROXY_PROTOCOL_FROM,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
         }
@@ -260,6 +266,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let queues = reader.read(Key::DefaultTopicQueueNums, |text| within(value::count(text)?, 1, queues_max));
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
+    let balancers = reader.read_optional(Key::ProxyProtocolFrom, Network::list);
     // They say nothing but that the broker is a master, that it asks nobody for a password, and where its log is.
     let (_, (), [Some(()), Some(()), Some(())], _) = (id?, role?, is_open, commit_log??) else { return None };
     let (listen, bind_address) = (listen?, bind_address?);
@@ -272,6 +279,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         default_queues: u32::try_from(queues?).ok()?,
         storage: storage?,
         tls: tls?,
+        balancers: balancers?.unwrap_or_default(),
         log: log?,
     })
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use ::nameserver::Settings;
 use ::nameserver::settings::{SCAN_INTERVAL_MS, WAIT_SECONDS_MAX};
+use remoting::Network;
 
-use super::setting::{Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same, with_unit};
+use super::setting::{
+    Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, PROXY_PROTOCOL_FROM, Setting, all_addresses, same, with_unit,
+};
 use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, value, within};
 
 /// What `gantry nameserver` was told, every value valid.
@@ -25,6 +28,8 @@ pub(crate) struct NameServer {
     pub(crate) settings: Settings,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
+    /// Whose PROXY headers are believed.
+    pub(crate) balancers: Vec<Network>,
     pub(crate) log: Log,
 }
 
@@ -49,6 +54,7 @@ pub(crate) enum Key {
     ScanNotActiveBrokerInterval,
     TlsCert,
     TlsKey,
+    ProxyProtocolFrom,
     LogLevel,
     LogFormat,
 }
@@ -99,6 +105,7 @@ impl Keys for Key {
         Self::ScanNotActiveBrokerInterval,
         Self::TlsCert,
         Self::TlsKey,
+        Self::ProxyProtocolFrom,
         Self::LogLevel,
         Self::LogFormat,
     ];
@@ -123,6 +130,7 @@ impl Keys for Key {
             Self::ScanNotActiveBrokerInterval => &SCAN_NOT_ACTIVE_BROKER_INTERVAL,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &TLS_KEY,
+            Self::ProxyProtocolFrom => &PROXY_PROTOCOL_FROM,
             Self::LogLevel => &LOG_LEVEL,
             Self::LogFormat => &LOG_FORMAT,
         }
@@ -191,6 +199,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
         reader.read(Key::ScanNotActiveBrokerInterval, |text| within(value::duration(text)?, scan_min, scan_max));
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
+    let balancers = reader.read_optional(Key::ProxyProtocolFrom, Network::list);
     let (listen, bind_address) = (listen?, bind_address?);
     Some(NameServer {
         listen: SocketAddr::new(bind_address.unwrap_or(listen.ip()), listen.port()),
@@ -210,6 +219,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
             scan_interval: scan_interval?,
         },
         tls: tls?,
+        balancers: balancers?.unwrap_or_default(),
         log: log?,
     })
 }

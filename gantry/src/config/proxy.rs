@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::proxy::Origins;
+use remoting::Network;
 
 use super::http::{self, Http, HttpKeys};
 use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
@@ -28,6 +29,8 @@ pub(crate) struct Proxy {
     pub(crate) data: PathBuf,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
+    /// Whose PROXY headers are believed.
+    pub(crate) balancers: Vec<Network>,
     pub(crate) drain_timeout: Duration,
     pub(crate) http_settings: Http,
     pub(crate) webhooks: Webhooks,
@@ -49,6 +52,7 @@ pub(crate) enum Key {
     Data,
     TlsCert,
     TlsKey,
+    ProxyProtocolFrom,
     DrainTimeout,
     HttpMaxConnections,
     HttpMaxRequestSize,
@@ -78,6 +82,7 @@ impl Keys for Key {
         Self::Data,
         Self::TlsCert,
         Self::TlsKey,
+        Self::ProxyProtocolFrom,
         Self::DrainTimeout,
         Self::HttpMaxConnections,
         Self::HttpMaxRequestSize,
@@ -107,6 +112,7 @@ impl Keys for Key {
             Self::Data => &DATA,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &setting::TLS_KEY,
+            Self::ProxyProtocolFrom => &setting::PROXY_PROTOCOL_FROM,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
             Self::HttpMaxConnections => &http::CONNECTIONS,
             Self::HttpMaxRequestSize => &http::REQUEST_SIZE,
@@ -161,6 +167,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let webhook_broker = webhook_broker(reader, webhooks.as_ref());
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
+    let balancers = reader.read_optional(Key::ProxyProtocolFrom, Network::list);
     Some(Proxy {
         name_servers: name_servers?,
         cluster: cluster?,
@@ -170,6 +177,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         grpc_web: grpc_web?.unwrap_or_default(),
         data: data?,
         tls: tls?,
+        balancers: balancers?.unwrap_or_default(),
         drain_timeout: drain_timeout?,
         http_settings: http_settings?,
         webhooks: webhooks?,

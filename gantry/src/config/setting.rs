@@ -32,6 +32,7 @@ pub(crate) enum Key {
     IdempotencyKeysMax,
     TlsCert,
     TlsKey,
+    ProxyProtocolFrom,
     DrainTimeout,
     HttpMaxConnections,
     HttpMaxRequestSize,
@@ -159,6 +160,7 @@ impl Keys for Key {
         Self::IdempotencyKeysMax,
         Self::TlsCert,
         Self::TlsKey,
+        Self::ProxyProtocolFrom,
         Self::DrainTimeout,
         Self::HttpMaxConnections,
         Self::HttpMaxRequestSize,
@@ -201,6 +203,7 @@ impl Keys for Key {
             Self::IdempotencyKeysMax => &IDEMPOTENCY_KEYS_MAX,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &TLS_KEY,
+            Self::ProxyProtocolFrom => &PROXY_PROTOCOL_FROM,
             Self::DrainTimeout => &DRAIN_TIMEOUT,
             Self::HttpMaxConnections => &http::CONNECTIONS,
             Self::HttpMaxRequestSize => &http::REQUEST_SIZE,
@@ -325,6 +328,15 @@ pub(super) static GRPC_WEB: Setting = Setting {
     default: None,
     bound: http::ORIGINS,
     effect: "Web pages that may call the gRPC port in gRPC-web, over HTTP/1.1 and HTTP/2; without it none may",
+    aliases: &[],
+};
+
+pub(super) static PROXY_PROTOCOL_FROM: Setting = Setting {
+    flag: "proxy-protocol-from",
+    value: "NETWORKS",
+    default: None,
+    bound: "networks such as 10.0.0.0/8,fd00::/8, or addresses",
+    effect: "Balancers whose connections may begin with a PROXY header, version 1 or 2, which names the client; without it, or from others, such a connection is closed",
     aliases: &[],
 };
 

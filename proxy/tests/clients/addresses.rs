@@ -1,10 +1,12 @@
 //! Which addresses routes say (facts/grpc.md §19.2).
 
 use grpc::v2;
+use grpc::v2::messaging_service_client::MessagingServiceClient;
 use grpc::v2::{AddressScheme, Code, MessageType, Permission};
 use proxy::options::Advertise;
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{GROUP, TOPIC, World, code, resource};
+use crate::support::{Client, GROUP, SOON, TOPIC, World, code, consumer, message_with, receive, resource};
 
 fn endpoints(scheme: AddressScheme, host: &str, port: i32) -> v2::Endpoints {
     v2::Endpoints { scheme: scheme.into(), addresses: vec![v2::Address { host: host.to_owned(), port }] }
@@ -97,4 +99,22 @@ async fn unknown_topics_are_not_found_where_topics_are_not_made() {
     let route = world.client("c").await.route(None).await;
     assert_eq!(code(&route.status), Code::TopicNotFound);
     assert!(route.status.expect("set").message.contains("gantry admin topic create orders"));
+}
+
+#[tokio::test]
+async fn a_balancers_client_is_who_sent() {
+    let balancers = vec!["127.0.0.0/8".parse().expect("a network")];
+    let world = World::with(proxy::Options { balancers, ..proxy::Options::default() }, |_| {}).await;
+    let address = world.server.address;
+    let connect = tower::service_fn(move |_: http::Uri| async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 8081\r\n").await?;
+        Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+    });
+    let channel = world.server.endpoint().connect_with_connector(connect).await.expect("connected");
+    let behind = Client { service: MessagingServiceClient::new(channel), ..consumer(&world, "behind").await };
+    behind.send_ok(vec![message_with("a", |system| system.born_host.clear())]).await;
+    let received = behind.receive(receive(1, SOON)).await;
+    let received = received.messages()[0].system_properties.as_ref().expect("set");
+    assert_eq!(received.born_host, "192.0.2.7:40000");
 }

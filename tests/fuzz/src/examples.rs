@@ -54,6 +54,13 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
         "remoting_frame" => frames(),
         "register_broker" => vec![REGISTRATION.to_vec(), COMPRESSED_REGISTRATION.to_vec()],
         "send_batch" => vec![BATCH.repeat(2)],
+        "proxy_header" => {
+            let version_2 =
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x9c\x40\x2a\x9f".to_vec();
+            let mut examples = texts(&["PROXY TCP4 192.0.2.7 198.51.100.1 40000 10911\r\n", "PROXY UNKNOWN\r\n"]);
+            examples.push(version_2);
+            examples
+        }
         "client_body" => texts(&[HEARTBEAT, LOCKS, GROUP]),
         _ => panic!("there is no target {target}"),
     }

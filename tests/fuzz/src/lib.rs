@@ -26,7 +26,7 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 17] = [
+pub const ALL: [Target; 18] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
@@ -49,6 +49,7 @@ pub const ALL: [Target; 17] = [
     Target { name: "register_broker", run: register_broker, allocated_per_byte: 64 * 1024 },
     Target { name: "send_batch", run: send_batch, allocated_per_byte: 16 },
     // A `{}` in a list is a whole struct of defaults, some of them texts, twice while the list grows.
+    Target { name: "proxy_header", run: proxy_header, allocated_per_byte: 8 },
     Target { name: "client_body", run: client_body, allocated_per_byte: 1024 },
 ];
 
@@ -60,6 +61,14 @@ pub fn record(bytes: &[u8]) {
     let _ = record.check();
     let _ = record.hashes();
     assert!(record.properties().all(|(name, value)| !name.is_empty() && !value.is_empty()));
+}
+
+/// The front of a connection through a balancer; a header lies within what was read.
+pub fn proxy_header(bytes: &[u8]) {
+    use remoting::proxy_protocol::{Front, read};
+    if let Ok(Front::Header { bytes: length, .. }) = read(bytes) {
+        assert!(length <= bytes.len());
+    }
 }
 
 /// A property text; what was read stays the same when it is written and read again.
