@@ -82,4 +82,5 @@ def main():
     print(f"passed: {len(sent)} sent, {len(delivered)} delivered, {len(finished)} finished", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,20 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::process::Process;
 use crate::{remoting, server};
 
 /// Longest wait for a process to serve.
 const WITHIN: Duration = Duration::from_secs(120);
-/// A name server and brokers; killed when dropped.
+
+/// Name servers and brokers; killed when dropped.
 pub(crate) struct Cluster {
     folder: PathBuf,
     gantry: PathBuf,
-    names: Process,
-    name_server: SocketAddr,
+    name_servers: Vec<NameServer>,
     brokers: Vec<Broker>,
+}
+
+struct NameServer {
+    address: SocketAddr,
+    process: Option<Process>,
 }
 
 struct Broker {
@@ -29,24 +34,58 @@ struct Broker {
 }
 
 impl Cluster {
-    /// Starts them, with their data and logs below `folder`; brokers of these names are registered on return.
+    /// Starts them with one name server, with their data and logs below `folder`; brokers of these names are registered on return.
     pub(crate) fn start(folder: &Path, gantry: &Path, brokers: &[&'static str]) -> Result<Self> {
-        let name_server = server::free_address()?;
-        let mut command = Command::new(gantry);
-        command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
-        let mut names = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
-        names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
+        Self::start_with(folder, gantry, 1, brokers)
+    }
+
+    /// The same with more name servers.
+    pub(crate) fn start_with(
+        folder: &Path,
+        gantry: &Path,
+        name_servers: usize,
+        brokers: &[&'static str],
+    ) -> Result<Self> {
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
-        let mut cluster = Self { folder, gantry, names, name_server, brokers: Vec::new() };
+        let mut cluster = Self { folder, gantry, name_servers: Vec::new(), brokers: Vec::new() };
+        for index in 0..name_servers {
+            cluster.name_servers.push(NameServer { address: server::free_address()?, process: None });
+            cluster.restart_name_server(index)?;
+        }
         for name in brokers {
             cluster.add_broker(name)?;
         }
         Ok(cluster)
     }
 
-    /// Where the name server listens.
+    /// Where the first name server listens.
     pub(crate) fn name_server(&self) -> SocketAddr {
-        self.name_server
+        self.name_servers[0].address
+    }
+
+    /// Where all name servers listen, as it is written in settings.
+    fn name_server_list(&self) -> String {
+        let addresses: Vec<_> = self.name_servers.iter().map(|name_server| name_server.address.to_string()).collect();
+        addresses.join(";")
+    }
+
+    /// Kills a name server.
+    pub(crate) fn kill_name_server(&mut self, index: usize) {
+        // It is killed when it is dropped.
+        self.name_servers[index].process = None;
+    }
+
+    /// Kills a name server, if it runs, and starts another in its place, which answers on return and knows no broker yet.
+    pub(crate) fn restart_name_server(&mut self, index: usize) -> Result<()> {
+        self.kill_name_server(index);
+        let address = self.name_servers[index].address;
+        let name = format!("nameserver-{index}");
+        let mut command = Command::new(&self.gantry);
+        command.args(["nameserver", "--listen", &address.to_string(), "--data"]).arg(self.folder.join(&name));
+        let mut process = Process::start("gantry nameserver", command, self.folder.join(format!("{name}.log")))?;
+        process.wait_until("answers", WITHIN, || remoting::brokers(address).is_ok())?;
+        self.name_servers[index].process = Some(process);
+        Ok(())
     }
 
     /// Where the brokers listen.
@@ -69,7 +108,7 @@ impl Cluster {
     pub(crate) fn remove_broker(&mut self, index: usize) -> Result<()> {
         let Broker { name, process, .. } = self.brokers.remove(index);
         process.map_or(Ok(()), Process::stop)?;
-        ensure!(!remoting::knows_broker(self.name_server, name), "{name} has stopped and is still known");
+        ensure!(!remoting::knows_broker(self.name_server(), name), "{name} has stopped and is still known");
         Ok(())
     }
 
@@ -78,8 +117,10 @@ impl Cluster {
         let Broker { name, process, .. } = &mut self.brokers[index];
         // It is killed when it is dropped.
         *process = None;
-        let name_server = self.name_server;
-        self.names.wait_until("forgets a broker", WITHIN, || !remoting::knows_broker(name_server, name))
+        let [NameServer { address, process: Some(first) }, ..] = &mut self.name_servers[..] else {
+            bail!("the first name server does not run");
+        };
+        first.wait_until("forgets a broker", WITHIN, || !remoting::knows_broker(*address, name))
     }
 
     /// Kills a broker, if it runs, and starts another on what it left; that is registered on return.
@@ -88,25 +129,20 @@ impl Cluster {
         let (name, address) = (*name, *address);
         *process = None;
         let conf = self.folder.join(format!("{name}.conf"));
-        let text = format!(
-            "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nnamesrvAddr={}\nflushDiskType=ASYNC_FLUSH\n\
-             mappedFileSizeCommitLog=16777216\ntransactionTimeOut=2000\ntransactionCheckInterval=3000\n\
-             # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\nhaListenPort=0\n",
-            self.name_server
-        );
-        fs::write(&conf, text)?;
+        fs::write(&conf, broker_configuration(name, &self.name_server_list()))?;
         let mut command = Command::new(&self.gantry);
         command.args(["broker", "--strict-config", "-c"]).arg(&conf);
         command.args(["--listen", &address.to_string(), "--data"]).arg(self.folder.join(name));
         let mut broker = Process::start("gantry broker", command, self.folder.join(format!("{name}.log")))?;
-        broker.wait_until("is registered", WITHIN, || remoting::knows_broker(self.name_server, name))?;
+        let knows = |name_server: &NameServer| remoting::knows_broker(name_server.address, name);
+        broker.wait_until("is registered", WITHIN, || self.name_servers.iter().all(knows))?;
         self.brokers[index].process = Some(broker);
         Ok(())
     }
 
     /// Starts a proxy before the brokers; it serves at the address on return.
     pub(crate) fn proxy(&self, name: &str) -> Result<(Process, SocketAddr)> {
-        proxy(&self.folder, &self.gantry, name, self.name_server)
+        proxy(&self.folder, &self.gantry, name, &self.name_server_list())
     }
 
     /// The same at these addresses, with more settings.
@@ -117,12 +153,17 @@ impl Cluster {
         http: SocketAddr,
         settings: &[&str],
     ) -> Result<Process> {
-        proxy_at(&self.folder, &self.gantry, name, self.name_server, (grpc, http), settings)
+        proxy_at(&self.folder, &self.gantry, name, &self.name_server_list(), (grpc, http), settings)
     }
 
     /// Stops a proxy as an operator would and starts it again where it was.
     pub(crate) fn restart_proxy(&self, name: &str, process: Process, grpc: SocketAddr) -> Result<Process> {
         process.stop()?;
+        self.start_proxy(name, grpc)
+    }
+
+    /// Starts a proxy where clients know it.
+    pub(crate) fn start_proxy(&self, name: &str, grpc: SocketAddr) -> Result<Process> {
         self.proxy_at(name, grpc, server::free_address()?, &[])
     }
 
@@ -134,31 +175,35 @@ impl Cluster {
         while !self.brokers.is_empty() {
             self.remove_broker(0)?;
         }
-        self.names.stop()
+        self.name_servers.into_iter().filter_map(|name_server| name_server.process).try_for_each(Process::stop)
     }
 }
 
-/// Starts a proxy before the brokers of a name server, with its data and log below `folder`; it serves at the address on return.
-pub(crate) fn proxy(
-    folder: &Path,
-    gantry: &Path,
-    name: &str,
-    name_server: SocketAddr,
-) -> Result<(Process, SocketAddr)> {
+/// The `broker.conf` of a broker, known to these name servers, `HOST:PORT` with semicolons between them.
+pub(crate) fn broker_configuration(name: &str, name_servers: &str) -> String {
+    format!(
+        "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nnamesrvAddr={name_servers}\nflushDiskType=ASYNC_FLUSH\n\
+         mappedFileSizeCommitLog=16777216\ntransactionTimeOut=2000\ntransactionCheckInterval=3000\n\
+         # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\nhaListenPort=0\n"
+    )
+}
+
+/// Starts a proxy before the brokers of name servers (`HOST:PORT` with semicolons between them), with its data and log below `folder`; it serves at the address on return.
+pub(crate) fn proxy(folder: &Path, gantry: &Path, name: &str, name_servers: &str) -> Result<(Process, SocketAddr)> {
     let (grpc, http) = (server::free_address()?, server::free_address()?);
-    Ok((proxy_at(folder, gantry, name, name_server, (grpc, http), &[])?, grpc))
+    Ok((proxy_at(folder, gantry, name, name_servers, (grpc, http), &[])?, grpc))
 }
 
 fn proxy_at(
     folder: &Path,
     gantry: &Path,
     name: &str,
-    name_server: SocketAddr,
+    name_servers: &str,
     (grpc, http): (SocketAddr, SocketAddr),
     settings: &[&str],
 ) -> Result<Process> {
     let mut command = Command::new(gantry);
-    command.args(["proxy", "--nameserver", &name_server.to_string(), "--grpc", &grpc.to_string()]);
+    command.args(["proxy", "--nameserver", name_servers, "--grpc", &grpc.to_string()]);
     command.args(["--http", &http.to_string(), "--data"]).arg(folder.join(name)).args(settings);
     let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
     process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;

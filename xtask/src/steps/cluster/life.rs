@@ -24,7 +24,7 @@ const READ: i64 = 4;
 const SENDS: usize = 40;
 
 /// A proxy's name, process and address.
-type Proxy = (&'static str, Process, SocketAddr);
+pub(super) type Proxy = (&'static str, Process, SocketAddr);
 
 /// The producer is a client of the first proxy, the consumer of the second.
 pub(super) fn show(
