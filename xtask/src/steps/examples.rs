@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::nat;
 use crate::plan::{Context, Done};
 use crate::reference;
 use crate::server::Server;
@@ -23,6 +24,24 @@ pub(super) struct Finding {
     /// `None`: the SDK has no such feature.
     pub(super) ok: Option<bool>,
     pub(super) detail: String,
+}
+
+/// Where an example's server is, and from where it is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// `HOST:PORT`, as a user types it.
+    pub(super) endpoint: &'a str,
+    /// What the names of topics and groups begin with.
+    pub(super) prefix: &'a str,
+    /// The network namespace that the example runs in; `None`: ours.
+    pub(super) namespace: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    /// One that is reached from where we are.
+    fn here(endpoint: &'a str) -> Self {
+        Self { endpoint, prefix: "example", namespace: None }
+    }
 }
 
 /// The SDK and the program are there.
@@ -59,15 +78,20 @@ pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
 
 /// Every feature does at `endpoint` what it does against Apache's proxy.
 pub(super) fn observe(context: &Context, sdk: &str, endpoint: SocketAddr, log: &Path) -> Result<()> {
-    let ours = find(context, sdk, endpoint, log)?;
+    observe_at(context, sdk, Place::here(&endpoint.to_string()), log)
+}
+
+/// The same there.
+pub(super) fn observe_at(context: &Context, sdk: &str, place: Place<'_>, log: &Path) -> Result<()> {
+    let ours = find(context, sdk, place, log)?;
     compare(&ours, &context.workspace.root, sdk).with_context(|| format!("{sdk}, log: {}", log.display()))
 }
 
-/// What every feature does at `endpoint`.
-fn find(context: &Context, sdk: &str, endpoint: SocketAddr, log: &Path) -> Result<BTreeMap<String, Finding>> {
+/// What every feature does there.
+fn find(context: &Context, sdk: &str, place: Place<'_>, log: &Path) -> Result<BTreeMap<String, Finding>> {
     // Side by side: each has a topic of its own and waits most of the time.
     std::thread::scope(|scope| {
-        let show = |(feature, _)| scope.spawn(move || find_one(context, sdk, feature, endpoint, log));
+        let show = |(feature, _)| scope.spawn(move || find_one_at(context, sdk, feature, place, log));
         let running = reference::FEATURES.map(show);
         let found = running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")));
         found.map(|found| found.map(|found| (found.feature.clone(), found))).collect()
@@ -82,8 +106,13 @@ pub(super) fn find_one(
     endpoint: SocketAddr,
     log: &Path,
 ) -> Result<Finding> {
-    let mut example = Command::new("./run");
-    example.args([feature, "--endpoint", &endpoint.to_string()]).current_dir(folder(context, sdk));
+    find_one_at(context, sdk, feature, Place::here(&endpoint.to_string()), log)
+}
+
+fn find_one_at(context: &Context, sdk: &str, feature: &str, place: Place<'_>, log: &Path) -> Result<Finding> {
+    let mut example =
+        place.namespace.map_or_else(|| Command::new("./run"), |namespace| nat::within(namespace, "./run"));
+    example.args([feature, "--endpoint", place.endpoint, "--prefix", place.prefix]).current_dir(folder(context, sdk));
     found(&mut example, feature, log).with_context(|| format!("{sdk} {feature}"))
 }
 
