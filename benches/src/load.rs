@@ -1,6 +1,7 @@
 //! The load generator: what clients do, in this process, over real connections.
 
 mod caller;
+mod clients;
 mod closed;
 mod fill;
 mod gauge;
@@ -10,13 +11,15 @@ mod publish;
 mod receive;
 mod remoting;
 mod send;
+mod slope;
 mod streams;
 
 pub(crate) use caller::{Caller, resource};
+pub(crate) use clients::memory_of_clients;
 pub(crate) use fill::{fill, fill_and_kill};
 pub(crate) use gauge::Window;
 pub(crate) use http::{HTTP_BATCH, make_topic_by_http, receive_by_http, send_by_http};
-pub(crate) use paced::paced;
+pub(crate) use paced::{NotHeld, paced};
 pub(crate) use publish::publish;
 pub(crate) use receive::{Backlog, receive};
 pub(crate) use remoting::{make_topic, send_by_remoting};
@@ -33,5 +36,7 @@ const BODY_BYTES: usize = 1024;
 pub(crate) const TOPIC: &str = "bench";
 /// The group that receives them.
 pub(crate) const GROUP: &str = "bench-group";
+/// A group for which nothing ever comes.
+pub(crate) const WAITING_GROUP: &str = "bench-waiting";
 /// Most messages of one receive. Source: issue 3.
 pub(crate) const RECEIVE_BATCH: i32 = 32;

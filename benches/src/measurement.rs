@@ -19,6 +19,12 @@ pub(crate) enum Metric {
     RecordBytes,
     /// Microseconds of user and system time of the measured process a message.
     CpuPerMessage,
+    /// The share of the proxy in it, where proxy, broker and name server are processes of their own.
+    ProxyCpu,
+    /// That of the broker.
+    BrokerCpu,
+    /// That of the name server.
+    NameServerCpu,
     /// Median latency of a request or an append, in microseconds.
     P50,
     /// 99th percentile of the same.
@@ -27,10 +33,18 @@ pub(crate) enum Metric {
     P999,
     /// Resident memory of the process that no file backs, in MiB, at the end of the run.
     AnonymousMemory,
+    /// Of it the proxy's, where proxy, broker and name server are processes of their own.
+    ProxyMemory,
+    /// Of it the broker's.
+    BrokerMemory,
+    /// Of it the name server's.
+    NameServerMemory,
     /// Resident memory of the process that files back, in MiB, at the end of the run.
     FileMemory,
     /// Anonymous memory for each of many streams that wait, in KiB.
     MemoryPerStream,
+    /// Anonymous memory for each of many clients that wait, in KiB.
+    MemoryPerClient,
     /// Milliseconds from the process's start to its first reply.
     StartUp,
     /// Length of the log, in GiB.
@@ -50,12 +64,19 @@ impl Metric {
             Self::RecordsPerCpuSecond => "records/s of CPU",
             Self::RecordBytes => "mean record, bytes",
             Self::CpuPerMessage => "CPU, µs/msg",
+            Self::ProxyCpu => "proxy's CPU",
+            Self::BrokerCpu => "broker's CPU",
+            Self::NameServerCpu => "name server's CPU",
             Self::P50 => "p50, µs",
             Self::P99 => "p99, µs",
             Self::P999 => "p99.9, µs",
             Self::AnonymousMemory => "anonymous memory, MiB",
+            Self::ProxyMemory => "proxy's memory",
+            Self::BrokerMemory => "broker's memory",
+            Self::NameServerMemory => "name server's memory",
             Self::FileMemory => "file-backed memory, MiB",
             Self::MemoryPerStream => "memory a stream, KiB",
+            Self::MemoryPerClient => "memory a client, KiB",
             Self::StartUp => "start to first reply, ms",
             Self::LogSize => "log, GiB",
             Self::LatenessP99 => "lateness p99, ms",
@@ -63,6 +84,9 @@ impl Metric {
         }
     }
 }
+
+/// What tells how long requests take.
+pub(crate) const LATENCIES: [Metric; 3] = [Metric::P50, Metric::P99, Metric::P999];
 
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use crate::load::{self, Backlog, GROUP, TOPIC, Window};
 use crate::measurement::{Measurement, Metric, median};
 use crate::report;
 use crate::scenario::{Scenario, set_memory};
-use crate::server::{Contender, Server};
+use crate::server::{Contender, Gantry, Server};
 
 /// Queues of the topic, as many as of ours.
 const QUEUES: &str = "8";
@@ -75,7 +75,9 @@ pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Opt
             }
             Err(reason) => Some(reason),
         },
-        Scenario::StorePop | Scenario::ClusterApache => bench.xtask().get("apache-jars").await?.err(),
+        Scenario::StorePop | Scenario::ClusterApache | Scenario::ClusterMixed => {
+            bench.xtask().get("apache-jars").await?.err()
+        }
         _ => None,
     })
 }
@@ -87,6 +89,7 @@ pub(crate) struct Apache {
     scenario: &'static str,
     server: Server,
     work: Work,
+    is_quick: bool,
 }
 
 /// What a run does.
@@ -111,7 +114,7 @@ impl Apache {
 
     /// Lets servers do what will be measured until their code is compiled.
     pub(crate) async fn start(scenario: &'static str, server: Server, work: Work, is_quick: bool) -> Result<Self> {
-        let mut apache = Self { scenario, server, work };
+        let mut apache = Self { scenario, server, work, is_quick };
         if !is_quick {
             apache.warm_up().await?;
         }
@@ -144,10 +147,31 @@ impl Apache {
         self.server.signal("CONT")?;
         let mut measurement = match &mut self.work {
             Work::Receive(backlog, window) => load::receive(&self.server, Some(backlog), *window).await?,
+            // A JVM that has just started holds no rate.
+            Work::Send(_) if self.is_quick => load::send(&self.server, 1, QUICK_WINDOW).await?,
             Work::Send(window) => cluster::paced_and_fast(&self.server, *window).await?,
         };
         set_memory(&mut measurement, self.server.memory()?);
+        cluster::set_memories(&mut measurement, &self.server)?;
         self.server.signal("STOP")?;
+        Ok(measurement)
+    }
+
+    /// One run of ours before their broker and name server, while their proxy stays stopped.
+    pub(crate) async fn run_behind(&mut self, gantry: Gantry, window: Window) -> Result<Measurement> {
+        let behind = self.server.take_behind();
+        behind.iter().try_for_each(|server| server.signal("CONT"))?;
+        let name_server = behind.last().context("no name server")?.address();
+        let mut ours = Server::start(&Contender::Proxy(gantry, name_server)).await?.before(behind);
+        let mut measurement = match self.is_quick {
+            true => load::send(&ours, 1, QUICK_WINDOW).await?,
+            false => cluster::paced_and_fast(&ours, window).await?,
+        };
+        set_memory(&mut measurement, ours.memory()?);
+        cluster::set_memories(&mut measurement, &ours)?;
+        let behind = ours.take_behind();
+        behind.iter().try_for_each(|server| server.signal("STOP"))?;
+        self.server.set_behind(behind);
         Ok(measurement)
     }
 }

@@ -77,6 +77,9 @@ pub(crate) enum Scenario {
     /// Sends to a cluster, beside one of Apache's.
     #[value(skip)]
     ClusterApache,
+    /// Sends to our proxy before Apache's broker, beside Apache's proxy there.
+    #[value(skip)]
+    ClusterMixed,
     /// Sends to a cluster, beside a no-op server.
     #[value(skip)]
     ClusterNoop,
@@ -86,6 +89,9 @@ pub(crate) enum Scenario {
     /// A proxy without load.
     #[value(skip)]
     ClusterIdle,
+    /// Clients of a cluster that wait, beside as many of a no-op server.
+    #[value(skip)]
+    ClusterClients,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -139,7 +145,14 @@ impl Scenario {
     /// Those of `http`, in its order.
     pub(crate) const HTTP: [Self; 3] = [Self::HttpSend, Self::HttpReceive, Self::HttpStreams];
     /// Those of `cluster`, in its order.
-    pub(crate) const CLUSTER: [Self; 4] = [Self::ClusterIdle, Self::ClusterHop, Self::ClusterNoop, Self::ClusterApache];
+    pub(crate) const CLUSTER: [Self; 6] = [
+        Self::ClusterIdle,
+        Self::ClusterClients,
+        Self::ClusterHop,
+        Self::ClusterNoop,
+        Self::ClusterApache,
+        Self::ClusterMixed,
+    ];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -166,12 +179,12 @@ impl Scenario {
         match self {
             Self::SendSingle | Self::SendBatch | Self::Receive | Self::Latency | Self::StartUp => Some("no-op"),
             Self::Remoting | Self::HttpSend | Self::HttpReceive | Self::HttpStreams => Some("no-op"),
-            Self::ClusterNoop => Some("no-op"),
+            Self::ClusterNoop | Self::ClusterClients => Some("no-op"),
             Self::ClusterHop => Some("local"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
             Self::StoreNats | Self::RemotingNats => Some("NATS"),
-            Self::StorePop | Self::ClusterApache => Some("Apache"),
+            Self::StorePop | Self::ClusterApache | Self::ClusterMixed => Some("Apache"),
             Self::StoreScan => Some("pread"),
             Self::StoreTail => Some("pwrite"),
             Self::StoreQueues => Some("8 queues"),
@@ -190,9 +203,12 @@ impl Scenario {
                 apache.run().await
             }
             Self::StoreRecovery => recovery::run(bench).await,
-            Self::ClusterApache | Self::ClusterNoop | Self::ClusterHop | Self::ClusterIdle => {
-                cluster::run(self, side, bench).await
-            }
+            Self::ClusterApache
+            | Self::ClusterMixed
+            | Self::ClusterNoop
+            | Self::ClusterHop
+            | Self::ClusterIdle
+            | Self::ClusterClients => cluster::run(self, side, bench).await,
             Self::StoreAppend
             | Self::StoreSync
             | Self::StoreScan
@@ -310,9 +326,11 @@ impl fmt::Display for Scenario {
             Self::HttpReceive => "http, receive + ack, batches of 16",
             Self::HttpStreams => "http, waiting streams",
             Self::ClusterApache => "cluster, send",
+            Self::ClusterMixed => "cluster, send before Apache's broker",
             Self::ClusterNoop => "cluster, send, beside no-op",
             Self::ClusterHop => "cluster, send at 2,000 a second",
             Self::ClusterIdle => "cluster, idle proxy",
+            Self::ClusterClients => "cluster, waiting clients",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::directory::Directory;
 use crate::process::{self, Memory};
 
-pub(crate) use contender::{Contender, Gantry, Nats};
+pub(crate) use contender::{Contender, Gantry, Nats, Part};
 
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
@@ -23,6 +23,7 @@ const LOG_BYTES_SHOWN: usize = 2000;
 /// A running server that has answered.
 pub(crate) struct Server {
     child: Child,
+    part: Option<Part>,
     address: SocketAddr,
     /// A second port, whatever its kind has there.
     other: SocketAddr,
@@ -47,7 +48,8 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address, other, start_up: Duration::ZERO, directory, behind: Vec::new() };
+        let (part, behind) = (contender.part(), Vec::new());
+        let mut server = Self { child, part, address, other, start_up: Duration::ZERO, directory, behind };
         let answered = async {
             server.wait_for_port(started, contender.start_up_max()).await?;
             contender.greet(address, other).await
@@ -59,8 +61,18 @@ impl Server {
 
     /// The same server with those that it needs: what they use is counted as its own.
     pub(crate) fn before(mut self, behind: Vec<Self>) -> Self {
-        self.behind = behind;
+        self.set_behind(behind);
         self
+    }
+
+    /// Gives it those that it needs.
+    pub(crate) fn set_behind(&mut self, behind: Vec<Self>) {
+        self.behind = behind;
+    }
+
+    /// Takes away those that it needs.
+    pub(crate) fn take_behind(&mut self) -> Vec<Self> {
+        std::mem::take(&mut self.behind)
     }
 
     /// A port answers only when the server can serve, so the first connection's request must succeed.
@@ -110,6 +122,16 @@ impl Server {
         self.processes().map(process::cpu_time).sum()
     }
 
+    /// The same of each, if it is a part of a cluster.
+    pub(crate) fn cpu_times(&self) -> Result<Vec<(Part, Duration)>> {
+        self.parts().map(|(part, process)| Ok((part, process::cpu_time(process)?))).collect()
+    }
+
+    /// The memory that each holds now, if it is a part of a cluster.
+    pub(crate) fn memories(&self) -> Result<Vec<(Part, Memory)>> {
+        self.parts().map(|(part, process)| Ok((part, process::memory(process)?))).collect()
+    }
+
     /// Sends its processes a signal of this name: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         let processes: Vec<String> = self.processes().map(|process| process.to_string()).collect();
@@ -119,7 +141,15 @@ impl Server {
     }
 
     fn processes(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(self).chain(&self.behind).map(|server| server.child.id())
+        self.all().map(|server| server.child.id())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (Part, u32)> {
+        self.all().filter_map(|server| Some((server.part?, server.child.id())))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.behind)
     }
 
     /// From its start to its first reply.

@@ -1,6 +1,6 @@
 //! What the figures have to be: the numbers of issues 3 to 6, "What it must show", and of nowhere else.
 
-use crate::measurement::Metric;
+use crate::measurement::{LATENCIES, Metric};
 use crate::scenario::Scenario;
 
 /// Pairs of runs that a verdict needs at least.
@@ -93,6 +93,7 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::ClusterNoop, Metric::CpuPerMessage, Bound::RatioAtMost(3.5)),
     target(Scenario::ClusterHop, Metric::P50, Bound::MoreByAtMost(150.0)),
     target(Scenario::ClusterIdle, Metric::AnonymousMemory, Bound::ValueAtMost(25.0)),
+    target(Scenario::ClusterClients, Metric::MemoryPerClient, Bound::RatioAtMost(1.5)),
     target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
     target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
     target(Scenario::StoreNats, Metric::Throughput, Bound::RatioAtLeast(5.0)),
@@ -109,6 +110,11 @@ pub(crate) const TARGETS: &[Target] = &[
 
 const fn target(scenario: Scenario, metric: Metric, bound: Bound) -> Target {
     Target { scenario, metric, bound }
+}
+
+/// Whether a figure is told by how much ours is more, not how many times: the latency of a hop.
+pub(crate) fn is_difference(scenario: Scenario, metric: Metric) -> bool {
+    scenario == Scenario::ClusterHop && LATENCIES.contains(&metric)
 }
 
 /// The bound of one figure, where it has one.

@@ -40,7 +40,7 @@ pub(crate) struct Row {
     pub(crate) baseline: f64,
     /// Median of the paired ratios.
     pub(crate) ratio: f64,
-    /// Median of the paired differences, where the target bounds it.
+    /// Median of the paired differences, where that is what is looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) difference: Option<f64>,
     /// Spread of our runs.
@@ -128,7 +128,7 @@ fn row(scenario: Scenario, metric: Metric, pairs: &[Pair]) -> Row {
         gantry: value,
         baseline: median(&baseline),
         ratio,
-        difference: matches!(bound, Some(Bound::MoreByAtMost(_))).then_some(difference),
+        difference: targets::is_difference(scenario, metric).then_some(difference),
         gantry_spread: spread(&gantry),
         baseline_spread: spread(&baseline),
         target: bound.as_ref().map(Bound::to_string),

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{GROUP, RECEIVE_BATCH, TOPIC};
+use super::{GROUP, RECEIVE_BATCH, TOPIC, WAITING_GROUP};
 
 /// Deadline of sends and acks. Source: the official clients' request timeout.
 const REQUEST_TIMEOUT: &str = "3000m";
@@ -20,6 +20,10 @@ const REQUEST_TIMEOUT: &str = "3000m";
 const RECEIVE_TIMEOUT: &str = "8000m";
 /// How long a server with nothing to give may wait for more; Apache's makes it five seconds.
 const POLLING: Duration = Duration::from_secs(1);
+/// The same of a client that waits in earnest, and its deadline. Source: the longest that Apache's proxy and ours wait, and the official
+/// clients' margin.
+const WAITING: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: &str = "23000m";
 /// The client's version, as it says it.
 const VERSION: &str = "5.2.1";
 /// How long received messages stay invisible: longer than a run.
@@ -31,16 +35,23 @@ pub(crate) struct Caller {
     client: MessagingServiceClient<Channel>,
     metadata: MetadataMap,
     receive_metadata: MetadataMap,
+    wait_metadata: MetadataMap,
 }
 
 impl Caller {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
+        Self::connect_as(address, "bench@1@0@gantry").await
+    }
+
+    /// The same under a client id.
+    pub(crate) async fn connect_as(address: SocketAddr, id: &str) -> Result<Self> {
         let channel = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
         Ok(Self {
             client: MessagingServiceClient::new(channel),
-            metadata: metadata(REQUEST_TIMEOUT),
-            receive_metadata: metadata(RECEIVE_TIMEOUT),
+            metadata: metadata(id, REQUEST_TIMEOUT)?,
+            receive_metadata: metadata(id, RECEIVE_TIMEOUT)?,
+            wait_metadata: metadata(id, WAIT_TIMEOUT)?,
         })
     }
 
@@ -64,9 +75,9 @@ impl Caller {
 
     /// Says who receives and what, as an official client does at first: Apache's proxy serves no other consumer. It is
     /// known as such for as long as the returned stream lives.
-    pub(crate) async fn introduce(&mut self) -> Result<Introduced> {
+    pub(crate) async fn introduce(&mut self, group: &str) -> Result<Introduced> {
         let (commands, waiting) = mpsc::channel(1);
-        let introduced = v2::telemetry_command::Command::Settings(settings()?);
+        let introduced = v2::telemetry_command::Command::Settings(settings(group)?);
         commands.send(v2::TelemetryCommand { command: Some(introduced), ..Default::default() }).await?;
         let mut request = tonic::Request::new(ReceiverStream::new(waiting));
         // Without the others' deadline: the stream stays.
@@ -90,18 +101,43 @@ impl Caller {
         response.entries.iter().try_for_each(|entry| ensure_ok(entry.status.as_ref()))
     }
 
+    /// Says that it is there.
+    pub(crate) async fn heartbeat(&mut self, group: &str) -> Result<()> {
+        let client_type = v2::ClientType::SimpleConsumer.into();
+        let request = v2::HeartbeatRequest { group: Some(resource(group)), client_type };
+        let response = self.client.heartbeat(with(&self.metadata, request)).await?.into_inner();
+        ensure_ok(response.status.as_ref())
+    }
+
     /// Receives up to [`RECEIVE_BATCH`] messages; none when none came in time.
     pub(crate) async fn receive(&mut self, queue: v2::MessageQueue) -> Result<Vec<v2::Message>> {
+        let metadata = self.receive_metadata.clone();
+        self.receive_within(GROUP, queue, POLLING, &metadata).await
+    }
+
+    /// Waits for messages of [`WAITING_GROUP`] for as long as servers allow.
+    pub(crate) async fn wait(&mut self, queue: v2::MessageQueue) -> Result<Vec<v2::Message>> {
+        let metadata = self.wait_metadata.clone();
+        self.receive_within(WAITING_GROUP, queue, WAITING, &metadata).await
+    }
+
+    async fn receive_within(
+        &mut self,
+        group: &str,
+        queue: v2::MessageQueue,
+        polling: Duration,
+        metadata: &MetadataMap,
+    ) -> Result<Vec<v2::Message>> {
         let request = v2::ReceiveMessageRequest {
-            group: Some(resource(GROUP)),
+            group: Some(resource(group)),
             message_queue: Some(queue),
             filter_expression: Some(everything()),
             batch_size: RECEIVE_BATCH,
             invisible_duration: Some(INVISIBLE.try_into()?),
-            long_polling_timeout: Some(POLLING.try_into()?),
+            long_polling_timeout: Some(polling.try_into()?),
             ..Default::default()
         };
-        let request = with(&self.receive_metadata, request);
+        let request = with(metadata, request);
         let mut stream = self.client.receive_message(request).await?.into_inner();
         let mut messages = Vec::with_capacity(RECEIVE_BATCH.unsigned_abs() as usize);
         while let Some(frame) = stream.message().await? {
@@ -133,10 +169,10 @@ pub(crate) struct Introduced {
     _replies: tonic::Streaming<v2::TelemetryCommand>,
 }
 
-fn settings() -> Result<v2::Settings> {
+fn settings(group: &str) -> Result<v2::Settings> {
     let everything = v2::SubscriptionEntry { topic: Some(resource(TOPIC)), expression: Some(everything()) };
     let subscription =
-        v2::Subscription { group: Some(resource(GROUP)), subscriptions: vec![everything], ..Default::default() };
+        v2::Subscription { group: Some(resource(group)), subscriptions: vec![everything], ..Default::default() };
     let agent = v2::Ua { language: v2::Language::Rust.into(), version: VERSION.into(), ..Default::default() };
     Ok(v2::Settings {
         client_type: Some(v2::ClientType::SimpleConsumer.into()),
@@ -176,20 +212,20 @@ pub(crate) fn resource(name: &str) -> v2::Resource {
 }
 
 /// The headers that an official client sends with every request.
-fn metadata(timeout: &'static str) -> MetadataMap {
+fn metadata(id: &str, timeout: &'static str) -> Result<MetadataMap> {
     let mut metadata = MetadataMap::new();
-    let headers = [
+    let headers: [(&'static str, &str); 6] = [
         ("grpc-timeout", timeout),
-        ("x-mq-client-id", "bench@1@0@gantry"),
+        ("x-mq-client-id", id),
         ("x-mq-client-version", VERSION),
         ("x-mq-language", "RUST"),
         ("x-mq-protocol", "v2"),
         ("x-mq-date-time", "20261104T000000Z"),
     ];
     for (name, value) in headers {
-        metadata.insert(name, value.parse().expect("these values are ASCII"));
+        metadata.insert(name, value.parse()?);
     }
-    metadata
+    Ok(metadata)
 }
 
 fn with<T>(metadata: &MetadataMap, message: T) -> tonic::Request<T> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use crate::measurement::{Measurement, Metric};
-use crate::server::Server;
+use crate::server::{Part, Server};
 
 /// How often is looked whether enough messages went by.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -92,17 +92,24 @@ struct Observed {
     elapsed: Duration,
     messages: u64,
     cpu: Duration,
+    /// Of each process of a cluster.
+    parts: Vec<(Part, Duration)>,
 }
 
 async fn observe(server: &Server, gauge: &Gauge, window: Window, messages_max: u64) -> Result<Observed> {
     tokio::time::sleep(window.warm_up).await;
-    let (started, messages, cpu) = (Instant::now(), gauge.messages(), server.cpu_time()?);
+    let (started, messages, cpu, parts) = (Instant::now(), gauge.messages(), server.cpu_time()?, server.cpu_times()?);
     gauge.is_measuring.store(true, Ordering::Relaxed);
     while started.elapsed() < window.length && gauge.messages() < messages_max {
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    let observed =
-        Observed { elapsed: started.elapsed(), messages: gauge.messages() - messages, cpu: server.cpu_time()? - cpu };
+    let used = |((part, at_end), (_, at_begin)): ((Part, Duration), (Part, Duration))| (part, at_end - at_begin);
+    let observed = Observed {
+        elapsed: started.elapsed(),
+        messages: gauge.messages() - messages,
+        cpu: server.cpu_time()? - cpu,
+        parts: server.cpu_times()?.into_iter().zip(parts).map(used).collect(),
+    };
     gauge.stop();
     let length_min = LENGTH_MIN.min(window.length);
     ensure!(observed.elapsed >= length_min, "only {:?} could be measured, the backlog is too small", observed.elapsed);
@@ -116,6 +123,14 @@ impl Observed {
         let messages = self.messages as f64;
         measurement.set(Metric::Throughput, messages / self.elapsed.as_secs_f64());
         measurement.set(Metric::CpuPerMessage, self.cpu.as_secs_f64() * 1e6 / messages);
+        for (part, cpu) in &self.parts {
+            let metric = match part {
+                Part::Proxy => Metric::ProxyCpu,
+                Part::Broker => Metric::BrokerCpu,
+                Part::NameServer => Metric::NameServerCpu,
+            };
+            measurement.set(metric, cpu.as_secs_f64() * 1e6 / messages);
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -20,7 +20,20 @@ const SEND_EVERY: Duration = Duration::from_micros(500);
 /// Sends without reply, a second's worth, at which the rate is given up.
 const IN_FLIGHT_MAX: u32 = 2_000;
 
-/// Sends one message every [`SEND_EVERY`] for the window, and fails when the server cannot hold that rate.
+/// The server does not hold the rate.
+#[derive(Debug)]
+pub(crate) struct NotHeld;
+
+impl std::fmt::Display for NotHeld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server does not hold 2,000 messages a second")
+    }
+}
+
+impl std::error::Error for NotHeld {}
+
+/// Sends one message every [`SEND_EVERY`] for the window, and fails with [`NotHeld`] when the server cannot hold that rate; nothing is
+/// under way on return.
 ///
 /// A latency runs from the request's own start to its reply. A late release by the pacing thread is the load
 /// generator's and would only make two servers look more alike than they are.
@@ -62,16 +75,18 @@ impl Pacer {
         let body = body();
         let mut ids = MessageIds::of_worker(0);
         let mut due = Instant::now();
+        let mut released = Ok(());
         for caller in self.callers.iter().cycle() {
-            if self.gauge.is_stopping() {
+            if self.gauge.is_stopping() || released.is_err() {
                 break;
             }
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             due += SEND_EVERY;
-            self.release(caller.clone(), ids.next(), body.clone())?;
+            released = self.release(caller.clone(), ids.next(), body.clone());
         }
         // Every request has a deadline, so this ends.
         drop(self.runtime.block_on(self.in_flight.acquire_many(IN_FLIGHT_MAX))?);
+        released?;
         let mut finished = self.lock()?;
         match finished.failed.take() {
             Some(error) => Err(error),
@@ -84,7 +99,7 @@ impl Pacer {
             return Err(error);
         }
         let permit = Arc::clone(&self.in_flight).try_acquire_owned();
-        let permit = permit.context("the server does not hold 2,000 messages a second")?;
+        let permit = permit.map_err(|_| NotHeld)?;
         let (gauge, finished) = (Arc::clone(&self.gauge), Arc::clone(&self.finished));
         self.runtime.spawn(async move {
             let (is_measured, started) = (gauge.is_measuring(), Instant::now());

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::closed::{Step, work};
 use super::gauge::{Gauge, Window, Workers, measure};
 use super::send::body;
-use super::{CONNECTIONS, IN_FLIGHT, fill};
+use super::{CONNECTIONS, GROUP, IN_FLIGHT, fill};
 use crate::measurement::Measurement;
 use crate::server::Server;
 
@@ -53,7 +53,7 @@ pub(crate) async fn receive(server: &Server, backlog: Option<&mut Backlog>, wind
     let Some(backlog) = backlog else {
         return drain(server, &queue, window, u64::MAX).await.map(|(drained, _)| drained);
     };
-    let _telemetry = caller.introduce().await.context("introducing the consumer")?;
+    let _telemetry = caller.introduce(GROUP).await.context("introducing the consumer")?;
     backlog.fill(server, &mut caller, &queue).await?;
     let messages_max = backlog.left * DRAINED_PERCENT / 100;
     let (measurement, messages) = drain(server, &queue, window, messages_max).await?;

@@ -6,55 +6,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
+use super::slope::memory_of_one;
 use super::{GROUP, TOPIC};
 use crate::measurement::{Measurement, Metric};
-use crate::process;
 use crate::server::Server;
 
-/// Streams at the two ends of the slope. Source: issue 6.
-const FEW: usize = 2_000;
-const MANY: usize = 10_000;
-/// The same of a quick run.
-const QUICK: (usize, usize) = (20, 100);
-/// Streams that are opened at a time.
-const OPENED_TOGETHER: usize = 50;
-/// How long the server is left alone before its memory is read.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How long an answer to the request may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 4096;
 
-/// The server's memory a stream, by the difference that the streams from the few to the many make.
-#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
+/// The server's memory a stream.
 pub(crate) async fn memory_of_streams(server: &Server, is_quick: bool) -> Result<Measurement> {
-    process::raise_open_files()?;
-    let (few, many) = if is_quick { QUICK } else { (FEW, MANY) };
-    let mut streams = Vec::with_capacity(many);
-    let at_few = memory_with(server, &mut streams, few).await?;
-    let at_many = memory_with(server, &mut streams, many).await?;
-    let mut measurement = Measurement::default();
-    let kib = (at_many as f64 - at_few as f64) / 1024.0 / (many - few) as f64;
-    measurement.set(Metric::MemoryPerStream, kib);
-    Ok(measurement)
-}
-
-/// Opens streams until there are so many, and reads the server's anonymous memory, in bytes.
-async fn memory_with(server: &Server, streams: &mut Vec<TcpStream>, count: usize) -> Result<u64> {
-    eprintln!("opening streams until {count} wait");
-    while streams.len() < count {
-        let mut opening = JoinSet::new();
-        for _ in 0..OPENED_TOGETHER.min(count - streams.len()) {
-            opening.spawn(open(server.address()));
-        }
-        while let Some(opened) = opening.join_next().await {
-            streams.push(opened??);
-        }
-    }
-    tokio::time::sleep(SETTLED_AFTER).await;
-    Ok(server.memory()?.anonymous_bytes)
+    let address = server.address();
+    let (kib, _streams) = memory_of_one(server, is_quick, |_| open(address)).await?;
+    Ok(Measurement([(Metric::MemoryPerStream, kib)].into()))
 }
 
 /// A stream whose answer has begun.

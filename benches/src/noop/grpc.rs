@@ -1,15 +1,17 @@
 //! A tonic server with our service definition, and with the HTTP/2 settings of our server.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
 use grpc::v2;
 use grpc::v2::messaging_service_server::{MessagingService, MessagingServiceServer};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::load::{self, RECEIVE_BATCH, TOPIC, resource};
+use crate::load::{self, RECEIVE_BATCH, TOPIC, WAITING_GROUP, resource};
 
 /// HTTP/2 windows of our server. Source: `proxy/src/http2.rs`.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -43,7 +45,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl MessagingService for Noop {
     type ReceiveMessageStream = tokio_stream::Iter<Frames>;
     type PullMessageStream = tokio_stream::Empty<Result<v2::PullMessageResponse, Status>>;
-    type TelemetryStream = tokio_stream::Empty<Result<v2::TelemetryCommand, Status>>;
+    type TelemetryStream = Pin<Box<dyn Stream<Item = Result<v2::TelemetryCommand, Status>> + Send>>;
 
     async fn query_route(&self, _: Request<v2::QueryRouteRequest>) -> Reply<v2::QueryRouteResponse> {
         let message_queues = (0..QUEUES).map(queue).collect();
@@ -61,7 +63,14 @@ impl MessagingService for Noop {
         Ok(Response::new(v2::SendMessageResponse { status: Some(ok()), entries }))
     }
 
-    async fn receive_message(&self, _: Request<v2::ReceiveMessageRequest>) -> Reply<Self::ReceiveMessageStream> {
+    async fn receive_message(&self, request: Request<v2::ReceiveMessageRequest>) -> Reply<Self::ReceiveMessageStream> {
+        let request = request.into_inner();
+        if request.group.is_some_and(|group| group.name == WAITING_GROUP) {
+            let wait = request.long_polling_timeout.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+            tokio::time::sleep(wait).await;
+            let frames: Frames = Box::new(std::iter::once(Ok(nothing())));
+            return Ok(Response::new(tokio_stream::iter(frames)));
+        }
         let frames = Arc::clone(&self.received);
         let frames: Frames = Box::new((0..frames.len()).map(move |index| Ok(frames[index].clone())));
         Ok(Response::new(tokio_stream::iter(frames)))
@@ -74,7 +83,7 @@ impl MessagingService for Noop {
     }
 
     async fn heartbeat(&self, _: Request<v2::HeartbeatRequest>) -> Reply<v2::HeartbeatResponse> {
-        Err(unused())
+        Ok(Response::new(v2::HeartbeatResponse { status: Some(ok()) }))
     }
 
     async fn forward_message_to_dead_letter_queue(
@@ -104,8 +113,9 @@ impl MessagingService for Noop {
         Err(unused())
     }
 
-    async fn telemetry(&self, _: Request<Streaming<v2::TelemetryCommand>>) -> Reply<Self::TelemetryStream> {
-        Err(unused())
+    async fn telemetry(&self, request: Request<Streaming<v2::TelemetryCommand>>) -> Reply<Self::TelemetryStream> {
+        let told = |command: v2::TelemetryCommand| v2::TelemetryCommand { status: Some(ok()), ..command };
+        Ok(Response::new(Box::pin(request.into_inner().map(move |command| command.map(told)))))
     }
 
     async fn notify_client_termination(
@@ -136,11 +146,17 @@ impl MessagingService for Noop {
 
 /// What a call answers that no scenario makes.
 fn unused() -> Status {
-    Status::unimplemented("the no-op server only sends, receives and acknowledges")
+    Status::unimplemented("the no-op server only sends, receives, acknowledges and waits")
 }
 
 fn ok() -> v2::Status {
     v2::Status { code: v2::Code::Ok.into(), message: "OK".into() }
+}
+
+/// The answer to who has waited for nothing.
+fn nothing() -> v2::ReceiveMessageResponse {
+    let status = v2::Status { code: v2::Code::MessageNotFound.into(), message: "nothing came".into() };
+    v2::ReceiveMessageResponse { content: Some(v2::receive_message_response::Content::Status(status)) }
 }
 
 fn stored(message: v2::Message) -> v2::SendResultEntry {

@@ -70,6 +70,17 @@ pub(crate) struct Nats {
     pub(crate) is_sync: bool,
 }
 
+/// A process of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What clients speak to.
+    Proxy,
+    /// What stores.
+    Broker,
+    /// What knows the brokers.
+    NameServer,
+}
+
 /// Which server runs.
 pub(crate) enum Contender {
     /// Ours in one process, for clients that speak gRPC.
@@ -167,6 +178,16 @@ impl Contender {
                 command
             }
         })
+    }
+
+    /// Which part of a cluster it is.
+    pub(super) fn part(&self) -> Option<Part> {
+        match self {
+            Self::Proxy(..) | Self::ApacheProxy(..) => Some(Part::Proxy),
+            Self::Broker(..) | Self::ApacheBroker(..) => Some(Part::Broker),
+            Self::NameServer(_) | Self::ApacheNameServer(_) => Some(Part::NameServer),
+            Self::Gantry(_) | Self::Http(_) | Self::Noop(_) | Self::Nats(_) | Self::Apache { .. } => None,
+        }
     }
 
     pub(super) fn start_up_max(&self) -> Duration {
