@@ -52,6 +52,7 @@ pub struct Options {
 /// A broker's port that does not listen yet.
 pub struct BrokerServer {
     core: Arc<Core>,
+    more: Option<TcpListener>,
 }
 
 /// What its connections get.
@@ -109,7 +110,13 @@ impl BrokerServer {
             stopping: CancellationToken::new(),
             connections: Mutex::default(),
         };
-        Self { core: Arc::new(core) }
+        Self { core: Arc::new(core), more: None }
+    }
+
+    /// The same port, on another listener too.
+    #[must_use]
+    pub fn also_on(self, listener: TcpListener) -> Self {
+        Self { more: Some(listener), ..self }
     }
 
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was
@@ -123,6 +130,7 @@ impl BrokerServer {
     ) {
         let core = self.core;
         let server = remoting::Server::new(Arc::new(Serving(core.clone())), options, tls, core.env.clock.clone());
+        let server = self.more.into_iter().fold(server, remoting::Server::also_on);
         let served = async {
             tokio::select! {
                 () = registration::run(&core, &shutdown) => {}

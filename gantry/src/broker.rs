@@ -34,6 +34,7 @@ pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String,
 async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen")?;
+    let vip_port = vip_port(port.address());
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options {
         requests_max: REQUESTS_MAX,
@@ -51,7 +52,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
-    let server = BrokerServer::new(
+    let mut server = BrokerServer::new(
         Env::real(),
         broker.clone(),
         Options {
@@ -67,6 +68,9 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
+    if let Some(port) = vip_port {
+        server = server.also_on(port.listen()?);
+    }
     let stop = CancellationToken::new();
     let mut served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
 
@@ -95,6 +99,20 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     broker.stop().await;
     tracing::info!("stopped");
     ended.context("the port failed")
+}
+
+/// The port two below, to which clients of 4.x send with their `sendMessageWithVIPChannel`. A broker without it serves all others.
+///
+/// Source: Apache 5.5 `BrokerController`, `MixAll.brokerVIPChannel`.
+fn vip_port(address: SocketAddr) -> Option<Port> {
+    let port = address.port().checked_sub(2).filter(|port| *port > 0)?;
+    match Port::bind(SocketAddr::new(address.ip(), port), "listen") {
+        Ok(port) => Some(port),
+        Err(error) => {
+            tracing::warn!(%error, "clients that send by the VIP channel, two ports below, are not served");
+            None
+        }
+    }
 }
 
 /// Where clients reach the broker: never a loopback address, unless the name server is on one too.

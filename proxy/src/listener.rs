@@ -34,7 +34,7 @@ impl Front {
         let connections_max = self.shared.options.connections.connections_max;
         let serve = |stream, place| drop(self.shared.tasks.spawn(self.clone().serve(stream, place)));
         tokio::select! {
-            () = accept(&listener, connections_max, clock::sleep, serve) => {}
+            () = accept(std::slice::from_ref(&listener), connections_max, clock::sleep, serve) => {}
             () = shutdown.cancelled() => {}
         }
     }

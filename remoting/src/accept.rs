@@ -1,9 +1,10 @@
 //! How connections begin, whatever is spoken on them: each in its place, perhaps through a balancer, plaintext and TLS on the same port.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -20,17 +21,17 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long until a header that came in pieces is looked at again.
 const HEADER_RETRY: Duration = Duration::from_millis(10);
 
-/// Gives `serve` each connection that comes, with its place, for ever. A connection beyond `connections_max` places is closed at once,
-/// so that its client learns it. `sleep` waits.
+/// Gives `serve` each connection that comes to one of the listeners, with its place, for ever. A connection beyond `connections_max`
+/// places is closed at once, so that its client learns it. `sleep` waits.
 pub async fn accept<S: Future<Output = ()>>(
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     connections_max: usize,
     sleep: impl Fn(Duration) -> S,
     mut serve: impl FnMut(TcpStream, OwnedSemaphorePermit),
 ) {
     let places = Arc::new(Semaphore::new(connections_max));
     loop {
-        match listener.accept().await {
+        match next(listeners).await {
             Ok((stream, _)) => match places.clone().try_acquire_owned() {
                 Ok(place) => serve(stream, place),
                 Err(_) => tracing::debug!(connections_max, "connection refused: too many are open"),
@@ -41,6 +42,14 @@ pub async fn accept<S: Future<Output = ()>>(
             }
         }
     }
+}
+
+async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        let mut accepted = listeners.iter().map(|listener| listener.poll_accept(cx));
+        accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 /// How a connection began.

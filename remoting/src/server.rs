@@ -85,6 +85,8 @@ pub struct Server<R> {
     requests: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
     ids: AtomicU64,
+    /// Where it listens besides.
+    more: Vec<TcpListener>,
     draining: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -102,6 +104,7 @@ impl<R: Role> Server<R> {
             requests: Arc::new(Semaphore::new(options.requests_max)),
             inbound: Arc::new(Semaphore::new(connection::permits(inbound_bytes))),
             ids: AtomicU64::new(0),
+            more: Vec::new(),
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -109,15 +112,24 @@ impl<R: Role> Server<R> {
         }
     }
 
+    /// Serves who comes to another listener too, within the same bounds.
+    #[must_use]
+    pub fn also_on(mut self, listener: TcpListener) -> Self {
+        self.more.push(listener);
+        self
+    }
+
     /// Serves until `shutdown`, then reads nothing more, answers what was read and returns, at the latest after
     /// [`Options::drain`].
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) {
+        let mut listeners = std::mem::take(&mut self.more);
+        listeners.push(listener);
         let server = Arc::new(self);
         tokio::select! {
-            () = server.accept(&listener) => {}
+            () = server.accept(&listeners) => {}
             () = shutdown.cancelled() => {}
         }
-        drop(listener);
+        drop(listeners);
         server.draining.cancel();
         server.tasks.close();
         tokio::select! {
@@ -132,9 +144,9 @@ impl<R: Role> Server<R> {
         }
     }
 
-    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+    async fn accept(self: &Arc<Self>, listeners: &[TcpListener]) {
         let serve = |stream, place| drop(self.tasks.spawn(self.clone().serve_connection(stream, place)));
-        accept(listener, self.options.connections_max, |time| self.clock.sleep(time), serve).await;
+        accept(listeners, self.options.connections_max, |time| self.clock.sleep(time), serve).await;
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {

@@ -156,6 +156,26 @@ async fn tls_and_plaintext_share_the_port() {
 }
 
 #[tokio::test]
+async fn two_ports_share_one_bound() {
+    let (one, other) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
+    let (one, other) = (one.expect("a port"), other.expect("a port"));
+    let addresses = [&one, &other].map(|listener| listener.local_addr().expect("bound"));
+    let (tell, _told) = mpsc::unbounded_channel();
+    let role = Arc::new(Echo { gate: Arc::new(Semaphore::new(9)), told: tell });
+    let options = Options { connections_max: 2, ..Options::default() };
+    let server = Server::new(role, options, None, Arc::new(SystemClock)).also_on(other);
+    tokio::spawn(server.serve(one, CancellationToken::new()));
+    let mut open = Vec::new();
+    for address in addresses {
+        let mut socket = TcpStream::connect(address).await.expect("listens");
+        send(&mut socket, &request(1, "hello")).await;
+        assert_eq!(&receive(&mut socket).await.body[..], b"hello");
+        open.push(socket);
+    }
+    ended(&mut TcpStream::connect(addresses[1]).await.expect("listens")).await;
+}
+
+#[tokio::test]
 async fn a_balancers_client_is_the_remote() {
     let options = Options { balancers: vec!["127.0.0.1".parse().expect("a network")], ..Options::default() };
     let mut server = start(options, None, Arc::new(SystemClock)).await;

@@ -1,11 +1,11 @@
 //! Apache's name server, broker and proxy as processes of one run, on free ports: [`crate::reference`] is the one that stays up.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::process::Process;
@@ -36,7 +36,7 @@ pub(crate) fn broker(
     name_servers: &[SocketAddr],
     settings: &str,
 ) -> Result<(Process, SocketAddr)> {
-    let address = broker_address()?;
+    let address = server::free_broker_address()?;
     let (store, port, ha_port) = (folder.join(name), address.port(), server::free_address()?.port());
     let store = store.display();
     let names: Vec<String> = name_servers.iter().map(SocketAddr::to_string).collect();
@@ -93,15 +93,4 @@ pub(crate) fn proxy(folder: &Path, name: &str, name_server: SocketAddr) -> Resul
 fn home(folder: &Path, name: &str) -> String {
     let run = folder.file_name().unwrap_or_default();
     format!("{}/{name}", run.to_string_lossy())
-}
-
-/// An address that is free together with the port two below, where Apache's broker listens too.
-fn broker_address() -> Result<SocketAddr> {
-    for _ in 0..100 {
-        let address = server::free_address()?;
-        if TcpListener::bind((address.ip(), address.port() - 2)).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no two free ports beside each other");
 }

@@ -95,7 +95,7 @@ impl Cluster {
 
     /// Starts one more; it is registered on return. Answers its place.
     pub(crate) fn add_broker(&mut self, name: &'static str) -> Result<usize> {
-        self.brokers.push(Broker { name, address: server::free_address()?, process: None });
+        self.brokers.push(Broker { name, address: server::free_broker_address()?, process: None });
         let index = self.brokers.len() - 1;
         self.restart_broker(index)?;
         Ok(index)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::plan::Context;
 use crate::process::Process;
@@ -93,4 +93,15 @@ impl Server {
 /// An address nobody listens on at this moment.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// An address that is free together with the port two below, where brokers listen too.
+pub(crate) fn free_broker_address() -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let address = free_address()?;
+        if TcpListener::bind((address.ip(), address.port() - 2)).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no two free ports beside each other");
 }

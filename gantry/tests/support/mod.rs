@@ -1,6 +1,7 @@
 //! The real program as tests drive it.
 
 pub(crate) mod client;
+pub(crate) mod remoting;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

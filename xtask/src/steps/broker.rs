@@ -105,7 +105,12 @@ fn show_go_at_apache(go: &Path, folder: &Path, log: &Path) -> Result<String> {
 
 fn client(release: &str, classes: &Path) -> Result<Command> {
     let mut java = match release {
-        "old" => reference::java_with_client(OLD_CLIENT, "broker/client", &[classes])?,
+        "old" => {
+            let mut java = reference::java_with_client(OLD_CLIENT, "broker/client", &[classes])?;
+            // As early clients do by default: to the port two below.
+            java.arg("-Dcom.rocketmq.sendMessageWithVIPChannel=true");
+            java
+        }
         _ => reference::java("broker/client", &[classes])?,
     };
     // Clients look for their queues each 20 s else.
