@@ -36,7 +36,7 @@ const BODY_BYTES: usize = 1024;
 pub(crate) const TOPIC: &str = "bench";
 /// The group that receives them.
 pub(crate) const GROUP: &str = "bench-group";
-/// A group for which nothing ever comes.
+/// A group whose clients wait.
 pub(crate) const WAITING_GROUP: &str = "bench-waiting";
 /// Most messages of one receive. Source: issue 3.
 pub(crate) const RECEIVE_BATCH: i32 = 32;

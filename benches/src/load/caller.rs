@@ -115,7 +115,7 @@ impl Caller {
         self.receive_within(GROUP, queue, POLLING, &metadata).await
     }
 
-    /// Waits for messages of [`WAITING_GROUP`] for as long as servers allow.
+    /// Waits for messages as one of [`WAITING_GROUP`], for as long as servers allow.
     pub(crate) async fn wait(&mut self, queue: v2::MessageQueue) -> Result<Vec<v2::Message>> {
         let metadata = self.wait_metadata.clone();
         self.receive_within(WAITING_GROUP, queue, WAITING, &metadata).await
