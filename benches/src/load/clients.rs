@@ -19,7 +19,7 @@ pub(crate) async fn memory_of_clients(server: &Server, is_quick: bool) -> Result
     let (kib, clients) =
         memory_of_one(server, is_quick, |number| Waiting::open(address, number, queue.clone())).await?;
     for client in clients {
-        client.is_still_waiting().await?;
+        client.ensure_waiting().await?;
     }
     Ok(Measurement([(Metric::MemoryPerClient, kib)].into()))
 }
@@ -43,7 +43,7 @@ impl Waiting {
     }
 
     /// Fails with why it no longer does.
-    async fn is_still_waiting(mut self) -> Result<()> {
+    async fn ensure_waiting(mut self) -> Result<()> {
         if self.0.is_finished() {
             return (&mut self.0).await?.context("a client no longer waits");
         }
@@ -77,6 +77,6 @@ mod tests {
         while !refusing.0.is_finished() {
             tokio::task::yield_now().await;
         }
-        assert!(refusing.is_still_waiting().await.is_err());
+        assert!(refusing.ensure_waiting().await.is_err());
     }
 }
