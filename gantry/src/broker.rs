@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::broker::Broker as Config;
 use crate::local::{broker_options, notify, start_broker};
-use crate::port::Port;
+use crate::port::{self, Port};
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 use crate::{identity, open_files};
@@ -68,8 +68,8 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
-    if let Some(port) = vip_port {
-        server = server.also_on(port.listen()?);
+    if let Some(listener) = vip_port.and_then(|port| port.listen().map_err(without_vip).ok()) {
+        server = server.also_on(listener);
     }
     let stop = CancellationToken::new();
     let mut served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
@@ -106,13 +106,12 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
 /// Source: Apache 5.5 `BrokerController`, `MixAll.brokerVIPChannel`.
 fn vip_port(address: SocketAddr) -> Option<Port> {
     let port = address.port().checked_sub(2).filter(|port| *port > 0)?;
-    match Port::bind(SocketAddr::new(address.ip(), port), "listen") {
-        Ok(port) => Some(port),
-        Err(error) => {
-            tracing::warn!(%error, "clients that send by the VIP channel, two ports below, are not served");
-            None
-        }
-    }
+    Port::bind(SocketAddr::new(address.ip(), port), "listen").map_err(without_vip).ok()
+}
+
+/// Another process has that port, or took it between its binding and its listening.
+fn without_vip(error: port::Error) {
+    tracing::warn!(%error, "clients that send by the VIP channel, two ports below, are not served");
 }
 
 /// Where clients reach the broker: never a loopback address, unless the name server is on one too.

@@ -122,8 +122,9 @@ impl<R: Role> Server<R> {
     /// Serves until `shutdown`, then reads nothing more, answers what was read and returns, at the latest after
     /// [`Options::drain`].
     pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) {
-        let mut listeners = std::mem::take(&mut self.more);
-        listeners.push(listener);
+        // The first that is ready is taken: the one that most clients use is asked first.
+        let mut listeners = vec![listener];
+        listeners.append(&mut self.more);
         let server = Arc::new(self);
         tokio::select! {
             () = server.accept(&listeners) => {}

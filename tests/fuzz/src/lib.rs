@@ -48,8 +48,8 @@ pub const ALL: [Target; 18] = [
     // A byte of a zlib stream may be a thousand, and a topic of ten bytes is a B-tree's entry; reading begins with 80 KiB.
     Target { name: "register_broker", run: register_broker, allocated_per_byte: 64 * 1024 },
     Target { name: "send_batch", run: send_batch, allocated_per_byte: 16 },
-    // A `{}` in a list is a whole struct of defaults, some of them texts, twice while the list grows.
     Target { name: "proxy_header", run: proxy_header, allocated_per_byte: 8 },
+    // A `{}` in a list is a whole struct of defaults, some of them texts, twice while the list grows.
     Target { name: "client_body", run: client_body, allocated_per_byte: 1024 },
 ];
 

@@ -51,6 +51,7 @@ pub(super) fn show(context: &Context, cluster: &mut Cluster, folder: &Path, prox
     let has_begun = || fs::read_to_string(&log).is_ok_and(|text| text.contains("begun"));
     client.wait_until("begins", WITHIN, has_begun)?;
     let mut proxies = proxies.map(|(name, process, address)| (name, Some(process), address));
+    let mut usual = None;
     for victim in victims(context.is_full) {
         let acks = || read(&acks);
         // So that it is known what sends are without a kill.
@@ -71,6 +72,11 @@ pub(super) fn show(context: &Context, cluster: &mut Cluster, folder: &Path, prox
         }
         let acks = acks();
         let before = rate(&acks, killed_at - BEFORE, killed_at);
+        let usual = *usual.get_or_insert(before);
+        ensure!(
+            before >= SAME * usual,
+            "{victim:?}: {before} sends a second before it is killed, {usual} before the first"
+        );
         let back = back_after(&acks, killed_at).filter(|back| *back <= BACK_WITHIN);
         let back =
             back.with_context(|| format!("{victim:?} was killed: not {before} sends a second within {BACK_WITHIN:?}"))?;
