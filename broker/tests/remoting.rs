@@ -65,6 +65,8 @@ async fn what_is_sent_is_pulled_and_who_waits_is_answered_by_the_next() {
     let record = record::decode(&answer.body).expect("a record");
     assert_eq!((record.body, record.topic, record.header.flag), (&b"first"[..], "t", 7));
     assert!(record.property("UNIQ_KEY").is_some() && record.property("KEYS") == Some("k"));
+    // Without them consumers of 5.5 tell no trace.
+    assert_eq!((record.property("MSG_REGION"), record.property("TRACE_ON")), (Some("DefaultRegion"), Some("true")));
 
     let answer = served.call(RequestCode::PullMessage, pull("t", 1, 1).to_fields(), "").await;
     assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullNotFound, 1));

@@ -19,6 +19,10 @@ pub(super) const POP_CHECK: &str = "POP_CK";
 pub(super) const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
 /// The cluster that a message was sent to, by which its consumers know the topic of replies. Source: `MessageConst.PROPERTY_CLUSTER`.
 pub(super) const CLUSTER: &str = "CLUSTER";
+/// The region that traces of a message name. Source: `MessageConst.PROPERTY_MSG_REGION`.
+pub(super) const MESSAGE_REGION: &str = "MSG_REGION";
+/// Whether clients tell traces of a message. Source: `MessageConst.PROPERTY_TRACE_SWITCH`.
+pub(super) const TRACE_ON: &str = "TRACE_ON";
 /// Properties that decide when a message is delivered.
 pub(super) const TIMES: [&str; 5] = [
     names::TIMER_DELIVER_MS,

@@ -24,10 +24,19 @@ const SURVIVED_WITHIN: Duration = Duration::from_secs(240);
 const BROKER: &str = "broker-a";
 const OLD_CLIENT: &str = "4.9.3";
 /// What clients of each release do.
-const SCENARIOS: [&str; 10] =
-    ["send", "litepull", "clustering", "broadcasting", "later", "orderly", "delay", "transaction", "reply", "trace"];
-/// Of the old release only: the new one tells of messages that name their region (`MSG_REGION`), which those of our broker do not.
-const CONSUMER_TRACE: &str = "consumertrace";
+const SCENARIOS: [&str; 11] = [
+    "send",
+    "litepull",
+    "clustering",
+    "broadcasting",
+    "later",
+    "orderly",
+    "delay",
+    "transaction",
+    "reply",
+    "trace",
+    "consumertrace",
+];
 /// The broker is killed when so many messages are acknowledged, each time.
 const KILL_AT: [u32; 2] = [500, 1500];
 
@@ -68,7 +77,6 @@ fn serve_clients(programs: &Programs, go: &Path, is_full: bool) -> Result<()> {
     for release in ["new", "old"] {
         let mut java = client(release, classes)?;
         java.arg("Clients").args([&name_server.to_string(), release]).args(SCENARIOS);
-        java.args((release == "old").then_some(CONSUMER_TRACE));
         let (printed, has_succeeded) = shell::output(&mut java, log)?;
         ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
     }
