@@ -49,6 +49,13 @@ impl QueueLocks {
         }
     }
 
+    /// Whether a client of the group has a queue of the topic now.
+    pub(crate) fn has(&self, group: &GroupName, topic: &TopicName, now: Timestamp) -> bool {
+        // Most of the time there is none, and nothing is copied then.
+        let of = |queue| (group.clone(), topic.clone(), QueueId(queue));
+        !self.0.is_empty() && self.0.range(of(0)..=of(u32::MAX)).any(|(_, lock)| now.since(lock.renewed) <= LOCK_FOR)
+    }
+
     /// Forgets expired locks.
     pub(crate) fn expire(&mut self, now: Timestamp) {
         self.0.retain(|_, lock| now.since(lock.renewed) <= LOCK_FOR);
@@ -71,6 +78,8 @@ mod tests {
         assert!(!locks.lock(queue(0), "b", at(59_000)));
         assert!(locks.lock(queue(0), "a", at(59_000)), "renewed");
         assert!(!locks.lock(queue(0), "b", at(100_000)));
+        let has = |topic, now| locks.has(&queue(0).0, &TopicName::new(topic).expect("valid"), at(now));
+        assert!(has("t", 119_000) && !has("t", 119_001) && !has("u", 100_000) && !has("s", 100_000));
         locks.unlock(&queue(0), "b");
         assert!(!locks.lock(queue(0), "b", at(100_000)), "not its own");
         locks.unlock(&queue(0), "a");

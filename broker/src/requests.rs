@@ -79,7 +79,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::QueryAssignment => assignment::query(core, request).await,
         RequestCode::SetMessageRequestMode => assignment::set_mode(core, request).await,
         RequestCode::GetAllMessageRequestMode => Ok(assignment::modes(core, request)),
-        RequestCode::LockBatchMq => locks::lock(core, request),
+        RequestCode::LockBatchMq => locks::lock(core, request).await,
         RequestCode::UnlockBatchMq => locks::unlock(core, request),
         RequestCode::UpdateAndCreateTopic => topics::put(core, request).await,
         RequestCode::UpdateAndCreateTopicList => topics::put_list(core, request).await,

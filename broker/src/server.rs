@@ -1,6 +1,6 @@
 //! The Remoting port of a broker: connections and clients come and go, time passes, name servers are told.
 //!
-//! The thin shell over `requests`, the clients and the queue locks; what is stored is the [`LocalBroker`]'s.
+//! The thin shell over `requests` and the clients; what is stored is the [`LocalBroker`]'s.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,6 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
-use crate::queue_locks::QueueLocks;
 use crate::request_modes::RequestModes;
 use crate::resets::{self, Resets};
 use crate::routes::Routes;
@@ -64,7 +63,6 @@ pub(crate) struct Core {
     pub(crate) env: Env,
     pub(crate) started: Timestamp,
     pub(crate) clients: Mutex<Clients>,
-    pub(crate) locks: Mutex<QueueLocks>,
     pub(crate) statistics: Mutex<Statistics>,
     pub(crate) resets: Mutex<Resets>,
     pub(crate) forbidden: Mutex<Forbidden>,
@@ -105,7 +103,6 @@ impl BrokerServer {
             settings: Mutex::new(settings),
             settings_changed: watch::Sender::new(()),
             clients: Mutex::default(),
-            locks: Mutex::default(),
             stopping: CancellationToken::new(),
             connections: Mutex::default(),
         };
@@ -203,7 +200,6 @@ impl Core {
             let now = self.now();
             let changed = self.clients.lock().expire(now);
             self.notify(changed);
-            self.locks.lock().expire(now);
             self.resets.lock().expire(now);
             // Topics and groups are deleted through other doors, too.
             self.forget_gone();

@@ -280,7 +280,7 @@ async fn what_is_remembered_of_clients_is_bounded() {
         };
         remoting_proto::to_vec(&batch, remoting_proto::Dialect::Fastjson)
     };
-    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock, at most 4096 allowed");
+    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock or unlock, at most 4096 allowed");
     refused(RequestCode::LockBatchMq, lock(&long, 1)).await;
     let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock(&long[1..], 4096)).await;
     assert_eq!(answer.response_code(), ResponseCode::Success);

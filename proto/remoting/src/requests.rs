@@ -21,7 +21,7 @@ pub use clients::{
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use pop::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PeekMessage,
-    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer,
+    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer, PopRefused,
 };
 pub use pull::{
     EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,

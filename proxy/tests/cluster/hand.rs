@@ -18,7 +18,7 @@ use remoting_proto::body::{
 };
 use remoting_proto::requests::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, NotificationAnswer, PopMessage, PopMessageAnswer,
-    SendMessageAnswer,
+    PopRefused, SendMessageAnswer,
 };
 use remoting_proto::{Command, Dialect, RequestCode, ResponseCode};
 use tokio::net::TcpListener;
@@ -82,6 +82,8 @@ pub(crate) struct Broker {
     is_slow: AtomicBool,
     /// Whether it says that it is Gantry's.
     is_gantry: AtomicBool,
+    /// Whether it says that consumers of 4.x read all in order.
+    is_locked: AtomicBool,
     next: AtomicU64,
     stop: CancellationToken,
 }
@@ -112,6 +114,7 @@ impl Hand {
                 news: Notify::new(),
                 is_slow: AtomicBool::new(false),
                 is_gantry: AtomicBool::new(false),
+                is_locked: AtomicBool::new(false),
                 next: AtomicU64::new(0),
                 stop: CancellationToken::new(),
             });
@@ -185,6 +188,11 @@ impl Broker {
         if self.records.lock().is_empty() {
             news.await;
         }
+    /// It refuses pops from now on, as a broker of ours does whose queues are locked.
+    pub(crate) fn be_locked(&self) {
+        self.is_locked.store(true, Ordering::Relaxed);
+    }
+
     }
 
     async fn pop(&self, request: &Command) -> Command {
@@ -203,6 +211,10 @@ impl Broker {
             pop_time: self.clock.now().0,
             invisible_time: pop.invisible_time,
             revive_qid: 3,
+        if self.is_locked.load(Ordering::Relaxed) {
+            let fields = PopRefused { why: PopRefused::QUEUES_LOCKED.to_owned() }.to_fields();
+            return Command { fields, ..request.answer(ResponseCode::NoPermission) };
+        }
             rest_num: 0,
             start_offset_info: None,
             msg_offset_info: None,
