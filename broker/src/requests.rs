@@ -88,7 +88,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetTopicConfig => topics::get(core, request),
         RequestCode::UpdateAndCreateSubscriptionGroup => groups::put(core, request).await,
         RequestCode::UpdateAndCreateSubscriptionGroupList => groups::put_list(core, request).await,
-        RequestCode::UpdateAndGetGroupForbidden => groups::forbid(core, request),
+        RequestCode::UpdateAndGetGroupForbidden => groups::forbid(core, request).await,
         RequestCode::DeleteSubscriptionGroup => groups::delete(core, request).await,
         RequestCode::GetAllSubscriptionGroupConfig => groups::all(core, request).await,
         RequestCode::GetSubscriptionGroupConfig => groups::get(core, request).await,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use env::Env;
+use env::{Env, Kept, kept};
 use parking_lot::Mutex;
 use remoting::{CallError, Client, Connection, ConnectionId, Role};
 use remoting_proto::requests::ConsumerGroup;
@@ -22,7 +22,7 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
-use crate::request_modes::RequestModes;
+use crate::request_modes::{self, RequestModes};
 use crate::resets::{self, Resets};
 use crate::routes::Routes;
 use crate::settings::Settings;
@@ -68,7 +68,8 @@ pub(crate) struct Core {
     pub(crate) forbidden: Mutex<Forbidden>,
     /// Counts resets, so that pulls that wait look at them.
     pub(crate) resets_made: watch::Sender<u64>,
-    pub(crate) request_modes: Mutex<RequestModes>,
+    pub(crate) request_modes: Arc<Mutex<RequestModes>>,
+    modes_file: Kept,
     pub(crate) routes: Routes,
     pub(crate) settings: Mutex<Settings>,
     /// Tells that the settings have changed.
@@ -81,15 +82,17 @@ pub(crate) struct Core {
 }
 
 impl BrokerServer {
-    /// A port of this broker.
+    /// A port of this broker. Blocks while it reads which groups pop.
     #[must_use]
     pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
         let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let told = registration::Told::new(vec![None; options.name_servers.len()]);
+        let modes_file = Kept::new(env.clone(), "file of consume modes", options.data.join(request_modes::FILE));
         let core = Core {
-            request_modes: Mutex::default(),
+            request_modes: Arc::new(Mutex::new(kept_modes(&modes_file))),
+            modes_file,
             routes: Routes::new(options.name_servers.iter().map(client).collect()),
             broker,
             options,
@@ -185,12 +188,22 @@ impl Core {
     }
 
     /// Forgets what was set of groups that are gone, or whose topics are: where they were to go on, and what they may not read.
-    pub(crate) fn forget_gone(&self) {
+    pub(crate) async fn forget_gone(&self) {
         let is_there = |group: &GroupName, topic: &TopicName| {
             self.broker.known_topic(topic).is_some() && self.broker.is_group_known(group)
         };
         self.resets.lock().keep(|(group, topic, _): &resets::Queue| is_there(group, topic));
         self.forbidden.lock().look(is_there);
+        let has_modes_gone = self.request_modes.lock().keep(is_there);
+        if has_modes_gone && let Err(error) = self.save_request_modes().await {
+            tracing::warn!(%error, "consume modes of what was deleted come back with the next start");
+        }
+    }
+
+    /// Writes which groups pop, as it is then; on the disk on return.
+    pub(crate) async fn save_request_modes(&self) -> Result<(), kept::Error> {
+        let modes = self.request_modes.clone();
+        self.modes_file.write(move || modes.lock().to_file()).await
     }
 
     /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
@@ -202,8 +215,22 @@ impl Core {
             self.notify(changed);
             self.resets.lock().expire(now);
             // Topics and groups are deleted through other doors, too.
-            self.forget_gone();
+            self.forget_gone().await;
             self.statistics.lock().sample(now);
+        }
+    }
+}
+
+/// Which groups pop, as it was set before. A file that cannot be read keeps no broker from serving: it is put aside for people to look at.
+fn kept_modes(file: &Kept) -> RequestModes {
+    match file.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file) {
+        Ok(modes) => modes.unwrap_or_default(),
+        Err(error) => {
+            match file.set_aside() {
+                Ok(aside) => tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again"),
+                Err(not_moved) => tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again"),
+            }
+            RequestModes::default()
         }
     }
 }

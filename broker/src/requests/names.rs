@@ -3,7 +3,7 @@
 use remoting_proto::ResponseCode;
 use remoting_proto::body::MessageQueue;
 use types::admin::AdminError;
-use types::broker::LookupError;
+use types::broker::{LookupError, PopError};
 use types::properties::names;
 use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
@@ -76,6 +76,15 @@ pub(super) fn check_readable(core: &Core, group: &GroupName, topic: &TopicName) 
     }
     if core.forbidden.lock().has(group, topic) {
         return refused(format!("consumer group {group} is forbidden to read topic {topic}"));
+    }
+    Ok(())
+}
+
+/// The same after a wait, during which operators may have changed what they allow, of the topic too.
+pub(super) fn check_still_readable(core: &Core, group: &GroupName, topic: &TopicName) -> Result<(), Refusal> {
+    check_readable(core, group, topic)?;
+    if core.broker.known_topic(topic).is_some_and(|config| !config.is_readable) {
+        return Err(PopError::NotReadable { topic: topic.clone() }.into());
     }
     Ok(())
 }

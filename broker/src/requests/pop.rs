@@ -13,7 +13,7 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PopError, Popped};
 use types::{Broker as _, Filter, Timestamp};
 
-use super::names::{check_readable, group, known_topic, queue};
+use super::names::{check_readable, check_still_readable, group, known_topic, queue};
 use super::pop_answer::{self, PopAnswer};
 use super::{Answer, Refusal, done, pull};
 use crate::handle::PopWay;
@@ -60,6 +60,12 @@ pub(super) async fn pop(core: &Core, connection: &Connection, request: &Command)
     };
     match popped {
         Ok(Popped { messages }) => {
+            if !messages.is_empty()
+                && let Err(refusal) = check_still_readable(core, &owner.group, &owner.topic)
+            {
+                free(core, owner, messages.into_iter().map(|message| message.handle).collect()).await;
+                return Err(refusal);
+            }
             let count = messages.len() as u64;
             let PopAnswer { header, body, left_out } = pop_answer::of(messages, &owner.topic, in_order);
             let (count, bytes) = (count - left_out.len() as u64, body.len() as u64);

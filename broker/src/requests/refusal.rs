@@ -184,7 +184,7 @@ macro_rules! system_errors {
         })*
     };
 }
-system_errors!(remoting_proto::FieldError, remoting_proto::JsonError, types::receipt_handle::Error);
+system_errors!(env::kept::Error, remoting_proto::FieldError, remoting_proto::JsonError, types::receipt_handle::Error);
 
 impl From<remoting_proto::body::batch::Error> for Refusal {
     fn from(error: remoting_proto::body::batch::Error) -> Self {
