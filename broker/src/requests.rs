@@ -40,6 +40,15 @@ const LISTED_MAX: usize = 1000;
 
 type Answer = Result<Command, Refusal>;
 
+/// Whether a request is one of those that wait for messages.
+pub(crate) fn may_wait(request: &Command) -> bool {
+    use RequestCode as Code;
+    matches!(
+        request.request_code(),
+        Code::PullMessage | Code::LitePullMessage | Code::PopMessage | Code::Notification
+    )
+}
+
 /// Serves one request.
 pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Command) -> Command {
     let answer = match request.request_code() {

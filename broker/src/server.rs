@@ -240,6 +240,10 @@ impl Role for Serving {
         self.0.connections.lock().insert(connection.id(), connection.clone());
     }
 
+    fn may_wait(&self, request: &Command) -> bool {
+        requests::may_wait(request)
+    }
+
     async fn serve(&self, connection: &Connection, request: Command) -> Command {
         requests::serve(&self.0, connection, &request).await
     }

@@ -20,9 +20,6 @@ use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 use crate::{identity, open_files};
 
-/// Requests that are served at a time; pulls that wait are among them.
-const REQUESTS_MAX: usize = 100_000;
-
 /// Runs until a signal, or until it cannot start. `shown` is the configuration as clients may ask for it.
 ///
 /// # Errors
@@ -35,7 +32,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen")?;
     let advertised = advertised(config, port.address())?;
-    let limits = remoting::Options { requests_max: REQUESTS_MAX, ..remoting::Options::default() };
+    let limits = remoting::Options::default();
     open_files::raise(limits.connections_max);
     let options = ::broker::Options {
         name: config.name.clone(),

@@ -43,7 +43,7 @@ pub struct Connection {
     /// Cancelled when nothing more is read from it.
     unheard: CancellationToken,
     /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
-    frames: OnceLock<mpsc::WeakSender<Bytes>>,
+    frames: OnceLock<mpsc::WeakSender<Frame>>,
     /// What the peer was asked and has not answered. Held to add or take one.
     asked: Mutex<InFlight<oneshot::Sender<Command>>>,
     /// One for each that is asked or waits for its turn.
@@ -162,11 +162,11 @@ impl Connection {
             return false;
         }
         let frames = self.frames.get().and_then(mpsc::WeakSender::upgrade);
-        frames.is_some_and(|frames| frames.try_send(frame.freeze()).is_ok())
+        frames.is_some_and(|frames| frames.try_send(frame.freeze().into()).is_ok())
     }
 
     /// Requests go here from now on; called once.
-    pub(crate) fn opened(&self, frames: &mpsc::Sender<Bytes>) {
+    pub(crate) fn opened(&self, frames: &mpsc::Sender<Frame>) {
         drop(self.frames.set(frames.downgrade()));
     }
 
@@ -283,24 +283,53 @@ pub(crate) const fn permits(bytes: usize) -> usize {
     bytes / PERMIT_BYTES
 }
 
+/// A frame on its way out.
+pub(crate) struct Frame {
+    bytes: Bytes,
+    /// Its share of what may wait to be written, until it is.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Bytes> for Frame {
+    /// One that takes no room.
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, room: None }
+    }
+}
+
+impl Frame {
+    /// One that takes its share of the room; none while there is not enough.
+    pub(crate) fn within(room: &Arc<Semaphore>, bytes: Bytes) -> Option<Self> {
+        // A frame has at most 16 MiB.
+        let permits = bytes.len().div_ceil(PERMIT_BYTES) as u32;
+        let room = room.clone().try_acquire_many_owned(permits).ok()?;
+        Some(Self { bytes, room: Some(room) })
+    }
+}
+
 /// Writes frames until all who could send one are gone. What waits goes out in one write.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(
     mut socket: W,
-    mut frames: mpsc::Receiver<Bytes>,
+    mut frames: mpsc::Receiver<Frame>,
     traffic: &Traffic,
 ) -> Result<(), Error> {
-    let mut out = BytesMut::new();
+    let (mut out, mut rooms) = (BytesMut::new(), Vec::new());
+    let add = |out: &mut BytesMut, rooms: &mut Vec<_>, frame: Frame| {
+        out.extend_from_slice(&frame.bytes);
+        rooms.extend(frame.room);
+    };
     while let Some(frame) = frames.recv().await {
-        out.extend_from_slice(&frame);
+        add(&mut out, &mut rooms, frame);
         while out.len() < WRITE_BYTES_MAX
             && let Ok(frame) = frames.try_recv()
         {
-            out.extend_from_slice(&frame);
+            add(&mut out, &mut rooms, frame);
         }
         socket.write_all(&out).await?;
         socket.flush().await?;
         traffic.add();
         out.clear();
+        rooms.clear();
     }
     Ok(socket.shutdown().await?)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use env::Clock;
 use remoting_proto::{Command, FRAME_BYTES_MAX, ResponseCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,8 +19,10 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::accept::{accept, begins_with_tls, no_certificate};
-use crate::connection::{self, Connection, ConnectionId, Reader, Traffic};
+use crate::connection::{self, Connection, ConnectionId, Frame, Reader, Traffic};
 
+/// An answer of no more bytes takes no room among those that wait to be written: what was done is told, whatever else waits.
+const SMALL_ANSWER_BYTES: usize = 4096;
 /// How long what was answered may take to reach its client when the server ends.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -28,6 +30,11 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 pub trait Role: Send + Sync + 'static {
     /// A connection begins.
     fn connect(&self, connection: &Arc<Connection>);
+
+    /// Whether a request may be held back until something happens: such take no places of others.
+    fn may_wait(&self, _request: &Command) -> bool {
+        false
+    }
 
     /// Answers a request. The answer of a oneway request goes nowhere.
     fn serve(&self, connection: &Connection, request: Command) -> impl Future<Output = Command> + Send;
@@ -42,12 +49,19 @@ pub trait Role: Send + Sync + 'static {
 pub struct Options {
     /// Connections at a time; a further one is closed at once.
     pub connections_max: usize,
-    /// Requests of one connection that are being served; it is read no further until one is answered.
+    /// Requests of one connection that are being served, without those that may wait; it is read no further until one is answered.
     pub in_flight_max: usize,
-    /// Requests of all connections that are being served; a further one is answered with `SystemBusy`.
+    /// Requests of all connections that are being served, without those that may wait; a further one is answered with `SystemBusy`.
     pub requests_max: usize,
+    /// Requests of one connection that may wait ([`Role::may_wait`]); a further one is answered with `SystemBusy`.
+    pub waiting_max: usize,
+    /// The same of all connections.
+    pub waiting_all_max: usize,
     /// Bytes of all frames that are being read or served; beyond it nothing is read. At least one frame.
     pub inbound_bytes_max: usize,
+    /// Bytes of answers of one connection that wait to be written, without small ones; an answer for which there is no room becomes
+    /// `SystemBusy`. At least one frame.
+    pub outbound_bytes_max: usize,
     /// A connection without traffic is closed after this time, at most a quarter of it later.
     pub idle: Duration,
     /// How long a client may take to agree on TLS. Its first byte may take as long as any other: Apache's clients connect to
@@ -63,7 +77,10 @@ impl Default for Options {
             connections_max: 20_000,
             in_flight_max: 1024,
             requests_max: 10_000,
+            waiting_max: 16_384,
+            waiting_all_max: 100_000,
             inbound_bytes_max: 256 * 1024 * 1024,
+            outbound_bytes_max: 64 * 1024 * 1024,
             // Source: Apache 5.5 `NettyServerConfig`.
             idle: Duration::from_secs(120),
             handshake: Duration::from_secs(10),
@@ -79,6 +96,7 @@ pub struct Server<R> {
     tls: Option<TlsAcceptor>,
     clock: Arc<dyn Clock>,
     requests: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
     ids: AtomicU64,
     draining: CancellationToken,
@@ -96,6 +114,7 @@ impl<R: Role> Server<R> {
             tls: tls.map(TlsAcceptor::from),
             clock,
             requests: Arc::new(Semaphore::new(options.requests_max)),
+            waiting: Arc::new(Semaphore::new(options.waiting_all_max)),
             inbound: Arc::new(Semaphore::new(connection::permits(inbound_bytes))),
             ids: AtomicU64::new(0),
             draining: CancellationToken::new(),
@@ -175,6 +194,8 @@ impl<R: Role> Server<R> {
         let (socket, sink) = tokio::io::split(stream);
         let (answers, frames) = mpsc::channel(self.options.in_flight_max);
         connection.opened(&answers);
+        let outbound_bytes = self.options.outbound_bytes_max.max(FRAME_BYTES_MAX);
+        let answers = Answers { frames: answers, room: Arc::new(Semaphore::new(connection::permits(outbound_bytes))) };
         self.role.connect(&connection);
         let traffic = Arc::<Traffic>::default();
         let reader =
@@ -201,7 +222,7 @@ impl<R: Role> Server<R> {
         &self,
         mut reader: Reader<S>,
         connection: &Arc<Connection>,
-        answers: mpsc::Sender<Bytes>,
+        answers: Answers,
     ) -> Result<(), connection::Error>
     where
         S: AsyncRead + Unpin,
@@ -212,13 +233,17 @@ impl<R: Role> Server<R> {
             let (role, connection) = (role.clone(), served.clone());
             async move { Ok::<_, Infallible>(role.serve(&connection, request).await) }
         });
-        let stack = ServiceBuilder::new()
-            // A request beyond the bound is refused at once, so that its client can ask somebody else.
-            .load_shed()
-            // Counts the requests of all connections.
-            .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.requests.clone()))
-            .service(serve);
+        let stack = |all: &Arc<Semaphore>| {
+            ServiceBuilder::new()
+                // A request beyond the bound is refused at once, so that its client can ask somebody else.
+                .load_shed()
+                // Counts the requests of all connections.
+                .layer(GlobalConcurrencyLimitLayer::with_semaphore(all.clone()))
+                .service(serve.clone())
+        };
+        let (at_once, waits) = (stack(&self.requests), stack(&self.waiting));
         let in_flight = Arc::new(Semaphore::new(self.options.in_flight_max));
+        let waiting = Arc::new(Semaphore::new(self.options.waiting_max));
         loop {
             let Ok(turn) = in_flight.clone().acquire_owned().await else { return Ok(()) };
             let read = tokio::select! {
@@ -230,7 +255,17 @@ impl<R: Role> Server<R> {
                 connection.answered(request);
                 continue;
             }
-            let answered = answer(stack.clone(), request, answers.clone());
+            let (service, turn) = if self.role.may_wait(&request) {
+                drop(turn);
+                let Ok(turn) = waiting.clone().try_acquire_owned() else {
+                    answers.refuse(&Asked::of(&request), "[OVERLOAD] too many requests of this connection wait").await;
+                    continue;
+                };
+                (waits.clone(), turn)
+            } else {
+                (at_once.clone(), turn)
+            };
+            let answered = answer(service, request, answers.clone());
             self.tasks.spawn(async move {
                 answered.await;
                 drop((turn, place));
@@ -240,27 +275,79 @@ impl<R: Role> Server<R> {
 }
 
 /// Has a request served and hands the answer to the writer.
-async fn answer<S>(service: S, request: Command, answers: mpsc::Sender<Bytes>)
+async fn answer<S>(service: S, request: Command, answers: Answers)
 where
     S: Service<Command, Response = Command, Error = tower::BoxError>,
 {
-    let (code, is_oneway, busy) = (request.code, request.flag.is_oneway(), request.answer(ResponseCode::SystemBusy));
-    let answer = service.oneshot(request).await.unwrap_or_else(|_| {
-        let remark = Some("[OVERLOAD] too many requests are being served".to_owned());
-        Command { remark, ..busy.clone() }
-    });
-    if is_oneway {
-        return;
+    let asked = Asked::of(&request);
+    match service.oneshot(request).await {
+        Ok(answer) => answers.send(&asked, answer).await,
+        Err(_) => answers.refuse(&asked, "[OVERLOAD] too many requests are being served").await,
     }
-    let mut frame = BytesMut::new();
-    let written = remoting_proto::encode(&answer, &mut frame).or_else(|error| {
-        let remark = Some(format!("the answer cannot be sent: {error}"));
-        remoting_proto::encode(&Command { code: ResponseCode::SystemError.number(), remark, ..busy }, &mut frame)
-    });
-    match written {
+}
+
+/// What the answer to a request needs of it, whose fields and body belong to who serves it.
+struct Asked {
+    code: i32,
+    is_oneway: bool,
+    /// An answer that says nothing yet.
+    answer: Command,
+}
+
+impl Asked {
+    fn of(request: &Command) -> Self {
+        let answer = request.answer(ResponseCode::SystemBusy);
+        Self { code: request.code, is_oneway: request.flag.is_oneway(), answer }
+    }
+}
+
+/// Where the answers of one connection go.
+#[derive(Clone)]
+struct Answers {
+    frames: mpsc::Sender<Frame>,
+    /// What those that wait to be written may have.
+    room: Arc<Semaphore>,
+}
+
+impl Answers {
+    /// Hands an answer to the writer, unless nobody expects one.
+    async fn send(&self, asked: &Asked, answer: Command) {
+        if asked.is_oneway {
+            return;
+        }
+        let mut frame = BytesMut::new();
+        if let Err(error) = remoting_proto::encode(&answer, &mut frame) {
+            return self.fail(asked, ResponseCode::SystemError, format!("the answer cannot be sent: {error}")).await;
+        }
+        let frame = frame.freeze();
+        if frame.len() <= SMALL_ANSWER_BYTES {
+            return self.write(frame.into()).await;
+        }
+        match Frame::within(&self.room, frame) {
+            Some(frame) => self.write(frame).await,
+            None => self.refuse(asked, "[OVERLOAD] too many bytes of answers wait to be read by this client").await,
+        }
+    }
+
+    /// Answers that it cannot be done now.
+    async fn refuse(&self, asked: &Asked, why: &str) {
+        if !asked.is_oneway {
+            self.fail(asked, ResponseCode::SystemBusy, why.to_owned()).await;
+        }
+    }
+
+    async fn fail(&self, asked: &Asked, code: ResponseCode, why: String) {
+        let mut frame = BytesMut::new();
+        let answer = Command { code: code.number(), remark: Some(why), ..asked.answer.clone() };
+        match remoting_proto::encode(&answer, &mut frame) {
+            Ok(()) => self.write(frame.freeze().into()).await,
+            Err(error) => tracing::warn!(%error, code = asked.code, "a request cannot be answered"),
+        }
+    }
+
+    async fn write(&self, frame: Frame) {
         // An error means that the connection has ended, and nobody waits.
-        Ok(()) => drop(answers.send(frame.freeze()).await),
-        Err(error) => tracing::warn!(%error, code, "a request cannot be answered"),
+        drop(self.frames.send(frame).await);
     }
 }
 
