@@ -64,6 +64,7 @@ pub(crate) enum Command {
     ResetOffset { to: Committed, reply: Reply<Result<(), LookupError>> },
     ClientsAlive(Vec<ClientId>),
     ClientGone(ClientId),
+    ExpireNow,
     FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
     GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
     Admin(AdminCommand),
@@ -135,7 +136,6 @@ pub(crate) struct GiveUpCommand {
     pub(crate) moved: Reply<Result<(), LeaseError>>,
 }
 
-/// A request to end a transaction.
 /// A request to lock queues for one client of a group.
 #[derive(Debug)]
 pub(crate) struct LockCommand {
@@ -157,6 +157,7 @@ pub(crate) enum Locked {
     Popped,
 }
 
+/// A request to end a transaction.
 #[derive(Debug)]
 pub(crate) struct EndCommand {
     pub(crate) topic: TopicName,

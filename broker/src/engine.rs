@@ -318,6 +318,7 @@ impl Engine {
             Command::ResetOffset { to, reply } => self.reset_offset(to, reply),
             Command::ClientsAlive(clients) => self.clients.alive(clients, self.now),
             Command::ClientGone(client) => self.client_gone(&client),
+            Command::ExpireNow => self.retention.ask(self.now),
             Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
             Command::Admin(command) => self.administer(command),
@@ -458,8 +459,8 @@ impl Engine {
         counters.groups.set(self.machines.catalog.groups().len());
         if self.now.since(self.counted_at) >= SLEEP_MAX {
             counters.in_flight.set(usize::try_from(self.machines.pop.in_flight()).unwrap_or(usize::MAX));
-            self.counted_at = self.now;
             self.locks.expire(self.now);
+            self.counted_at = self.now;
         }
     }
 }

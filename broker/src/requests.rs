@@ -121,6 +121,9 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
         RequestCode::UpdateBrokerConfig => runtime::update(core, request),
         RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),
+        RequestCode::DeleteExpiredCommitLog => {
+            core.broker.expire_now().map(|()| done(request)).map_err(Refusal::from)
+        }
         // Queues go with their last message, and those of a topic that is deleted with it.
         RequestCode::CleanExpiredConsumeQueue | RequestCode::CleanUnusedTopic => Ok(done(request)),
         // What name servers and clients are asked, what is not built yet, and what nobody knows.

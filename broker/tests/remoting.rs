@@ -24,6 +24,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use types::{Admin as _, TopicConfig, TopicName, TopicType};
 
 #[path = "common/served.rs"]
 mod served;
@@ -440,6 +441,38 @@ async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
     }
     served.end().await;
     // What was under way may come before it.
+    while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
+    stop.cancel();
+    names.await.expect("ends");
+}
+
+#[tokio::test]
+async fn topics_of_which_no_frame_has_room_for_all_are_told_compressed() {
+    const TOPICS: usize = 10_000;
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let stop = CancellationToken::new();
+    let server = Server::new(Arc::new(Told(tell)), remoting::Options::default(), None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, stop.clone()));
+    let served = served(vec![name_server]).await;
+    for number in 0..TOPICS {
+        let topic = TopicConfig::new(TopicName::new(&format!("t{number}")).expect("valid"), 1, TopicType::Mixed);
+        served.broker.put_topic(topic, false).await.expect("made");
+    }
+    loop {
+        let next = told.recv().await.expect("registers");
+        if next.request_code() != RequestCode::RegisterBroker {
+            continue;
+        }
+        let topics = RegisterBroker::decode(&next.body, next.version).expect("read").topics;
+        assert_eq!(next.fields.get("compressed"), Some(if topics.len() > TOPICS { "true" } else { "false" }));
+        if topics.len() > TOPICS {
+            assert_eq!(topics["t9999"].write_queue_nums, topics["t0"].write_queue_nums);
+            break;
+        }
+    }
+    served.end().await;
     while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
     stop.cancel();
     names.await.expect("ends");

@@ -79,6 +79,11 @@ impl LocalBroker {
         self.submit(Command::UnlockQueues { group, queues, client })
     }
 
+    /// Lets the log's segments go whose time is over, whatever the hour; soon after the return.
+    pub(crate) fn expire_now(&self) -> Result<(), Unavailable> {
+        self.submit(Command::ExpireNow)
+    }
+
     /// How many pops of a group wait for messages of a topic, of any queue or of one.
     pub(crate) async fn waiting_pops(&self, lease: LeaseOwner, queue: Option<QueueId>) -> Result<usize, LookupError> {
         Ok(self.ask(|reply| Command::Waiting { lease, queue, reply }).await?)

@@ -107,6 +107,7 @@ mod tests {
                 heartbeat_timeout_ms,
                 enable_acting_master,
                 body_crc32: None,
+                compressed: None,
                 zone_name,
             };
             prop_assert_eq!(RegisterBroker::of(&header.to_fields()), Ok(header));

@@ -19,7 +19,7 @@ const BEFORE: [&str; 2] =
     ["updateTopic -c DefaultCluster -t asked -r 4 -w 4", "updateSubGroup -c DefaultCluster -g asked-group"];
 
 /// What is asked then, and how what is printed is judged.
-const COMMANDS: [(&str, Judged); 48] = [
+const COMMANDS: [(&str, Judged); 49] = [
     ("clusterList", Judged::Has(&["DefaultCluster", BROKER, "V5_5_0"])),
     ("topicList", Judged::Has(&["asked", "%RETRY%asked-group", "DefaultCluster", BROKER])),
     ("topicRoute -t asked", Judged::Same),
@@ -63,6 +63,7 @@ const COMMANDS: [(&str, Judged); 48] = [
     ("getNamesrvConfig", Judged::Has(&["orderMessageEnable", "listenPort"])),
     ("updateKvConfig -s space -k key -v value", Judged::Same),
     ("deleteKvConfig -s space -k key", Judged::Same),
+    ("deleteExpiredCommitLog -c DefaultCluster", Judged::Has(&["success"])),
     ("producer -b {broker}", Judged::Has(&["asked-producers", "language=JAVA"])),
     ("queryCq -t asked -q 0 -i 0 -c 2 -b {broker}", Judged::Has(&["idx: 0", "tagsCode=2598919"])),
     ("setConsumeMode -c DefaultCluster -t asked -g asked-group -m POP -q 0", Judged::Same),
