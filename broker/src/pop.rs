@@ -341,7 +341,7 @@ impl PopMachine {
         self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
     }
 
-    /// Whether messages of the topic are with the group's clients, or wait in their queue for their next delivery.
+    /// Whether messages of the topic, or of the group's retries of it, are with the group's clients or wait for their next delivery.
     #[must_use]
     pub fn has_leases(&self, owner: &LeaseOwner) -> bool {
         self.slots.of_owner(owner).any(|slot| slot.leased > 0)

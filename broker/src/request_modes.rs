@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use remoting_proto::{Dialect, JsonError};
 use remoting_proto::body::{MessageQueue, MessageRequestMode, MessageRequestModes};
+use remoting_proto::{Dialect, JsonError};
 use types::{GroupName, TopicName};
 
 /// Most settings; about 300 bytes each.

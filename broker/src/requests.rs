@@ -43,10 +43,12 @@ type Answer = Result<Command, Refusal>;
 /// Whether a request is one of those that wait for messages.
 pub(crate) fn may_wait(request: &Command) -> bool {
     use RequestCode as Code;
-    matches!(
-        request.request_code(),
-        Code::PullMessage | Code::LitePullMessage | Code::PopMessage | Code::Notification
-    )
+    matches!(request.request_code(), Code::PullMessage | Code::LitePullMessage | Code::PopMessage | Code::Notification)
+}
+
+/// Whether a request changes nothing. Of those with large answers only these two do.
+pub(crate) fn only_reads(request: &Command) -> bool {
+    !matches!(request.request_code(), RequestCode::PopMessage | RequestCode::LockBatchMq)
 }
 
 /// Serves one request.
@@ -121,9 +123,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
         RequestCode::UpdateBrokerConfig => runtime::update(core, request),
         RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),
-        RequestCode::DeleteExpiredCommitLog => {
-            core.broker.expire_now().map(|()| done(request)).map_err(Refusal::from)
-        }
+        RequestCode::DeleteExpiredCommitLog => core.broker.expire_now().map(|()| done(request)).map_err(Refusal::from),
         // Queues go with their last message, and those of a topic that is deleted with it.
         RequestCode::CleanExpiredConsumeQueue | RequestCode::CleanUnusedTopic => Ok(done(request)),
         // What name servers and clients are asked, what is not built yet, and what nobody knows.

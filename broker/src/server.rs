@@ -221,14 +221,23 @@ impl Core {
     }
 }
 
-/// Which groups pop, as it was set before. A file that cannot be read keeps no broker from serving: it is put aside for people to look at.
+/// Which groups pop, as it was set before. A file that cannot be read keeps no broker from serving; a damaged one is put aside for people
+/// to look at.
 fn kept_modes(file: &Kept) -> RequestModes {
     match file.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file) {
         Ok(modes) => modes.unwrap_or_default(),
-        Err(error) => {
+        Err(error @ (kept::Error::Read { .. } | kept::Error::Write { .. })) => {
+            tracing::error!(%error, "all groups pull until they are set to pop again, or until a start that can read it");
+            RequestModes::default()
+        }
+        Err(error @ kept::Error::Unusable { .. }) => {
             match file.set_aside() {
-                Ok(aside) => tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again"),
-                Err(not_moved) => tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again"),
+                Ok(aside) => {
+                    tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again")
+                }
+                Err(not_moved) => {
+                    tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again")
+                }
             }
             RequestModes::default()
         }
@@ -242,6 +251,10 @@ impl Role for Serving {
 
     fn may_wait(&self, request: &Command) -> bool {
         requests::may_wait(request)
+    }
+
+    fn only_reads(&self, request: &Command) -> bool {
+        requests::only_reads(request)
     }
 
     async fn serve(&self, connection: &Connection, request: Command) -> Command {

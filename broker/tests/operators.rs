@@ -10,12 +10,13 @@ use bytes::Bytes;
 use env::Env;
 use remoting::{Connection, Role, Server};
 use remoting_proto::body::{
-    Assignments, CorrectionOffsets, GroupReadable, HaStatus, KvTable, MessageRequestMode, MessageRequestModes, Permission, QueryAssignment, QueueData,
-    SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig, TopicConfigList, TopicRouteData, TopicSettings,
+    Assignments, CorrectionOffsets, GroupReadable, HaStatus, KvTable, MessageRequestMode, MessageRequestModes,
+    Permission, QueryAssignment, QueueData, SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
+    TopicConfigList, TopicRouteData, TopicSettings,
 };
 use remoting_proto::requests::{
-    DeleteSubscriptionGroup, GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage,
-    PullMessage, QueryCorrectionOffset, TopicName, UpdateConsumerOffset,
+    DeleteSubscriptionGroup, GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage, PullMessage,
+    QueryCorrectionOffset, TopicName, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode, from_slice, to_vec};
 use tokio::net::TcpListener;

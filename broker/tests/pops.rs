@@ -135,11 +135,7 @@ impl Served {
 
     /// How many pops of the group wait for the topic's first queue.
     async fn waiting(&self) -> i64 {
-        let header = PollingInfo {
-            consumer_group: "g".to_owned(),
-            topic: "t".to_owned(),
-            queue_id: 0,
-        };
+        let header = PollingInfo { consumer_group: "g".to_owned(), topic: "t".to_owned(), queue_id: 0 };
         let answer = self.call(RequestCode::PollingInfo, header.to_fields(), "").await;
         PollingInfoAnswer::of(&answer.fields).expect("told").polling_num
     }

@@ -281,7 +281,10 @@ async fn what_is_remembered_of_clients_is_bounded() {
         };
         remoting_proto::to_vec(&batch, remoting_proto::Dialect::Fastjson)
     };
-    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock or unlock, at most 4096 allowed");
+    assert_eq!(
+        refused(RequestCode::LockBatchMq, lock("c", 4097)).await,
+        "4097 queues to lock or unlock, at most 4096 allowed"
+    );
     refused(RequestCode::LockBatchMq, lock(&long, 1)).await;
     let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock(&long[1..], 4096)).await;
     assert_eq!(answer.response_code(), ResponseCode::Success);
@@ -456,9 +459,14 @@ async fn topics_of_which_no_frame_has_room_for_all_are_told_compressed() {
     let server = Server::new(Arc::new(Told(tell)), remoting::Options::default(), None, Env::real().clock);
     let names = tokio::spawn(server.serve(listener, stop.clone()));
     let served = served(vec![name_server]).await;
-    for number in 0..TOPICS {
-        let topic = TopicConfig::new(TopicName::new(&format!("t{number}")).expect("valid"), 1, TopicType::Mixed);
-        served.broker.put_topic(topic, false).await.expect("made");
+    for some in (0..TOPICS).collect::<Vec<_>>().chunks(500) {
+        let mut made = tokio::task::JoinSet::new();
+        for number in some {
+            let topic = TopicConfig::new(TopicName::new(&format!("t{number}")).expect("valid"), 1, TopicType::Mixed);
+            let broker = served.broker.clone();
+            made.spawn(async move { broker.put_topic(topic, false).await });
+        }
+        assert!(made.join_all().await.iter().all(Result::is_ok), "all are made");
     }
     loop {
         let next = told.recv().await.expect("registers");
@@ -467,8 +475,8 @@ async fn topics_of_which_no_frame_has_room_for_all_are_told_compressed() {
         }
         let topics = RegisterBroker::decode(&next.body, next.version).expect("read").topics;
         assert_eq!(next.fields.get("compressed"), Some(if topics.len() > TOPICS { "true" } else { "false" }));
-        if topics.len() > TOPICS {
-            assert_eq!(topics["t9999"].write_queue_nums, topics["t0"].write_queue_nums);
+        // All of them, with the broker's own.
+        if topics.contains_key("t9999") && topics.len() > TOPICS {
             break;
         }
     }

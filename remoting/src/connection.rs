@@ -44,6 +44,8 @@ pub struct Connection {
     unheard: CancellationToken,
     /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
     frames: OnceLock<mpsc::WeakSender<Frame>>,
+    /// What answers that wait to be written may have.
+    pub(crate) room: Arc<Semaphore>,
     /// What the peer was asked and has not answered. Held to add or take one.
     asked: Mutex<InFlight<oneshot::Sender<Command>>>,
     /// One for each that is asked or waits for its turn.
@@ -67,8 +69,9 @@ pub enum CallError {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, remote: SocketAddr) -> Self {
+    pub(crate) fn new(id: ConnectionId, remote: SocketAddr, outbound_bytes: usize) -> Self {
         Self {
+            room: Arc::new(Semaphore::new(permits(outbound_bytes))),
             id,
             remote,
             closed: CancellationToken::new(),
@@ -90,6 +93,11 @@ impl Connection {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Whether an answer of so many bytes may wait to be written now, behind those that the peer has not read.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        bytes.div_ceil(PERMIT_BYTES) <= self.room.available_permits()
     }
 
     /// Ends it, with whatever is under way. [`Role::disconnect`](crate::Role::disconnect) follows.
@@ -298,12 +306,17 @@ impl From<Bytes> for Frame {
 }
 
 impl Frame {
-    /// One that takes its share of the room; none while there is not enough.
-    pub(crate) fn within(room: &Arc<Semaphore>, bytes: Bytes) -> Option<Self> {
+    /// One that takes its share of the room, if there is enough.
+    pub(crate) fn within(room: &Arc<Semaphore>, bytes: Bytes) -> Self {
         // A frame has at most 16 MiB.
         let permits = bytes.len().div_ceil(PERMIT_BYTES) as u32;
-        let room = room.clone().try_acquire_many_owned(permits).ok()?;
-        Some(Self { bytes, room: Some(room) })
+        let room = room.clone().try_acquire_many_owned(permits).ok();
+        Self { bytes, room }
+    }
+
+    /// Whether it takes its share.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_some()
     }
 }
 

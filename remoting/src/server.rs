@@ -21,7 +21,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use crate::accept::{accept, begins_with_tls, no_certificate};
 use crate::connection::{self, Connection, ConnectionId, Frame, Reader, Traffic};
 
-/// An answer of no more bytes takes no room among those that wait to be written: what was done is told, whatever else waits.
+/// An answer of no more bytes takes no room among those that wait to be written.
 const SMALL_ANSWER_BYTES: usize = 4096;
 /// How long what was answered may take to reach its client when the server ends.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
@@ -34,6 +34,12 @@ pub trait Role: Send + Sync + 'static {
     /// Whether a request may be held back until something happens: such take no places of others.
     fn may_wait(&self, _request: &Command) -> bool {
         false
+    }
+
+    /// Whether a request changes nothing, so that its answer may become `SystemBusy` when too much waits to be read by its client. Who
+    /// serves others with large answers looks at [`Connection::has_room`] before it does what they ask.
+    fn only_reads(&self, _request: &Command) -> bool {
+        true
     }
 
     /// Answers a request. The answer of a oneway request goes nowhere.
@@ -59,8 +65,10 @@ pub struct Options {
     pub waiting_all_max: usize,
     /// Bytes of all frames that are being read or served; beyond it nothing is read. At least one frame.
     pub inbound_bytes_max: usize,
-    /// Bytes of answers of one connection that wait to be written, without small ones; an answer for which there is no room becomes
-    /// `SystemBusy`. At least one frame.
+    /// Bytes of the frames of requests that wait, of all connections.
+    pub waiting_bytes_max: usize,
+    /// Bytes of answers of one connection that wait to be written, without small ones; the answer to a request that only reads becomes
+    /// `SystemBusy` when there is no room for it. At least one frame.
     pub outbound_bytes_max: usize,
     /// A connection without traffic is closed after this time, at most a quarter of it later.
     pub idle: Duration,
@@ -80,6 +88,7 @@ impl Default for Options {
             waiting_max: 16_384,
             waiting_all_max: 100_000,
             inbound_bytes_max: 256 * 1024 * 1024,
+            waiting_bytes_max: 256 * 1024 * 1024,
             outbound_bytes_max: 64 * 1024 * 1024,
             // Source: Apache 5.5 `NettyServerConfig`.
             idle: Duration::from_secs(120),
@@ -97,6 +106,7 @@ pub struct Server<R> {
     clock: Arc<dyn Clock>,
     requests: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    waiting_bytes: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
     ids: AtomicU64,
     draining: CancellationToken,
@@ -115,6 +125,7 @@ impl<R: Role> Server<R> {
             clock,
             requests: Arc::new(Semaphore::new(options.requests_max)),
             waiting: Arc::new(Semaphore::new(options.waiting_all_max)),
+            waiting_bytes: Arc::new(Semaphore::new(connection::permits(options.waiting_bytes_max))),
             inbound: Arc::new(Semaphore::new(connection::permits(inbound_bytes))),
             ids: AtomicU64::new(0),
             draining: CancellationToken::new(),
@@ -170,7 +181,7 @@ impl<R: Role> Server<R> {
     async fn greet(&self, stream: TcpStream) -> io::Result<(Greeted, Connection)> {
         stream.set_nodelay(true)?;
         let id = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
-        let connection = Connection::new(id, stream.peer_addr()?);
+        let connection = Connection::new(id, stream.peer_addr()?, self.options.outbound_bytes_max.max(FRAME_BYTES_MAX));
         if !self.within(self.options.idle, begins_with_tls(&stream)).await? {
             return Ok((Greeted::Plain(stream), connection));
         }
@@ -194,8 +205,7 @@ impl<R: Role> Server<R> {
         let (socket, sink) = tokio::io::split(stream);
         let (answers, frames) = mpsc::channel(self.options.in_flight_max);
         connection.opened(&answers);
-        let outbound_bytes = self.options.outbound_bytes_max.max(FRAME_BYTES_MAX);
-        let answers = Answers { frames: answers, room: Arc::new(Semaphore::new(connection::permits(outbound_bytes))) };
+        let answers = Answers { frames: answers, room: connection.room.clone() };
         self.role.connect(&connection);
         let traffic = Arc::<Traffic>::default();
         let reader =
@@ -255,17 +265,21 @@ impl<R: Role> Server<R> {
                 connection.answered(request);
                 continue;
             }
-            let (service, turn) = if self.role.may_wait(&request) {
+            let asked = Asked::of(&request, self.role.only_reads(&request));
+            let (service, turn, place) = if self.role.may_wait(&request) {
                 drop(turn);
-                let Ok(turn) = waiting.clone().try_acquire_owned() else {
-                    answers.refuse(&Asked::of(&request), "[OVERLOAD] too many requests of this connection wait").await;
+                // Less than a frame has.
+                let bytes = place.num_permits() as u32;
+                let own = waiting.clone().try_acquire_owned().ok();
+                let Some((turn, place)) = own.zip(self.waiting_bytes.clone().try_acquire_many_owned(bytes).ok()) else {
+                    answers.refuse(&asked, "[OVERLOAD] too many requests wait").await;
                     continue;
                 };
-                (waits.clone(), turn)
+                (waits.clone(), turn, place)
             } else {
-                (at_once.clone(), turn)
+                (at_once.clone(), turn, place)
             };
-            let answered = answer(service, request, answers.clone());
+            let answered = answer(service, request, asked, answers.clone());
             self.tasks.spawn(async move {
                 answered.await;
                 drop((turn, place));
@@ -275,11 +289,10 @@ impl<R: Role> Server<R> {
 }
 
 /// Has a request served and hands the answer to the writer.
-async fn answer<S>(service: S, request: Command, answers: Answers)
+async fn answer<S>(service: S, request: Command, asked: Asked, answers: Answers)
 where
     S: Service<Command, Response = Command, Error = tower::BoxError>,
 {
-    let asked = Asked::of(&request);
     match service.oneshot(request).await {
         Ok(answer) => answers.send(&asked, answer).await,
         Err(_) => answers.refuse(&asked, "[OVERLOAD] too many requests are being served").await,
@@ -290,14 +303,15 @@ where
 struct Asked {
     code: i32,
     is_oneway: bool,
+    only_reads: bool,
     /// An answer that says nothing yet.
     answer: Command,
 }
 
 impl Asked {
-    fn of(request: &Command) -> Self {
+    fn of(request: &Command, only_reads: bool) -> Self {
         let answer = request.answer(ResponseCode::SystemBusy);
-        Self { code: request.code, is_oneway: request.flag.is_oneway(), answer }
+        Self { code: request.code, is_oneway: request.flag.is_oneway(), only_reads, answer }
     }
 }
 
@@ -323,10 +337,11 @@ impl Answers {
         if frame.len() <= SMALL_ANSWER_BYTES {
             return self.write(frame.into()).await;
         }
-        match Frame::within(&self.room, frame) {
-            Some(frame) => self.write(frame).await,
-            None => self.refuse(asked, "[OVERLOAD] too many bytes of answers wait to be read by this client").await,
+        let frame = Frame::within(&self.room, frame);
+        if asked.only_reads && !frame.has_room() {
+            return self.refuse(asked, "[OVERLOAD] too many bytes of answers wait to be read by this client").await;
         }
+        self.write(frame).await;
     }
 
     /// Answers that it cannot be done now.

@@ -22,6 +22,8 @@ struct Echo {
     told: mpsc::UnboundedSender<Told>,
 }
 
+/// Longer than anything here takes on a busy machine.
+const WITHIN: Duration = Duration::from_secs(60);
 /// Requests of this code may wait, others may not.
 const WAITS: RequestCode = RequestCode::Unknown(8);
 
@@ -225,9 +227,10 @@ async fn who_waits_takes_no_places_of_others_and_has_a_bound_of_its_own() {
     let options = Options { in_flight_max: 1, waiting_max: 2, ..Options::default() };
     let mut server = start(options, None, Arc::new(SystemClock)).await;
     let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut socket, &waiting(1)).await;
     server.connected().await;
+    send(&mut socket, &waiting(2)).await;
     for opaque in [1, 2] {
-        send(&mut socket, &waiting(opaque)).await;
         assert_eq!(server.asked().await.opaque, Opaque(opaque));
     }
     send(&mut socket, &waiting(3)).await;
@@ -238,14 +241,17 @@ async fn who_waits_takes_no_places_of_others_and_has_a_bound_of_its_own() {
     server.gate.add_permits(3);
     let mut answered = [receive(&mut socket).await, receive(&mut socket).await, receive(&mut socket).await];
     answered.sort_by_key(|answer| answer.opaque);
-    assert_eq!(answered.map(|answer| (answer.opaque.0, answer.response_code())), [1, 2, 4].map(|of| (of, ResponseCode::Success)));
+    assert_eq!(
+        answered.map(|answer| (answer.opaque.0, answer.response_code())),
+        [1, 2, 4].map(|of| (of, ResponseCode::Success))
+    );
 
     // The bound of all connections.
     let options = Options { waiting_all_max: 1, ..Options::default() };
     let mut server = start(options, None, Arc::new(SystemClock)).await;
     let mut first = TcpStream::connect(server.address).await.expect("listens");
-    server.connected().await;
     send(&mut first, &waiting(1)).await;
+    server.connected().await;
     server.asked().await;
     let mut second = TcpStream::connect(server.address).await.expect("listens");
     send(&mut second, &waiting(2)).await;
@@ -259,13 +265,20 @@ async fn answers_that_a_client_does_not_read_are_bounded_and_small_ones_come_all
     let body = Bytes::from(vec![b'x'; BODY_BYTES]);
     let bound = 16;
     let options = Options { outbound_bytes_max: bound * BODY_BYTES, ..Options::default() };
-    let server = start(options, None, Arc::new(SystemClock)).await;
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
     server.gate.add_permits(2 * ASKED as usize);
     let mut socket = TcpStream::connect(server.address).await.expect("listens");
     for opaque in 0..ASKED {
         send(&mut socket, &Command { body: body.clone(), ..request(opaque, "") }).await;
         send(&mut socket, &request(ASKED + opaque, "small")).await;
     }
+    let connection = server.connected().await;
+    let full = async {
+        while connection.has_room(2 * BODY_BYTES) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, full).await.expect("who answers may know that the client does not read");
     let (mut whole, mut refused, mut small) = (0, 0, 0);
     for _ in 0..2 * ASKED {
         let answer = receive(&mut socket).await;

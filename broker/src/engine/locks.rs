@@ -12,12 +12,17 @@ impl Engine {
     /// Locks what is free or the client's already, unless pops of the group have messages of the topic.
     pub(super) fn lock_queues(&mut self, command: LockCommand) {
         let LockCommand { group, queues, client, reply } = command;
+        // Queues of a topic mostly stand together: it is looked at once.
+        let mut looked: Option<(TopicName, bool)> = None;
         let lock = |(topic, queue): (TopicName, QueueId)| {
-            let owner = LeaseOwner { group: group.clone(), topic };
-            if self.machines.pop.has_leases(&owner) {
+            if looked.as_ref().is_none_or(|(last, _)| *last != topic) {
+                let owner = LeaseOwner { group: group.clone(), topic: topic.clone() };
+                looked = Some((topic.clone(), self.machines.pop.has_leases(&owner)));
+            }
+            if looked.as_ref().is_some_and(|(_, has_leases)| *has_leases) {
                 return Locked::Popped;
             }
-            let is_taken = self.locks.lock((owner.group, owner.topic, queue), &client, self.now);
+            let is_taken = self.locks.lock((group.clone(), topic, queue), &client, self.now);
             if is_taken { Locked::Taken } else { Locked::Refused }
         };
         tell(reply, queues.into_iter().map(lock).collect());

@@ -25,8 +25,8 @@ pub(super) async fn lock(core: &Core, request: &Command) -> Answer {
         && !outcomes.contains(&Locked::Taken)
     {
         let remark = format!(
-            "consumer group {group} pops topic {topic} and has messages of it that are not finished, so its queues cannot be read in \
-             order: stop its pop consumers and ask again when their messages are acknowledged or visible, or use another group"
+            "consumer group {group} pops topic {topic} and has messages of it that are leased or wait for their retry, so its queues \
+             cannot be read in order: stop its pop consumers and ask again when these are finished, or use another group"
         );
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
     }

@@ -118,7 +118,9 @@ impl Coded for PopError {
     fn code(&self) -> ResponseCode {
         match self {
             Self::Lookup(error) => error.code(),
-            Self::NotReadable { .. } | Self::GroupDisabled { .. } | Self::QueuesLocked { .. } => ResponseCode::NoPermission,
+            Self::NotReadable { .. } | Self::GroupDisabled { .. } | Self::QueuesLocked { .. } => {
+                ResponseCode::NoPermission
+            }
             Self::TooManyWaiting { .. } => ResponseCode::SystemBusy,
             Self::Unavailable(why) => why.code(),
         }

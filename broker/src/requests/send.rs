@@ -9,7 +9,8 @@ use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
 use super::names::{
-    CLUSTER, MESSAGE_REGION, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, TRACE_ON, make_group_topic, make_topic,
+    CLUSTER, MESSAGE_REGION, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, TRACE_ON, make_group_topic,
+    make_topic,
 };
 use super::{Answer, Refusal, done};
 use crate::catalog::Catalog;

@@ -148,7 +148,8 @@ impl Leases {
             Some(client) => drop(self.by_client.entry(client.clone()).or_default().insert(id)),
             None => self.changed += 1,
         }
-        self.entries.insert(id, Entry { name, held: Arc::new(held), client, is_delivered: false, is_ended: false, ends_at });
+        self.entries
+            .insert(id, Entry { name, held: Arc::new(held), client, is_delivered: false, is_ended: false, ends_at });
         true
     }
 
@@ -200,6 +201,11 @@ impl Leases {
     /// Whether it was not ended meanwhile.
     pub(super) fn has(&self, id: Id) -> bool {
         self.entries.get(&id).is_some_and(|entry| !entry.is_ended)
+    }
+
+    /// Forgets a lease, unless it was ended meanwhile; says whether it was not.
+    pub(super) fn take(&mut self, id: Id) -> bool {
+        self.has(id) && self.remove(id).is_some()
     }
 
     /// Takes the leases that are to be prolonged now, because their clients live, and forgets those that are over. Each is to be given
@@ -391,6 +397,7 @@ mod tests {
             let id = find(&leases, offset).expect("known");
             leases.ended(id);
             assert!(!leases.has(id) && find(&leases, offset).is_none());
+            assert!(!leases.take(id), "its client's end must not bring it back");
         }
         assert_eq!(leases.of(&client("a")).len(), 1);
         let lost = |leases: &mut Leases, offset| leases.lost(&owner(), &handle(offset, BEGAN));

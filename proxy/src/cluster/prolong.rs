@@ -103,7 +103,7 @@ impl Cluster {
             for (id, held) in leases {
                 let current = held.current.lock().await;
                 // One that was ended meanwhile would come back.
-                if cluster.0.leases.lock().remove(id).is_some() {
+                if cluster.0.leases.lock().take(id) {
                     cluster.free_one(&held.owner, current.clone(), INVISIBLE_WHEN_FREED.into()).await;
                 }
             }

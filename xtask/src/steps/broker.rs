@@ -77,11 +77,9 @@ fn serve_clients(context: &Context, programs: &Programs, go: &Path) -> Result<()
         &|| show_java(&[&name_server.to_string(), "old"], "old", classes, log),
         &|| show_popping(&[&name_server.to_string(), &broker], classes, log),
     ])?;
-    side_by_side([
-        &|| survive(folder, gantry, "new", classes),
-        &|| survive(folder, gantry, "old", classes),
-        &|| administer(context, programs, name_server),
-    ])?;
+    side_by_side([&|| survive(folder, gantry, "new", classes), &|| survive(folder, gantry, "old", classes), &|| {
+        administer(context, programs, name_server)
+    }])?;
     cluster.stop()
 }
 
