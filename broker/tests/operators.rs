@@ -138,8 +138,7 @@ async fn who_waits_gets_nothing_after_reading_was_forbidden() {
         [(forbidden, group(false).to_fields(), Bytes::new()), (forbidden, group(true).to_fields(), Bytes::new())],
         [(list, none(), topic(2)), (list, none(), topic(6))],
     ];
-    let mut end = 1;
-    for [forbid, allow] in changes {
+    for (end, [forbid, allow]) in (1..).zip(changes) {
         let change = async |(code, fields, body): (RequestCode, Fields, Bytes)| {
             let changed = served.call(code, fields, body).await;
             assert_eq!(changed.response_code(), ResponseCode::Success, "{changed:?}");
@@ -169,7 +168,6 @@ async fn who_waits_gets_nothing_after_reading_was_forbidden() {
         // Its lease was free again.
         let again = served.call(RequestCode::PopMessage, waits.to_fields(), "").await;
         assert_eq!(again.response_code(), ResponseCode::Success, "{again:?}");
-        end += 1;
     }
     served.end().await;
 }

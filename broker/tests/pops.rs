@@ -336,7 +336,7 @@ async fn a_group_with_locks_on_queues_does_not_pop_and_one_with_leases_gets_no_l
     let waits = PopMessage { consumer_group: "g".to_owned(), poll_time: MINUTE_MS, queue_id: 0, ..pop("t") };
     let (waited, ()) = tokio::join!(served.pop(waits), async {
         while served.waiting().await == 0 {}
-        assert_eq!(locked().await, [queue.clone()]);
+        assert_eq!(locked().await, std::slice::from_ref(&queue));
         let header = SendMessage { queue_id: 0, ..message("t") };
         served.call(RequestCode::SendMessageV2, header.to_fields(), "b").await;
     });
@@ -354,7 +354,7 @@ async fn a_group_with_locks_on_queues_does_not_pop_and_one_with_leases_gets_no_l
     for one in &leased {
         served.call(RequestCode::AckMessage, ack(one).to_fields(), "").await;
     }
-    assert_eq!(locked().await, [queue.clone()]);
+    assert_eq!(locked().await, std::slice::from_ref(&queue));
     served.end().await;
 }
 
