@@ -53,6 +53,8 @@ pub(crate) enum Command {
     HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
+    LockQueues(LockCommand),
+    UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
     Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
     SearchKeys { hash: u64, reply: Reply<KeySearch> },
@@ -62,6 +64,7 @@ pub(crate) enum Command {
     ResetOffset { to: Committed, reply: Reply<Result<(), LookupError>> },
     ClientsAlive(Vec<ClientId>),
     ClientGone(ClientId),
+    ExpireNow,
     FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
     GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
     Admin(AdminCommand),
@@ -131,6 +134,27 @@ pub(crate) struct GiveUpCommand {
     pub(crate) is_popped: Reply<bool>,
     /// It is in the dead-letter topic, or finished otherwise.
     pub(crate) moved: Reply<Result<(), LeaseError>>,
+}
+
+/// A request to lock queues for one client of a group.
+#[derive(Debug)]
+pub(crate) struct LockCommand {
+    pub(crate) group: GroupName,
+    pub(crate) queues: Vec<(TopicName, QueueId)>,
+    pub(crate) client: String,
+    /// What became of each queue, in their order.
+    pub(crate) reply: Reply<Vec<Locked>>,
+}
+
+/// What became of a request to lock a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locked {
+    /// The client has it.
+    Taken,
+    /// Another one has it, or there is no room for more locks.
+    Refused,
+    /// Pops of the group have messages of the topic.
+    Popped,
 }
 
 /// A request to end a transaction.

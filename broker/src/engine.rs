@@ -19,6 +19,7 @@ use crate::journal::Pending;
 use crate::machines::Machines;
 use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, SLEEP_MAX};
 use crate::pop::PopEvent;
+use crate::queue_locks::QueueLocks;
 use crate::shared::Shared;
 
 mod admin;
@@ -34,6 +35,7 @@ mod clients;
 mod dead_letter;
 mod fetch;
 mod lease;
+mod locks;
 mod pull;
 mod queues;
 mod receive;
@@ -86,6 +88,7 @@ pub(crate) struct Engine {
     pops: Vec<PopCommand>,
     waiting: Waiting,
     clients: Clients,
+    locks: QueueLocks,
     fetches: Fetches,
     spilled: Spilled,
     /// Requests for transactions whose outcome is just being stored.
@@ -142,6 +145,7 @@ impl Engine {
             pops: Vec::new(),
             waiting: Waiting::default(),
             clients: Clients::default(),
+            locks: QueueLocks::default(),
             fetches,
             spilled,
             end_waiting: EndWaiting::default(),
@@ -303,6 +307,8 @@ impl Engine {
             Command::HalfPlace { first, reply } => answer::tell(reply, self.machines.transactions.place(first)),
             Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
             Command::Pull(command) => self.pull(*command),
+            Command::LockQueues(command) => self.lock_queues(command),
+            Command::UnlockQueues { group, queues, client } => self.unlock_queues(&group, queues, &client),
             Command::Waiting { lease, queue, reply } => answer::tell(reply, self.waiting.count(&lease, queue)),
             Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),
             Command::SearchKeys { hash, reply } => answer::tell(reply, self.store.search_keys(hash)),
@@ -312,6 +318,7 @@ impl Engine {
             Command::ResetOffset { to, reply } => self.reset_offset(to, reply),
             Command::ClientsAlive(clients) => self.clients.alive(clients, self.now),
             Command::ClientGone(client) => self.client_gone(&client),
+            Command::ExpireNow => self.retention.ask(self.now),
             Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
             Command::Admin(command) => self.administer(command),
@@ -441,7 +448,7 @@ impl Engine {
         }
     }
 
-    /// Levels for the metrics; what costs a look at every queue only once a second.
+    /// Levels for the metrics; what costs a look at every queue only once a second, and locks that nobody renews.
     fn count(&mut self) {
         let counters = &self.shared.counters;
         counters.waiting.set(self.waiting.len());
@@ -452,6 +459,7 @@ impl Engine {
         counters.groups.set(self.machines.catalog.groups().len());
         if self.now.since(self.counted_at) >= SLEEP_MAX {
             counters.in_flight.set(usize::try_from(self.machines.pop.in_flight()).unwrap_or(usize::MAX));
+            self.locks.expire(self.now);
             self.counted_at = self.now;
         }
     }

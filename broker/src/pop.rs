@@ -341,6 +341,12 @@ impl PopMachine {
         self.slots.get(self.slots.find(owner, queue)?).map(slot::Slot::committed)
     }
 
+    /// Whether messages of the topic, or of the group's retries of it, are with the group's clients or wait for their next delivery.
+    #[must_use]
+    pub fn has_leases(&self, owner: &LeaseOwner) -> bool {
+        self.slots.of_owner(owner).any(|slot| slot.leased > 0)
+    }
+
     /// The first unfinished offset of every group on every queue, and whether anything was ever leased there.
     pub fn all_committed(&self) -> impl Iterator<Item = (&LeaseOwner, QueueId, QueueOffset, bool)> {
         self.slots.iter().map(|(_, slot)| {

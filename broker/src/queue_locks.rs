@@ -16,7 +16,11 @@ type Queue = (GroupName, TopicName, QueueId);
 
 /// The locks of all groups. They are not stored: after a restart clients lock anew.
 #[derive(Debug, Default)]
-pub(crate) struct QueueLocks(BTreeMap<Queue, Lock>);
+pub(crate) struct QueueLocks {
+    by_queue: BTreeMap<Queue, Lock>,
+    /// When expired ones were last looked for.
+    looked_at: Timestamp,
+}
 
 #[derive(Debug)]
 struct Lock {
@@ -27,15 +31,15 @@ struct Lock {
 impl QueueLocks {
     /// Whether the client has the lock now: it is free, expired, or the client's already.
     pub(crate) fn lock(&mut self, queue: Queue, client: &str, now: Timestamp) -> bool {
-        let has_room = self.0.len() < LOCKS_MAX;
-        match self.0.get_mut(&queue) {
+        let has_room = self.by_queue.len() < LOCKS_MAX;
+        match self.by_queue.get_mut(&queue) {
             Some(lock) if lock.client != client && now.since(lock.renewed) <= LOCK_FOR => false,
             Some(lock) => {
                 *lock = Lock { client: client.to_owned(), renewed: now };
                 true
             }
             None if has_room => {
-                self.0.insert(queue, Lock { client: client.to_owned(), renewed: now });
+                self.by_queue.insert(queue, Lock { client: client.to_owned(), renewed: now });
                 true
             }
             None => false,
@@ -44,14 +48,26 @@ impl QueueLocks {
 
     /// Gives a lock back, if it is the client's.
     pub(crate) fn unlock(&mut self, queue: &Queue, client: &str) {
-        if self.0.get(queue).is_some_and(|lock| lock.client == client) {
-            self.0.remove(queue);
+        if self.by_queue.get(queue).is_some_and(|lock| lock.client == client) {
+            self.by_queue.remove(queue);
         }
     }
 
-    /// Forgets expired locks.
+    /// Whether a client of the group has a queue of the topic now.
+    pub(crate) fn has(&self, group: &GroupName, topic: &TopicName, now: Timestamp) -> bool {
+        // Most of the time there is none, and nothing is copied then.
+        let of = |queue| (group.clone(), topic.clone(), QueueId(queue));
+        !self.by_queue.is_empty()
+            && self.by_queue.range(of(0)..=of(u32::MAX)).any(|(_, lock)| now.since(lock.renewed) <= LOCK_FOR)
+    }
+
+    /// Forgets expired locks, every now and then: it looks at all.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        self.0.retain(|_, lock| now.since(lock.renewed) <= LOCK_FOR);
+        if now.since(self.looked_at) < LOCK_FOR / 4 {
+            return;
+        }
+        self.looked_at = now;
+        self.by_queue.retain(|_, lock| now.since(lock.renewed) <= LOCK_FOR);
     }
 }
 
@@ -71,12 +87,14 @@ mod tests {
         assert!(!locks.lock(queue(0), "b", at(59_000)));
         assert!(locks.lock(queue(0), "a", at(59_000)), "renewed");
         assert!(!locks.lock(queue(0), "b", at(100_000)));
+        let has = |topic, now| locks.has(&queue(0).0, &TopicName::new(topic).expect("valid"), at(now));
+        assert!(has("t", 119_000) && !has("t", 119_001) && !has("u", 100_000) && !has("s", 100_000));
         locks.unlock(&queue(0), "b");
         assert!(!locks.lock(queue(0), "b", at(100_000)), "not its own");
         locks.unlock(&queue(0), "a");
         assert!(locks.lock(queue(0), "b", at(100_000)));
         assert!(locks.lock(queue(1), "a", at(60_001)), "expired");
         locks.expire(at(160_001));
-        assert_eq!(locks.0.len(), 0);
+        assert_eq!(locks.by_queue.len(), 0);
     }
 }

@@ -35,6 +35,8 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 /// May be read, written, and new topics may be like it.
 const PERMISSION_ALL: Permission = Permission(7);
+/// Most topics that are told uncompressed: with the longest names they have 7 MB, and a frame has at most 16 MiB.
+const PLAIN_TOPICS_MAX: usize = 10_000;
 /// The master.
 const BROKER_ID: i64 = 0;
 
@@ -132,7 +134,9 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     // Another one for each state of the topics and each start.
     let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
     let allowed = core.settings.lock().permission;
-    let body = Body { version, topics: topics(core, allowed), mappings: BTreeMap::new() }.encode();
+    let body = Body { version, topics: topics(core, allowed), mappings: BTreeMap::new() };
+    let is_compressed = body.topics.len() > PLAIN_TOPICS_MAX;
+    let body = if is_compressed { body.encode_compressed() } else { body.encode() };
     let header = RegisterBroker {
         broker_name: core.name().to_owned(),
         broker_addr: options.advertised.to_string(),
@@ -143,6 +147,7 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
         heartbeat_timeout_ms: None,
         enable_acting_master: None,
         body_crc32: Some(body_crc32(&body)),
+        compressed: Some(is_compressed),
         zone_name: None,
     };
     let request = Command::request(RequestCode::RegisterBroker, header.to_fields(), body.into());

@@ -1,14 +1,21 @@
 //! Whether groups pull or pop, as operators set it, and which queues a client of a group consumes then. Plain values.
 //!
-//! The settings are not stored: after a start consumers pull until they are set again.
-//! Source: Apache 5.5 `QueryAssignmentProcessor`, `AllocateMessageQueueAveragely`, `AllocateMessageQueueAveragelyByCircle`.
+//! The settings are kept in a file where Apache's broker has it and in its form ([`FILE`]), so a directory of Apache's brings them along:
+//! a restart that forgot them would be a switch from pops to pulls, and deliver again.
+//! Source: Apache 5.5 `MessageRequestModeManager`, `QueryAssignmentProcessor`, `AllocateMessageQueueAveragely`, `AllocateMessageQueueAveragelyByCircle`.
 
 use std::collections::BTreeMap;
 
-use remoting_proto::body::{MessageQueue, MessageRequestMode};
+use remoting_proto::body::{MessageQueue, MessageRequestMode, MessageRequestModes};
+use remoting_proto::{Dialect, JsonError};
+use types::{GroupName, TopicName};
 
 /// Most settings; about 300 bytes each.
 const MODES_MAX: usize = 100_000;
+/// Where they are kept, in the broker's data directory. Source: `BrokerPathConfigHelper.getMessageRequestModePath`.
+pub(crate) const FILE: &str = "config/messageRequestMode.json";
+/// Most bytes of that file: names have at most 255 and 120.
+pub(crate) const FILE_BYTES_MAX: u64 = MODES_MAX as u64 * 1024;
 /// A client that pops leases messages and acks each.
 pub(crate) const POP: &str = "POP";
 /// A client that pulls has queues to itself.
@@ -26,6 +33,43 @@ pub(crate) struct RequestModes(BTreeMap<(String, String), MessageRequestMode>);
 pub(crate) struct Full;
 
 impl RequestModes {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// It is not the expected JSON.
+    pub(crate) fn from_file(text: &[u8]) -> Result<Self, JsonError> {
+        let MessageRequestModes { message_request_mode_map: topics } = remoting_proto::from_slice(text)?;
+        let of_topic = |(topic, groups): (String, BTreeMap<String, MessageRequestMode>)| {
+            groups.into_iter().map(move |(group, mode)| ((topic.clone(), group), mode))
+        };
+        Ok(Self(topics.into_iter().flat_map(of_topic).collect()))
+    }
+
+    /// All of them, by topic and group.
+    pub(crate) fn all(&self) -> MessageRequestModes {
+        let mut all = MessageRequestModes::default();
+        for ((topic, group), mode) in &self.0 {
+            all.message_request_mode_map.entry(topic.clone()).or_default().insert(group.clone(), mode.clone());
+        }
+        all
+    }
+
+    /// The file's text.
+    pub(crate) fn to_file(&self) -> Vec<u8> {
+        remoting_proto::to_vec(&self.all(), Dialect::Fastjson)
+    }
+
+    /// Forgets those of groups or topics that are not there any more, as what comes under their names later is not theirs; says whether
+    /// there were any.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(&GroupName, &TopicName) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(topic, group), _| match (GroupName::new(group), TopicName::new(topic)) {
+            (Ok(group), Ok(topic)) => is_there(&group, &topic),
+            _ => false,
+        });
+        self.0.len() < before
+    }
+
     /// Takes a setting.
     pub(crate) fn set(&mut self, mode: MessageRequestMode) -> Result<(), Full> {
         let key = (mode.topic.clone(), mode.consumer_group.clone());
@@ -44,11 +88,6 @@ impl RequestModes {
             mode: PULL.to_owned(),
             pop_share_queue_num: 0,
         })
-    }
-
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &MessageRequestMode> {
-        self.0.values()
     }
 }
 
@@ -154,6 +193,18 @@ mod tests {
         assert_eq!(modes.get("t", "g").mode, PULL);
         let mode = MessageRequestMode { mode: POP.to_owned(), pop_share_queue_num: 2, ..modes.get("t", "g") };
         modes.set(mode.clone()).expect("room");
-        assert_eq!((modes.get("t", "g"), modes.get("t", "h").mode.as_str(), modes.iter().count()), (mode, PULL, 1));
+        assert_eq!((modes.get("t", "g"), modes.get("t", "h").mode.as_str(), modes.0.len()), (mode, PULL, 1));
+    }
+
+    #[test]
+    fn they_come_back_from_their_file_and_from_apaches_and_go_with_what_they_are_of() {
+        // As 5.5's classes write it, without the blanks.
+        let apaches = br#"{"messageRequestModeMap":{"t":{"g":{"consumerGroup":"g","mode":"POP","popShareQueueNum":2,"topic":"t"}}}}"#;
+        let mut modes = RequestModes::from_file(apaches).expect("read");
+        assert_eq!((modes.get("t", "g").mode.as_str(), modes.get("t", "g").pop_share_queue_num), (POP, 2));
+        assert_eq!(RequestModes::from_file(&modes.to_file()).expect("read").0, modes.0);
+        assert!(RequestModes::from_file(b"{\"messageRequestModeMap\":").is_err());
+        assert!(!modes.keep(|group, topic| (group.as_str(), topic.as_str()) == ("g", "t")));
+        assert!(modes.keep(|_, topic| topic.as_str() != "t") && modes.0.is_empty());
     }
 }

@@ -40,6 +40,17 @@ const LISTED_MAX: usize = 1000;
 
 type Answer = Result<Command, Refusal>;
 
+/// Whether a request is one of those that wait for messages.
+pub(crate) fn may_wait(request: &Command) -> bool {
+    use RequestCode as Code;
+    matches!(request.request_code(), Code::PullMessage | Code::LitePullMessage | Code::PopMessage | Code::Notification)
+}
+
+/// Whether a request changes nothing. Of those with large answers only these two do.
+pub(crate) fn only_reads(request: &Command) -> bool {
+    !matches!(request.request_code(), RequestCode::PopMessage | RequestCode::LockBatchMq)
+}
+
 /// Serves one request.
 pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Command) -> Command {
     let answer = match request.request_code() {
@@ -79,7 +90,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::QueryAssignment => assignment::query(core, request).await,
         RequestCode::SetMessageRequestMode => assignment::set_mode(core, request).await,
         RequestCode::GetAllMessageRequestMode => Ok(assignment::modes(core, request)),
-        RequestCode::LockBatchMq => locks::lock(core, request),
+        RequestCode::LockBatchMq => locks::lock(core, request).await,
         RequestCode::UnlockBatchMq => locks::unlock(core, request),
         RequestCode::UpdateAndCreateTopic => topics::put(core, request).await,
         RequestCode::UpdateAndCreateTopicList => topics::put_list(core, request).await,
@@ -88,7 +99,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetTopicConfig => topics::get(core, request),
         RequestCode::UpdateAndCreateSubscriptionGroup => groups::put(core, request).await,
         RequestCode::UpdateAndCreateSubscriptionGroupList => groups::put_list(core, request).await,
-        RequestCode::UpdateAndGetGroupForbidden => groups::forbid(core, request),
+        RequestCode::UpdateAndGetGroupForbidden => groups::forbid(core, request).await,
         RequestCode::DeleteSubscriptionGroup => groups::delete(core, request).await,
         RequestCode::GetAllSubscriptionGroupConfig => groups::all(core, request).await,
         RequestCode::GetSubscriptionGroupConfig => groups::get(core, request).await,
@@ -112,6 +123,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
         RequestCode::UpdateBrokerConfig => runtime::update(core, request),
         RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),
+        RequestCode::DeleteExpiredCommitLog => core.broker.expire_now().map(|()| done(request)).map_err(Refusal::from),
         // Queues go with their last message, and those of a topic that is deleted with it.
         RequestCode::CleanExpiredConsumeQueue | RequestCode::CleanUnusedTopic => Ok(done(request)),
         // What name servers and clients are asked, what is not built yet, and what nobody knows.

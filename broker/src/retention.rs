@@ -93,7 +93,7 @@ pub fn utc_hour(at: Timestamp) -> u8 {
 /// Why segments may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Their time is over, and it is the hour.
+    /// Their time is over, and it is the hour, or an operator wants them to go.
     Age,
     /// Their time is over, and the disk is getting full.
     Space,
@@ -121,6 +121,8 @@ pub struct Past {
     pub is_held: bool,
     /// Length of the state that was saved last.
     pub state_bytes: u64,
+    /// Whether an operator wants what is over to go at this hour.
+    pub is_asked: bool,
 }
 
 impl Settings {
@@ -136,7 +138,7 @@ impl Settings {
             if past.is_held { count_older(&survey.segments, self.reserved.saturating_add(HOLD_MAX), now) } else { 0 };
         let over = if late > 0 { late } else { count_older(&survey.segments, self.reserved, now) };
         let over = if is_worth(&survey.segments[..over], past) { over } else { 0 };
-        let is_hour = self.delete_when.has((self.hour_of)(now));
+        let is_hour = past.is_asked || self.delete_when.has((self.hour_of)(now));
         let (segments, why) = match () {
             () if forced > 0 => (forced.min(SEGMENTS_MAX), Why::Forced),
             () if is_hour => (over, Why::Age),

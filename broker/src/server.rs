@@ -1,6 +1,6 @@
 //! The Remoting port of a broker: connections and clients come and go, time passes, name servers are told.
 //!
-//! The thin shell over `requests`, the clients and the queue locks; what is stored is the [`LocalBroker`]'s.
+//! The thin shell over `requests` and the clients; what is stored is the [`LocalBroker`]'s.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use env::Env;
+use env::{Env, Kept, kept};
 use parking_lot::Mutex;
 use remoting::{CallError, Client, Connection, ConnectionId, Role};
 use remoting_proto::requests::ConsumerGroup;
@@ -22,8 +22,7 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
-use crate::queue_locks::QueueLocks;
-use crate::request_modes::RequestModes;
+use crate::request_modes::{self, RequestModes};
 use crate::resets::{self, Resets};
 use crate::routes::Routes;
 use crate::settings::Settings;
@@ -65,13 +64,13 @@ pub(crate) struct Core {
     pub(crate) env: Env,
     pub(crate) started: Timestamp,
     pub(crate) clients: Mutex<Clients>,
-    pub(crate) locks: Mutex<QueueLocks>,
     pub(crate) statistics: Mutex<Statistics>,
     pub(crate) resets: Mutex<Resets>,
     pub(crate) forbidden: Mutex<Forbidden>,
     /// Counts resets, so that pulls that wait look at them.
     pub(crate) resets_made: watch::Sender<u64>,
-    pub(crate) request_modes: Mutex<RequestModes>,
+    pub(crate) request_modes: Arc<Mutex<RequestModes>>,
+    modes_file: Kept,
     pub(crate) routes: Routes,
     pub(crate) settings: Mutex<Settings>,
     /// Tells that the settings have changed.
@@ -84,15 +83,17 @@ pub(crate) struct Core {
 }
 
 impl BrokerServer {
-    /// A port of this broker.
+    /// A port of this broker. Blocks while it reads which groups pop.
     #[must_use]
     pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
         let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let told = registration::Told::new(vec![None; options.name_servers.len()]);
+        let modes_file = Kept::new(env.clone(), "file of consume modes", options.data.join(request_modes::FILE));
         let core = Core {
-            request_modes: Mutex::default(),
+            request_modes: Arc::new(Mutex::new(kept_modes(&modes_file))),
+            modes_file,
             routes: Routes::new(options.name_servers.iter().map(client).collect()),
             broker,
             options,
@@ -106,7 +107,6 @@ impl BrokerServer {
             settings: Mutex::new(settings),
             settings_changed: watch::Sender::new(()),
             clients: Mutex::default(),
-            locks: Mutex::default(),
             stopping: CancellationToken::new(),
             connections: Mutex::default(),
         };
@@ -196,12 +196,22 @@ impl Core {
     }
 
     /// Forgets what was set of groups that are gone, or whose topics are: where they were to go on, and what they may not read.
-    pub(crate) fn forget_gone(&self) {
+    pub(crate) async fn forget_gone(&self) {
         let is_there = |group: &GroupName, topic: &TopicName| {
             self.broker.known_topic(topic).is_some() && self.broker.is_group_known(group)
         };
         self.resets.lock().keep(|(group, topic, _): &resets::Queue| is_there(group, topic));
         self.forbidden.lock().look(is_there);
+        let has_modes_gone = self.request_modes.lock().keep(is_there);
+        if has_modes_gone && let Err(error) = self.save_request_modes().await {
+            tracing::warn!(%error, "consume modes of what was deleted come back with the next start");
+        }
+    }
+
+    /// Writes which groups pop, as it is then; on the disk on return.
+    pub(crate) async fn save_request_modes(&self) -> Result<(), kept::Error> {
+        let modes = self.request_modes.clone();
+        self.modes_file.write(move || modes.lock().to_file()).await
     }
 
     /// Looks again and again for clients that are silent for too long, and for what else has become old; samples what is counted.
@@ -211,11 +221,33 @@ impl Core {
             let now = self.now();
             let changed = self.clients.lock().expire(now);
             self.notify(changed);
-            self.locks.lock().expire(now);
             self.resets.lock().expire(now);
             // Topics and groups are deleted through other doors, too.
-            self.forget_gone();
+            self.forget_gone().await;
             self.statistics.lock().sample(now);
+        }
+    }
+}
+
+/// Which groups pop, as it was set before. A file that cannot be read keeps no broker from serving; a damaged one is put aside for people
+/// to look at.
+fn kept_modes(file: &Kept) -> RequestModes {
+    match file.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file) {
+        Ok(modes) => modes.unwrap_or_default(),
+        Err(error @ (kept::Error::Read { .. } | kept::Error::Write { .. })) => {
+            tracing::error!(%error, "all groups pull until they are set to pop again, or until a start that can read it");
+            RequestModes::default()
+        }
+        Err(error @ kept::Error::Unusable { .. }) => {
+            match file.set_aside() {
+                Ok(aside) => {
+                    tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again")
+                }
+                Err(not_moved) => {
+                    tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again")
+                }
+            }
+            RequestModes::default()
         }
     }
 }
@@ -223,6 +255,14 @@ impl Core {
 impl Role for Serving {
     fn connect(&self, connection: &Arc<Connection>) {
         self.0.connections.lock().insert(connection.id(), connection.clone());
+    }
+
+    fn may_wait(&self, request: &Command) -> bool {
+        requests::may_wait(request)
+    }
+
+    fn only_reads(&self, request: &Command) -> bool {
+        requests::only_reads(request)
     }
 
     async fn serve(&self, connection: &Connection, request: Command) -> Command {

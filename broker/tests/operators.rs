@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "sockets of the real runtime, above the seams of env")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,11 +10,12 @@ use bytes::Bytes;
 use env::Env;
 use remoting::{Connection, Role, Server};
 use remoting_proto::body::{
-    Assignments, CorrectionOffsets, GroupReadable, HaStatus, KvTable, Permission, QueryAssignment, QueueData,
-    SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig, TopicConfigList, TopicRouteData, TopicSettings,
+    Assignments, CorrectionOffsets, GroupReadable, HaStatus, KvTable, MessageRequestMode, MessageRequestModes,
+    Permission, QueryAssignment, QueueData, SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
+    TopicConfigList, TopicRouteData, TopicSettings,
 };
 use remoting_proto::requests::{
-    DeleteSubscriptionGroup, GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage,
+    DeleteSubscriptionGroup, GetConsumerStatus, GroupForbidden, GroupName, Notification, PopMessage, PullMessage,
     QueryCorrectionOffset, TopicName, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode, from_slice, to_vec};
@@ -117,6 +119,97 @@ async fn a_group_is_forbidden_a_topic_and_allowed_it_again() {
     assert!(readable(Some(true)).await);
     assert_eq!(reads(&served).await, ALLOWED);
     served.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_gets_nothing_after_reading_was_forbidden() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    let topic = |perm| {
+        let config = TopicConfig { topic_name: "t".to_owned(), perm: Permission(perm), ..TopicConfig::default() };
+        body(&TopicConfigList { topic_config_list: vec![TopicSettings { config, ..TopicSettings::default() }] })
+    };
+    let group = |readable| GroupForbidden { group: "g".to_owned(), topic: "t".to_owned(), readable: Some(readable) };
+    let (config, list) = (RequestCode::UpdateBrokerConfig, RequestCode::UpdateAndCreateTopicList);
+    let forbidden = RequestCode::UpdateAndGetGroupForbidden;
+    let none = Fields::default;
+    let changes = [
+        [(config, none(), "brokerPermission=2".into()), (config, none(), "brokerPermission=6".into())],
+        [(forbidden, group(false).to_fields(), Bytes::new()), (forbidden, group(true).to_fields(), Bytes::new())],
+        [(list, none(), topic(2)), (list, none(), topic(6))],
+    ];
+    for (end, [forbid, allow]) in (1..).zip(changes) {
+        let change = async |(code, fields, body): (RequestCode, Fields, Bytes)| {
+            let changed = served.call(code, fields, body).await;
+            assert_eq!(changed.response_code(), ResponseCode::Success, "{changed:?}");
+        };
+        let pull = PullMessage {
+            sys_flag: PullMessage::SUBSCRIPTION | PullMessage::SUSPEND,
+            suspend_timeout_millis: 50_000,
+            ..pull("t", 1, end)
+        };
+        let waits = PopMessage { queue_id: 1, poll_time: 50_000, ..pop() };
+        // What is there already.
+        served.call(RequestCode::PopMessage, PopMessage { poll_time: 0, ..waits.clone() }.to_fields(), "").await;
+        let (pulled, popped, ()) = tokio::join!(
+            served.call(RequestCode::PullMessage, pull.to_fields(), ""),
+            served.call(RequestCode::PopMessage, waits.to_fields(), ""),
+            async {
+                while served.broker.status().waiting < 2 {
+                    tokio::task::yield_now().await;
+                }
+                change(forbid).await;
+                served.send("t", b"y").await;
+            }
+        );
+        let codes = [pulled.response_code(), popped.response_code()];
+        assert_eq!(codes, [ResponseCode::NoPermission; 2]);
+        change(allow).await;
+        // Its lease was free again.
+        let again = served.call(RequestCode::PopMessage, waits.to_fields(), "").await;
+        assert_eq!(again.response_code(), ResponseCode::Success, "{again:?}");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn consume_modes_survive_a_restart_go_with_their_group_and_a_damaged_file_is_put_aside() {
+    let mut served = served(Vec::new()).await;
+    let mode = |topic: &str, group: &str| MessageRequestMode {
+        topic: topic.to_owned(),
+        consumer_group: group.to_owned(),
+        mode: "POP".to_owned(),
+        pop_share_queue_num: 1,
+    };
+    for (topic, group) in [("t", "g"), ("t", "h"), ("u", "g")] {
+        served.send(topic, b"x").await;
+        let set = served.call(RequestCode::SetMessageRequestMode, Fields::default(), body(&mode(topic, group))).await;
+        assert_eq!(set.response_code(), ResponseCode::Success, "{set:?}");
+    }
+    served = served.again(Env::real()).await;
+    let all = modes(&served).await;
+    assert_eq!((all.len(), &all["t"]["h"], &all["u"]["g"]), (2, &mode("t", "h"), &mode("u", "g")));
+
+    let group = DeleteSubscriptionGroup { group_name: "h".to_owned(), clean_offset: Some(true) };
+    served.call(RequestCode::DeleteSubscriptionGroup, group.to_fields(), "").await;
+    let topic = TopicName { topic: "u".to_owned() };
+    served.call(RequestCode::DeleteTopicInBroker, topic.to_fields(), "").await;
+    served = served.again(Env::real()).await;
+    let all = modes(&served).await;
+    assert_eq!((all.len(), all["t"].len(), &all["t"]["g"]), (1, 1, &mode("t", "g")));
+
+    let file = served.folder.path().join("data/config/messageRequestMode.json");
+    std::fs::write(&file, "{").expect("written");
+    served = served.again(Env::real()).await;
+    assert!(modes(&served).await.is_empty());
+    let aside = std::fs::read_to_string(file.with_added_extension("damaged")).expect("put aside");
+    assert_eq!((aside.as_str(), file.exists()), ("{", false));
+    served.end().await;
+}
+
+async fn modes(served: &Served) -> BTreeMap<String, BTreeMap<String, MessageRequestMode>> {
+    let answer = served.call(RequestCode::GetAllMessageRequestMode, Fields::default(), "").await;
+    from_slice::<MessageRequestModes>(&answer.body).expect("read").message_request_mode_map
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use env::Env;
 use remoting::Client;
-use remoting_proto::body::{BatchAck, BatchAcks, SubscriptionGroupConfig};
+use remoting_proto::body::{BatchAck, BatchAcks, LockBatch, LockBatchAnswer, MessageQueue, SubscriptionGroupConfig};
 use remoting_proto::extra_info::{message_offsets, start_offsets};
 use remoting_proto::requests::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, ConsumerSendMsgBack, Notification, NotificationAnswer,
-    PopMessage, PopMessageAnswer, SendMessage,
+    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer, SendMessage,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode};
 
@@ -131,6 +131,13 @@ fn notification(topic: &str, poll_time: i64) -> Notification {
 impl Served {
     async fn pop(&self, header: PopMessage) -> Command {
         self.call(RequestCode::PopMessage, header.to_fields(), "").await
+    }
+
+    /// How many pops of the group wait for the topic's first queue.
+    async fn waiting(&self) -> i64 {
+        let header = PollingInfo { consumer_group: "g".to_owned(), topic: "t".to_owned(), queue_id: 0 };
+        let answer = self.call(RequestCode::PollingInfo, header.to_fields(), "").await;
+        PollingInfoAnswer::of(&answer.fields).expect("told").polling_num
     }
 
     async fn has_message(&self, header: Notification) -> bool {
@@ -301,6 +308,54 @@ async fn who_waits_is_told_and_only_a_pop_leases() {
     if let Ok(answer) = waiting.await.expect("ends") {
         assert_eq!(answer.response_code(), ResponseCode::PollingTimeout);
     }
+}
+
+#[tokio::test]
+async fn a_group_with_locks_on_queues_does_not_pop_and_one_with_leases_gets_no_locks() {
+    let served = served(Vec::new()).await;
+    served.send("t", b"a").await;
+    let queue = MessageQueue { broker_name: "gantry-local".to_owned(), queue_id: 1, topic: "t".to_owned() };
+    let lock = LockBatch {
+        client_id: "c".to_owned(),
+        consumer_group: "g".to_owned(),
+        mq_set: vec![queue.clone()],
+        only_this_broker: false,
+    };
+    let lock = remoting_proto::to_vec(&lock, Dialect::Fastjson);
+    let locked = async || {
+        let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock.clone()).await;
+        assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
+        remoting_proto::from_slice::<LockBatchAnswer>(&answer.body).expect("read").lock_ok_mq_set
+    };
+    let refused = |answer: Command| {
+        let remark = answer.remark.clone().unwrap_or_default();
+        assert_eq!(answer.response_code(), ResponseCode::NoPermission, "{answer:?}");
+        assert!(remark.contains("group g") && remark.contains("topic t"), "{remark}");
+    };
+    // It waits before there are locks, and gets nothing once there are.
+    let waits = PopMessage { consumer_group: "g".to_owned(), poll_time: MINUTE_MS, queue_id: 0, ..pop("t") };
+    let (waited, ()) = tokio::join!(served.pop(waits), async {
+        while served.waiting().await == 0 {}
+        assert_eq!(locked().await, std::slice::from_ref(&queue));
+        let header = SendMessage { queue_id: 0, ..message("t") };
+        served.call(RequestCode::SendMessageV2, header.to_fields(), "b").await;
+    });
+    refused(waited);
+    refused(served.pop(pop("t")).await);
+    let answer = served.call(RequestCode::Notification, notification("t", 0).to_fields(), "").await;
+    refused(answer);
+    let other = popped(&served.pop(PopMessage { consumer_group: "h".to_owned(), ..pop("t") }).await);
+    assert_eq!(other.len(), 2, "another group pops");
+
+    served.call(RequestCode::UnlockBatchMq, Fields::default(), lock.clone()).await;
+    let leased = popped(&served.pop(pop("t")).await);
+    assert_eq!(leased.len(), 2);
+    refused(served.call(RequestCode::LockBatchMq, Fields::default(), lock.clone()).await);
+    for one in &leased {
+        served.call(RequestCode::AckMessage, ack(one).to_fields(), "").await;
+    }
+    assert_eq!(locked().await, std::slice::from_ref(&queue));
+    served.end().await;
 }
 
 #[tokio::test]

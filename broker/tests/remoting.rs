@@ -24,6 +24,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use types::{Admin as _, TopicConfig, TopicName, TopicType};
 
 #[path = "common/served.rs"]
 mod served;
@@ -65,6 +66,8 @@ async fn what_is_sent_is_pulled_and_who_waits_is_answered_by_the_next() {
     let record = record::decode(&answer.body).expect("a record");
     assert_eq!((record.body, record.topic, record.header.flag), (&b"first"[..], "t", 7));
     assert!(record.property("UNIQ_KEY").is_some() && record.property("KEYS") == Some("k"));
+    // Without them consumers of 5.5 tell no trace.
+    assert_eq!((record.property("MSG_REGION"), record.property("TRACE_ON")), (Some("DefaultRegion"), Some("true")));
 
     let answer = served.call(RequestCode::PullMessage, pull("t", 1, 1).to_fields(), "").await;
     assert_eq!((answer.response_code(), next_offset(&answer)), (ResponseCode::PullNotFound, 1));
@@ -278,7 +281,10 @@ async fn what_is_remembered_of_clients_is_bounded() {
         };
         remoting_proto::to_vec(&batch, remoting_proto::Dialect::Fastjson)
     };
-    assert_eq!(refused(RequestCode::LockBatchMq, lock("c", 4097)).await, "4097 queues to lock, at most 4096 allowed");
+    assert_eq!(
+        refused(RequestCode::LockBatchMq, lock("c", 4097)).await,
+        "4097 queues to lock or unlock, at most 4096 allowed"
+    );
     refused(RequestCode::LockBatchMq, lock(&long, 1)).await;
     let answer = served.call(RequestCode::LockBatchMq, Fields::default(), lock(&long[1..], 4096)).await;
     assert_eq!(answer.response_code(), ResponseCode::Success);
@@ -438,6 +444,43 @@ async fn name_servers_are_told_of_the_start_of_new_topics_and_of_the_end() {
     }
     served.end().await;
     // What was under way may come before it.
+    while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
+    stop.cancel();
+    names.await.expect("ends");
+}
+
+#[tokio::test]
+async fn topics_of_which_no_frame_has_room_for_all_are_told_compressed() {
+    const TOPICS: usize = 10_000;
+    let (tell, mut told) = mpsc::channel(16);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let name_server = listener.local_addr().expect("bound").to_string();
+    let stop = CancellationToken::new();
+    let server = Server::new(Arc::new(Told(tell)), remoting::Options::default(), None, Env::real().clock);
+    let names = tokio::spawn(server.serve(listener, stop.clone()));
+    let served = served(vec![name_server]).await;
+    for some in (0..TOPICS).collect::<Vec<_>>().chunks(500) {
+        let mut made = tokio::task::JoinSet::new();
+        for number in some {
+            let topic = TopicConfig::new(TopicName::new(&format!("t{number}")).expect("valid"), 1, TopicType::Mixed);
+            let broker = served.broker.clone();
+            made.spawn(async move { broker.put_topic(topic, false).await });
+        }
+        assert!(made.join_all().await.iter().all(Result::is_ok), "all are made");
+    }
+    loop {
+        let next = told.recv().await.expect("registers");
+        if next.request_code() != RequestCode::RegisterBroker {
+            continue;
+        }
+        let topics = RegisterBroker::decode(&next.body, next.version).expect("read").topics;
+        assert_eq!(next.fields.get("compressed"), Some(if topics.len() > TOPICS { "true" } else { "false" }));
+        // All of them, with the broker's own.
+        if topics.contains_key("t9999") && topics.len() > TOPICS {
+            break;
+        }
+    }
+    served.end().await;
     while told.recv().await.expect("leaves").request_code() != RequestCode::UnregisterBroker {}
     stop.cancel();
     names.await.expect("ends");

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod kept;
 pub mod random;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub use disk::{Disk, File};
+pub use kept::Kept;
 pub use random::Random;
 pub use tasks::Tasks;
 

@@ -20,9 +20,6 @@ use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 use crate::{identity, open_files};
 
-/// Requests that are served at a time; pulls that wait are among them.
-const REQUESTS_MAX: usize = 100_000;
-
 /// Runs until a signal, or until it cannot start. `shown` is the configuration as clients may ask for it.
 ///
 /// # Errors
@@ -36,11 +33,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let port = Port::bind(config.listen, "listen")?;
     let vip_port = vip_port(port.address());
     let advertised = advertised(config, port.address())?;
-    let limits = remoting::Options {
-        requests_max: REQUESTS_MAX,
-        balancers: config.balancers.clone(),
-        ..remoting::Options::default()
-    };
+    let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
     let options = ::broker::Options {
         name: config.name.clone(),

@@ -5,13 +5,11 @@
 //! | [`registry`], [`kv`] | the routes and the key-value configuration: plain values, told the time, no I/O |
 //! | [`settings`] | what an operator may change while it runs |
 //! | `notifier` | tells brokers of each other |
-//! | [`kept`] | the files of what an operator has set |
 //! | `requests` | the request codes, one function each, and the one `match` over them |
 //! | [`server`] | the thin shell: connections and the clock |
 //!
 //! Any number of them run side by side without knowing of each other: brokers register with all.
 
-pub mod kept;
 pub mod kv;
 mod notifier;
 pub mod registry;

@@ -44,7 +44,7 @@ system_errors!(
     crate::registry::Rejection,
     crate::kv::Full,
     crate::settings::Unfit,
-    crate::kept::Error
+    env::kept::Error
 );
 
 type Answer = Result<Command, Refusal>;

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use env::Env;
 use env::clock::Moment;
+use env::{Env, Kept, kept};
 use parking_lot::{Mutex, RwLock};
 use remoting::{Connection, ConnectionId, Role, Server};
 use remoting_proto::Command;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::kept::{self, Kept};
 use crate::kv::{self, KvConfig};
 use crate::notifier::{self, NOTICES_MAX};
 use crate::registry::{Notice, Registry};

@@ -127,7 +127,7 @@ impl HasCode for PopError {
     fn code(&self) -> Code {
         match self {
             Self::Lookup(lookup) => lookup.code(),
-            Self::NotReadable { .. } | Self::GroupDisabled { .. } => Code::Forbidden,
+            Self::NotReadable { .. } | Self::GroupDisabled { .. } | Self::QueuesLocked { .. } => Code::Forbidden,
             Self::TooManyWaiting { .. } => Code::TooManyRequests,
             Self::Unavailable(unavailable) => unavailable.code(),
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use env::Clock;
 use parking_lot::Mutex;
 use remoting_proto::{Command, FRAME_BYTES_MAX, Opaque};
@@ -94,7 +94,7 @@ struct Link {
 /// What a request needs of it.
 #[derive(Clone)]
 struct Sender {
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<connection::Frame>,
     /// Held to add or take one.
     in_flight: Arc<Mutex<InFlight<oneshot::Sender<Command>>>>,
     traffic: Arc<Traffic>,
@@ -175,7 +175,7 @@ impl Client {
     async fn send(&self, sender: &Sender, request: Command) -> Result<(), Error> {
         let mut frame = BytesMut::new();
         remoting_proto::encode(&request, &mut frame)?;
-        sender.frames.send(frame.freeze()).await.map_err(|_| Error::Lost { address: self.address() })
+        sender.frames.send(frame.freeze().into()).await.map_err(|_| Error::Lost { address: self.address() })
     }
 
     /// The connection's, or that of a new one.

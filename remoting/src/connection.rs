@@ -43,7 +43,9 @@ pub struct Connection {
     /// Cancelled when nothing more is read from it.
     unheard: CancellationToken,
     /// What is written to it, once frames are read from it. Weak, so that who remembers a connection does not keep it open.
-    frames: OnceLock<mpsc::WeakSender<Bytes>>,
+    frames: OnceLock<mpsc::WeakSender<Frame>>,
+    /// What answers that wait to be written may have.
+    pub(crate) room: Arc<Semaphore>,
     /// What the peer was asked and has not answered. Held to add or take one.
     asked: Mutex<InFlight<oneshot::Sender<Command>>>,
     /// One for each that is asked or waits for its turn.
@@ -67,8 +69,9 @@ pub enum CallError {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, remote: SocketAddr) -> Self {
+    pub(crate) fn new(id: ConnectionId, remote: SocketAddr, outbound_bytes: usize) -> Self {
         Self {
+            room: Arc::new(Semaphore::new(permits(outbound_bytes))),
             id,
             remote,
             closed: CancellationToken::new(),
@@ -90,6 +93,11 @@ impl Connection {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Whether an answer of so many bytes may wait to be written now, behind those that the peer has not read.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        bytes.div_ceil(PERMIT_BYTES) <= self.room.available_permits()
     }
 
     /// Ends it, with whatever is under way. [`Role::disconnect`](crate::Role::disconnect) follows.
@@ -162,11 +170,11 @@ impl Connection {
             return false;
         }
         let frames = self.frames.get().and_then(mpsc::WeakSender::upgrade);
-        frames.is_some_and(|frames| frames.try_send(frame.freeze()).is_ok())
+        frames.is_some_and(|frames| frames.try_send(frame.freeze().into()).is_ok())
     }
 
     /// Requests go here from now on; called once.
-    pub(crate) fn opened(&self, frames: &mpsc::Sender<Bytes>) {
+    pub(crate) fn opened(&self, frames: &mpsc::Sender<Frame>) {
         drop(self.frames.set(frames.downgrade()));
     }
 
@@ -283,24 +291,58 @@ pub(crate) const fn permits(bytes: usize) -> usize {
     bytes / PERMIT_BYTES
 }
 
+/// A frame on its way out.
+pub(crate) struct Frame {
+    bytes: Bytes,
+    /// Its share of what may wait to be written, until it is.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Bytes> for Frame {
+    /// One that takes no room.
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, room: None }
+    }
+}
+
+impl Frame {
+    /// One that takes its share of the room, if there is enough.
+    pub(crate) fn within(room: &Arc<Semaphore>, bytes: Bytes) -> Self {
+        // A frame has at most 16 MiB.
+        let permits = bytes.len().div_ceil(PERMIT_BYTES) as u32;
+        let room = room.clone().try_acquire_many_owned(permits).ok();
+        Self { bytes, room }
+    }
+
+    /// Whether it takes its share.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_some()
+    }
+}
+
 /// Writes frames until all who could send one are gone. What waits goes out in one write.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(
     mut socket: W,
-    mut frames: mpsc::Receiver<Bytes>,
+    mut frames: mpsc::Receiver<Frame>,
     traffic: &Traffic,
 ) -> Result<(), Error> {
-    let mut out = BytesMut::new();
+    let (mut out, mut rooms) = (BytesMut::new(), Vec::new());
+    let add = |out: &mut BytesMut, rooms: &mut Vec<_>, frame: Frame| {
+        out.extend_from_slice(&frame.bytes);
+        rooms.extend(frame.room);
+    };
     while let Some(frame) = frames.recv().await {
-        out.extend_from_slice(&frame);
+        add(&mut out, &mut rooms, frame);
         while out.len() < WRITE_BYTES_MAX
             && let Ok(frame) = frames.try_recv()
         {
-            out.extend_from_slice(&frame);
+            add(&mut out, &mut rooms, frame);
         }
         socket.write_all(&out).await?;
         socket.flush().await?;
         traffic.add();
         out.clear();
+        rooms.clear();
     }
     Ok(socket.shutdown().await?)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use env::Clock;
 use remoting_proto::{Command, FRAME_BYTES_MAX, ResponseCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,8 +20,10 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::Network;
 use crate::accept::{accept, begin, no_certificate};
-use crate::connection::{self, Connection, ConnectionId, Reader, Traffic};
+use crate::connection::{self, Connection, ConnectionId, Frame, Reader, Traffic};
 
+/// An answer of no more bytes takes no room among those that wait to be written.
+const SMALL_ANSWER_BYTES: usize = 4096;
 /// How long what was answered may take to reach its client when the server ends.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,17 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 pub trait Role: Send + Sync + 'static {
     /// A connection begins.
     fn connect(&self, connection: &Arc<Connection>);
+
+    /// Whether a request may be held back until something happens: such take no places of others.
+    fn may_wait(&self, _request: &Command) -> bool {
+        false
+    }
+
+    /// Whether a request changes nothing, so that its answer may become `SystemBusy` when too much waits to be read by its client. Who
+    /// serves others with large answers looks at [`Connection::has_room`] before it does what they ask.
+    fn only_reads(&self, _request: &Command) -> bool {
+        true
+    }
 
     /// Answers a request. The answer of a oneway request goes nowhere.
     fn serve(&self, connection: &Connection, request: Command) -> impl Future<Output = Command> + Send;
@@ -43,12 +56,21 @@ pub trait Role: Send + Sync + 'static {
 pub struct Options {
     /// Connections at a time; a further one is closed at once.
     pub connections_max: usize,
-    /// Requests of one connection that are being served; it is read no further until one is answered.
+    /// Requests of one connection that are being served, without those that may wait; it is read no further until one is answered.
     pub in_flight_max: usize,
-    /// Requests of all connections that are being served; a further one is answered with `SystemBusy`.
+    /// Requests of all connections that are being served, without those that may wait; a further one is answered with `SystemBusy`.
     pub requests_max: usize,
+    /// Requests of one connection that may wait ([`Role::may_wait`]); a further one is answered with `SystemBusy`.
+    pub waiting_max: usize,
+    /// The same of all connections.
+    pub waiting_all_max: usize,
     /// Bytes of all frames that are being read or served; beyond it nothing is read. At least one frame.
     pub inbound_bytes_max: usize,
+    /// Bytes of the frames of requests that wait, of all connections.
+    pub waiting_bytes_max: usize,
+    /// Bytes of answers of one connection that wait to be written, without small ones; the answer to a request that only reads becomes
+    /// `SystemBusy` when there is no room for it. At least one frame.
+    pub outbound_bytes_max: usize,
     /// A connection without traffic is closed after this time, at most a quarter of it later.
     pub idle: Duration,
     /// How long a client may take to agree on TLS. Its first byte may take as long as any other: Apache's clients connect to
@@ -66,7 +88,11 @@ impl Default for Options {
             connections_max: 20_000,
             in_flight_max: 1024,
             requests_max: 10_000,
+            waiting_max: 16_384,
+            waiting_all_max: 100_000,
             inbound_bytes_max: 256 * 1024 * 1024,
+            waiting_bytes_max: 256 * 1024 * 1024,
+            outbound_bytes_max: 64 * 1024 * 1024,
             // Source: Apache 5.5 `NettyServerConfig`.
             idle: Duration::from_secs(120),
             handshake: Duration::from_secs(10),
@@ -83,6 +109,8 @@ pub struct Server<R> {
     tls: Option<TlsAcceptor>,
     clock: Arc<dyn Clock>,
     requests: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    waiting_bytes: Arc<Semaphore>,
     inbound: Arc<Semaphore>,
     ids: AtomicU64,
     /// Where it listens besides.
@@ -102,6 +130,8 @@ impl<R: Role> Server<R> {
             tls: tls.map(TlsAcceptor::from),
             clock,
             requests: Arc::new(Semaphore::new(options.requests_max)),
+            waiting: Arc::new(Semaphore::new(options.waiting_all_max)),
+            waiting_bytes: Arc::new(Semaphore::new(connection::permits(options.waiting_bytes_max))),
             inbound: Arc::new(Semaphore::new(connection::permits(inbound_bytes))),
             ids: AtomicU64::new(0),
             more: Vec::new(),
@@ -170,7 +200,8 @@ impl<R: Role> Server<R> {
         let id = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
         let begun = begin(&mut stream, &self.options.balancers, |time| self.clock.sleep(time));
         let begun = self.within(self.options.idle, begun).await?;
-        let connection = Connection::new(id, begun.remote);
+        let outbound_bytes_max = self.options.outbound_bytes_max.max(FRAME_BYTES_MAX);
+        let connection = Connection::new(id, begun.remote, outbound_bytes_max);
         if !begun.is_tls {
             return Ok((Greeted::Plain(stream), connection));
         }
@@ -194,6 +225,7 @@ impl<R: Role> Server<R> {
         let (socket, sink) = tokio::io::split(stream);
         let (answers, frames) = mpsc::channel(self.options.in_flight_max);
         connection.opened(&answers);
+        let answers = Answers { frames: answers, room: connection.room.clone() };
         self.role.connect(&connection);
         let traffic = Arc::<Traffic>::default();
         let reader =
@@ -220,7 +252,7 @@ impl<R: Role> Server<R> {
         &self,
         mut reader: Reader<S>,
         connection: &Arc<Connection>,
-        answers: mpsc::Sender<Bytes>,
+        answers: Answers,
     ) -> Result<(), connection::Error>
     where
         S: AsyncRead + Unpin,
@@ -231,13 +263,17 @@ impl<R: Role> Server<R> {
             let (role, connection) = (role.clone(), served.clone());
             async move { Ok::<_, Infallible>(role.serve(&connection, request).await) }
         });
-        let stack = ServiceBuilder::new()
-            // A request beyond the bound is refused at once, so that its client can ask somebody else.
-            .load_shed()
-            // Counts the requests of all connections.
-            .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.requests.clone()))
-            .service(serve);
+        let stack = |all: &Arc<Semaphore>| {
+            ServiceBuilder::new()
+                // A request beyond the bound is refused at once, so that its client can ask somebody else.
+                .load_shed()
+                // Counts the requests of all connections.
+                .layer(GlobalConcurrencyLimitLayer::with_semaphore(all.clone()))
+                .service(serve.clone())
+        };
+        let (at_once, waits) = (stack(&self.requests), stack(&self.waiting));
         let in_flight = Arc::new(Semaphore::new(self.options.in_flight_max));
+        let waiting = Arc::new(Semaphore::new(self.options.waiting_max));
         loop {
             let Ok(turn) = in_flight.clone().acquire_owned().await else { return Ok(()) };
             let read = tokio::select! {
@@ -249,7 +285,21 @@ impl<R: Role> Server<R> {
                 connection.answered(request);
                 continue;
             }
-            let answered = answer(stack.clone(), request, answers.clone());
+            let asked = Asked::of(&request, self.role.only_reads(&request));
+            let (service, turn, place) = if self.role.may_wait(&request) {
+                drop(turn);
+                // Less than a frame has.
+                let bytes = place.num_permits() as u32;
+                let own = waiting.clone().try_acquire_owned().ok();
+                let Some((turn, place)) = own.zip(self.waiting_bytes.clone().try_acquire_many_owned(bytes).ok()) else {
+                    answers.refuse(&asked, "[OVERLOAD] too many requests wait").await;
+                    continue;
+                };
+                (waits.clone(), turn, place)
+            } else {
+                (at_once.clone(), turn, place)
+            };
+            let answered = answer(service, request, asked, answers.clone());
             self.tasks.spawn(async move {
                 answered.await;
                 drop((turn, place));
@@ -259,27 +309,80 @@ impl<R: Role> Server<R> {
 }
 
 /// Has a request served and hands the answer to the writer.
-async fn answer<S>(service: S, request: Command, answers: mpsc::Sender<Bytes>)
+async fn answer<S>(service: S, request: Command, asked: Asked, answers: Answers)
 where
     S: Service<Command, Response = Command, Error = tower::BoxError>,
 {
-    let (code, is_oneway, busy) = (request.code, request.flag.is_oneway(), request.answer(ResponseCode::SystemBusy));
-    let answer = service.oneshot(request).await.unwrap_or_else(|_| {
-        let remark = Some("[OVERLOAD] too many requests are being served".to_owned());
-        Command { remark, ..busy.clone() }
-    });
-    if is_oneway {
-        return;
+    match service.oneshot(request).await {
+        Ok(answer) => answers.send(&asked, answer).await,
+        Err(_) => answers.refuse(&asked, "[OVERLOAD] too many requests are being served").await,
     }
-    let mut frame = BytesMut::new();
-    let written = remoting_proto::encode(&answer, &mut frame).or_else(|error| {
-        let remark = Some(format!("the answer cannot be sent: {error}"));
-        remoting_proto::encode(&Command { code: ResponseCode::SystemError.number(), remark, ..busy }, &mut frame)
-    });
-    match written {
+}
+
+/// What the answer to a request needs of it, whose fields and body belong to who serves it.
+struct Asked {
+    code: i32,
+    is_oneway: bool,
+    only_reads: bool,
+    /// An answer that says nothing yet.
+    answer: Command,
+}
+
+impl Asked {
+    fn of(request: &Command, only_reads: bool) -> Self {
+        let answer = request.answer(ResponseCode::SystemBusy);
+        Self { code: request.code, is_oneway: request.flag.is_oneway(), only_reads, answer }
+    }
+}
+
+/// Where the answers of one connection go.
+#[derive(Clone)]
+struct Answers {
+    frames: mpsc::Sender<Frame>,
+    /// What those that wait to be written may have.
+    room: Arc<Semaphore>,
+}
+
+impl Answers {
+    /// Hands an answer to the writer, unless nobody expects one.
+    async fn send(&self, asked: &Asked, answer: Command) {
+        if asked.is_oneway {
+            return;
+        }
+        let mut frame = BytesMut::new();
+        if let Err(error) = remoting_proto::encode(&answer, &mut frame) {
+            return self.fail(asked, ResponseCode::SystemError, format!("the answer cannot be sent: {error}")).await;
+        }
+        let frame = frame.freeze();
+        if frame.len() <= SMALL_ANSWER_BYTES {
+            return self.write(frame.into()).await;
+        }
+        let frame = Frame::within(&self.room, frame);
+        if asked.only_reads && !frame.has_room() {
+            return self.refuse(asked, "[OVERLOAD] too many bytes of answers wait to be read by this client").await;
+        }
+        self.write(frame).await;
+    }
+
+    /// Answers that it cannot be done now.
+    async fn refuse(&self, asked: &Asked, why: &str) {
+        if !asked.is_oneway {
+            self.fail(asked, ResponseCode::SystemBusy, why.to_owned()).await;
+        }
+    }
+
+    async fn fail(&self, asked: &Asked, code: ResponseCode, why: String) {
+        let mut frame = BytesMut::new();
+        let answer = Command { code: code.number(), remark: Some(why), ..asked.answer.clone() };
+        match remoting_proto::encode(&answer, &mut frame) {
+            Ok(()) => self.write(frame.freeze().into()).await,
+            Err(error) => tracing::warn!(%error, code = asked.code, "a request cannot be answered"),
+        }
+    }
+
+    async fn write(&self, frame: Frame) {
         // An error means that the connection has ended, and nobody waits.
-        Ok(()) => drop(answers.send(frame.freeze()).await),
-        Err(error) => tracing::warn!(%error, code, "a request cannot be answered"),
+        drop(self.frames.send(frame).await);
     }
 }
 

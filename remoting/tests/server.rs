@@ -22,6 +22,11 @@ struct Echo {
     told: mpsc::UnboundedSender<Told>,
 }
 
+/// Longer than anything here takes on a busy machine.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Requests of this code may wait, others may not.
+const WAITS: RequestCode = RequestCode::Unknown(8);
+
 #[derive(Debug)]
 enum Told {
     Connected(Arc<Connection>),
@@ -32,6 +37,10 @@ enum Told {
 impl Role for Echo {
     fn connect(&self, connection: &Arc<Connection>) {
         self.told.send(Told::Connected(connection.clone())).expect("the test listens");
+    }
+
+    fn may_wait(&self, request: &Command) -> bool {
+        request.request_code() == WAITS
     }
 
     async fn serve(&self, _: &Connection, request: Command) -> Command {
@@ -105,13 +114,11 @@ async fn send(socket: &mut (impl AsyncWrite + Unpin), command: &Command) {
 }
 
 async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Command {
-    let mut frame = BytesMut::new();
-    loop {
-        match remoting_proto::announced(&frame).expect("a frame") {
-            Some(bytes) if frame.len() == bytes => return remoting_proto::decode(frame.freeze()).expect("a frame"),
-            _ => frame.extend_from_slice(&[socket.read_u8().await.expect("an answer")]),
-        }
-    }
+    let mut frame = vec![0; 4];
+    socket.read_exact(&mut frame).await.expect("an answer");
+    frame.resize(remoting_proto::announced(&frame).expect("a frame").expect("its length"), 0);
+    socket.read_exact(&mut frame[4..]).await.expect("an answer");
+    remoting_proto::decode(frame.into()).expect("a frame")
 }
 
 async fn ended(socket: &mut TcpStream) {
@@ -244,6 +251,79 @@ async fn a_connection_with_all_requests_under_way_is_read_no_further() {
     for opaque in [1, 2] {
         assert_eq!(receive(&mut socket).await.opaque, Opaque(opaque));
     }
+}
+
+#[tokio::test]
+async fn who_waits_takes_no_places_of_others_and_has_a_bound_of_its_own() {
+    let waiting = |opaque| Command { code: WAITS.number(), ..request(opaque, "waits") };
+    let options = Options { in_flight_max: 1, waiting_max: 2, ..Options::default() };
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut socket, &waiting(1)).await;
+    server.connected().await;
+    send(&mut socket, &waiting(2)).await;
+    for opaque in [1, 2] {
+        assert_eq!(server.asked().await.opaque, Opaque(opaque));
+    }
+    send(&mut socket, &waiting(3)).await;
+    let refused = receive(&mut socket).await;
+    assert_eq!((refused.opaque, refused.response_code()), (Opaque(3), ResponseCode::SystemBusy));
+    send(&mut socket, &request(4, "does not wait")).await;
+    assert_eq!(server.asked().await.opaque, Opaque(4));
+    server.gate.add_permits(3);
+    let mut answered = [receive(&mut socket).await, receive(&mut socket).await, receive(&mut socket).await];
+    answered.sort_by_key(|answer| answer.opaque);
+    assert_eq!(
+        answered.map(|answer| (answer.opaque.0, answer.response_code())),
+        [1, 2, 4].map(|of| (of, ResponseCode::Success))
+    );
+
+    // The bound of all connections.
+    let options = Options { waiting_all_max: 1, ..Options::default() };
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
+    let mut first = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut first, &waiting(1)).await;
+    server.connected().await;
+    server.asked().await;
+    let mut second = TcpStream::connect(server.address).await.expect("listens");
+    send(&mut second, &waiting(2)).await;
+    assert_eq!(receive(&mut second).await.response_code(), ResponseCode::SystemBusy);
+}
+
+#[tokio::test]
+async fn answers_that_a_client_does_not_read_are_bounded_and_small_ones_come_all_the_same() {
+    const BODY_BYTES: usize = 1 << 20;
+    const ASKED: i32 = 128;
+    let body = Bytes::from(vec![b'x'; BODY_BYTES]);
+    let bound = 16;
+    let options = Options { outbound_bytes_max: bound * BODY_BYTES, ..Options::default() };
+    let mut server = start(options, None, Arc::new(SystemClock)).await;
+    server.gate.add_permits(2 * ASKED as usize);
+    let mut socket = TcpStream::connect(server.address).await.expect("listens");
+    for opaque in 0..ASKED {
+        send(&mut socket, &Command { body: body.clone(), ..request(opaque, "") }).await;
+        send(&mut socket, &request(ASKED + opaque, "small")).await;
+    }
+    let connection = server.connected().await;
+    let full = async {
+        while connection.has_room(2 * BODY_BYTES) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, full).await.expect("who answers may know that the client does not read");
+    let (mut whole, mut refused, mut small) = (0, 0, 0);
+    for _ in 0..2 * ASKED {
+        let answer = receive(&mut socket).await;
+        match (answer.response_code(), answer.body.len()) {
+            (ResponseCode::Success, BODY_BYTES) => whole += 1,
+            (ResponseCode::Success, 5) => small += 1,
+            (ResponseCode::SystemBusy, 0) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // What the system keeps for the sockets comes on top.
+    assert_eq!((small, whole + refused), (ASKED, ASKED));
+    assert!(whole >= bound as i32 - 1 && refused > 0, "{whole} whole, {refused} refused");
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ from clients import started
 
 LEASED_FOR = 60  # at first, and each time that it is prolonged
 NEEDED = LEASED_FOR + 15
-NOT_AGAIN_FOR = LEASED_FOR  # after its end: the last lease is over then
+# After its end: it was prolonged for the last time when it had 15 to 20 s left, for LEASED_FOR then, and brokers look each few seconds.
+NOT_AGAIN_FOR = 2 * LEASED_FOR - 15 - NEEDED + 15
 ARRIVES_WITHIN = 60
 
 

@@ -432,6 +432,17 @@ pub enum PopError {
         /// Its name.
         group: GroupName,
     },
+    /// Consumers of the group read the topic in order, one a queue: those of 4.x lock queues for it.
+    #[error(
+        "consumer group {group} reads topic {topic} in order: a consumer of 4.x holds locks on its queues, so nothing may be popped. \
+         Stop it (its locks end a minute after it was heard of last) or pop with another group"
+    )]
+    QueuesLocked {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+    },
     /// More receives than the bound are waiting.
     #[error("{waiting_max} receives are already waiting")]
     TooManyWaiting {

@@ -78,6 +78,11 @@ impl Engine {
         if pop.reply.is_closed() {
             return None;
         }
+        if self.locks.has(&pop.owner.group, &pop.owner.topic, self.now) {
+            let LeaseOwner { group, topic } = pop.owner;
+            pop.reply.end(Some(PopError::QueuesLocked { group, topic }));
+            return None;
+        }
         if pop.auto_renew {
             self.clients.seen(&pop.client, self.now);
         }

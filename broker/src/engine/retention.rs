@@ -86,6 +86,12 @@ impl Retention {
         Self { step: Step::Idle, past: Past::default(), look_at: now, full_percent: None }
     }
 
+    /// What is over goes from now on whatever the hour, until nothing more may go.
+    pub(super) fn ask(&mut self, now: Timestamp) {
+        self.past.is_asked = true;
+        self.look_at = now;
+    }
+
     /// When the engine must go on with it.
     pub(super) fn next_deadline(&self, now: Timestamp) -> Timestamp {
         match self.step {
@@ -212,6 +218,7 @@ impl Engine {
         }
         self.shared.counters.log_bytes.set(usize::try_from(survey.log_bytes).unwrap_or(usize::MAX));
         let Some(last) = verdict.segments.checked_sub(1).and_then(|index| survey.segments.get(index)) else {
+            self.retention.past.is_asked = false;
             return Step::Idle;
         };
         let Verdict { segments, why, is_last_call, .. } = verdict;
@@ -231,6 +238,7 @@ impl Engine {
     }
 
     fn hold(&mut self, cut: Cut, ordered: u64, stuck: u64) {
+        self.retention.past.is_asked = false;
         if !std::mem::replace(&mut self.retention.past.is_held, true) {
             tracing::warn!(before = %cut.before, ordered, stuck, "unfinished messages hold the log's front");
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use store::QueueEntry;
 use tokio::sync::watch;
-use types::broker::{LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped};
+use types::broker::{LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped, Unavailable};
 use types::{Broker as _, GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::{LocalBroker, PopWay};
-use crate::command::Command;
+use crate::command::{Command, LockCommand, Locked};
 use crate::prepare;
 
 /// Newest part of the log whose queues a new group reads from their beginning, in bytes. Apache says "still in memory", which is
@@ -57,6 +57,31 @@ impl LocalBroker {
     /// are told apart by their hash, properties not at all.
     pub(crate) async fn has_message(&self, request: Pop, way: PopWay) -> Result<bool, PopError> {
         self.look_for_message(request, way).await
+    }
+
+    /// Locks queues for one client of a group; says what became of each, in their order.
+    pub(crate) async fn lock_queues(
+        &self,
+        group: GroupName,
+        queues: Vec<(TopicName, QueueId)>,
+        client: String,
+    ) -> Result<Vec<Locked>, Unavailable> {
+        self.ask(|reply| Command::LockQueues(LockCommand { group, queues, client, reply })).await
+    }
+
+    /// Gives locks back. An engine that is too busy to hear of it lets them end by time.
+    pub(crate) fn unlock_queues(
+        &self,
+        group: GroupName,
+        queues: Vec<(TopicName, QueueId)>,
+        client: String,
+    ) -> Result<(), Unavailable> {
+        self.submit(Command::UnlockQueues { group, queues, client })
+    }
+
+    /// Lets the log's segments go whose time is over, whatever the hour; soon after the return.
+    pub(crate) fn expire_now(&self) -> Result<(), Unavailable> {
+        self.submit(Command::ExpireNow)
     }
 
     /// How many pops of a group wait for messages of a topic, of any queue or of one.

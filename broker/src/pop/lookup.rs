@@ -172,6 +172,13 @@ impl Slots {
         sorted(topics.flat_map(|topic| topic.slots.iter().flatten().copied()))
     }
 
+    /// A group's slots on a topic, with that of its retries.
+    pub(super) fn of_owner(&self, owner: &LeaseOwner) -> impl Iterator<Item = &Slot> {
+        let topic = self.by_group.get(&owner.group).and_then(|topics| topics.get(&owner.topic));
+        let ids = topic.into_iter().flat_map(|topic| topic.slots.iter().flatten().chain(&topic.retry));
+        ids.filter_map(|id| self.get(*id))
+    }
+
     /// All groups' slots on a topic, and on their retry topics for it, by number.
     pub(super) fn of_topic(&self, topic: &TopicName) -> Vec<SlotId> {
         let topics = self.by_group.values().filter_map(|topics| topics.get(topic));

@@ -2,7 +2,7 @@
 //! Source: Apache 5.5 `QueryAssignmentProcessor`.
 
 use remoting_proto::body::{
-    Assignment, Assignments, MessageQueue, MessageRequestMode, MessageRequestModes, QueryAssignment, TopicRouteData,
+    Assignment, Assignments, MessageQueue, MessageRequestMode, QueryAssignment, TopicRouteData,
 };
 use remoting_proto::requests::GetRouteInfo;
 use remoting_proto::{Command, RequestCode, ResponseCode};
@@ -80,7 +80,7 @@ async fn queues(core: &Core, topic: &str) -> Option<Vec<MessageQueue>> {
     Some(queues)
 }
 
-/// Sets whether a group pulls or pops a topic.
+/// Sets whether a group pulls or pops a topic; on the disk on return.
 pub(super) async fn set_mode(core: &Core, request: &Command) -> Answer {
     let mode: MessageRequestMode = remoting_proto::from_slice(&request.body)?;
     if TopicName::new(&mode.topic)?.is_retry() {
@@ -93,15 +93,12 @@ pub(super) async fn set_mode(core: &Core, request: &Command) -> Answer {
         return Err(Refusal::invalid(format!("mode is {:?}, expected {PULL} or {POP}", mode.mode)));
     }
     core.request_modes.lock().set(mode)?;
+    core.save_request_modes().await?;
     Ok(done(request))
 }
 
 /// All that were set.
 pub(super) fn modes(core: &Core, request: &Command) -> Command {
-    let mut body = MessageRequestModes::default();
-    for mode in core.request_modes.lock().iter() {
-        let by_group = body.message_request_mode_map.entry(mode.topic.clone()).or_default();
-        by_group.insert(mode.consumer_group.clone(), mode.clone());
-    }
-    json(request, &body)
+    let all = core.request_modes.lock().all();
+    json(request, &all)
 }

@@ -48,12 +48,12 @@ async fn make(core: &Core, name: GroupName, told: &SubscriptionGroupConfig) -> R
 }
 
 /// Forbids or allows a group to read a topic, until the broker ends or one of them is deleted; says what holds then.
-pub(super) fn forbid(core: &Core, request: &Command) -> Answer {
+pub(super) async fn forbid(core: &Core, request: &Command) -> Answer {
     let header = GroupForbidden::of(&request.fields)?;
     let (group, topic) = (group(&header.group)?, TopicName::new(&header.topic)?);
     if let Some(readable) = header.readable {
         core.forbidden.lock().set(&group, &topic, !readable)?;
-        core.forget_gone();
+        core.forget_gone().await;
         if readable {
             tracing::info!(%group, %topic, "a group may read a topic again");
         } else {
@@ -74,7 +74,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         return Err(Refusal::invalid(remark));
     }
     core.broker.delete_group(&name).await?;
-    core.forget_gone();
+    core.forget_gone().await;
     Ok(done(request))
 }
 

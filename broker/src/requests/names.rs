@@ -3,7 +3,7 @@
 use remoting_proto::ResponseCode;
 use remoting_proto::body::MessageQueue;
 use types::admin::AdminError;
-use types::broker::LookupError;
+use types::broker::{LookupError, PopError};
 use types::properties::names;
 use types::{Admin as _, GroupName, QueueId, QueueOffset, TopicName};
 
@@ -19,6 +19,10 @@ pub(super) const POP_CHECK: &str = "POP_CK";
 pub(super) const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
 /// The cluster that a message was sent to, by which its consumers know the topic of replies. Source: `MessageConst.PROPERTY_CLUSTER`.
 pub(super) const CLUSTER: &str = "CLUSTER";
+/// The region that traces of a message name. Source: `MessageConst.PROPERTY_MSG_REGION`.
+pub(super) const MESSAGE_REGION: &str = "MSG_REGION";
+/// Whether clients tell traces of a message. Source: `MessageConst.PROPERTY_TRACE_SWITCH`.
+pub(super) const TRACE_ON: &str = "TRACE_ON";
 /// Properties that decide when a message is delivered.
 pub(super) const TIMES: [&str; 5] = [
     names::TIMER_DELIVER_MS,
@@ -72,6 +76,15 @@ pub(super) fn check_readable(core: &Core, group: &GroupName, topic: &TopicName) 
     }
     if core.forbidden.lock().has(group, topic) {
         return refused(format!("consumer group {group} is forbidden to read topic {topic}"));
+    }
+    Ok(())
+}
+
+/// The same after a wait, during which operators may have changed what they allow, of the topic too.
+pub(super) fn check_still_readable(core: &Core, group: &GroupName, topic: &TopicName) -> Result<(), Refusal> {
+    check_readable(core, group, topic)?;
+    if core.broker.known_topic(topic).is_some_and(|config| !config.is_readable) {
+        return Err(PopError::NotReadable { topic: topic.clone() }.into());
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use remoting_proto::{Command, ResponseCode};
 use types::broker::{ClientId, DeliveryReport, LeaseOwner, Pop, PopError, Popped};
 use types::{Broker as _, Filter, Timestamp};
 
-use super::names::{check_readable, group, known_topic, queue};
+use super::names::{check_readable, check_still_readable, group, known_topic, queue};
 use super::pop_answer::{self, PopAnswer};
 use super::{Answer, Refusal, done, pull};
 use crate::handle::PopWay;
@@ -60,6 +60,14 @@ pub(super) async fn pop(core: &Core, connection: &Connection, request: &Command)
     };
     match popped {
         Ok(Popped { messages }) => {
+            let bytes = messages.iter().map(|message| message.record.len()).sum();
+            if !messages.is_empty()
+                && let Err(refusal) =
+                    check_still_readable(core, &owner.group, &owner.topic).and_then(|()| check_room(connection, bytes))
+            {
+                free(core, owner, messages.into_iter().map(|message| message.handle).collect()).await;
+                return Err(refusal);
+            }
             let count = messages.len() as u64;
             let PopAnswer { header, body, left_out } = pop_answer::of(messages, &owner.topic, in_order);
             let (count, bytes) = (count - left_out.len() as u64, body.len() as u64);
@@ -75,6 +83,16 @@ pub(super) async fn pop(core: &Core, connection: &Connection, request: &Command)
         Err(PopError::TooManyWaiting { .. }) => Ok(nothing(request, ResponseCode::PollingFull, core.now(), invisible)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the client reads what it is answered: messages that would only wait for it are not leased to it.
+fn check_room(connection: &Connection, bytes: usize) -> Result<(), Refusal> {
+    if connection.has_room(bytes) {
+        return Ok(());
+    }
+    let remark =
+        format!("[OVERLOAD] {bytes} bytes of messages would wait behind answers that this client has not read");
+    Err(Refusal::new(ResponseCode::SystemBusy, remark))
 }
 
 /// Says whether a pop would get something, as soon as it would.

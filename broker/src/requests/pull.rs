@@ -11,7 +11,7 @@ use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
 use types::{Broker as _, Filter, QueueOffset};
 
-use super::names::{check_readable, group, known_topic, number, offset, queue};
+use super::names::{check_readable, check_still_readable, group, known_topic, number, offset, queue};
 use super::{Answer, Refusal, offsets};
 use crate::resets;
 use crate::server::Core;
@@ -65,6 +65,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     match pulled {
         Ok(pulled) => {
             let count = pulled.records.len() as u64;
+            if count > 0 {
+                check_still_readable(core, &place.0, &place.1)?;
+            }
             let answer = found(request, pulled, from);
             if count > 0 {
                 let (topic, group, bytes) = (&header.topic, &header.consumer_group, answer.body.len() as u64);

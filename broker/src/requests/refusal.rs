@@ -1,6 +1,6 @@
 //! Why a request is not answered with what was asked for: the one table from our errors to response codes.
 
-use remoting_proto::requests::KeyRefused;
+use remoting_proto::requests::{KeyRefused, PopRefused};
 use remoting_proto::{Fields, ResponseCode};
 use types::admin::AdminError;
 use types::broker::{
@@ -41,13 +41,21 @@ macro_rules! refusals {
         })*
     };
 }
-refusals!(LookupError, PopError, PullError, LeaseError, AdminError, TransactionError, RecallError);
+refusals!(Unavailable, LookupError, PullError, LeaseError, AdminError, TransactionError, RecallError);
 
 impl From<SendError> for Refusal {
     fn from(error: SendError) -> Self {
         let refusal = Self::new(Coded::code(&error), error.to_string());
         let SendError::Key(key) = error else { return refusal };
         Self { fields: key_refused(&key).to_fields(), ..refusal }
+    }
+}
+
+impl From<PopError> for Refusal {
+    fn from(error: PopError) -> Self {
+        let refusal = Self::new(Coded::code(&error), error.to_string());
+        let PopError::QueuesLocked { .. } = error else { return refusal };
+        Self { fields: PopRefused { why: PopRefused::QUEUES_LOCKED.to_owned() }.to_fields(), ..refusal }
     }
 }
 
@@ -110,7 +118,9 @@ impl Coded for PopError {
     fn code(&self) -> ResponseCode {
         match self {
             Self::Lookup(error) => error.code(),
-            Self::NotReadable { .. } | Self::GroupDisabled { .. } => ResponseCode::NoPermission,
+            Self::NotReadable { .. } | Self::GroupDisabled { .. } | Self::QueuesLocked { .. } => {
+                ResponseCode::NoPermission
+            }
             Self::TooManyWaiting { .. } => ResponseCode::SystemBusy,
             Self::Unavailable(why) => why.code(),
         }
@@ -176,7 +186,7 @@ macro_rules! system_errors {
         })*
     };
 }
-system_errors!(remoting_proto::FieldError, remoting_proto::JsonError, types::receipt_handle::Error);
+system_errors!(env::kept::Error, remoting_proto::FieldError, remoting_proto::JsonError, types::receipt_handle::Error);
 
 impl From<remoting_proto::body::batch::Error> for Refusal {
     fn from(error: remoting_proto::body::batch::Error) -> Self {

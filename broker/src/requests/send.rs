@@ -8,7 +8,10 @@ use types::broker::{Durability, SendError, SendReceipt};
 use types::properties::names;
 use types::{Broker as _, Message, Properties, QueueId, SysFlag, Timestamp, TopicName};
 
-use super::names::{CLUSTER, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, make_group_topic, make_topic};
+use super::names::{
+    CLUSTER, MESSAGE_REGION, POP_CHECK, PRODUCERS_SYS_FLAG, REPLY_TO_CLIENT, TIMES, TRACE_ON, make_group_topic,
+    make_topic,
+};
 use super::{Answer, Refusal, done};
 use crate::catalog::Catalog;
 use crate::server::Core;
@@ -129,6 +132,9 @@ fn message(
             tracing::warn!(%error, cluster = core.options.cluster, "a request cannot say its cluster, so it gets no reply");
         }
     }
+    // Consumers of 5.5 tell no trace of a message that lacks them.
+    properties.set_own(MESSAGE_REGION, REGION);
+    properties.set_own(TRACE_ON, "true");
     if properties.get(names::UNIQUE_KEY).is_none() {
         properties.set_own(names::UNIQUE_KEY, &core.broker.new_unique_key());
     }

@@ -93,7 +93,7 @@ pub(super) async fn delete(core: &Core, request: &Command) -> Answer {
         Ok(()) | Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => {}
         Err(error) => return Err(error.into()),
     }
-    core.forget_gone();
+    core.forget_gone().await;
     registration::told(core).await;
     Ok(done(request))
 }

@@ -7,7 +7,7 @@ use types::PhysicalOffset;
 use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
-const NONE: Past = Past { is_held: false, state_bytes: 0 };
+const NONE: Past = Past { is_held: false, state_bytes: 0, is_asked: false };
 /// 1,000 bytes a segment.
 const BYTES: u64 = 1_000;
 
@@ -37,10 +37,13 @@ fn judge(newest_hours: &[i64], used_percent: u64, past: Past, hour: i64) -> (usi
 #[test]
 fn the_rules() {
     let held = Past { is_held: true, ..NONE };
+    let asked = Past { is_asked: true, ..NONE };
     let heavy = Past { state_bytes: 1_001, ..NONE };
     for (newest, used, past, hour, expected, rule) in [
         (&[0, 1, 2, 30][..], 10, NONE, 76, (3, Why::Age, None), "72 hours and it is four o'clock"),
         (&[0, 1, 2, 30], 10, NONE, 75, (0, Why::Age, None), "it is three"),
+        (&[0, 1, 2, 30], 10, asked, 75, (3, Why::Age, None), "at any hour when an operator says so"),
+        (&[50, 51], 10, asked, 75, (0, Why::Age, None), "only what is over"),
         (&[0, 1, 2, 30], 75, NONE, 75, (0, Why::Age, None), "the disk is at the level"),
         (&[0, 1, 2, 30], 76, NONE, 74, (3, Why::Space, None), "above it at any hour"),
         (&[50, 0, 0], 80, NONE, 75, (0, Why::Space, None), "only from the front"),
@@ -97,7 +100,7 @@ proptest! {
         is_held: bool,
         state_bytes in 0u64..5_000,
     ) {
-        let past = Past { is_held, state_bytes };
+        let past = Past { is_held, state_bytes, is_asked: false };
         let now = Timestamp(hour * HOUR_MS + 1_000);
         let verdict = Settings::default().judge(&survey(&newest, used), past, now);
         let Verdict { segments, why, is_last_call, full_percent: full } = verdict;

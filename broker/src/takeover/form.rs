@@ -9,6 +9,7 @@ use store::FileError;
 use types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::failed;
+use crate::request_modes;
 
 /// Whose directory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +157,9 @@ impl Form {
         }
         refusals.extend(rocksdb(disk, dir)?);
         let segments = segments(disk, dir)?;
-        let has_config = !list(disk, &dir.join("config"))?.is_empty();
+        // That file is ours too.
+        let is_theirs = |name: &String| request_modes::FILE.strip_prefix("config/") != Some(name);
+        let has_config = list(disk, &dir.join("config"))?.iter().any(is_theirs);
         let is_apaches = has_config || !refusals.is_empty();
         if !is_apaches && segments.is_empty() {
             return Ok(Self { kind: Kind::Neither, refusals });

@@ -66,6 +66,11 @@ fn modes_that_cannot_be_taken_over_are_named() {
 }
 
 #[test]
+fn a_directory_of_ours_may_have_one_file_where_apaches_are() {
+    assert_eq!(form(&["config/messageRequestMode.json", "queueindex/0", SEGMENT]).kind, Kind::Ours);
+}
+
+#[test]
 fn a_gap_between_segments_is_named() {
     let segments = [0, 100, 300].map(|at: u64| format!("commitlog/{at:020}"));
     let names: Vec<&str> = segments.iter().map(String::as_str).collect();

@@ -27,7 +27,7 @@ pub struct Served {
     pub broker: LocalBroker,
     stop: CancellationToken,
     ended: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 pub async fn served(name_servers: Vec<String>) -> Served {
@@ -35,7 +35,10 @@ pub async fn served(name_servers: Vec<String>) -> Served {
 }
 
 pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
-    let folder = tempfile::tempdir().expect("a folder");
+    served_in(env, name_servers, tempfile::tempdir().expect("a folder")).await
+}
+
+async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDir) -> Served {
     let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
     let broker = LocalBroker::start(Env::real(), options).expect("starts");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -53,7 +56,7 @@ pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
     let stop = CancellationToken::new();
     let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
     let client = Client::new(address.to_string(), Env::real().clock);
-    Served { client, address, broker, stop, ended, _folder: folder }
+    Served { client, address, broker, stop, ended, folder }
 }
 
 impl Served {
@@ -68,9 +71,19 @@ impl Served {
     }
 
     pub async fn end(self) {
+        self.stop().await;
+    }
+
+    /// The same broker after an end and a start, on another port.
+    pub async fn again(self, env: Env) -> Self {
+        served_in(env, Vec::new(), self.stop().await).await
+    }
+
+    async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.ended.await.expect("ends");
         self.broker.stop().await;
+        self.folder
     }
 }
 

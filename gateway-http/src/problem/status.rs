@@ -126,6 +126,7 @@ impl HasStatus for PopError {
             Self::Lookup(lookup) => lookup.status(),
             Self::NotReadable { .. } => (S::FORBIDDEN, "not-readable"),
             Self::GroupDisabled { .. } => (S::FORBIDDEN, "group-disabled"),
+            Self::QueuesLocked { .. } => (S::FORBIDDEN, "queues-locked"),
             Self::TooManyWaiting { .. } => (S::TOO_MANY_REQUESTS, "too-many-waiting"),
             Self::Unavailable(unavailable) => unavailable.status(),
         }

@@ -192,6 +192,8 @@ codes! {
         AddWritePermOfBroker = 327,
         /// All producers, by group.
         GetAllProducerInfo = 328,
+        /// Lets the log's oldest segments go, if their time is over.
+        DeleteExpiredCommitLog = 329,
         /// The topics that a group consumes.
         QueryTopicsByConsumer = 343,
         /// What a group subscribes to of a topic.

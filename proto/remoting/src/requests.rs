@@ -21,7 +21,7 @@ pub use clients::{
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use pop::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, Notification, NotificationAnswer, PeekMessage,
-    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer,
+    PollingInfo, PollingInfoAnswer, PopMessage, PopMessageAnswer, PopRefused,
 };
 pub use pull::{
     EarliestMsgStoreTimeAnswer, OffsetAnswer, PullMessage, PullMessageAnswer, QueryConsumerOffset, SearchOffset,
@@ -107,6 +107,7 @@ mod tests {
                 heartbeat_timeout_ms,
                 enable_acting_master,
                 body_crc32: None,
+                compressed: None,
                 zone_name,
             };
             prop_assert_eq!(RegisterBroker::of(&header.to_fields()), Ok(header));

@@ -56,6 +56,8 @@ struct Entry {
     client: Option<ClientId>,
     /// Whether the client has the message.
     is_delivered: bool,
+    /// Whether it was ended before that was told: who tells then that it was lost must not bring it back.
+    is_ended: bool,
     ends_at: Timestamp,
 }
 
@@ -68,6 +70,14 @@ pub(super) struct Leases {
     ends: BTreeSet<(Timestamp, Id)>,
     by_client: BTreeMap<ClientId, BTreeSet<Id>>,
     changed: usize,
+}
+
+impl Held {
+    /// For how long a lease with this handle is prolonged now; `None` when it is over, or may not be prolonged any more: after a wait for
+    /// its broker, or for its client.
+    pub(super) fn prolonged_for(&self, current: &ReceiptHandle, now: Timestamp) -> Option<Duration> {
+        (now < end(current) && now < self.until).then(|| self.invisible.min(self.until.since(now)))
+    }
 }
 
 impl Name {
@@ -138,34 +148,64 @@ impl Leases {
             Some(client) => drop(self.by_client.entry(client.clone()).or_default().insert(id)),
             None => self.changed += 1,
         }
-        self.entries.insert(id, Entry { name, held: Arc::new(held), client, is_delivered: false, ends_at });
+        self.entries
+            .insert(id, Entry { name, held: Arc::new(held), client, is_delivered: false, is_ended: false, ends_at });
         true
     }
 
     /// The client has these messages: they are prolonged from now on, but for those that were ended meanwhile.
     pub(super) fn delivered(&mut self, owner: &LeaseOwner, handles: &[ReceiptHandle]) {
         for handle in handles {
-            if let Some((id, _)) = self.find(owner, handle)
-                && let Some(entry) = self.entries.get_mut(&id)
-            {
-                entry.is_delivered = true;
+            let Some(id) = self.id(owner, handle) else { continue };
+            match self.entries.get_mut(&id) {
+                Some(entry) if !entry.is_ended => entry.is_delivered = true,
+                _ => drop(self.remove(id)),
             }
+        }
+    }
+
+    /// A message did not reach its client, as far as its proxy knows, and its lease is forgotten. `false` if it was ended: the client has
+    /// read as much of a broken answer.
+    pub(super) fn lost(&mut self, owner: &LeaseOwner, handle: &ReceiptHandle) -> bool {
+        let Some(id) = self.id(owner, handle) else { return true };
+        let is_ended = !self.has(id);
+        self.remove(id);
+        !is_ended
+    }
+
+    /// A lease was ended, for good. It is forgotten when it was told what became of its message on its way to the client.
+    pub(super) fn ended(&mut self, id: Id) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.client.is_some() && !entry.is_delivered => entry.is_ended = true,
+            _ => drop(self.remove(id)),
         }
     }
 
     /// The lease that a handle is of, if it is known and not older than the delivery.
     pub(super) fn find(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<(Id, Arc<Held>)> {
+        let id = self.id(owner, handle)?;
+        let entry = self.entries.get(&id)?;
+        (!entry.is_ended).then(|| (id, entry.held.clone()))
+    }
+
+    /// The same, ended or not.
+    fn id(&self, owner: &LeaseOwner, handle: &ReceiptHandle) -> Option<Id> {
         if self.entries.is_empty() {
             return None;
         }
         let id = self.by_name.get(&Name::of(owner, handle))?;
         let entry = self.entries.get(id)?;
-        (handle.popped_at >= entry.held.popped_at).then(|| (*id, entry.held.clone()))
+        (handle.popped_at >= entry.held.popped_at).then_some(*id)
     }
 
     /// Whether it was not ended meanwhile.
     pub(super) fn has(&self, id: Id) -> bool {
-        self.entries.contains_key(&id)
+        self.entries.get(&id).is_some_and(|entry| !entry.is_ended)
+    }
+
+    /// Forgets a lease, unless it was ended meanwhile; says whether it was not.
+    pub(super) fn take(&mut self, id: Id) -> bool {
+        self.has(id) && self.remove(id).is_some()
     }
 
     /// Takes the leases that are to be prolonged now, because their clients live, and forgets those that are over. Each is to be given
@@ -196,10 +236,11 @@ impl Leases {
         }
     }
 
-    /// The leases of a client.
+    /// The leases of a client that were not ended.
     pub(super) fn of(&self, client: &ClientId) -> Vec<(Id, Arc<Held>)> {
         let ids = self.by_client.get(client).into_iter().flatten();
-        ids.filter_map(|id| Some((*id, self.entries.get(id)?.held.clone()))).collect()
+        let entries = ids.filter_map(|id| Some((*id, self.entries.get(id)?)));
+        entries.filter(|(_, entry)| !entry.is_ended).map(|(id, entry)| (id, entry.held.clone())).collect()
     }
 
     /// Forgets a lease: it has ended.
@@ -323,6 +364,53 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_prolonged_that_is_over_or_was_prolonged_for_long_enough_while_it_waited() {
+        let (leases, id) = delivered();
+        let held = &leases.entries[&id].held;
+        let for_ms = |popped_at, now| held.prolonged_for(&handle(5, popped_at), now).map(|time| time.as_millis());
+        assert_eq!(for_ms(BEGAN, near()), Some(INVISIBLE.as_millis()));
+        assert_eq!(for_ms(BEGAN, BEGAN.plus(INVISIBLE)), None, "somebody else has the message");
+        let last = BEGAN.plus(LONGEST);
+        let before = Timestamp(last.0 - 1);
+        assert_eq!(for_ms(before, before), Some(1));
+        assert_eq!(for_ms(before, last), None, "to prolong it by nothing would end it");
+    }
+
+    #[test]
+    fn with_no_client_alive_leases_are_forgotten_at_their_end() {
+        let (mut leases, id) = delivered();
+        leases.changed(&owner(), &handle(6, BEGAN), &handle(6, BEGAN));
+        assert_eq!(due(&mut leases, &[], Timestamp(BEGAN.plus(INVISIBLE).0 - 1)), []);
+        assert!(leases.has(id) && leases.entries.len() == 2);
+        assert_eq!(due(&mut leases, &[], BEGAN.plus(INVISIBLE)), []);
+        assert!(leases.entries.is_empty() && leases.ends.is_empty() && leases.changed == 0);
+    }
+
+    #[test]
+    fn what_was_ended_on_its_way_is_not_freed_when_its_answer_broke() {
+        let mut leases = Leases::default();
+        for offset in [5, 6, 7] {
+            assert!(offer(&mut leases, "a", &handle(offset, BEGAN)));
+        }
+        let find = |leases: &Leases, offset| leases.find(&owner(), &handle(offset, BEGAN)).map(|(id, _)| id);
+        for offset in [5, 6] {
+            let id = find(&leases, offset).expect("known");
+            leases.ended(id);
+            assert!(!leases.has(id) && find(&leases, offset).is_none());
+            assert!(!leases.take(id), "its client's end must not bring it back");
+        }
+        assert_eq!(leases.of(&client("a")).len(), 1);
+        let lost = |leases: &mut Leases, offset| leases.lost(&owner(), &handle(offset, BEGAN));
+        assert_eq!([5, 7, 8].map(|offset| lost(&mut leases, offset)), [false, true, true]);
+        leases.delivered(&owner(), &[handle(6, BEGAN)]);
+        assert!(leases.entries.is_empty(), "nothing more is told of them");
+        // One that its client has is forgotten at once.
+        let (mut leases, id) = delivered();
+        leases.ended(id);
+        assert!(leases.entries.is_empty());
+    }
+
+    #[test]
     fn leases_are_known_by_their_clients_until_they_end() {
         let (mut leases, id) = delivered();
         assert!(offer(&mut leases, "b", &handle(6, BEGAN)));
@@ -347,7 +435,7 @@ mod tests {
     proptest! {
         /// Whatever happens, the indexes agree with the entries.
         #[test]
-        fn indexes_agree(steps in prop::collection::vec((0u8..7, 0u64..4, 0i64..200), 0..60)) {
+        fn indexes_agree(steps in prop::collection::vec((0u8..9, 0u64..4, 0i64..200), 0..60)) {
             let (mut leases, mut taken) = (Leases::default(), Vec::new());
             for (step, offset, seconds) in steps {
                 let now = Timestamp(BEGAN.0 + seconds * 1000);
@@ -359,6 +447,8 @@ mod tests {
                     3 => taken.extend(due(&mut leases, &["a", "b"], now)),
                     4 => drop(taken.pop().map(|id| leases.prolonged(id, &handle))),
                     5 => drop(taken.pop().map(|id| leases.remove(id))),
+                    6 => drop(leases.find(&owner(), &handle).map(|(id, _)| leases.ended(id))),
+                    7 => drop(leases.lost(&owner(), &handle)),
                     _ => leases.of(&client("a")).into_iter().for_each(|(id, _)| drop(leases.remove(id))),
                 }
                 let is_end = |(id, entry): (&Id, &Entry)| leases.ends.contains(&(entry.ends_at, *id));

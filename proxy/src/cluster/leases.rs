@@ -49,7 +49,7 @@ impl Cluster {
         let ended = self.end_lease(lease, newest(handle, &current)).await;
         // A client that could not end it tries again, with the handle that it has.
         if !matches!(ended, Err(LeaseError::Unavailable(_))) {
-            self.0.leases.lock().remove(id);
+            self.0.leases.lock().ended(id);
         }
         ended
     }
@@ -133,14 +133,21 @@ impl Cluster {
         })
     }
 
-    /// Frees messages that did not reach their client; the delivery does not count (before brokers older than 5.5 it does).
+    /// Frees messages that did not reach their client; the delivery does not count (before brokers older than 5.5 it does). What the client
+    /// has read and ended all the same stays so, if it is one of those that are prolonged: Apache's brokers would deliver it again.
     pub(super) async fn free(&self, lease: &LeaseOwner, handles: Vec<ReceiptHandle>) {
         let change = ChangeInvisible { invisible: INVISIBLE_WHEN_FREED, suspend: true };
         for handle in handles {
-            if let Some((id, _)) = self.held(lease, &handle) {
-                self.0.leases.lock().remove(id);
+            let held = self.held(lease, &handle);
+            // An acknowledgement that is under way decides first.
+            let _current = match &held {
+                Some((_, held)) => Some(held.current.lock().await),
+                None => None,
+            };
+            let is_lost = self.0.leases.lock().lost(lease, &handle);
+            if is_lost {
+                self.free_one(lease, handle, change).await;
             }
-            self.free_one(lease, handle, change).await;
         }
     }
 
@@ -158,7 +165,7 @@ impl Cluster {
         let current = held.current.lock().await;
         let forwarded = self.forward(lease, newest(&handle, &current)).await;
         if forwarded.is_ok() {
-            self.0.leases.lock().remove(id);
+            self.0.leases.lock().ended(id);
         }
         forwarded
     }

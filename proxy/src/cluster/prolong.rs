@@ -8,7 +8,7 @@ use types::broker::{ChangeInvisible, ClientId, DeliveryReport, LeaseError, Lease
 use types::{GroupConfig, ReceiptHandle};
 
 use super::Cluster;
-use super::held::{Held, Id, end};
+use super::held::{Held, Id};
 use super::leases::{AT_ONCE, INVISIBLE_WHEN_FREED};
 
 /// A delivery is not prolonged for longer, whatever its group's consume timeout. Source: Apache `renewMaxTimeMillis`.
@@ -68,13 +68,12 @@ impl Cluster {
         if !self.0.leases.lock().has(id) {
             return;
         }
-        let now = self.0.clock.now();
-        // The message is somebody else's by now: Apache's brokers would take the change and deliver it once more.
-        if end(&current) <= now {
-            self.0.leases.lock().remove(id);
+        // The message is somebody else's by now, and Apache's brokers would take the change and deliver it once more; or it was prolonged
+        // for as long as it may be, and a change would end it at once.
+        let Some(invisible) = held.prolonged_for(&current, self.0.clock.now()) else {
+            self.0.leases.lock().prolonged(id, &current);
             return;
-        }
-        let invisible = held.invisible.min(held.until.since(now));
+        };
         let changed = self.change_lease(&held.owner, current.clone(), invisible.into()).await;
         let mut leases = self.0.leases.lock();
         match changed {
@@ -104,7 +103,7 @@ impl Cluster {
             for (id, held) in leases {
                 let current = held.current.lock().await;
                 // One that was ended meanwhile would come back.
-                if cluster.0.leases.lock().remove(id).is_some() {
+                if cluster.0.leases.lock().take(id) {
                     cluster.free_one(&held.owner, current.clone(), INVISIBLE_WHEN_FREED.into()).await;
                 }
             }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use env::clock::Moment;
-use remoting_proto::requests::{Notification, NotificationAnswer, PopMessage, PopMessageAnswer};
-use remoting_proto::{RequestCode, ResponseCode};
+use remoting_proto::requests::{Notification, NotificationAnswer, PopMessage, PopMessageAnswer, PopRefused};
+use remoting_proto::{Command, RequestCode, ResponseCode};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use types::broker::{LeaseOwner, LookupError, Pop, PopError, Popped, PoppedMessage, Unavailable};
@@ -168,6 +168,9 @@ impl Cluster {
             ResponseCode::SubscriptionGroupNotExist => {
                 return Err(LookupError::GroupNotFound { group: pop.group.clone() }.into());
             }
+            ResponseCode::NoPermission if is_locked(&answer) => {
+                return Err(PopError::QueuesLocked { group: pop.group.clone(), topic: pop.topic.clone() });
+            }
             ResponseCode::NoPermission => {
                 self.doubt_route(&pop.topic);
                 return Err(PopError::NotReadable { topic: pop.topic.clone() });
@@ -274,6 +277,11 @@ impl Drop for Fresh {
             self.cluster.0.tasks.spawn(async move { cluster.free(&lease, handles).await });
         }
     }
+}
+
+/// Whether a refused pop is one of a group that holds locks on queues; only our brokers refuse it.
+fn is_locked(answer: &Command) -> bool {
+    PopRefused::of(&answer.fields).is_ok_and(|refused| refused.why == PopRefused::QUEUES_LOCKED)
 }
 
 /// Brokers evaluate SQL92 exactly, tags by their hash.

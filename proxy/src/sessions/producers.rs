@@ -9,7 +9,7 @@ use types::TopicName;
 use super::Session;
 
 /// Most producers remembered for a topic, of each of the two kinds.
-const PER_TOPIC_MAX: usize = 1024;
+pub(super) const PER_TOPIC_MAX: usize = 1024;
 
 /// Producers by topic.
 #[derive(Debug, Default)]
@@ -80,8 +80,13 @@ impl Producers {
 }
 
 fn note(known: &mut Vec<Weak<Session>>, session: &Arc<Session>) {
-    let is_known = known.iter().any(|other| other.as_ptr() == Arc::as_ptr(session));
-    if !is_known && known.len() < PER_TOPIC_MAX {
+    if known.iter().any(|other| other.as_ptr() == Arc::as_ptr(session)) {
+        return;
+    }
+    if known.len() >= PER_TOPIC_MAX {
+        known.retain(|other| other.strong_count() > 0);
+    }
+    if known.len() < PER_TOPIC_MAX {
         known.push(Arc::downgrade(session));
     }
 }

@@ -124,3 +124,16 @@ fn commands_to_a_client_that_does_not_read_are_dropped_at_the_bound() {
     }
     assert!(!session.command(v2::TelemetryCommand::default()));
 }
+
+#[test]
+fn producers_that_are_gone_take_no_places_of_others() {
+    let producers = Producers::default();
+    for _ in 0..producers::PER_TOPIC_MAX {
+        let gone = Sessions::default().seen("gone", START).expect("room");
+        producers.note_transaction(&gone, &topic());
+    }
+    let session = Sessions::default().seen("p", START).expect("room");
+    let _stream = open(&session);
+    producers.note_transaction(&session, &topic());
+    assert_eq!(producers.candidates(&topic()).len(), 1);
+}

@@ -18,7 +18,7 @@ use remoting_proto::body::{
 };
 use remoting_proto::requests::{
     AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeAnswer, NotificationAnswer, PopMessage, PopMessageAnswer,
-    SendMessageAnswer,
+    PopRefused, SendMessageAnswer,
 };
 use remoting_proto::{Command, Dialect, RequestCode, ResponseCode};
 use tokio::net::TcpListener;
@@ -82,6 +82,8 @@ pub(crate) struct Broker {
     is_slow: AtomicBool,
     /// Whether it says that it is Gantry's.
     is_gantry: AtomicBool,
+    /// Whether it says that consumers of 4.x read all in order.
+    is_locked: AtomicBool,
     next: AtomicU64,
     stop: CancellationToken,
 }
@@ -112,6 +114,7 @@ impl Hand {
                 news: Notify::new(),
                 is_slow: AtomicBool::new(false),
                 is_gantry: AtomicBool::new(false),
+                is_locked: AtomicBool::new(false),
                 next: AtomicU64::new(0),
                 stop: CancellationToken::new(),
             });
@@ -127,11 +130,16 @@ impl Hand {
     /// What was asked next, but for looks at settings.
     pub(crate) async fn asked(&mut self) -> Asked {
         loop {
-            match tokio::time::timeout(SOON, self.asked.recv()).await.expect("asked").expect("open") {
-                Asked::Other(RequestCode::GetTopicConfig | RequestCode::GetSubscriptionGroupConfig) => {}
-                asked => return asked,
+            let asked = tokio::time::timeout(SOON, self.asked.recv()).await.expect("asked").expect("open");
+            if !is_look(&asked) {
+                return asked;
             }
         }
+    }
+
+    /// The same of what was asked by now.
+    pub(crate) fn asked_already(&mut self) -> Option<Asked> {
+        std::iter::from_fn(|| self.asked.try_recv().ok()).find(|asked| !is_look(asked))
     }
 
     /// Waits for all that goes on beside calls, so that time may pass.
@@ -144,6 +152,11 @@ impl Hand {
         self.settle().await;
         std::iter::from_fn(|| self.asked.try_recv().ok()).collect()
     }
+}
+
+/// Whether somebody looks at settings.
+fn is_look(asked: &Asked) -> bool {
+    matches!(asked, Asked::Other(RequestCode::GetTopicConfig | RequestCode::GetSubscriptionGroupConfig))
 }
 
 impl Broker {
@@ -175,6 +188,11 @@ impl Broker {
         self.is_gantry.store(true, Ordering::Relaxed);
     }
 
+    /// It refuses pops from now on, as a broker of ours does whose queues are locked.
+    pub(crate) fn be_locked(&self) {
+        self.is_locked.store(true, Ordering::Relaxed);
+    }
+
     /// It takes no connection any more and ends those it has.
     pub(crate) fn kill(&self) {
         self.stop.cancel();
@@ -192,6 +210,10 @@ impl Broker {
         let _ = self.asked.send(Asked::Pop(self.name));
         if pop.poll_time > 0 || self.is_slow.load(Ordering::Relaxed) {
             self.wait_for_news().await;
+        }
+        if self.is_locked.load(Ordering::Relaxed) {
+            let fields = PopRefused { why: PopRefused::QUEUES_LOCKED.to_owned() }.to_fields();
+            return Command { fields, ..request.answer(ResponseCode::NoPermission) };
         }
         let mut records = self.records.lock();
         let count = records.len().min(usize::try_from(pop.max_msg_nums).expect("small"));

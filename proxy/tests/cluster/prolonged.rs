@@ -96,6 +96,16 @@ async fn what_does_not_reach_its_client_is_freed_and_not_prolonged() {
 }
 
 #[tokio::test]
+async fn what_was_ended_by_a_client_that_read_half_an_answer_is_not_freed() {
+    let mut hand = Hand::start(&["a"]).await;
+    let handle = popped(&mut hand).await;
+    assert_eq!(ack(&hand, &handle).await, Ok(()));
+    assert_eq!(hand.asked().await, Asked::Ack(handle.to_string()));
+    report(&hand, Vec::new(), vec![handle]).await;
+    assert_eq!(hand.finish().await, [], "Apache's brokers would deliver it again");
+}
+
+#[tokio::test]
 async fn a_client_that_says_goodbye_frees_what_it_has() {
     let mut hand = Hand::start(&["a"]).await;
     let handle = popped(&mut hand).await;

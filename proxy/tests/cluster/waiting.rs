@@ -33,6 +33,14 @@ async fn nothing_is_leased_for_a_caller_that_has_gone_while_it_waited() {
 }
 
 #[tokio::test]
+async fn who_may_not_pop_because_queues_are_locked_is_told_so() {
+    let hand = Hand::start(&["a"]).await;
+    hand.brokers["a"].be_locked();
+    let refused = hand.cluster.pop(pop()).await.map(drop);
+    assert_eq!(refused, Err(PopError::QueuesLocked { group: pop().group, topic: pop().topic }));
+}
+
+#[tokio::test]
 async fn a_message_wakes_one_of_those_that_wait_for_it() {
     let mut hand = Hand::start(&["a"]).await;
     let first = wait(&hand);

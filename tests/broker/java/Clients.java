@@ -34,10 +34,10 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * Scenarios of Remoting clients against whatever brokers a name server knows. It uses only what clients of 4.9 and of 5.5 both have.
  *
  * <pre>
- * Clients NAMESERVER PREFIX SCENARIO...    each prints "passed SCENARIO"; the first that fails ends the program with code 1
+ * Clients NAMESERVER PREFIX SCENARIO...    each prints "passed SCENARIO" or "failed SCENARIO"; the code is 1 if one failed
  * </pre>
  *
- * Topics and groups begin with the prefix, and are made by their first use. The scenario "survive" prints "acked N" while it sends, so
+ * They run side by side, as they wait most of the time. Topics and groups begin with the prefix, and are made by their first use. The scenario "survive" prints "acked N" while it sends, so
  * that somebody can kill the broker meanwhile, and reads everything that was acknowledged afterwards.
  */
 public final class Clients {
@@ -57,20 +57,30 @@ public final class Clients {
 
     public static void main(String[] arguments) throws Exception {
         Clients clients = new Clients(arguments[0], arguments[1]);
-        int code = 0;
-        for (int at = 2; at < arguments.length && code == 0; at++) {
-            try {
-                clients.run(arguments[at]);
-                System.out.println("passed " + arguments[at]);
-            } catch (Throwable failed) {
-                System.out.println("failed " + arguments[at] + ": " + failed);
-                failed.printStackTrace();
-                code = 1;
-            }
+        AtomicInteger failures = new AtomicInteger();
+        List<Thread> running = new ArrayList<>();
+        for (String scenario : List.of(arguments).subList(2, arguments.length)) {
+            Thread thread = new Thread(() -> {
+                long began = System.currentTimeMillis();
+                try {
+                    clients.run(scenario);
+                    System.out.println("passed " + scenario);
+                } catch (Throwable failed) {
+                    System.out.println("failed " + scenario + ": " + failed);
+                    failed.printStackTrace();
+                    failures.incrementAndGet();
+                }
+                System.err.println(clients.prefix + " " + scenario + " took " + (System.currentTimeMillis() - began) + " ms");
+            });
+            thread.start();
+            running.add(thread);
+        }
+        for (Thread thread : running) {
+            thread.join();
         }
         // Clients leave threads behind.
         System.out.flush();
-        Runtime.getRuntime().halt(code);
+        Runtime.getRuntime().halt(failures.get() == 0 ? 0 : 1);
     }
 
     private void run(String scenario) throws Exception {

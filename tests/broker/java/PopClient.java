@@ -1,29 +1,42 @@
 import java.nio.charset.StandardCharsets;
 import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.impl.MQClientAPIImpl;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageRequestMode;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.ResponseCode;
+import org.apache.rocketmq.remoting.protocol.body.LockBatchRequestBody;
+import org.apache.rocketmq.remoting.protocol.header.PopMessageRequestHeader;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
  * A push consumer of 5.5 that pops: the broker says that it does and which queues it has.
  *
  * <pre>
- * PopClient NAMESERVER BROKER_ADDRESS    prints "passed pop", or why not
+ * PopClient NAMESERVER BROKER_ADDRESS    prints "passed pop" and "passed ordered", or why not
  * </pre>
  *
- * Every message fails once and comes again; all are acked then, which the group's progress shows.
+ * Every message fails once and comes again; all are acked then, which the group's progress shows. Then another group reads in order, and
+ * does not pop meanwhile, which only our broker refuses.
  */
 public final class PopClient {
     private static final String TOPIC = "popped";
     private static final String GROUP = "popping";
+    private static final String ORDERED = "ordered-or-popped";
     private static final int MESSAGES = 64;
     private static final long WITHIN_MS = 90_000;
     /** The machine may be busy with something else. */
@@ -34,6 +47,8 @@ public final class PopClient {
         try {
             run(arguments[0], arguments[1]);
             System.out.println("passed pop");
+            order(arguments[0], arguments[1]);
+            System.out.println("passed ordered");
         } catch (Throwable failed) {
             failed.printStackTrace(System.out);
             code = 1;
@@ -97,6 +112,70 @@ public final class PopClient {
         }
         if (popped.get() < 2 * MESSAGES) {
             throw new AssertionError("only " + popped + " were popped");
+        }
+    }
+
+    /** While a consumer reads a topic in order nobody of its group pops it; when it has gone they do, and what they have keeps others from order. */
+    private static void order(String nameServer, String broker) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer("order-producers");
+        producer.setNamesrvAddr(nameServer);
+        producer.setSendMsgTimeout(30_000);
+        producer.setMqClientApiTimeout(API_MS);
+        producer.start();
+        MQClientAPIImpl api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
+        MessageQueue queue = producer.send(new Message(ORDERED, "first".getBytes(StandardCharsets.UTF_8))).getMessageQueue();
+        Set<String> received = ConcurrentHashMap.newKeySet();
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(ORDERED);
+        consumer.setNamesrvAddr(nameServer);
+        consumer.setMqClientApiTimeout(API_MS);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(ORDERED, "*");
+        consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+            messages.forEach(message -> received.add(new String(message.getBody(), StandardCharsets.UTF_8)));
+            return ConsumeOrderlyStatus.SUCCESS;
+        });
+        consumer.start();
+        await(() -> received.contains("first"), "nothing is read in order");
+        RemotingCommand refused = pop(api, broker);
+        if (refused.getCode() != ResponseCode.NO_PERMISSION || !refused.getRemark().contains(ORDERED)) {
+            throw new AssertionError(refused + " while it is read in order");
+        }
+        consumer.shutdown();
+        producer.send(new Message(ORDERED, "second".getBytes(StandardCharsets.UTF_8)));
+        await(() -> pop(api, broker).getCode() == ResponseCode.SUCCESS, "nothing is popped after it was read in order");
+        LockBatchRequestBody lock = new LockBatchRequestBody();
+        lock.setConsumerGroup(ORDERED);
+        lock.setClientId("another");
+        lock.getMqSet().add(queue);
+        try {
+            throw new AssertionError(api.lockBatchMQ(broker, lock, API_MS) + " are locked while messages are popped");
+        } catch (MQBrokerException expected) {
+            if (expected.getResponseCode() != ResponseCode.NO_PERMISSION) {
+                throw expected;
+            }
+        }
+    }
+
+    private static RemotingCommand pop(MQClientAPIImpl api, String broker) throws Exception {
+        PopMessageRequestHeader header = new PopMessageRequestHeader();
+        header.setConsumerGroup(ORDERED);
+        header.setTopic(ORDERED);
+        header.setQueueId(-1);
+        header.setMaxMsgNums(1);
+        header.setInvisibleTime(60_000);
+        header.setPollTime(0);
+        header.setBornTime(System.currentTimeMillis());
+        header.setInitMode(0);
+        return api.getRemotingClient().invokeSync(broker, RemotingCommand.createRequestCommand(RequestCode.POP_MESSAGE, header), API_MS);
+    }
+
+    private static void await(Callable<Boolean> holds, String otherwise) throws Exception {
+        long deadline = System.currentTimeMillis() + WITHIN_MS;
+        while (!holds.call()) {
+            if (System.currentTimeMillis() > deadline) {
+                throw new AssertionError(otherwise);
+            }
+            TimeUnit.MILLISECONDS.sleep(200);
         }
     }
 }

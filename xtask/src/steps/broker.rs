@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::java::{self, Programs};
-use super::{go, proxy};
+use super::{go, mqadmin, proxy};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
@@ -24,10 +24,19 @@ const SURVIVED_WITHIN: Duration = Duration::from_secs(240);
 const BROKER: &str = "broker-a";
 const OLD_CLIENT: &str = "4.9.3";
 /// What clients of each release do.
-const SCENARIOS: [&str; 10] =
-    ["send", "litepull", "clustering", "broadcasting", "later", "orderly", "delay", "transaction", "reply", "trace"];
-/// Of the old release only: the new one tells of messages that name their region (`MSG_REGION`), which those of our broker do not.
-const CONSUMER_TRACE: &str = "consumertrace";
+const SCENARIOS: [&str; 11] = [
+    "send",
+    "litepull",
+    "clustering",
+    "broadcasting",
+    "later",
+    "orderly",
+    "delay",
+    "transaction",
+    "reply",
+    "trace",
+    "consumertrace",
+];
 /// The broker is killed when so many messages are acknowledged, each time.
 const KILL_AT: [u32; 2] = [500, 1500];
 
@@ -46,42 +55,67 @@ const MQADMIN: [(&str, &[&str]); 8] = [
 /// What Go's clients need of Apache's broker that is off by default.
 const APACHE_SETTINGS: &str = "autoCreateTopicEnable=true\n";
 
-/// About five minutes.
+/// About a minute and a half.
 pub(super) fn run(context: &Context) -> Result<Done> {
     let go = match go::build(context, "broker")? {
         Ok(go) => go,
         Err(skipped) => return Ok(skipped),
     };
-    let serve = |programs: &Programs| serve_clients(programs, &go, context.is_full);
+    let serve = |programs: &Programs| serve_clients(context, programs, &go);
     java::run(context, "broker", &["Clients", "PopClient"], serve)
 }
 
-fn serve_clients(programs: &Programs, go: &Path, is_full: bool) -> Result<()> {
+fn serve_clients(context: &Context, programs: &Programs, go: &Path) -> Result<()> {
     let Programs { folder, classes, log, gantry } = programs;
-    let mut cluster = Cluster::start(folder, gantry, &[BROKER])?;
+    let cluster = Cluster::start(folder, gantry, &[BROKER])?;
     let name_server = cluster.name_server();
+    let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
+    // They wait most of the time.
+    side_by_side([
+        &|| show_all_of_go(go, name_server, folder, log, context.is_full),
+        &|| show_java(&[&name_server.to_string(), "new"], "new", classes, log),
+        &|| show_java(&[&name_server.to_string(), "old"], "old", classes, log),
+        &|| show_popping(&[&name_server.to_string(), &broker], classes, log),
+    ])?;
+    side_by_side([&|| survive(folder, gantry, "new", classes), &|| survive(folder, gantry, "old", classes), &|| {
+        administer(context, programs, name_server)
+    }])?;
+    cluster.stop()
+}
+
+/// All of them, each in a thread of its own.
+fn side_by_side<const COUNT: usize>(shows: [&(dyn Fn() -> Result<()> + Sync); COUNT]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let running = shows.map(|show| scope.spawn(show));
+        running.into_iter().try_for_each(|running| running.join().expect("it does not panic"))
+    })
+}
+
+/// All scenarios of a release of Java's clients.
+fn show_java(arguments: &[&str], release: &str, classes: &Path, log: &Path) -> Result<()> {
+    let mut java = client(release, classes)?;
+    java.arg("Clients").args(arguments).args(SCENARIOS);
+    let (printed, has_succeeded) = shell::output(&mut java, log)?;
+    ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
+    Ok(())
+}
+
+/// A push consumer that the broker tells to pop.
+fn show_popping(arguments: &[&str], classes: &Path, log: &Path) -> Result<()> {
+    let mut java = client("new", classes)?;
+    java.arg("PopClient").args(arguments);
+    let (printed, has_succeeded) = shell::output(&mut java, log)?;
+    ensure!(has_succeeded, "a consumer that pops: {} {printed}", log.display());
+    Ok(())
+}
+
+fn show_all_of_go(go: &Path, name_server: SocketAddr, folder: &Path, log: &Path, is_full: bool) -> Result<()> {
     let seen = show_go(go, name_server, folder, log)?;
     if is_full {
         let at_apache = show_go_at_apache(go, folder, log)?;
         ensure!(seen == at_apache, "Go's clients see\n{seen}at Apache's broker\n{at_apache}");
     }
-    for release in ["new", "old"] {
-        let mut java = client(release, classes)?;
-        java.arg("Clients").args([&name_server.to_string(), release]).args(SCENARIOS);
-        java.args((release == "old").then_some(CONSUMER_TRACE));
-        let (printed, has_succeeded) = shell::output(&mut java, log)?;
-        ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
-    }
-    let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
-    let mut java = client("new", classes)?;
-    java.args(["PopClient", &name_server.to_string(), &broker]);
-    let (printed, has_succeeded) = shell::output(&mut java, log)?;
-    ensure!(has_succeeded, "a consumer that pops: {} {printed}", log.display());
-    for release in ["new", "old"] {
-        survive(&mut cluster, folder, release, classes)?;
-    }
-    administer(name_server, log)?;
-    cluster.stop()
+    Ok(())
 }
 
 /// What Go's clients see.
@@ -118,29 +152,32 @@ fn client(release: &str, classes: &Path) -> Result<Command> {
     Ok(java)
 }
 
-/// Kills the broker while a client sends; the client knows what was acknowledged and reads it back.
-fn survive(cluster: &mut Cluster, folder: &Path, release: &str, classes: &Path) -> Result<()> {
+/// Kills a broker while a client sends; the client knows what was acknowledged and reads it back.
+fn survive(folder: &Path, gantry: &Path, release: &str, classes: &Path) -> Result<()> {
+    let folder = folder.join(format!("survive-{release}"));
+    fs::create_dir(&folder)?;
+    let mut cluster = Cluster::start(&folder, gantry, &[BROKER])?;
     let mut java = client(release, classes)?;
     java.arg("Clients").args([&cluster.name_server().to_string(), release, "survive"]);
-    let log = folder.join(format!("survive-{release}.log"));
+    let log = folder.join("client.log");
     let mut client = Process::start("client", java, log.clone())?;
     let prints = |line: &str| fs::read_to_string(&log).is_ok_and(|text| text.lines().any(|one| one == line));
     for acked in KILL_AT {
         client.wait_until("sends", WITHIN, || prints(&format!("acked {acked}")))?;
         cluster.restart_broker(0)?;
     }
-    client.wait_until("reads everything back", SURVIVED_WITHIN, || prints("passed survive"))
+    client.wait_until("reads everything back", SURVIVED_WITHIN, || prints("passed survive"))?;
+    cluster.stop()
 }
 
 /// Apache's tools print and exit with 0 whatever happens: their words decide.
-fn administer(name_server: SocketAddr, log: &Path) -> Result<()> {
+fn administer(context: &Context, programs: &Programs, name_server: SocketAddr) -> Result<()> {
+    let printed = mqadmin::print(context, programs, name_server, &MQADMIN.map(|(command, _)| command))?;
+    let blocks = mqadmin::blocks(&printed);
     for (command, words) in MQADMIN {
-        let mut mqadmin = reference::java("broker/mqadmin", &[])?;
-        mqadmin.arg("org.apache.rocketmq.tools.command.MQAdminStartup").args(command.split(' '));
-        mqadmin.args(["-n", &name_server.to_string()]);
-        let (printed, _) = shell::output(&mut mqadmin, log)?;
+        let of_command = blocks.get(command).with_context(|| format!("mqadmin {command} was not run"))?.join("\n");
         for word in words {
-            ensure!(printed.contains(word), "mqadmin {command} does not print {word:?}: {printed}");
+            ensure!(of_command.contains(word), "mqadmin {command} does not print {word:?}: {of_command}");
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -13,13 +14,15 @@ use crate::plan::{Context, Done};
 use crate::{reference, shell};
 
 const BROKER: &str = "broker-a";
+/// Java programs of ours.
+const PROGRAMS: [&str; 2] = ["Mqadmin", "Monitors"];
 
 /// Before the cluster is filled.
 const BEFORE: [&str; 2] =
     ["updateTopic -c DefaultCluster -t asked -r 4 -w 4", "updateSubGroup -c DefaultCluster -g asked-group"];
 
 /// What is asked then, and how what is printed is judged.
-const COMMANDS: [(&str, Judged); 48] = [
+const COMMANDS: [(&str, Judged); 49] = [
     ("clusterList", Judged::Has(&["DefaultCluster", BROKER, "V5_5_0"])),
     ("topicList", Judged::Has(&["asked", "%RETRY%asked-group", "DefaultCluster", BROKER])),
     ("topicRoute -t asked", Judged::Same),
@@ -60,6 +63,7 @@ const COMMANDS: [(&str, Judged); 48] = [
     ("addWritePerm -b broker-a", Judged::Has(&["add write perm of broker[broker-a]", "OK"])),
     ("cleanExpiredCQ -c DefaultCluster", Judged::Same),
     ("cleanUnusedTopic -c DefaultCluster", Judged::Same),
+    ("deleteExpiredCommitLog -c DefaultCluster", Judged::Has(&["success"])),
     ("getNamesrvConfig", Judged::Has(&["orderMessageEnable", "listenPort"])),
     ("updateKvConfig -s space -k key -v value", Judged::Same),
     ("deleteKvConfig -s space -k key", Judged::Same),
@@ -83,7 +87,7 @@ enum Judged {
 /// About two minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
     let root = &context.workspace.root;
-    java::run(context, "mqadmin", &["Mqadmin", "Monitors"], |programs| {
+    java::run(context, "mqadmin", &PROGRAMS, |programs| {
         let apaches = fs::read_to_string(root.join("tests/mqadmin/apache.txt")).context("tests/mqadmin/apache.txt")?;
         let printed = ask(programs)?;
         fs::write(programs.folder.join("printed"), &printed)?;
@@ -106,8 +110,25 @@ fn ask(Programs { folder, classes, log, gantry }: &Programs) -> Result<String> {
     Ok(printed)
 }
 
+/// What the program `Mqadmin` prints of these commands on a cluster that others have filled; for steps with programs of their own.
+pub(super) fn print(
+    context: &Context,
+    programs: &Programs,
+    name_server: SocketAddr,
+    commands: &[&str],
+) -> Result<String> {
+    let classes = programs.folder.join("mqadmin");
+    java::compile(context, "mqadmin", &PROGRAMS, &[reference::jars()?], &classes, &programs.log)?;
+    let mut java = reference::java("mqadmin/java", &[&classes])?;
+    // Of no broker in particular.
+    java.arg("Mqadmin").args([&name_server.to_string(), ""]).args(commands);
+    let (printed, has_succeeded) = shell::output(&mut java, &programs.log)?;
+    ensure!(has_succeeded, "Mqadmin failed: {}", programs.log.display());
+    Ok(printed)
+}
+
 /// What each command printed.
-fn blocks(printed: &str) -> BTreeMap<&str, Vec<&str>> {
+pub(super) fn blocks(printed: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut blocks = BTreeMap::new();
     let mut command = "";
     for line in printed.lines() {

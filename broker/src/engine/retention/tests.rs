@@ -91,6 +91,24 @@ async fn found(world: &World) -> (Machines, Vec<(String, QueueId, QueueOffset)>)
 }
 
 #[test]
+fn what_is_over_goes_at_any_hour_when_an_operator_says_so() {
+    sim::run(1, async |world: World| {
+        let retention = Settings { delete_when: Hours::of(&[]), ..options().retention };
+        let broker = LocalBroker::start(world.env(), Options { retention, ..options() }).expect("starts");
+        use_it(&world, &broker).await;
+        assert_eq!(broker.status().expired_segments, 0);
+        broker.expire_now().expect("heard");
+        let mut looks = 0;
+        while broker.status().expired_segments == 0 {
+            looks += 1;
+            assert!(looks < 600, "nothing goes");
+            world.env().clock.sleep(Duration::from_millis(100)).await;
+        }
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn the_log_alone_tells_the_state() {
     for seed in 0..12 {
         sim::run(seed, async |world: World| {

@@ -12,9 +12,11 @@
 //! Source: Apache 5.5 `RegisterBrokerBody`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
+use flate2::Compression;
 use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -116,6 +118,27 @@ impl RegisterBroker {
         json::to_vec(&Body { topic_config_serialize_wrapper: wrapper }, json::Dialect::Standard)
     }
 
+    /// The same compressed, which is a tenth as long and fits into a frame with far more topics. The request must say so
+    /// ([`compressed`](crate::requests::RegisterBroker::compressed)).
+    ///
+    /// # Panics
+    /// Never: memory takes everything.
+    #[must_use]
+    pub fn encode_compressed(&self) -> Vec<u8> {
+        let mut out = ZlibEncoder::new(Vec::new(), Compression::default());
+        self.write_parts(&mut out).and_then(|()| out.finish()).expect("memory takes everything")
+    }
+
+    fn write_parts(&self, out: &mut impl Write) -> io::Result<()> {
+        let text = |value: &Value| value.to_string().into_bytes();
+        put_part(out, &json::to_vec(&self.version, json::Dialect::Standard))?;
+        put_number(out, self.topics.len())?;
+        self.topics.values().try_for_each(|topic| put_part(out, topic.to_string().as_bytes()))?;
+        put_part(out, b"[]")?;
+        put_number(out, self.mappings.len())?;
+        self.mappings.values().try_for_each(|mapping| put_part(out, &text(mapping)))
+    }
+
     fn inflate(body: &[u8], version: i32) -> Result<Self, Error> {
         let mut rest = ZlibDecoder::new(body).take(INFLATED_BYTES_MAX);
         let mut registered = Self { version: json::from_slice(&part(&mut rest)?)?, ..Self::default() };
@@ -134,6 +157,15 @@ impl RegisterBroker {
         }
         Ok(registered)
     }
+}
+
+fn put_number(out: &mut impl Write, number: usize) -> io::Result<()> {
+    out.write_all(&u32::try_from(number).map_err(io::Error::other)?.to_be_bytes())
+}
+
+fn put_part(out: &mut impl Write, part: &[u8]) -> io::Result<()> {
+    put_number(out, part.len())?;
+    out.write_all(part)
 }
 
 fn number(rest: &mut impl Read) -> Result<u32, Error> {

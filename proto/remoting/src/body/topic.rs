@@ -135,6 +135,14 @@ pub struct Topics {
     pub topic_config_table: BTreeMap<String, TopicSettings>,
 }
 
+impl std::fmt::Display for TopicConfig {
+    /// The form that [`TopicConfig::parse`] reads, without attributes. Source: `TopicConfig#encode`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { topic_name, read_queue_nums, write_queue_nums, perm: Permission(perm), .. } = self;
+        write!(f, "{topic_name} {read_queue_nums} {write_queue_nums} {perm} SINGLE_TAG {{}}")
+    }
+}
+
 impl TopicConfig {
     /// Reads the form that compressed registrations have: name, queues to read, queues to write, permission, separated by
     /// spaces; kind of filter and attributes behind them are left alone. `None` if a number is none. Source: `TopicConfig#decode`.

@@ -55,6 +55,19 @@ header! {
 }
 
 header! {
+    /// Ours: why nothing may be popped, where the code says no more than that there is no permission.
+    PopRefused {
+        /// [`PopRefused::QUEUES_LOCKED`].
+        why: String = "gantryPopRefused",
+    }
+}
+
+impl PopRefused {
+    /// The group reads the topic in order, with locks on its queues.
+    pub const QUEUES_LOCKED: &str = "queuesLocked";
+}
+
+header! {
     /// Ends a lease.
     AckMessage {
         /// The group.

@@ -21,6 +21,8 @@ header! {
         enable_acting_master: Option<bool> = "enableActingMaster",
         /// [`body_crc32`] of the body; 0 or none is not looked at.
         body_crc32: Option<i64> = "bodyCrc32",
+        /// Whether the body is; without it that is for who reads it to see.
+        compressed: Option<bool> = "compressed",
         /// Where it stands.
         zone_name: Option<String> = "__ZONE_NAME",
     }

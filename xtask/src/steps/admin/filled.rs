@@ -96,6 +96,7 @@ impl Filled {
             heartbeat_timeout_ms: None,
             enable_acting_master: None,
             body_crc32: None,
+            compressed: None,
             zone_name: None,
         };
         // Apache's name server takes no broker with one topic.

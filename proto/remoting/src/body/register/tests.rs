@@ -68,7 +68,8 @@ fn what_cannot_be_read_is_refused() {
 fn what_a_broker_tells_is_what_a_name_server_reads() {
     let topic = TopicConfig { topic_name: "T".to_owned(), read_queue_nums: 3, ..TopicConfig::default() };
     let version = DataVersion { counter: 2, state_version: 0, timestamp: 9 };
-    let told =
-        RegisterBroker { version, topics: BTreeMap::from([("T".to_owned(), topic)]), ..RegisterBroker::default() };
+    let mappings = BTreeMap::from([("T".to_owned(), serde_json::json!({"bname": "b", "topic": "T"}))]);
+    let told = RegisterBroker { version, topics: BTreeMap::from([("T".to_owned(), topic)]), mappings };
     assert_eq!(RegisterBroker::decode(&told.clone().encode(), 513).expect("read"), told);
+    assert_eq!(RegisterBroker::decode(&told.encode_compressed(), 513).expect("read"), told);
 }

@@ -4,9 +4,10 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use env::Env;
-use env::disk::OpenMode;
 use parking_lot::Mutex;
+
+use crate::Env;
+use crate::disk::OpenMode;
 
 /// A file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum Error {
 
 /// A file; copies are the same.
 #[derive(Clone)]
-pub(crate) struct Kept {
+pub struct Kept {
     env: Env,
     /// What is in it, for people.
     what: &'static str,
@@ -50,12 +51,17 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(env: Env, what: &'static str, file: PathBuf) -> Self {
+    /// The file at this path; it need not be there.
+    #[must_use]
+    pub fn new(env: Env, what: &'static str, file: PathBuf) -> Self {
         Self { env, what, file: Arc::new(Mutex::new(file)) }
     }
 
     /// What `parse` makes of it, or nothing when it is not there. Blocks.
-    pub(crate) fn read<T, E: std::fmt::Display>(
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Unusable`].
+    pub fn read<T, E: std::fmt::Display>(
         &self,
         bytes_max: u64,
         parse: impl FnOnce(&[u8]) -> Result<T, E>,
@@ -70,8 +76,22 @@ impl Kept {
         }
     }
 
-    /// Writes what `text` makes then; on the disk on return.
-    pub(crate) async fn write(&self, text: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), Error> {
+    /// Gives it another name, with `.damaged` behind it, so that the next write does not lose it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn set_aside(&self) -> Result<PathBuf, Error> {
+        let file = self.file.lock();
+        let aside = file.with_added_extension("damaged");
+        self.env.disk.rename(&file, &aside).map_err(|source| Error::Write { file: file.clone(), source })?;
+        Ok(aside)
+    }
+
+    /// Writes what `text` makes then; on the disk on return. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub async fn write(&self, text: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), Error> {
         let kept = self.clone();
         // The disk blocks; a thread of the runtime's for such work waits for it.
         let written = tokio::task::spawn_blocking(move || {
