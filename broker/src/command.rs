@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
     Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
+    Beginning { topic: TopicName, queue: QueueId, reply: Reply<Option<QueueOffset>> },
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
     SearchKeys { hash: u64, reply: Reply<KeySearch> },
     Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
