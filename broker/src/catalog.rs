@@ -4,6 +4,7 @@
 //! changes is in `catalog/event.rs`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use types::broker::LookupError;
@@ -30,6 +31,12 @@ pub struct Catalog {
     groups: BTreeMap<GroupName, Arc<GroupConfig>>,
     /// Where queues of topics that were once deleted begin: what lies before is not the new topic's.
     floors: BTreeMap<TopicName, Vec<QueueOffset>>,
+    /// How many queues these are.
+    floor_queues: usize,
+}
+
+fn had_messages(ends: &[QueueOffset]) -> bool {
+    ends.iter().any(|end| *end > QueueOffset(0))
 }
 
 /// A topic and what was sent to it.
@@ -46,6 +53,8 @@ impl Catalog {
     pub const TOPICS_MAX: usize = 100_000;
     /// Groups from which on none is made by first use.
     pub const GROUPS_MAX: usize = 100_000;
+    /// Queues of deleted topics whose ends are remembered, from which on no topic expires that had messages: 8 bytes each, and 100 a name.
+    pub const FLOORS_MAX: usize = 1_000_000;
 
     /// The topic, if there is one.
     #[must_use]
@@ -93,11 +102,36 @@ impl Catalog {
         floors.and_then(|floors| floors.get(index)).copied().unwrap_or_default()
     }
 
+    /// Whether the ends of another topic's queues may be remembered; of one that never had a message there is nothing to remember.
+    #[must_use]
+    pub fn has_floor_room(&self, ends: &[QueueOffset]) -> bool {
+        self.floor_queues + ends.len() <= Self::FLOORS_MAX || !had_messages(ends)
+    }
+
+    /// The topics behind one, by name; without one all.
+    pub fn topics_behind(&self, behind: Option<&TopicName>) -> impl Iterator<Item = &Topic> {
+        self.topics
+            .range::<TopicName, _>((behind.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+            .map(|(_, topic)| topic)
+    }
+
+    /// The groups behind one, by name; without one all.
+    pub fn groups_behind(&self, behind: Option<&GroupName>) -> impl Iterator<Item = &Arc<GroupConfig>> {
+        self.groups
+            .range::<GroupName, _>((behind.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+            .map(|(_, group)| group)
+    }
+
     /// A message of this kind was stored in the topic.
     pub fn used(&mut self, topic: &TopicName, kind: MessageType) {
         if let Some(topic) = self.topics.get_mut(topic) {
             topic.used.insert(kind);
         }
+    }
+
+    fn remember(&mut self, name: TopicName, ends: Vec<QueueOffset>) {
+        self.floor_queues += ends.len();
+        self.floor_queues -= self.floors.insert(name, ends).map_or(0, |before| before.len());
     }
 
     /// Takes a change.
@@ -112,7 +146,9 @@ impl Catalog {
             }
             Event::DeleteTopic { name, ends } => {
                 self.topics.remove(name);
-                self.floors.insert(name.clone(), ends.clone());
+                if had_messages(ends) {
+                    self.remember(name.clone(), ends.clone());
+                }
             }
             Event::PutGroup(config) => {
                 self.groups.insert(config.name.clone(), Arc::new(config.clone()));
@@ -154,7 +190,7 @@ impl Catalog {
             catalog.groups.insert(config.name.clone(), Arc::new(config));
         }
         for _ in 0..input.count()? {
-            catalog.floors.insert(input.topic()?, event::ends(input)?);
+            catalog.remember(input.topic()?, event::ends(input)?);
         }
         Ok(catalog)
     }

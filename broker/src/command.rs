@@ -56,6 +56,7 @@ pub(crate) enum Command {
     LockQueues(LockCommand),
     UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
     Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
+    Beginning { topic: TopicName, queue: QueueId, reply: Reply<Option<QueueOffset>> },
     Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
     SearchKeys { hash: u64, reply: Reply<KeySearch> },
     Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },

@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     pub(crate) carried: Count,
     pub(crate) expired_segments: Count,
     pub(crate) expired_lost: Count,
+    pub(crate) expired_topics: Count,
+    pub(crate) expired_groups: Count,
     pub(crate) log_bytes: Count,
     pub(crate) timers_delivered: Count,
     pub(crate) committed: Count,
@@ -80,6 +82,10 @@ pub struct Status {
     pub expired_segments: u64,
     /// Unfinished and waiting messages that have expired with them: they could not be carried forward.
     pub expired_lost: u64,
+    /// Topics that first use had made and that were deleted, because they were empty and nobody used them.
+    pub expired_topics: u64,
+    /// Consumer groups that first use had made and that were deleted, because nobody used them.
+    pub expired_groups: u64,
     /// Length of the log's segments, when it was last looked.
     pub log_bytes: u64,
     /// Delayed messages delivered.

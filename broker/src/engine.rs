@@ -34,6 +34,7 @@ mod clear;
 mod clients;
 mod dead_letter;
 mod fetch;
+mod idle;
 mod lease;
 mod locks;
 mod pull;
@@ -54,6 +55,7 @@ use arrivals::Arrivals;
 use carry::Carries;
 use clients::Clients;
 use dead_letter::Burials;
+use idle::Idle;
 use retention::Retention;
 use spilled::{Reads, Spilled};
 use transaction::EndWaiting;
@@ -102,6 +104,8 @@ pub(crate) struct Engine {
     /// How far the log's front is on its way out.
     retention: Retention,
     carries: Carries,
+    /// How far it was looked for topics and groups that nobody uses.
+    idle: Idle,
     /// When outcomes are tried again after one could not be stored.
     outcomes_paused_until: Timestamp,
     /// When the gathered op records are written.
@@ -154,6 +158,7 @@ impl Engine {
             unmovable: Burials::new(),
             retention: Retention::new(now),
             carries: Carries::default(),
+            idle: Idle::new(moment),
             outcomes_paused_until: Timestamp(i64::MIN),
             ops_due: None,
             counted_at: Timestamp(i64::MIN),
@@ -264,6 +269,7 @@ impl Engine {
             self.write_ops();
             if self.outcomes_paused_until <= self.now {
                 self.retain();
+                self.expire_idle();
             }
         }
         self.write();
@@ -310,6 +316,7 @@ impl Engine {
             Command::LockQueues(command) => self.lock_queues(command),
             Command::UnlockQueues { group, queues, client } => self.unlock_queues(&group, queues, &client),
             Command::Waiting { lease, queue, reply } => answer::tell(reply, self.waiting.count(&lease, queue)),
+            Command::Beginning { topic, queue, reply } => answer::tell(reply, self.beginning(&topic, queue)),
             Command::Range { topic, queue, reply } => answer::tell(reply, self.range(&topic, queue)),
             Command::SearchKeys { hash, reply } => answer::tell(reply, self.store.search_keys(hash)),
             Command::Entry { topic, queue, offset, reply } => answer::tell(reply, self.entry(&topic, queue, offset)),

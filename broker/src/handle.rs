@@ -156,16 +156,18 @@ impl LocalBroker {
         answer.await.map_err(|_| Unavailable::Stopping)
     }
 
+    /// A topic that is about to be used; made, if it may be.
     async fn find_topic(&self, name: &TopicName) -> Result<Arc<TopicConfig>, LookupError> {
-        if let Some(topic) = self.inner.shared.directory.topic(name) {
+        if let Some(topic) = self.inner.shared.directory.use_topic(name) {
             return Ok(topic);
         }
         let topic = name.clone();
         self.ask(|reply| Command::FirstUse { topic, reply }).await?
     }
 
+    /// A group that is about to be used; made, if it may be.
     async fn find_group(&self, name: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
-        if let Some(group) = self.inner.shared.directory.group(name) {
+        if let Some(group) = self.inner.shared.directory.use_group(name) {
             return Ok(group);
         }
         let group = name.clone();

@@ -46,6 +46,13 @@ impl Offsets {
         self.entries < Self::ENTRIES_MAX || self.get(group, topic, queue).is_some()
     }
 
+    /// Whether any group committed on a topic.
+    #[must_use]
+    pub fn has_topic(&self, topic: &TopicName) -> bool {
+        let first = (topic.clone(), QueueId(0));
+        self.by_group.values().any(|offsets| offsets.range(&first..).next().is_some_and(|((of, _), _)| of == topic))
+    }
+
     /// All commits of a group, by topic and queue.
     pub fn of_group(&self, group: &GroupName) -> impl Iterator<Item = (&TopicName, QueueId, QueueOffset)> {
         let of_group = self.by_group.get(group).into_iter().flatten();
@@ -79,6 +86,9 @@ impl Offsets {
 
     /// Drops all that was committed on a deleted topic.
     pub fn forget_topic(&mut self, topic: &TopicName) {
+        if !self.has_topic(topic) {
+            return;
+        }
         for offsets in self.by_group.values_mut() {
             offsets.retain(|(of, _), _| of != topic);
         }
@@ -145,7 +155,10 @@ mod tests {
         for commit in [commit("g", "t", 0, 1), commit("g", "u", 0, 2), commit("h", "t", 0, 3)] {
             offsets.apply(&commit);
         }
-        offsets.forget_topic(&TopicName::new("t").expect("valid"));
+        let topic = TopicName::new("t").expect("valid");
+        assert!(offsets.has_topic(&topic) && !offsets.has_topic(&TopicName::new("s").expect("valid")));
+        offsets.forget_topic(&topic);
+        assert!(!offsets.has_topic(&topic));
         assert_eq!(offsets.of_group(&GroupName::new("g").expect("valid")).count(), 1);
         offsets.forget_group(&GroupName::new("g").expect("valid"));
         assert_eq!(offsets, Offsets::default());

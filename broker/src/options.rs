@@ -70,6 +70,9 @@ pub struct Options {
     pub auto_create_topics: bool,
     /// Whether consumer groups are made on their first use.
     pub auto_create_groups: bool,
+    /// How long a topic or group that first use has made stays when nothing is in it and nobody uses it; at least as long as idempotency
+    /// keys are known. `None`: for ever.
+    pub idle_max: Option<Duration>,
     /// Queues of topics made on their first use, 1 to 1024.
     pub default_queues: u32,
     /// Largest body, in bytes, at most [`BODY_BYTES_MAX`].
@@ -91,6 +94,8 @@ impl Options {
     pub const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
     /// Queues of a topic made on its first use. Source: Apache `defaultTopicQueueNums`.
     pub const QUEUES_DEFAULT: u32 = 8;
+    /// [`Options::idle_max`]: a week, so that what is used on working days only stays.
+    pub const IDLE_MAX_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// The broker's name in local mode.
     pub const NAME_DEFAULT: &str = "gantry-local";
 
@@ -110,6 +115,7 @@ impl Options {
             store_host,
             auto_create_topics: true,
             auto_create_groups: true,
+            idle_max: Some(Self::IDLE_MAX_DEFAULT),
             default_queues: Self::QUEUES_DEFAULT,
             body_bytes_max: BODY_BYTES_MAX,
             delay_max: Self::DELAY_MAX_DEFAULT,

@@ -98,6 +98,11 @@ pub trait QueueView {
         self.range(topic, queue).0
     }
 
+    /// Where the queue of the topic that is there now began, which is behind what an earlier one of its name had.
+    fn floor(&self, _topic: &TopicName, _queue: QueueId) -> QueueOffset {
+        QueueOffset(0)
+    }
+
     /// Where the group is that has only pulled from the queue until now; `None` when it has not.
     fn pulled_to(&self, _owner: &LeaseOwner, _queue: QueueId) -> Option<QueueOffset> {
         None
@@ -381,6 +386,11 @@ impl PopMachine {
             None => PopEvent::Began { slot: self.slots.next_id(), owner: owner.clone(), queue, start: offset },
         };
         self.commit(event, events);
+    }
+
+    /// The topics in which a group has a place, in no order.
+    pub fn topics_of_group(&self, group: &GroupName) -> impl Iterator<Item = &TopicName> {
+        self.slots.topics_of_group(group)
     }
 
     /// Drops all that is known of a deleted group.

@@ -1,7 +1,7 @@
 //! What the engine and the callers share, all of it without waiting for each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::{Clock, Random};
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) marks: Marks,
     /// Who is asked about half messages, at most [`CHECK_RECEIVERS_MAX`]. Held for a few sends without waiting.
     pub(crate) checkers: Mutex<Vec<mpsc::Sender<TransactionCheck>>>,
+    /// Whether an operator has left it on that topics are made on their first use; what they have made stays while it is off.
+    pub(crate) makes_topics: AtomicBool,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
     queued_bytes: AtomicU64,
 }
@@ -49,6 +51,7 @@ impl Shared {
             reader,
             marks,
             checkers: Mutex::new(Vec::new()),
+            makes_topics: AtomicBool::new(true),
             queued_bytes: AtomicU64::new(0),
         }
     }
@@ -108,6 +111,8 @@ impl Shared {
             carried: counters.carried.get(),
             expired_segments: counters.expired_segments.get(),
             expired_lost: counters.expired_lost.get(),
+            expired_topics: counters.expired_topics.get(),
+            expired_groups: counters.expired_groups.get(),
             log_bytes: counters.log_bytes.get(),
             timers_delivered: counters.timers_delivered.get(),
             committed: counters.committed.get(),

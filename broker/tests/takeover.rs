@@ -215,6 +215,49 @@ fn a_waiting_message_at_the_logs_first_byte_is_delivered_once() {
     });
 }
 
+/// A queue of which Apache's broker had popped the first three messages in order, for ten minutes; the first and the third are acked.
+#[test]
+fn what_was_popped_in_order_comes_again_at_once_and_in_order() {
+    sim::run(5, async |world: World| {
+        let now = world.env().clock.now();
+        let mut segment = Vec::new();
+        for n in 0..4 {
+            let host = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
+            let message = message("t", &n.to_string(), &[(names::MESSAGE_GROUP, "orders")]);
+            let encoded = record::encode(&message, QueueId(0), host).expect("fits");
+            let at = PhysicalOffset(segment.len() as u64);
+            segment.extend_from_slice(&encoded.place(QueueOffset(n), at, now));
+        }
+        segment.resize(65536, 0);
+        let order = format!(
+            r#"{{"table":{{"t@g":{{0:{{"a":"A","cm":5,"i":600000,"l":{now},"o":[0,1,1],"oc":{{}},"ot":{{}},"popTime":{now}}}}}}}}}"#
+        );
+        let files = [
+            ("commitlog/00000000000000000000", segment),
+            (
+                "config/topics.json",
+                br#"{"topicConfigTable":{"t":{"perm":6,"readQueueNums":1,"writeQueueNums":1}}}"#.to_vec(),
+            ),
+            (
+                "config/subscriptionGroup.json",
+                br#"{"subscriptionGroupTable":{"g":{"groupName":"g","consumeMessageOrderly":true}}}"#.to_vec(),
+            ),
+            ("config/consumerOffset.json", br#"{"offsetTable":{"t@g":{0:1}}}"#.to_vec()),
+            ("config/consumerOrderInfo.json", order.into_bytes()),
+        ];
+        put(&world, Path::new(DIR), &files.map(|(name, bytes)| (name.into(), bytes)).into());
+        taken_over(&world).await.expect("taken over");
+        let broker = start(&world);
+        for n in 1..4 {
+            let popped = pop(&broker, pop_of("g", "t")).await.messages;
+            let seen: Vec<_> = popped.iter().map(|message| (body(message), message.attempt)).collect();
+            assert_eq!(seen, [(n.to_string(), 1)], "one after the other");
+            ack(&broker, "g", "t", &popped[0]).await;
+        }
+        broker.stop().await;
+    });
+}
+
 #[test]
 fn receipt_handles_of_apache_are_good_for_a_broker_of_its_name() {
     sim::run(7, async |world: World| {

@@ -56,6 +56,8 @@ pub(crate) struct Storage {
     pub(crate) body_bytes_max: usize,
     pub(crate) auto_create_topics: bool,
     pub(crate) auto_create_groups: bool,
+    /// How long what first use has made stays without use; `None`: for ever.
+    pub(crate) idle_max: Option<Duration>,
     pub(crate) transaction: TransactionChecks,
     pub(crate) idempotency: Idempotency,
 }
@@ -74,6 +76,7 @@ struct StorageKeys<K> {
     max_message_size: K,
     auto_create_topics: K,
     auto_create_groups: K,
+    expire_idle_after: K,
     check_after: K,
     check_interval: K,
     check_max: K,
@@ -278,6 +281,7 @@ const STORAGE: StorageKeys<Key> = StorageKeys {
     max_message_size: Key::MaxMessageSize,
     auto_create_topics: Key::AutoCreateTopics,
     auto_create_groups: Key::AutoCreateGroups,
+    expire_idle_after: Key::ExpireIdleAfter,
     check_after: Key::TransactionCheckAfter,
     check_interval: Key::TransactionCheckInterval,
     check_max: Key::TransactionCheckMax,
@@ -300,6 +304,10 @@ fn storage<K: Keys>(reader: &mut Reader<'_, K>, keys: &StorageKeys<K>) -> Option
         reader.read(keys.max_message_size, |text| within(value::size(text)?, MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX));
     let auto_create_topics = reader.read(keys.auto_create_topics, value::boolean);
     let auto_create_groups = reader.read(keys.auto_create_groups, value::boolean);
+    let idle_max = reader.read(keys.expire_idle_after, |text| match value::duration(text)? {
+        Duration::ZERO => Ok(None),
+        idle => within(idle, IDLE_MIN, IDLE_MAX).map(Some),
+    });
     let check_after = reader.read(keys.check_after, check_wait);
     let check_interval = reader.read(keys.check_interval, check_wait);
     let check_max = reader.read(keys.check_max, |text| within(value::count(text)?, 1, 1000));
@@ -320,6 +328,7 @@ fn storage<K: Keys>(reader: &mut Reader<'_, K>, keys: &StorageKeys<K>) -> Option
         body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
         auto_create_topics: auto_create_topics?,
         auto_create_groups: auto_create_groups?,
+        idle_max: idle_max?,
         transaction: TransactionChecks {
             after: check_after?,
             interval: check_interval?,
@@ -383,6 +392,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const RESERVED_MIN: Duration = Duration::from_secs(1);
 const RESERVED_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 const CHECK_WAIT_MIN: Duration = Duration::from_millis(100);
+const IDLE_MIN: Duration = Duration::from_secs(3_600);
+const IDLE_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 const KEY_WINDOW_MIN: Duration = Duration::from_secs(1);
 const KEY_WINDOW_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// 480 MB of memory, and 150 MB in each checkpoint.
@@ -481,6 +492,20 @@ mod tests {
             (Key::FileReservedTime, "0s"),
         ] {
             assert_eq!(load_flags(&[(key, text)]).expect_err("out of bounds").len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_uses_expires_after_a_while_or_never() {
+        let idle_max = |text| load_flags(&[(Key::ExpireIdleAfter, text)]).map(|loaded| loaded.config.storage.idle_max);
+        let default = load_flags(&[]).expect("valid").config.storage.idle_max;
+        assert_eq!(default, Some(::broker::Options::IDLE_MAX_DEFAULT));
+        assert_eq!(
+            (idle_max("0s"), idle_max("1h"), idle_max("87600h")),
+            (Ok(None), Ok(Some(HOUR)), Ok(Some(87_600 * HOUR)))
+        );
+        for text in ["59m", "87601h"] {
+            assert_eq!(idle_max(text).expect_err("out of bounds").len(), 1, "{text}");
         }
     }
 

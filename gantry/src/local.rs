@@ -107,6 +107,7 @@ pub(crate) fn broker_options(config: &Storage, store_host: SocketAddr) -> broker
         store_host,
         auto_create_topics: config.auto_create_topics,
         auto_create_groups: config.auto_create_groups,
+        idle_max: config.idle_max,
         body_bytes_max: config.body_bytes_max,
         transaction: broker::transaction::Schedule {
             check_after: config.transaction.after,

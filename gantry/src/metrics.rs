@@ -22,7 +22,7 @@ const fn number<T>(name: &'static str, meaning: &'static str, read: fn(&T) -> u6
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number<Status>; 19] = [
+const COUNTERS: [Number<Status>; 21] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -57,6 +57,16 @@ const COUNTERS: [Number<Status>; 19] = [
         "gantry_messages_expired_unfinished_total",
         "Unfinished or waiting messages that went with their segment",
         |status| status.expired_lost,
+    ),
+    number(
+        "gantry_topics_expired_total",
+        "Topics made on first use that were empty and unused and are deleted",
+        |status| status.expired_topics,
+    ),
+    number(
+        "gantry_groups_expired_total",
+        "Consumer groups made on first use that were unused and are deleted",
+        |status| status.expired_groups,
     ),
     number("gantry_messages_repeated_total", "Messages not stored, as one with their idempotency key is", |status| {
         status.repeated

@@ -3,8 +3,12 @@
 //!
 //! Segment-wise: a *block* holds the entries of all queues for one stretch of the log. The youngest block is in memory
 //! and grows; at a checkpoint it is sealed and written as an index *run* (`queue_index/run.rs`). So the number of
-//! files follows the log's length and not the number of queues. Runs are not merged yet: a look-up of an old offset
-//! asks each run's directory, which is in memory.
+//! files follows the log's length and not the number of queues. Runs are not merged yet: one stands for 128 MiB of the log
+//! (`CHECKPOINT_BYTES_DEFAULT`), so 160 for 20 GiB, and none is kept open. A look-up of an old offset asks each run's
+//! directory, which is in memory, a search for a key reads a chunk of 4 KiB in each. A directory has 24 bytes a queue that has
+//! entries in it and 8 for 256 keys: with records of 1 KiB and 8 queues 1.3 MB for all 160, with 100,000 queues 384 MB, so
+//! there merging would pay. A merged run needs a name that says *from* and *to*, because a checkpoint may still name the first of
+//! those that it is made of; that is a new form, to be read by one version before the next writes it (decision 8).
 
 pub(crate) mod expiry;
 pub(crate) mod keys;

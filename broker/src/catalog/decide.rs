@@ -2,7 +2,7 @@
 
 use types::admin::AdminError;
 use types::topic::QUEUES_MAX;
-use types::{GroupConfig, GroupName, QueueOffset, TopicConfig, TopicName};
+use types::{GroupConfig, GroupName, QueueId, QueueOffset, TopicConfig, TopicName};
 
 use super::{Catalog, Event, auto_topic};
 
@@ -17,19 +17,42 @@ pub struct Auto {
     pub queues: u32,
 }
 
+impl Auto {
+    /// Whether first use makes a topic of this name, if there is room.
+    #[must_use]
+    pub fn may_make_topic(self, name: &TopicName) -> bool {
+        self.topics && TopicName::for_client(name.as_str()).is_ok()
+    }
+
+    /// Whether first use makes a group of this name, if there is room.
+    #[must_use]
+    pub fn may_make_group(self, name: &GroupName) -> bool {
+        self.groups && GroupName::for_client(name.as_str()).is_ok()
+    }
+}
+
 impl Catalog {
     /// A topic's first use: the change that makes it, `None` when it may not be made.
     #[must_use]
     pub fn decide_first_use(&self, name: &TopicName, auto: Auto) -> Option<Event> {
-        let may = auto.topics && TopicName::for_client(name.as_str()).is_ok() && self.topics.len() < Self::TOPICS_MAX;
+        let may = auto.may_make_topic(name) && self.topics.len() < Self::TOPICS_MAX;
         may.then(|| Event::PutTopic(auto_topic(name.clone(), auto.queues)))
+    }
+
+    /// A message that was accepted earlier comes to a topic that is gone: the change that makes it again, whatever first use may now, with
+    /// all queues that it had and that message's; `None` when no client may use such a name.
+    #[must_use]
+    pub fn decide_again(&self, name: &TopicName, auto: Auto, queue: QueueId) -> Option<Event> {
+        let had = self.floors.get(name).map_or(0, |ends| u32::try_from(ends.len()).unwrap_or(QUEUES_MAX));
+        let queues = auto.queues.max(had).max(queue.0.saturating_add(1));
+        let may = Auto { topics: true, ..auto }.may_make_topic(name);
+        may.then(|| Event::PutTopic(auto_topic(name.clone(), queues)))
     }
 
     /// A group's first use: the change that makes it, `None` when it may not be made.
     #[must_use]
     pub fn decide_group_first_use(&self, name: &GroupName, auto: Auto) -> Option<Event> {
-        let is_client_name = GroupName::for_client(name.as_str()).is_ok();
-        let may = auto.groups && is_client_name && self.groups.len() < Self::GROUPS_MAX;
+        let may = auto.may_make_group(name) && self.groups.len() < Self::GROUPS_MAX;
         may.then(|| Event::PutGroup(GroupConfig { is_auto_created: true, ..GroupConfig::new(name.clone()) }))
     }
 

@@ -78,6 +78,38 @@ fn a_deleted_topics_messages_are_not_its_successors() {
 }
 
 #[test]
+fn a_message_finds_its_queue_in_a_topic_that_is_made_again() {
+    let mut catalog = Catalog::default();
+    let queues = |catalog: &Catalog, queue| match catalog.decide_again(
+        &topic("t"),
+        Auto { topics: false, ..AUTO },
+        QueueId(queue),
+    ) {
+        Some(Event::PutTopic(made)) => made.read_queues,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((queues(&catalog, 0), queues(&catalog, 8)), (8, 9));
+    put(&mut catalog, "t", 12);
+    let deleted = catalog.decide_delete_topic(&topic("t"), vec![QueueOffset(1); 12]).expect("is there");
+    catalog.apply(&deleted);
+    assert_eq!((queues(&catalog, 0), catalog.floor_queues), (12, 12));
+    assert_eq!(catalog.decide_again(&topic("rmq_sys_wheel_timer"), AUTO, QueueId(0)), None);
+}
+
+#[test]
+fn what_is_remembered_of_deleted_topics_is_bounded() {
+    let mut catalog = Catalog::default();
+    let ends = vec![QueueOffset(1); 1_000];
+    for n in 0..Catalog::FLOORS_MAX / ends.len() {
+        assert!(catalog.has_floor_room(&ends));
+        catalog.apply(&Event::DeleteTopic { name: topic(&format!("t{n}")), ends: ends.clone() });
+    }
+    assert!(!catalog.has_floor_room(&[QueueOffset(1)]) && catalog.has_floor_room(&[QueueOffset(0)]));
+    catalog.apply(&Event::DeleteTopic { name: topic("never"), ends: vec![QueueOffset(0); 8] });
+    assert_eq!(catalog.floor_queues, Catalog::FLOORS_MAX);
+}
+
+#[test]
 fn an_update_keeps_what_was_used() {
     let mut catalog = Catalog::default();
     put(&mut catalog, "t", 1);

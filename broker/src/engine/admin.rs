@@ -14,7 +14,7 @@ use crate::journal::Event;
 use crate::pop::Progress;
 
 impl Engine {
-    fn auto(&self) -> Auto {
+    pub(super) fn auto(&self) -> Auto {
         Auto {
             topics: self.options.auto_create_topics,
             groups: self.options.auto_create_groups,
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// Makes a change; what belonged to what is deleted goes with it, retry topics included.
-    fn change_catalog(&mut self, event: catalog::Event) {
+    pub(super) fn change_catalog(&mut self, event: catalog::Event) {
         let is_topic_deleted = matches!(event, catalog::Event::DeleteTopic { .. });
         let pop = &mut self.machines.pop;
         let mut retries = match &event {
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Where each queue of a topic ends, so that a later topic of its name begins there.
-    fn queue_ends(&self, name: &TopicName) -> Vec<QueueOffset> {
+    pub(super) fn queue_ends(&self, name: &TopicName) -> Vec<QueueOffset> {
         let Some(topic) = self.machines.catalog.topic(name) else { return Vec::new() };
         let queues = topic.config.read_queues.max(topic.config.write_queues);
         let end = |queue| self.store.queue_range(name.as_str(), QueueId(queue)).map(|range| range.next);

@@ -51,6 +51,7 @@ impl Engine {
     /// Appends an outcome and applies it. The events before it are brought into the log first, so that replay
     /// sees everything in the order in which it happened.
     pub(super) fn append_outcome(&mut self, copy: &Copy) -> Result<Appended, SendError> {
+        self.make_again(copy);
         self.flush_journal()?;
         let record = record::encode(&copy.message, copy.queue, self.options.store_host).map_err(send_error)?;
         let appended = self.store.append_reserved(record, self.now).map_err(append_error)?;
@@ -59,6 +60,17 @@ impl Engine {
             self.arrivals.push(&copy.message.topic, copy.queue, &appended);
         }
         Ok(appended)
+    }
+
+    /// Makes the topic that a copy comes to: while the message waited it may have expired.
+    fn make_again(&mut self, copy: &Copy) {
+        let topic = &copy.message.topic;
+        if copy.due.is_none()
+            && self.machines.catalog.topic(topic).is_none()
+            && let Some(event) = self.machines.catalog.decide_again(topic, self.auto(), copy.queue)
+        {
+            self.change_catalog(event);
+        }
     }
 
     /// Appends an op record. `source` is set when it is itself the outcome of a half message.

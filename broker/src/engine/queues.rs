@@ -59,6 +59,10 @@ impl QueueView for Queues<'_> {
         range.map_or(QueueOffset(0), |range| range.stays_from)
     }
 
+    fn floor(&self, topic: &TopicName, queue: QueueId) -> QueueOffset {
+        self.catalog.floor(topic, queue)
+    }
+
     fn pulled_to(&self, owner: &LeaseOwner, queue: QueueId) -> Option<QueueOffset> {
         self.offsets.get(&owner.group, &owner.topic, queue)
     }
@@ -102,6 +106,12 @@ impl Engine {
     /// First offset and end of what may be handed out of a queue.
     pub(super) fn range(&self, topic: &TopicName, queue: QueueId) -> (QueueOffset, QueueOffset) {
         range(&self.store, &self.machines.catalog, &self.arrivals, topic, queue)
+    }
+
+    /// Where a queue begins, if none of the messages that its topic ever had there has expired.
+    pub(super) fn beginning(&self, topic: &TopicName, queue: QueueId) -> Option<QueueOffset> {
+        let (first, _) = self.range(topic, queue);
+        (first == self.machines.catalog.floor(topic, queue)).then_some(first)
     }
 
     /// One entry of a queue, if it is there.

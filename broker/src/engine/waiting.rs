@@ -61,6 +61,11 @@ impl Waiting {
         lines.into_iter().flatten().map(|line| line.pops.len()).sum()
     }
 
+    /// Whether anybody waits for messages of a topic.
+    pub(crate) fn has_topic(&self, topic: &TopicName) -> bool {
+        self.pops.contains_key(topic) || self.pulls.contains_key(topic)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }

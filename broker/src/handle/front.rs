@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use store::QueueEntry;
 use tokio::sync::watch;
-use types::broker::{LeaseOwner, LookupError, OffsetAt, Pop, PopError, Popped, Unavailable};
-use types::{Broker as _, GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
+use types::broker::{LeaseOwner, LookupError, Pop, PopError, Popped, Unavailable};
+use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::{LocalBroker, PopWay};
 use crate::command::{Command, LockCommand, Locked};
@@ -23,7 +23,7 @@ impl LocalBroker {
 
     /// Whether a group is there; none is made.
     pub(crate) fn is_group_known(&self, name: &GroupName) -> bool {
-        self.inner.shared.directory.group(name).is_some()
+        self.inner.shared.directory.has_group(name)
     }
 
     /// All topics by name, retry topics included.
@@ -34,6 +34,11 @@ impl LocalBroker {
     /// Counts the changes of topics since the start, and tells of further ones.
     pub(crate) fn topic_changes(&self) -> watch::Receiver<u64> {
         self.inner.shared.directory.changes()
+    }
+
+    /// Says whether topics are made on their first use, which an operator may change.
+    pub(crate) fn makes_topics(&self, makes: bool) {
+        self.inner.shared.makes_topics.store(makes, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// A name for a message that has none.
@@ -101,14 +106,20 @@ impl LocalBroker {
         Ok(record.ok().and_then(|record| Some(record::header(&record).ok()?.stored_at)))
     }
 
-    /// Whether a queue still has its very first message, and that was stored so short ago that a new group reads it.
-    pub(crate) async fn has_young_beginning(&self, topic: &TopicName, queue: QueueId) -> Result<bool, LookupError> {
-        if self.queue_offset(topic, queue, OffsetAt::Beginning).await?.0 > 0 {
-            return Ok(false);
-        }
+    /// Where a queue begins, if it still has the first message that its topic ever had there, and that was stored so short ago that a
+    /// new group reads it.
+    pub(crate) async fn young_beginning(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+    ) -> Result<Option<QueueOffset>, LookupError> {
+        let name = topic.clone();
+        let Some(first) = self.ask(|reply| Command::Beginning { topic: name, queue, reply }).await? else {
+            return Ok(None);
+        };
         let written = self.inner.shared.marks.appended_to();
-        let first = self.entry(topic, queue, QueueOffset(0)).await?;
-        Ok(first.is_none_or(|entry| entry.physical_offset.plus(YOUNG_BYTES) > written))
+        let entry = self.entry(topic, queue, first).await?;
+        Ok(entry.is_none_or(|entry| entry.physical_offset.plus(YOUNG_BYTES) > written).then_some(first))
     }
 
     async fn entry(

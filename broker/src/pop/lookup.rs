@@ -179,6 +179,11 @@ impl Slots {
         ids.filter_map(|id| self.get(*id))
     }
 
+    /// The topics that a group has slots on, in no order.
+    pub(super) fn topics_of_group(&self, group: &GroupName) -> impl Iterator<Item = &TopicName> {
+        self.by_group.get(group).into_iter().flat_map(HashMap::keys)
+    }
+
     /// All groups' slots on a topic, and on their retry topics for it, by number.
     pub(super) fn of_topic(&self, topic: &TopicName) -> Vec<SlotId> {
         let topics = self.by_group.values().filter_map(|topics| topics.get(topic));

@@ -65,8 +65,8 @@ impl Finds {
 impl PopMachine {
     /// Leases what is there for `request` and appends it to `leased`, at most [`PopRequest::messages_max`].
     ///
-    /// A group that never popped from the topic begins on all its queues: where it pulled to, else at 0 where the queue begins there, else at
-    /// the end, or where the request says that it does, at the first message. A repeated attempt of the same client gets its ordered messages again, and nothing else.
+    /// A group that never popped from the topic begins on all its queues: where it pulled to, else at the first message where none of the
+    /// topic's has expired or the request says so, else at the end. A repeated attempt of the same client gets its ordered messages again, and nothing else.
     pub fn pop(
         &mut self,
         request: &PopRequest<'_>,
@@ -136,7 +136,8 @@ impl PopMachine {
             return id;
         }
         let (first, end) = view.range(&request.owner.topic, queue);
-        let new = if first == QueueOffset(0) || request.begins_at_first { first } else { end };
+        let is_whole = first == view.floor(&request.owner.topic, queue);
+        let new = if is_whole || request.begins_at_first { first } else { end };
         let start = view.pulled_to(request.owner, queue).map_or(new, |pulled| pulled.clamp(first, end.max(first)));
         let slot = self.slots.next_id();
         self.commit(PopEvent::Began { slot, owner: request.owner.clone(), queue, start }, events);

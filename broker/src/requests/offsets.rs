@@ -19,13 +19,12 @@ pub(super) async fn query(core: &Core, request: &Command) -> Answer {
     let header = QueryConsumerOffset::of(&request.fields)?;
     let (group, topic, queue) =
         (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
-    match core.broker.committed_offset(&group, &topic, queue).await? {
-        Some(committed) => Ok(of_offset(request, committed)),
-        None if header.set_zero_if_not_found != Some(false)
-            && core.broker.has_young_beginning(&topic, queue).await? =>
-        {
-            Ok(of_offset(request, QueueOffset(0)))
-        }
+    let begins = match core.broker.committed_offset(&group, &topic, queue).await? {
+        None if header.set_zero_if_not_found != Some(false) => core.broker.young_beginning(&topic, queue).await?,
+        committed => committed,
+    };
+    match begins {
+        Some(offset) => Ok(of_offset(request, offset)),
         None => {
             let remark = format!("group {group} has committed nothing on queue {queue} of topic {topic}");
             Err(Refusal::new(ResponseCode::QueryNotFound, remark))

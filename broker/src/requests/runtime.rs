@@ -29,6 +29,7 @@ pub(super) fn update(core: &Core, request: &Command) -> Answer {
     let properties =
         std::str::from_utf8(&request.body).map_err(|_| Refusal::invalid("the properties are not UTF-8"))?;
     core.settings.lock().change(properties)?;
+    core.broker.makes_topics(core.settings.lock().auto_create_topics);
     tracing::info!(properties, "the configuration was changed");
     core.settings_changed.send_replace(());
     Ok(done(request))

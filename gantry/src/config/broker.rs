@@ -64,6 +64,7 @@ pub(crate) enum Key {
     MaxMessageSize,
     AutoCreateTopics,
     AutoCreateGroups,
+    ExpireIdleAfter,
     DefaultTopicQueueNums,
     TransactionCheckAfter,
     TransactionCheckInterval,
@@ -146,6 +147,7 @@ impl Keys for Key {
         Self::MaxMessageSize,
         Self::AutoCreateTopics,
         Self::AutoCreateGroups,
+        Self::ExpireIdleAfter,
         Self::DefaultTopicQueueNums,
         Self::TransactionCheckAfter,
         Self::TransactionCheckInterval,
@@ -185,6 +187,7 @@ impl Keys for Key {
             Self::MaxMessageSize => &setting::MAX_MESSAGE_SIZE,
             Self::AutoCreateTopics => &setting::AUTO_CREATE_TOPICS,
             Self::AutoCreateGroups => &setting::AUTO_CREATE_GROUPS,
+            Self::ExpireIdleAfter => &EXPIRE_IDLE_AFTER,
             Self::DefaultTopicQueueNums => &DEFAULT_TOPIC_QUEUE_NUMS,
             Self::TransactionCheckAfter => &setting::TRANSACTION_CHECK_AFTER,
             Self::TransactionCheckInterval => &setting::TRANSACTION_CHECK_INTERVAL,
@@ -228,6 +231,7 @@ const STORAGE: StorageKeys<Key> = StorageKeys {
     max_message_size: Key::MaxMessageSize,
     auto_create_topics: Key::AutoCreateTopics,
     auto_create_groups: Key::AutoCreateGroups,
+    expire_idle_after: Key::ExpireIdleAfter,
     check_after: Key::TransactionCheckAfter,
     check_interval: Key::TransactionCheckInterval,
     check_max: Key::TransactionCheckMax,
@@ -418,6 +422,9 @@ static STORE_PATH_COMMIT_LOG: Setting = Setting {
     effect: "Where the CommitLog is",
     aliases: &[],
 };
+
+/// Off: in a cluster first use does not always make a topic again, see `docs/decisions/0009-idle-topics-and-groups.md`.
+static EXPIRE_IDLE_AFTER: Setting = Setting { default: Some("0s"), ..setting::EXPIRE_IDLE_AFTER };
 
 static SEGMENT_SIZE: Setting = Setting {
     flag: "segment-size",

@@ -25,6 +25,7 @@ pub(crate) enum Key {
     MaxMessageSize,
     AutoCreateTopics,
     AutoCreateGroups,
+    ExpireIdleAfter,
     TransactionCheckAfter,
     TransactionCheckInterval,
     TransactionCheckMax,
@@ -153,6 +154,7 @@ impl Keys for Key {
         Self::MaxMessageSize,
         Self::AutoCreateTopics,
         Self::AutoCreateGroups,
+        Self::ExpireIdleAfter,
         Self::TransactionCheckAfter,
         Self::TransactionCheckInterval,
         Self::TransactionCheckMax,
@@ -196,6 +198,7 @@ impl Keys for Key {
             Self::MaxMessageSize => &MAX_MESSAGE_SIZE,
             Self::AutoCreateTopics => &AUTO_CREATE_TOPICS,
             Self::AutoCreateGroups => &AUTO_CREATE_GROUPS,
+            Self::ExpireIdleAfter => &EXPIRE_IDLE_AFTER,
             Self::TransactionCheckAfter => &TRANSACTION_CHECK_AFTER,
             Self::TransactionCheckInterval => &TRANSACTION_CHECK_INTERVAL,
             Self::TransactionCheckMax => &TRANSACTION_CHECK_MAX,
@@ -428,6 +431,15 @@ pub(super) static AUTO_CREATE_GROUPS: Setting = Setting {
     bound: "true or false",
     effect: "Make a consumer group on its first use",
     aliases: &[Alias { key: "autoCreateSubscriptionGroup", convert: same }],
+};
+
+pub(super) const EXPIRE_IDLE_AFTER: Setting = Setting {
+    flag: "expire-idle-after",
+    value: "DURATION",
+    default: Some("168h"),
+    bound: "1h to 87600h, or 0s: never",
+    effect: "How long a topic or group that its first use has made stays when nothing is in it and nobody uses it",
+    aliases: &[],
 };
 
 pub(super) static TRANSACTION_CHECK_AFTER: Setting = Setting {

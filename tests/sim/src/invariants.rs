@@ -14,6 +14,7 @@ pub mod one_outcome;
 pub mod order;
 pub mod reads_agree;
 pub mod recall;
+pub mod stays_in_time;
 pub mod stored_once;
 pub mod suffix_only;
 pub mod timers;

@@ -51,7 +51,7 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
         let mut rng = world.random().fork();
         let faults = Faults::of(seed);
         let plan = Plan::draw(seed, &faults, &mut rng);
-        let history = Arc::new(Mutex::new(History::new(plan.flush, plan.is_retaining())));
+        let history = Arc::new(Mutex::new(History::new(plan.flush, plan.reserved())));
         let mut run = Run { world, rng, plan, faults, history, report: Report::default() };
         for _ in 0..run.plan.lives {
             run.live_and_die().await?;
@@ -115,7 +115,7 @@ impl Run {
     }
 
     async fn survey(&mut self, broker: &LocalBroker) -> Result<Vec<Found>, Violation> {
-        let survey = survey::pull_all(broker).await?;
+        let survey = survey::pull_all(broker, self.plan.topics()).await?;
         self.history.lock().surveyed(&survey, self.world.clock().true_now())?;
         Ok(survey.found)
     }
@@ -142,17 +142,19 @@ impl Run {
 
     fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
         let groups = if self.plan.has_groups { producer::GROUPS } else { 0 };
-        let key_window = self.plan.key_window;
+        let (topics, key_window) = (self.plan.topics(), self.plan.key_window);
         let mut client = || self.client(broker);
-        for topic in Topic::ALL {
-            for _ in 0..2 {
-                clients.spawn(consumer::consume(client(), topic, is_last));
+        for topic in topics {
+            for _ in 0..if *topic == Topic::Seldom { 1 } else { 2 } {
+                clients.spawn(consumer::consume(client(), *topic, is_last));
             }
         }
         clients.spawn(consumer::answer_checks(client()));
         if !is_last {
-            clients.spawn(producer::send_plain(client(), Topic::Normal));
-            clients.spawn(producer::send_plain(client(), Topic::Delay));
+            for topic in [Topic::Normal, Topic::Delay, Topic::Seldom].into_iter().filter(|topic| topics.contains(topic))
+            {
+                clients.spawn(producer::send_plain(client(), topic));
+            }
             clients.spawn(producer::recall(client()));
             if let Some(window) = key_window {
                 clients.spawn(producer::send_keyed(client(), window));

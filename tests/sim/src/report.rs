@@ -39,6 +39,8 @@ pub struct Report {
     /// Waiting messages that were stored again before their segment went, and unfinished ones that were moved, for that
     /// reason or another.
     pub carried: u64,
+    /// Topics that were empty, that nobody used, and that are deleted.
+    pub expired_topics: u64,
     /// How often each kind of fault has struck.
     pub faults: BTreeMap<Fault, u64>,
     /// All that was done to the disk and all that is on it.
@@ -59,6 +61,7 @@ impl Report {
         self.lost += other.lost;
         self.expired_segments += other.expired_segments;
         self.carried += other.carried;
+        self.expired_topics += other.expired_topics;
         other.faults.iter().for_each(|(fault, times)| self.struck(*fault, *times));
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
@@ -66,9 +69,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lives, power_losses, acknowledged, lost, expired_segments, carried, faults, fingerprint } = self;
+        let Self { lives, power_losses, acknowledged, lost, expired_segments, carried, expired_topics, .. } = self;
+        let Self { faults, fingerprint, .. } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
         write!(f, "{lost} lost in power losses, {expired_segments} segments expired, {carried} carried or moved, ")?;
+        write!(f, "{expired_topics} topics expired, ")?;
         write!(f, "fingerprint {fingerprint:016x}; faults: ")?;
         let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
         f.write_str(&faults.join(", "))

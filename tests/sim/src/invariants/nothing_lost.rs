@@ -57,7 +57,7 @@ pub fn cut(history: &History, found: &[Found]) -> Result<Cut, Violation> {
         first_lost = Some(first_lost.map_or(stored.physical_offset, |first| stored.physical_offset.min(first)));
     }
     // Copies do not count: those of messages that became due meanwhile are newer than the cut.
-    let sent = found.iter().filter(|found| matches!(found.topic, Topic::Normal | Topic::Fifo));
+    let sent = found.iter().filter(|found| matches!(found.topic, Topic::Normal | Topic::Fifo | Topic::Seldom));
     let last_found = sent.map(|found| found.physical_offset).max();
     Ok(Cut { last_found, first_lost })
 }

@@ -15,7 +15,9 @@ use crate::report::Violation;
 /// Takes messages of a topic and deals with them; `is_last` finishes them all.
 pub(super) async fn consume(mut client: Client, topic: Topic, is_last: bool) {
     let id: ClientId = format!("consumer-{:016x}", client.rng.u64(..)).into();
-    let lease = LeaseOwner { group: GroupName::new("consumers").expect("a valid name"), topic: topic.name() };
+    // A group that uses nothing else expires with its topic.
+    let group = if topic == Topic::Seldom { "seldom" } else { "consumers" };
+    let lease = LeaseOwner { group: GroupName::new(group).expect("a valid name"), topic: topic.name() };
     loop {
         let request = Pop {
             group: lease.group.clone(),
@@ -47,6 +49,9 @@ pub(super) async fn consume(mut client: Client, topic: Topic, is_last: bool) {
         report(&mut client, &lease, &id, &popped.messages, is_last).await;
         for message in popped.messages {
             deal(&mut client, &lease, message, is_last).await;
+        }
+        if topic == Topic::Seldom && !is_last {
+            client.pause(producer::SELDOM_MS).await;
         }
     }
 }

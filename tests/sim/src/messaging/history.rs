@@ -12,7 +12,7 @@ use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
     ASYNC_WINDOW, LEASE_WINDOW, acked_stays_acked, attempts, failure_is_final, nothing_lost, offsets_stay, one_outcome,
-    order, recall, stored_once, suffix_only, timers, transactions, visibility,
+    order, recall, stays_in_time, stored_once, suffix_only, timers, transactions, visibility,
 };
 use crate::report::Violation;
 
@@ -27,11 +27,13 @@ pub enum Topic {
     Delay,
     /// Messages that were half messages.
     Transaction,
+    /// Messages with nothing special, but so seldom that the topic expires meanwhile. Only where messages expire.
+    Seldom,
 }
 
 impl Topic {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::Normal, Self::Fifo, Self::Delay, Self::Transaction];
+    pub const ALL: [Self; 5] = [Self::Normal, Self::Fifo, Self::Delay, Self::Transaction, Self::Seldom];
 
     pub(super) fn name(self) -> TopicName {
         let name = match self {
@@ -39,6 +41,7 @@ impl Topic {
             Self::Fifo => "fifo",
             Self::Delay => "delay",
             Self::Transaction => "transaction",
+            Self::Seldom => "seldom",
         };
         TopicName::new(name).expect("a valid name")
     }
@@ -80,6 +83,8 @@ pub enum Kind {
         /// What its producer decides.
         wanted: Wanted,
     },
+    /// Nothing special, to a topic that is seldom used.
+    Seldom,
 }
 
 impl Kind {
@@ -91,13 +96,14 @@ impl Kind {
             Self::Fifo { .. } => Topic::Fifo,
             Self::Delay { .. } => Topic::Delay,
             Self::Transaction { .. } => Topic::Transaction,
+            Self::Seldom => Topic::Seldom,
         }
     }
 
     /// Whether the message that was sent is itself the one that consumers get, and not a copy of it.
     #[must_use]
     pub fn is_direct(self) -> bool {
-        matches!(self, Self::Normal | Self::Fifo { .. })
+        matches!(self, Self::Normal | Self::Fifo { .. } | Self::Seldom)
     }
 }
 
@@ -150,7 +156,9 @@ pub struct Sent {
     pub id: u64,
     /// What it is.
     pub kind: Kind,
-    /// When it was first sent, by the true clock, if it has an idempotency key.
+    /// When it was first sent, by the true clock.
+    pub sent_at: Timestamp,
+    /// The same, by the true clock, if it has an idempotency key.
     pub keyed_at: Option<Timestamp>,
     /// What its producer was told; `None` while it was told nothing.
     pub stored: Option<Stored>,
@@ -233,8 +241,8 @@ pub struct History {
     /// Whether the last death may have taken a suffix of the log.
     may_have_lost: bool,
     latest_wall: Timestamp,
-    /// Whether messages expire in this seed.
-    is_retaining: bool,
+    /// How long messages stay at least, if any expire in this seed.
+    reserved: Option<Duration>,
     /// Where queues began at the last survey.
     begins: BTreeMap<(Topic, QueueId), QueueOffset>,
     /// Places at which a message was seen, and when first, by the true clock.
@@ -243,7 +251,7 @@ pub struct History {
 }
 
 impl History {
-    pub(super) fn new(flush: Flush, is_retaining: bool) -> Self {
+    pub(super) fn new(flush: Flush, reserved: Option<Duration>) -> Self {
         Self {
             flush,
             messages: BTreeMap::new(),
@@ -253,7 +261,7 @@ impl History {
             unjournaled_since: None,
             may_have_lost: false,
             latest_wall: Timestamp(i64::MIN),
-            is_retaining,
+            reserved,
             begins: BTreeMap::new(),
             seen: BTreeMap::new(),
             violation: None,
@@ -281,7 +289,13 @@ impl History {
     /// Whether messages expire in this seed.
     #[must_use]
     pub fn is_retaining(&self) -> bool {
-        self.is_retaining
+        self.reserved.is_some()
+    }
+
+    /// How long messages stay at least, if any expire in this seed.
+    #[must_use]
+    pub fn reserved(&self) -> Option<Duration> {
+        self.reserved
     }
 
     /// Where a queue began at the last survey.
@@ -308,7 +322,7 @@ impl History {
     }
 
     fn saw(&mut self, topic: Topic, place: Place, now: Timestamp) {
-        if self.is_retaining {
+        if self.is_retaining() {
             self.seen.entry((topic, place)).or_insert(now);
         }
     }
@@ -322,11 +336,12 @@ impl History {
     }
 
     /// A message is about to be sent; returns its number.
-    pub(super) fn begin_send(&mut self, kind: Kind) -> u64 {
+    pub(super) fn begin_send(&mut self, kind: Kind, now: Timestamp) -> u64 {
         let id = self.messages.len() as u64 + 1;
         let sent = Sent {
             id,
             kind,
+            sent_at: now,
             keyed_at: None,
             stored: None,
             place: None,
@@ -409,7 +424,7 @@ impl History {
 
     /// As [`History::begin_send`], of a message with an idempotency key.
     pub(super) fn begin_keyed(&mut self, kind: Kind, now: Timestamp) -> u64 {
-        let id = self.begin_send(kind);
+        let id = self.begin_send(kind, now);
         self.sent(id).keyed_at = Some(now);
         id
     }
@@ -550,6 +565,7 @@ impl History {
         self.begins.clone_from(begins);
         found.iter().for_each(|found| self.saw(found.topic, found.place, now));
         offsets_stay::check_survey(self, found)?;
+        stays_in_time::check_survey(self, now)?;
         one_outcome::check(found)?;
         let cut = nothing_lost::cut(self, found)?;
         if std::mem::take(&mut self.may_have_lost) {
@@ -588,7 +604,7 @@ impl History {
     /// (`invariants::alive_stays`).
     #[must_use]
     pub fn first_undelivered(&self) -> Option<&Sent> {
-        let is_counted = |sent: &Sent| self.is_retaining && !sent.kind.is_direct();
+        let is_counted = |sent: &Sent| self.is_retaining() && !sent.kind.is_direct();
         let is_missing = |sent: &&Sent| {
             nothing_lost::is_owed(sent) && sent.deliveries == 0 && !self.has_expired(sent) && !is_counted(sent)
         };

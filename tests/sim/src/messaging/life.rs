@@ -110,6 +110,7 @@ impl Run {
         let status = broker.status();
         self.report.expired_segments += status.expired_segments;
         self.report.carried += status.carried + status.moved;
+        self.report.expired_topics += status.expired_topics;
         Ok(())
     }
 
@@ -140,7 +141,7 @@ impl Run {
     async fn survey_patiently(&mut self, broker: &LocalBroker, disk: &SimDisk) -> Result<bool, Violation> {
         let mut tries_left = SURVEYS_MAX;
         loop {
-            match survey::pull_all(broker).await {
+            match survey::pull_all(broker, self.plan.topics()).await {
                 Ok(survey) => {
                     self.history.lock().surveyed(&survey, self.world.clock().true_now())?;
                     return Ok(true);

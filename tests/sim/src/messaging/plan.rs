@@ -7,6 +7,7 @@ use broker::retention::{Hours, Settings};
 use broker::timer::Bounds;
 use broker::{Flush, Options};
 
+use super::history::Topic;
 use crate::faults::{Fault, Faults};
 
 /// The broker's directory.
@@ -67,6 +68,8 @@ pub(super) struct Plan {
     timers: Bounds,
     /// How long idempotency keys are known, if any are sent in this seed.
     pub(super) key_window: Option<Duration>,
+    /// How long topics and groups stay that nobody uses, where messages expire: else no topic becomes empty.
+    idle_max: Option<Duration>,
 }
 
 impl Plan {
@@ -84,6 +87,7 @@ impl Plan {
             plan.reserved = Some(Duration::from_millis(own.u64(200..1_200)));
             // Where there are message groups, something unfinished of theirs holds the log most of the time.
             plan.has_groups = own.u8(..4) == 0;
+            plan.idle_max = Some(Duration::from_millis(own.u64(50..800)));
         }
         plan
     }
@@ -99,11 +103,22 @@ impl Plan {
             reserved: None,
             timers: Bounds::default(),
             key_window: None,
+            idle_max: None,
         }
     }
 
     pub(super) fn is_retaining(&self) -> bool {
         self.reserved.is_some()
+    }
+
+    pub(super) fn reserved(&self) -> Option<Duration> {
+        self.reserved
+    }
+
+    /// The topics that this seed uses.
+    pub(super) fn topics(&self) -> &'static [Topic] {
+        const OFTEN: &[Topic] = &[Topic::Normal, Topic::Fifo, Topic::Delay, Topic::Transaction];
+        if self.idle_max.is_some() { &Topic::ALL } else { OFTEN }
     }
 
     /// From now on nothing goes.
@@ -122,8 +137,10 @@ impl Plan {
         options.hot_bytes = self.hot_bytes;
         options.checkpoint_bytes = self.checkpoint_bytes;
         options.timers = self.timers;
-        options.idempotency.window = self.key_window.unwrap_or(options.idempotency.window);
+        // A topic stays as long as its keys are known.
+        options.idempotency.window = self.key_window.or(self.idle_max).unwrap_or(options.idempotency.window);
         options.default_queues = QUEUES;
+        options.idle_max = self.idle_max;
         // Often enough that lives of a few seconds see checks, and more checks than lives can lose.
         options.transaction.check_after = Duration::from_secs(1);
         options.transaction.check_interval = Duration::from_secs(2);

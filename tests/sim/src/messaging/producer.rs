@@ -19,14 +19,19 @@ use crate::report::Violation;
 pub(super) const GROUPS: u8 = 3;
 /// Longest pause between two recalls.
 const RECALL_PAUSE_MS: u64 = 600;
+/// Longest pause between two uses of the topic that is used seldom, by its producer and by its consumer.
+pub(super) const SELDOM_MS: u64 = 3_000;
 /// Most messages of one send.
 const BATCH_MAX: usize = 4;
 
 /// Sends normal or delayed messages.
 pub(super) async fn send_plain(mut client: Client, topic: Topic) {
     loop {
+        if topic == Topic::Seldom {
+            client.pause(SELDOM_MS).await;
+        }
         let queue = QueueId(client.rng.u32(..QUEUES));
-        let count = if topic == Topic::Normal { client.rng.usize(1..=BATCH_MAX) } else { 1 };
+        let count = if topic == Topic::Delay { 1 } else { client.rng.usize(1..=BATCH_MAX) };
         let messages: Vec<(u64, Message)> = (0..count).map(|_| plain(&mut client, topic)).collect();
         send(&client, queue, messages).await;
         client.pause(80).await;
@@ -40,9 +45,10 @@ fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
             let delay = Duration::from_millis(client.rng.u64(..farthest_ms));
             Kind::Delay { due: client.env.clock.now().plus(delay) }
         }
+        Topic::Seldom => Kind::Seldom,
         _ => Kind::Normal,
     };
-    let id = client.history.lock().begin_send(kind);
+    let id = client.history.lock().begin_send(kind, client.true_now());
     let mut message = client.message(topic, id);
     if let Kind::Delay { due } = kind {
         message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
@@ -85,7 +91,7 @@ pub(super) async fn send_group(mut client: Client, group: u8) {
         let count = client.rng.usize(1..=BATCH_MAX);
         let mut messages = Vec::with_capacity(count);
         for _ in 0..count {
-            let id = client.history.lock().begin_send(Kind::Fifo { group });
+            let id = client.history.lock().begin_send(Kind::Fifo { group }, client.true_now());
             let mut message = client.message(Topic::Fifo, id);
             message.properties.set_own(names::MESSAGE_GROUP, &format!("group-{group}"));
             messages.push((id, message));
@@ -100,7 +106,7 @@ pub(super) async fn send_transactions(mut client: Client) {
     loop {
         let wanted = *client.rng.choice(&Wanted::ALL).expect("not empty");
         let queue = QueueId(client.rng.u32(..QUEUES));
-        let id = client.history.lock().begin_send(Kind::Transaction { wanted });
+        let id = client.history.lock().begin_send(Kind::Transaction { wanted }, client.true_now());
         let mut message = client.message(Topic::Transaction, id);
         message.properties.set_own(names::TRANSACTION_PREPARED, "true");
         message.properties.set_own(names::PRODUCER_GROUP, "producers");
@@ -155,7 +161,7 @@ fn keyed(client: &Client, id: u64, kind: Kind) -> Message {
             message.properties.set_own(names::TRANSACTION_PREPARED, "true");
             message.properties.set_own(names::PRODUCER_GROUP, "producers");
         }
-        Kind::Normal | Kind::Fifo { .. } => {}
+        Kind::Normal | Kind::Fifo { .. } | Kind::Seldom => {}
     }
     message
 }

@@ -92,7 +92,7 @@ impl Run {
         self.report.lives += 1;
         let options = broker::Options { accept_loss_at: Some(at), ..self.plan.options() };
         let broker = LocalBroker::start(self.world.env(), options).map_err(|error| not_started(&error))?;
-        let left = survey::pull_all(&broker).await?.found;
+        let left = survey::pull_all(&broker, self.plan.topics()).await?.found;
         let is_before = |found: &&Found| found.physical_offset < at;
         for wanted in found.iter().filter(is_before) {
             if !left.iter().any(|left| (left.id, left.topic, left.place) == (wanted.id, wanted.topic, wanted.place)) {
