@@ -107,23 +107,30 @@ fn without_vip(error: port::Error) {
     tracing::warn!(%error, "clients that send by the VIP channel, two ports below, are not served");
 }
 
-/// Where clients reach the broker: never a loopback address, unless the name server is on one too.
+/// Where clients reach the broker: never a loopback address, unless all name servers are on one too.
 fn advertised(config: &Config, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     let is_specific = !listen.ip().is_unspecified() && !listen.ip().is_loopback();
-    let ip = match (config.advertised_ip, config.name_servers.first()) {
+    let ip = match (config.advertised_ip, config.name_servers.as_slice()) {
         (Some(ip), _) => ip,
         // Nothing but this address is listened on.
         (None, _) if is_specific => listen.ip(),
-        (None, Some(name_server)) => route_to(name_server)?,
-        (None, None) if listen.ip().is_unspecified() => {
+        (None, []) if listen.ip().is_unspecified() => {
             bail!("{listen} is no address that clients can use; set --nameserver HOST:PORT or --broker-ip1 IP",)
         }
-        (None, None) => listen.ip(),
+        (None, []) => listen.ip(),
+        (None, name_servers) => route_to_any(name_servers)?,
     };
     if listen.ip().is_loopback() && !ip.is_loopback() {
         tracing::warn!(%listen, %ip, "clients are told an address that is not listened on; set --listen 0.0.0.0:{}", listen.port());
     }
     Ok(SocketAddr::new(ip, listen.port()))
+}
+
+/// This machine's address on the way to the first name server that is not on this machine, else to the first.
+fn route_to_any(name_servers: &[String]) -> anyhow::Result<IpAddr> {
+    let mut routes: Vec<_> = name_servers.iter().map(|name_server| route_to(name_server)).collect();
+    let elsewhere = routes.iter().position(|route| route.as_ref().is_ok_and(|ip| !ip.is_loopback()));
+    routes.swap_remove(elsewhere.unwrap_or(0))
 }
 
 /// This machine's address on the way to a name server; nothing is sent.
@@ -142,6 +149,16 @@ fn route_to(name_server: &str) -> anyhow::Result<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_server_beside_the_broker_hides_none_elsewhere() {
+        let (here, documentation) = ("127.0.0.1:9876".to_owned(), "192.0.2.1:9876".to_owned());
+        // Without a route off this machine there is nothing to tell apart.
+        if let Ok(ip) = route_to(&documentation) {
+            assert_eq!(route_to_any(&[here.clone(), documentation]).expect("there is one"), ip);
+        }
+        assert!(route_to_any(&[here]).expect("there is one").is_loopback());
+    }
 
     #[test]
     fn the_route_to_a_local_name_server_is_loopback() {
