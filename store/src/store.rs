@@ -2,6 +2,7 @@
 
 mod expiry;
 mod open;
+mod replica;
 
 use std::future::Future;
 use std::iter;
@@ -31,6 +32,8 @@ use crate::sweeper;
 use expiry::Expiry;
 pub(crate) use open::Form;
 pub use open::OpenError;
+use replica::Front;
+pub use replica::StoredError;
 
 /// The log, its queue index and its checkpoints; see the crate's head for who owns it.
 ///
@@ -59,6 +62,8 @@ pub struct Store {
     sweeps: Option<mpsc::Sender<sweeper::Request>>,
     /// What is about to expire.
     expiry: Option<Expiry>,
+    /// What a master's states say of a replica's front.
+    front: Front,
     /// Complete when the background threads have ended.
     threads: Vec<BoxFuture<()>>,
 }

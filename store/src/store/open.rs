@@ -14,7 +14,7 @@ use types::PhysicalOffset;
 
 use recover::{Recovered, Recovery};
 
-use super::Store;
+use super::{Front, Store};
 use crate::checkpoint::publisher::{JOBS_MAX, Publisher};
 use crate::commit_log::{self, CommitLog};
 use crate::files::{self, FormatError, Layout, name_of};
@@ -195,6 +195,7 @@ impl Store {
             accept_loss_at: options.accept_loss_at,
             sweeps: Some(sweeps),
             expiry: None,
+            front: Front::default(),
             threads,
         })
     }
