@@ -6,16 +6,16 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use ::broker::BrokerServer;
-use ::broker::server::Options;
+use ::broker::server::{Options, SlaveOptions};
+use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
 use env::Env;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::broker::Broker as Config;
+use crate::config::broker::{Broker as Config, Replication};
 use crate::local::{broker_options, notify, start_broker};
-use crate::port::Port;
+use crate::port::{Error, Port};
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 use crate::{identity, open_files};
@@ -33,13 +33,22 @@ pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String,
 
 async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
-    let port = Port::bind(config.listen, "listen")?;
+    let port = Port::bind(config.listen, "listen IP:PORT")?;
+    let slaves = slaves_port(&config.replication, port.address())?;
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { requests_max: REQUESTS_MAX, ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
     let options = ::broker::Options {
         name: config.name.clone(),
         default_queues: config.default_queues,
+        role: match config.replication {
+            Replication::Master { .. } => Role::Master,
+            Replication::Slave { .. } => Role::Slave,
+        },
+        copies: match config.replication {
+            Replication::Master { copies: count, timeout, .. } => Copies { count, timeout },
+            Replication::Slave { .. } => Copies::ONE,
+        },
         ..broker_options(&config.storage, advertised)
     };
     let broker = tokio::select! {
@@ -47,19 +56,21 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
-    let server = BrokerServer::new(
-        Env::real(),
-        broker.clone(),
-        Options {
-            cluster: config.cluster.clone(),
-            advertised,
-            name_servers: config.name_servers.clone(),
-            auto_create_topics: config.storage.auto_create_topics,
-            default_queues: config.default_queues,
-            shown,
-            data: config.storage.data.clone(),
+    let options = Options {
+        cluster: config.cluster.clone(),
+        advertised,
+        name_servers: config.name_servers.clone(),
+        auto_create_topics: config.storage.auto_create_topics,
+        default_queues: config.default_queues,
+        shown,
+        data: config.storage.data.clone(),
+        slave: match &config.replication {
+            Replication::Master { .. } => None,
+            Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
         },
-    );
+    };
+    let slaves = slaves.map(Port::listen).transpose()?;
+    let server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
@@ -91,6 +102,13 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     broker.stop().await;
     tracing::info!("stopped");
     ended.context("the port failed")
+}
+
+/// Where a master's slaves connect.
+fn slaves_port(replication: &Replication, listen: SocketAddr) -> Result<Option<Port>, Error> {
+    let Replication::Master { port, .. } = replication else { return Ok(None) };
+    let next = listen.port().checked_add(1).unwrap_or(0);
+    Port::bind(SocketAddr::new(listen.ip(), port.unwrap_or(next)), "ha-listen-port PORT").map(Some)
 }
 
 /// Where clients reach the broker: never a loopback address, unless the name server is on one too.

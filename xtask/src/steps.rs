@@ -17,6 +17,7 @@ mod mqadmin;
 mod nameserver;
 mod planted;
 mod proxy;
+mod replication;
 mod spring;
 mod takeover;
 mod tools;
@@ -25,7 +26,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 27] = [
+pub(crate) const ALL: [Step; 28] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -49,6 +50,7 @@ pub(crate) const ALL: [Step; 27] = [
     alone("admin", admin::run),
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
+    alone("replication", replication::run),
     alone("matrix", matrix::run),
     alone("deploy", deploy::run),
     alone("webhooks", webhooks::run),

@@ -1,4 +1,4 @@
-//! Answers on their way: to the write of their round, and with sync flush on to the disk.
+//! Answers on their way: to the write of their round, and on to the disk or to slaves where they are waited for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
 use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
+use super::replica::ReplicateError;
 use crate::command::{Placed, Reply};
 use crate::options::FLUSH_TIMEOUT;
 
-/// Answers that may wait for the disk; beyond it the engine refuses more requests that change something.
+/// Answers that may wait for the disk or for slaves; beyond it the engine refuses more requests that change something.
 pub(crate) const ANSWERS_MAX: usize = 65_536;
 
 /// An answer that is true once what it speaks of is written, or on the disk.
@@ -28,9 +29,23 @@ pub(crate) enum Answer {
     TopicMade { reply: Reply<Result<Arc<TopicConfig>, LookupError>>, topic: Arc<TopicConfig> },
     GroupMade { reply: Reply<Result<Arc<GroupConfig>, LookupError>>, group: Arc<GroupConfig> },
     Administered { reply: Reply<Result<(), AdminError>> },
+    Replicated { reply: Reply<Result<PhysicalOffset, ReplicateError>>, end: PhysicalOffset },
 }
 
-/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by [`FLUSH_TIMEOUT`].
+/// How far the log has got, as answers see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// It may be acknowledged up to here.
+    pub(crate) visible_to: PhysicalOffset,
+    /// It is stored here up to here.
+    pub(crate) stored_to: PhysicalOffset,
+    /// It may be acknowledged though fewer slaves have it than are wanted.
+    pub(crate) lacks_slaves: bool,
+    /// What senders are told of what may be acknowledged.
+    pub(crate) durability: Durability,
+}
+
+/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by what they are told to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     /// Of this round.
@@ -63,14 +78,15 @@ impl Answers {
         }
     }
 
-    /// The round is written; its answers wait until the disk has the log up to `to`.
-    pub(crate) fn await_flush(&mut self, to: PhysicalOffset, now: Moment) {
+    /// The round is written; its answers wait until the log may be acknowledged up to `to`, at the longest until `deadline`, which is
+    /// not before that of an earlier round.
+    pub(crate) fn wait(&mut self, to: PhysicalOffset, deadline: Moment) {
         if self.round.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.round);
         self.unflushed_answers += answers.len();
-        self.unflushed.push_back(Unflushed { to, deadline: now.plus(FLUSH_TIMEOUT), answers });
+        self.unflushed.push_back(Unflushed { to, deadline, answers });
     }
 
     /// The events of this round are not in the log: only what was appended as records is true.
@@ -83,16 +99,21 @@ impl Answers {
         }
     }
 
-    /// The disk has the log up to `durable_to`, and it is `now`.
-    pub(crate) fn flushed(&mut self, durable_to: PhysicalOffset, now: Moment) {
+    /// The log has got so far, and it is `now`.
+    pub(crate) fn reached(&mut self, reached: Reached, now: Moment) {
         while let Some(first) = self.unflushed.front() {
-            let is_flushed = first.to <= durable_to;
-            if !is_flushed && first.deadline > now {
+            let is_visible = first.to <= reached.visible_to;
+            if !is_visible && first.deadline > now {
                 return;
             }
             let Some(first) = self.unflushed.pop_front() else { return };
             self.unflushed_answers -= first.answers.len();
-            let durability = if is_flushed { Durability::Flushed } else { Durability::FlushTimedOut };
+            let durability = match is_visible {
+                true if reached.lacks_slaves => Durability::ReplicaMissing,
+                true => reached.durability,
+                false if first.to <= reached.stored_to => Durability::ReplicaTimedOut,
+                false => Durability::FlushTimedOut,
+            };
             for answer in first.answers {
                 answer.settle(durability);
             }
@@ -130,9 +151,10 @@ fn timed_out() -> Unavailable {
 }
 
 impl Answer {
-    /// Says that it is so. Only senders can be told of a disk that did not confirm in time; the others try again.
+    /// Says that it is so. Only senders can be told of a disk or slave that did not confirm in time; the others try again.
     fn settle(self, durability: Durability) {
-        if durability == Durability::FlushTimedOut && !matches!(self, Self::Sent { .. }) {
+        let is_late = matches!(durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut);
+        if is_late && !matches!(self, Self::Sent { .. }) {
             return self.fail(&timed_out());
         }
         match self {
@@ -146,6 +168,7 @@ impl Answer {
             Self::TopicMade { reply, topic } => tell(reply, Ok(topic)),
             Self::GroupMade { reply, group } => tell(reply, Ok(group)),
             Self::Administered { reply } => tell(reply, Ok(())),
+            Self::Replicated { reply, end } => tell(reply, Ok(end)),
         }
     }
 
@@ -177,6 +200,7 @@ impl Answer {
             Self::TopicMade { reply, .. } => tell(reply, Err(lookup())),
             Self::GroupMade { reply, .. } => tell(reply, Err(lookup())),
             Self::Administered { reply } => tell(reply, Err(lookup().into())),
+            Self::Replicated { reply, .. } => tell(reply, Err(why.clone().into())),
         }
     }
 }
@@ -193,6 +217,19 @@ mod tests {
         Moment(Duration::from_millis(ms))
     }
 
+    const LATE: Moment = Moment(FLUSH_TIMEOUT);
+
+    /// Without slaves.
+    fn flushed(to: u64) -> Reached {
+        Reached { visible_to: AT(to), stored_to: AT(to), lacks_slaves: false, durability: Durability::Flushed }
+    }
+
+    fn sent(answers: &mut Answers) -> oneshot::Receiver<(SmallVec<[Placed; 1]>, Durability)> {
+        let (reply, sent) = oneshot::channel();
+        answers.push(Answer::Sent { reply, placed: SmallVec::new() });
+        sent
+    }
+
     const AT: fn(u64) -> PhysicalOffset = PhysicalOffset;
 
     fn ended(answers: &mut Answers) -> oneshot::Receiver<Result<(), TransactionError>> {
@@ -205,14 +242,14 @@ mod tests {
     fn answers_wait_for_their_position_in_order() {
         let mut answers = Answers::default();
         let mut first = ended(&mut answers);
-        answers.await_flush(AT(10), Moment::default());
+        answers.wait(AT(10), LATE);
         let mut second = ended(&mut answers);
-        answers.await_flush(AT(20), ms(1));
+        answers.wait(AT(20), LATE.plus(Duration::from_millis(1)));
         assert_eq!(answers.next_flush(), Some(AT(10)));
-        answers.flushed(AT(10), ms(2));
+        answers.reached(flushed(10), ms(2));
         assert_eq!(first.try_recv(), Ok(Ok(())));
         assert!(second.try_recv().is_err());
-        answers.flushed(AT(25), ms(2));
+        answers.reached(flushed(25), ms(2));
         assert_eq!(second.try_recv(), Ok(Ok(())));
         assert_eq!(answers.next_flush(), None);
     }
@@ -221,21 +258,37 @@ mod tests {
     fn a_slow_disk_is_told_in_time() {
         let mut answers = Answers::default();
         let mut other = ended(&mut answers);
-        let (reply, mut sent) = oneshot::channel();
-        answers.push(Answer::Sent { reply, placed: SmallVec::new() });
-        answers.await_flush(AT(10), Moment::default());
-        answers.flushed(AT(0), ms(4_999));
+        let mut sent = sent(&mut answers);
+        answers.wait(AT(10), LATE);
+        answers.reached(flushed(0), ms(4_999));
         assert!(sent.try_recv().is_err());
-        answers.flushed(AT(0), ms(5_000));
+        answers.reached(flushed(0), ms(5_000));
         assert_eq!(sent.try_recv().map(|(_, durability)| durability), Ok(Durability::FlushTimedOut));
         assert_eq!(other.try_recv(), Ok(Err(Unavailable::TimedOut { waited_ms: 5_000 }.into())));
+    }
+
+    #[test]
+    fn senders_are_told_of_slow_and_of_missing_slaves() {
+        let mut answers = Answers::default();
+        let mut told = |reached, now| {
+            let mut sent = sent(&mut answers);
+            answers.wait(AT(10), LATE);
+            answers.reached(reached, now);
+            sent.try_recv().ok().map(|(_, durability)| durability)
+        };
+        let stored = Reached { visible_to: AT(0), durability: Durability::Written, ..flushed(10) };
+        assert_eq!(told(stored, ms(0)), None);
+        assert_eq!(told(stored, LATE), Some(Durability::ReplicaTimedOut));
+        let alone = Reached { visible_to: AT(10), lacks_slaves: true, ..stored };
+        assert_eq!(told(alone, ms(0)), Some(Durability::ReplicaMissing));
+        assert_eq!(told(Reached { lacks_slaves: false, ..alone }, ms(0)), Some(Durability::Written));
     }
 
     #[test]
     fn a_failed_store_leaves_nobody_waiting() {
         let mut answers = Answers::default();
         let mut unflushed = ended(&mut answers);
-        answers.await_flush(AT(10), Moment::default());
+        answers.wait(AT(10), LATE);
         let mut of_round = ended(&mut answers);
         answers.fail_all(&Unavailable::Stopping);
         assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));

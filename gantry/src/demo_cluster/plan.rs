@@ -77,6 +77,8 @@ impl Plan {
             &name,
             "--listen",
             &listen,
+            "--ha-listen-port",
+            "0",
             "--nameserver",
             &name_server,
             "--segment-size",
