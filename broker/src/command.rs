@@ -18,7 +18,7 @@ use types::{
     TopicName,
 };
 
-use crate::engine::ReplicateError;
+use crate::engine::{LogEnd, ReplicateError};
 use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
@@ -120,7 +120,7 @@ pub(crate) enum Command {
     /// Whole records of the master's log; the answer says where this log ends, which may be before the last of them.
     Replicate {
         records: Bytes,
-        reply: Reply<Result<PhysicalOffset, ReplicateError>>,
+        reply: Reply<Result<LogEnd, ReplicateError>>,
     },
     Stop,
 }

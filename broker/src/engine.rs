@@ -48,6 +48,7 @@ mod transaction;
 mod waiting;
 
 pub(crate) use fetch::{Fetches, fetch_loop};
+pub(crate) use replica::LogEnd;
 pub use replica::ReplicateError;
 
 use answer::{Answers, Reached};
@@ -391,10 +392,14 @@ impl Engine {
     /// Lets the answers go that have waited for the disk or for slaves.
     fn settle_waiting(&mut self) {
         let marks = self.store.marks();
+        let visible_to = marks.visible_to();
         let reached = Reached {
-            visible_to: marks.visible_to(),
+            visible_to,
             stored_to: marks.stored_to(),
-            lacks_slaves: self.options.copies.are_several() && self.shared.lacks_slaves.load(Ordering::Acquire),
+            confirmed_to: match self.options.copies.are_several() {
+                true => PhysicalOffset(self.shared.confirmed_to.load(Ordering::Acquire)),
+                false => visible_to,
+            },
             durability: match self.options.flush {
                 store::Flush::Async => Durability::Written,
                 store::Flush::Sync => Durability::Flushed,

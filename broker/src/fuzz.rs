@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 use std::path::Path;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use env::Disk as _;
 use env::disk::OpenMode;
 use env::sim::SimDisk;
@@ -51,7 +51,7 @@ pub fn snapshot(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Reads what a master says as a slave does whose log is empty, with segments of 64 KiB; whether all of it is taken.
 #[must_use]
 pub fn replication(said: &[u8]) -> bool {
-    let (mut input, mut intake) = (BytesMut::from(said), Intake::new(SEGMENT_BYTES, PhysicalOffset(0)));
+    let (mut input, mut intake) = (BytesMut::from(said), Intake::new(SEGMENT_BYTES, PhysicalOffset(0), Bytes::new()));
     loop {
         match wire::take_frame(&mut input) {
             Ok(Some(Frame::Welcome(_))) => {}

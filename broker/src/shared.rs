@@ -1,7 +1,7 @@
 //! What the engine and the callers share, all of it without waiting for each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::{Clock, Random};
 use parking_lot::Mutex;
@@ -26,8 +26,9 @@ pub(crate) struct Shared {
     pub(crate) marks: Marks,
     /// Who is asked about half messages, at most [`CHECK_RECEIVERS_MAX`]. Held for a few sends without waiting.
     pub(crate) checkers: Mutex<Vec<mpsc::Sender<TransactionCheck>>>,
-    /// Whether fewer slaves keep up than are waited for, so that none is: see [`crate::replication`].
-    pub(crate) lacks_slaves: AtomicBool,
+    /// Position up to which as many slaves as are waited for have said that they have the log. Only rises; what may be acknowledged goes
+    /// beyond it while slaves are missing: see [`crate::replication`].
+    pub(crate) confirmed_to: AtomicU64,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
     queued_bytes: AtomicU64,
 }
@@ -51,7 +52,7 @@ impl Shared {
             reader,
             marks,
             checkers: Mutex::new(Vec::new()),
-            lacks_slaves: AtomicBool::new(true),
+            confirmed_to: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::replication::{Ended, Master, Refused, ReplicateError, Slave};
+use broker::replication::{Ended, IntakeError, Master, Refused, Slave};
 use broker::{Copies, Flush, LocalBroker, Options, Role};
 use common::live::{live, newest_checkpoint};
 use common::*;
@@ -290,7 +290,7 @@ fn a_log_that_cannot_be_the_masters_is_refused_by_name() {
         let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
         assert!(matches!(refusal, Ended::Refused(why) if why == Refused::Longer { ours, theirs }), "{refusal}");
 
-        // Another one of the same length: the first record that comes does not continue it.
+        // A shorter one with other records.
         let parted = start_with(&world, Options { role: Role::Master, ..other("/parted") });
         send(&parted, "t", "other").await;
         send(&parted, "u", "other").await;
@@ -298,8 +298,35 @@ fn a_log_that_cannot_be_the_masters_is_refused_by_name() {
         let slave = start_with(&world, other("/parted"));
         let before = slave.status().appended_to;
         let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
-        let is_told = matches!(refusal, Ended::Intake(_) | Ended::Append(ReplicateError::Unfit { .. }));
+        let is_told = matches!(refusal, Ended::Intake(IntakeError::Parted { .. }));
         assert!(is_told && slave.status().appended_to == before, "{refusal}");
+    });
+}
+
+/// Two brokers that were masters at a time: nothing but times of storing tells their records apart.
+#[test]
+fn a_log_that_has_parted_is_refused_though_what_comes_would_fit() {
+    sim::run(1, async |world: World| {
+        let old = start_with(&world, promoted_options());
+        for body in ["a", "b"] {
+            send(&old, "t", body).await;
+        }
+        end(old).await;
+        world.env().clock.sleep(Duration::from_secs(60)).await;
+        let master = start(&world);
+        for body in ["a", "b"] {
+            send(&master, "t", body).await;
+        }
+        let (slave, serving) = (start_with(&world, slave_options()), master_of(&world, &master));
+        let before = slave.status().appended_to;
+        assert_eq!(before, master.status().appended_to);
+        for _ in 0..2 {
+            let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
+            assert!(matches!(refusal, Ended::Intake(IntakeError::Parted { .. })), "{refusal}");
+            assert_eq!(slave.status().appended_to, before);
+            // The next one is in the master's log only, and continues either.
+            send(&master, "t", "c").await;
+        }
     });
 }
 
@@ -373,6 +400,16 @@ impl Puppet {
         self.stream.write_all(&end.to_be_bytes()).await.expect("written");
     }
 
+    /// Takes the log up to `end` and says that it has it.
+    async fn take_to(&mut self, end: u64) {
+        let mut at = 0;
+        while at < end {
+            let (begin, bytes) = self.frame().await;
+            at = begin + bytes.len() as u64;
+        }
+        self.report(at).await;
+    }
+
     /// Where the next frame begins, and its bytes.
     async fn frame(&mut self) -> (u64, Vec<u8>) {
         let at = self.stream.read_u64().await.expect("read");
@@ -424,16 +461,24 @@ fn who_waits_for_slaves_is_told_what_they_have() {
 
         // One that does not say that it has it.
         let mut puppet = Puppet::connect(&serving).await;
-        puppet.report(master.status().appended_to).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        let sent = send(&master, "t", "asked only").await;
+        assert_eq!(sent.durability, Durability::ReplicaMissing, "who has asked once may be anybody");
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["asked only"]);
+        puppet.take_to(master.status().appended_to).await;
         clock.sleep(Duration::from_secs(1)).await;
         let asked = clock.moment();
         assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
         let took = clock.moment().since(asked);
         assert!(took >= copies.timeout && took < copies.timeout * 2, "{took:?}");
         assert!(pop_bodies(&master, "g", "t").await.is_empty(), "what the slave does not have is not handed out");
-        puppet.report(master.status().appended_to).await;
+        puppet.take_to(master.status().appended_to).await;
         clock.sleep(Duration::from_secs(1)).await;
         assert_eq!(pop_bodies(&master, "g", "t").await, ["late"]);
+        // What it cannot have.
+        puppet.report(master.status().appended_to + 1).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "believed no more").await.durability, Durability::ReplicaMissing);
         drop(puppet);
 
         // One of ours.

@@ -13,7 +13,7 @@ use env::Env;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::broker::{Broker as Config, Replication};
+use crate::config::broker::{Broker as Config, Replication, SlavesAt};
 use crate::local::{broker_options, notify, start_broker};
 use crate::port::{Error, Port};
 use crate::signals::Signals;
@@ -104,11 +104,14 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     ended.context("the port failed")
 }
 
-/// Where a master's slaves connect.
+/// Where a master's slaves connect, if they do.
 fn slaves_port(replication: &Replication, listen: SocketAddr) -> Result<Option<Port>, Error> {
-    let Replication::Master { port, .. } = replication else { return Ok(None) };
-    let next = listen.port().checked_add(1).unwrap_or(0);
-    Port::bind(SocketAddr::new(listen.ip(), port.unwrap_or(next)), "ha-listen-port PORT").map(Some)
+    let port = match replication {
+        Replication::Slave { .. } | Replication::Master { slaves_at: SlavesAt::Nowhere, .. } => return Ok(None),
+        Replication::Master { slaves_at: SlavesAt::Next, .. } => listen.port().checked_add(1).unwrap_or(0),
+        Replication::Master { slaves_at: SlavesAt::Port(port), .. } => *port,
+    };
+    Port::bind(SocketAddr::new(listen.ip(), port), "ha-listen-port PORT").map(Some)
 }
 
 /// Where clients reach the broker: never a loopback address, unless the name server is on one too.

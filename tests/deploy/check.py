@@ -101,8 +101,6 @@ class Members:
         data = arguments.index("--data") + 1
         arguments[data] = str(self.folder / name)
         environment = {key: self.translated(text) for key, text in environment.items()}
-        # Else it is the port behind that of clients, which may be somebody's.
-        environment["GANTRY_HA_LISTEN_PORT"] = "0"
         with open(self.folder / f"{name}.log", "wb") as log:
             process = subprocess.Popen([self.gantry, *arguments], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log)

@@ -118,7 +118,7 @@ impl Contender {
             }
             Self::Broker(gantry, name_server) => {
                 let mut command = gantry.role("broker", directory);
-                command.args(["--listen", &address.to_string(), "--ha-listen-port", "0"]);
+                command.args(["--listen", &address.to_string()]);
                 if let Some(name_server) = name_server {
                     command.args(["--nameserver", &name_server.to_string()]);
                 }

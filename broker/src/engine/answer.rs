@@ -9,7 +9,7 @@ use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
 use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
-use super::replica::ReplicateError;
+use super::replica::{LogEnd, ReplicateError};
 use crate::command::{Placed, Reply};
 use crate::options::FLUSH_TIMEOUT;
 
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
     TopicMade { reply: Reply<Result<Arc<TopicConfig>, LookupError>>, topic: Arc<TopicConfig> },
     GroupMade { reply: Reply<Result<Arc<GroupConfig>, LookupError>>, group: Arc<GroupConfig> },
     Administered { reply: Reply<Result<(), AdminError>> },
-    Replicated { reply: Reply<Result<PhysicalOffset, ReplicateError>>, end: PhysicalOffset },
+    Replicated { reply: Reply<Result<LogEnd, ReplicateError>>, end: LogEnd },
 }
 
 /// How far the log has got, as answers see it.
@@ -39,8 +39,8 @@ pub(crate) struct Reached {
     pub(crate) visible_to: PhysicalOffset,
     /// It is stored here up to here.
     pub(crate) stored_to: PhysicalOffset,
-    /// It may be acknowledged though fewer slaves have it than are wanted.
-    pub(crate) lacks_slaves: bool,
+    /// As many brokers have it up to here as are wanted; it may be acknowledged beyond that while slaves are missing.
+    pub(crate) confirmed_to: PhysicalOffset,
     /// What senders are told of what may be acknowledged.
     pub(crate) durability: Durability,
 }
@@ -109,7 +109,7 @@ impl Answers {
             let Some(first) = self.unflushed.pop_front() else { return };
             self.unflushed_answers -= first.answers.len();
             let durability = match is_visible {
-                true if reached.lacks_slaves => Durability::ReplicaMissing,
+                true if first.to > reached.confirmed_to => Durability::ReplicaMissing,
                 true => reached.durability,
                 false if first.to <= reached.stored_to => Durability::ReplicaTimedOut,
                 false => Durability::FlushTimedOut,
@@ -221,7 +221,7 @@ mod tests {
 
     /// Without slaves.
     fn flushed(to: u64) -> Reached {
-        Reached { visible_to: AT(to), stored_to: AT(to), lacks_slaves: false, durability: Durability::Flushed }
+        Reached { visible_to: AT(to), stored_to: AT(to), confirmed_to: AT(to), durability: Durability::Flushed }
     }
 
     fn sent(answers: &mut Answers) -> oneshot::Receiver<(SmallVec<[Placed; 1]>, Durability)> {
@@ -279,9 +279,10 @@ mod tests {
         let stored = Reached { visible_to: AT(0), durability: Durability::Written, ..flushed(10) };
         assert_eq!(told(stored, ms(0)), None);
         assert_eq!(told(stored, LATE), Some(Durability::ReplicaTimedOut));
-        let alone = Reached { visible_to: AT(10), lacks_slaves: true, ..stored };
+        // Also when a slave has come since: it does not have what was taken without it.
+        let alone = Reached { visible_to: AT(10), confirmed_to: AT(5), ..stored };
         assert_eq!(told(alone, ms(0)), Some(Durability::ReplicaMissing));
-        assert_eq!(told(Reached { lacks_slaves: false, ..alone }, ms(0)), Some(Durability::Written));
+        assert_eq!(told(Reached { confirmed_to: AT(10), ..alone }, ms(0)), Some(Durability::Written));
     }
 
     #[test]

@@ -28,9 +28,18 @@ pub enum ReplicateError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Where a slave's log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// Where its last record begins; `None` in a log without any.
+    pub(crate) last: Option<PhysicalOffset>,
+    /// Where that ends.
+    pub(crate) at: PhysicalOffset,
+}
+
 impl Engine {
     /// Appends records of the master's log. Where the round has no segment for all of them, the caller sends the rest again.
-    pub(super) fn replicate(&mut self, records: &[u8], reply: Reply<Result<PhysicalOffset, ReplicateError>>) {
+    pub(super) fn replicate(&mut self, records: &[u8], reply: Reply<Result<LogEnd, ReplicateError>>) {
         assert_eq!(self.options.role, Role::Slave, "a master's log is its own");
         if let Some(why) = &self.failure {
             return tell(reply, Err(why.clone().into()));
@@ -47,7 +56,8 @@ impl Engine {
         }
         match appended {
             Ok(()) | Err(StoredError::Append(AppendError::NotReady)) => {
-                self.answers.push(Answer::Replicated { reply, end: self.store.end() });
+                self.answers
+                    .push(Answer::Replicated { reply, end: LogEnd { last: self.store.last(), at: self.store.end() } });
             }
             Err(StoredError::Append(error)) => tell(reply, Err(unavailable(error).into())),
             Err(StoredError::Unfit { at, problem }) => tell(reply, Err(ReplicateError::Unfit { at, problem })),

@@ -8,7 +8,7 @@ use types::PhysicalOffset;
 
 use super::LocalBroker;
 use crate::command::Command;
-use crate::engine::ReplicateError;
+use crate::engine::{LogEnd, ReplicateError};
 use crate::options::{Copies, Role};
 
 impl LocalBroker {
@@ -36,8 +36,12 @@ impl LocalBroker {
     pub(crate) fn replicated(&self, to: Option<PhysicalOffset>) {
         let shared = &self.inner.shared;
         let stored_to = shared.marks.stored_to();
-        shared.lacks_slaves.store(to.is_none(), Ordering::Release);
-        shared.marks.set_replicated(to.map_or(stored_to, |to| to.min(stored_to)));
+        let to = to.map(|to| to.min(stored_to));
+        if let Some(to) = to {
+            // Before the mark moves: who sees that sees this.
+            shared.confirmed_to.fetch_max(to.0, Ordering::AcqRel);
+        }
+        shared.marks.set_replicated(to.unwrap_or(stored_to));
     }
 
     /// Appends whole records of the master's log to a slave's; answers where that ends, once it is there by the rule of its flush. That may
@@ -45,7 +49,7 @@ impl LocalBroker {
     ///
     /// # Errors
     /// [`ReplicateError`]; what was appended before stays.
-    pub(crate) async fn replicate(&self, records: Bytes) -> Result<PhysicalOffset, ReplicateError> {
+    pub(crate) async fn replicate(&self, records: Bytes) -> Result<LogEnd, ReplicateError> {
         self.ask(|reply| Command::Replicate { records, reply }).await?
     }
 }

@@ -7,11 +7,14 @@ use types::PhysicalOffset;
 /// Most bytes of records that are given at once, unless the first alone has more.
 const RECORDS_BYTES_MAX: usize = 1024 * 1024;
 
-/// A stretch of the master's log. Invariant: `buffer` begins at `at`, and `skip` bytes from there on are a blank's.
+/// A stretch of the master's log. Invariant: `buffer` begins at `at`, and `skip` bytes from there on are a blank's; both are empty as long
+/// as `own` is not.
 #[derive(Debug)]
 pub(crate) struct Intake {
     segment_bytes: u64,
     at: u64,
+    /// What the master's log must have from `at` on: what has not come yet of this log's last record.
+    own: Bytes,
     buffer: BytesMut,
     skip: u64,
 }
@@ -27,6 +30,15 @@ pub enum Error {
         /// Where it should.
         expected: PhysicalOffset,
     },
+    /// Two logs.
+    #[error(
+        "this log and the master's have parted: at {at}, in this log's last record, they have different bytes. This one has records that \
+         the master never had"
+    )]
+    Parted {
+        /// The last record's position, or one in it.
+        at: PhysicalOffset,
+    },
     /// No record.
     #[error("what the master sends at {at} is no record: {problem}")]
     NoRecord {
@@ -38,21 +50,33 @@ pub enum Error {
 }
 
 impl Intake {
-    /// Of a log with segments of this length that ends at `at`.
-    pub(crate) fn new(segment_bytes: u64, at: PhysicalOffset) -> Self {
-        Self { segment_bytes, at: at.0, buffer: BytesMut::new(), skip: 0 }
+    /// Of a log with segments of this length whose last record, these bytes, is at `at`; one without records begins there.
+    pub(crate) fn new(segment_bytes: u64, at: PhysicalOffset, own: Bytes) -> Self {
+        Self { segment_bytes, at: at.0, own, buffer: BytesMut::new(), skip: 0 }
+    }
+
+    /// Whether the master's log has this log's last record where this one has it: then all before is the same too, as each record has the
+    /// time at which it was stored and a position.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.own.is_empty()
     }
 
     /// Takes a piece; one without bytes says only where the master is.
     ///
     /// # Errors
-    /// [`Error::Elsewhere`].
+    /// [`Error::Elsewhere`], [`Error::Parted`].
     pub(crate) fn push(&mut self, at: PhysicalOffset, bytes: &[u8]) -> Result<(), Error> {
         let expected = PhysicalOffset(self.at + self.buffer.len() as u64);
         if at != expected {
             return Err(Error::Elsewhere { found: at, expected });
         }
-        self.buffer.extend_from_slice(bytes);
+        let (known, new) = bytes.split_at(self.own.len().min(bytes.len()));
+        if !self.own.starts_with(known) {
+            return Err(Error::Parted { at });
+        }
+        self.own.advance(known.len());
+        self.at += known.len() as u64;
+        self.buffer.extend_from_slice(new);
         Ok(())
     }
 
@@ -148,8 +172,9 @@ mod tests {
         fn records_come_out_whole_however_the_log_is_cut(bodies: Vec<usize>, cuts: Vec<usize>, from: usize) {
             let (log, records) = log(&bodies);
             let first = from % (records.len() + 1);
-            let start = records.get(first).map_or(log.len() as u64, |(at, _)| *at);
-            let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(start));
+            let own = first.checked_sub(1).map(|last| records[last].clone());
+            let (start, own) = own.unwrap_or_default();
+            let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(start), own);
             let (mut taken, mut at) = (Vec::new(), start as usize);
             for cut in cuts.iter().map(|cut| cut % 300).chain([log.len()]) {
                 let end = log.len().min(at + cut);
@@ -165,7 +190,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken_or_refused(bytes: Vec<u8>) {
-            let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(0));
+            let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(0), Bytes::new());
             intake.push(PhysicalOffset(0), &bytes).expect("it goes on");
             while let Ok(Some(_)) = intake.take() {}
         }
@@ -173,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_does_not_go_on_is_refused() {
-        let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(100));
+        let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(100), Bytes::new());
         let elsewhere = Error::Elsewhere { found: PhysicalOffset(0), expected: PhysicalOffset(100) };
         assert_eq!(intake.push(PhysicalOffset(0), &[]), Err(elsewhere));
         intake.push(PhysicalOffset(100), &[0; 8]).expect("it goes on");
@@ -181,9 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn a_log_whose_last_record_differs_has_parted() {
+        let (log, records) = log(&[100, 100]);
+        let (at, last) = records[1].clone();
+        let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(at), last);
+        let (begin, mut rest) = (at as usize + 10, log[at as usize + 10..].to_vec());
+        intake.push(PhysicalOffset(at), &log[at as usize..begin]).expect("the same so far");
+        assert_eq!((intake.is_proven(), intake.take()), (false, Ok(None)));
+        *rest.last_mut().expect("bytes") ^= 1;
+        let at = PhysicalOffset(begin as u64);
+        assert_eq!(intake.push(at, &rest), Err(Error::Parted { at }));
+        intake.push(at, &log[begin..]).expect("the same");
+        assert_eq!((intake.is_proven(), intake.take()), (true, Ok(None)));
+    }
+
+    #[test]
     fn a_record_longer_than_its_segments_rest_is_refused_before_it_is_there() {
         let (log, _) = log(&[1000]);
-        let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(SEGMENT_BYTES - 900));
+        let mut intake = Intake::new(SEGMENT_BYTES, PhysicalOffset(SEGMENT_BYTES - 900), Bytes::new());
         intake.push(PhysicalOffset(SEGMENT_BYTES - 900), &log[..8]).expect("it goes on");
         assert!(matches!(intake.take(), Err(Error::NoRecord { .. })));
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use types::PhysicalOffset;
 
-use super::slaves::{SlaveId, Slaves};
+use super::slaves::{BEHIND_BYTES_MAX, SlaveId, Slaves};
 use super::wire::{self, REPORT_BYTES, Report, SENT_BYTES_MAX, Welcome};
 use crate::LocalBroker;
 
@@ -53,6 +54,8 @@ enum Ended {
     Unclear(#[from] wire::Error),
     #[error("its log ends at {asked}, and this one goes from {first} to {end}")]
     Elsewhere { asked: PhysicalOffset, first: PhysicalOffset, end: PhysicalOffset },
+    #[error("it says that its log goes to {said}, and it was sent this one to {sent_to}")]
+    Unsent { said: PhysicalOffset, sent_to: PhysicalOffset },
     #[error(transparent)]
     Store(#[from] Failed),
     #[error(transparent)]
@@ -138,30 +141,58 @@ impl Master {
         }
         let Report::HasTo(has_to) = report else { return Err(wire::Error::Unknown { said: wire::HELLO }.into()) };
         let from = self.begin(has_to)?;
-        let known = Known::new(self, remote, has_to);
+        let sent_to = AtomicU64::new(from.0);
         tracing::info!(%remote, %from, "a slave gets the log");
-        tokio::try_join!(known.hear(reports), self.tell(write, from)).map(drop)
+        tokio::try_join!(self.hear(reports, remote, &sent_to), self.tell(write, from, &sent_to)).map(drop)
     }
 
-    /// Says how far the log is replicated, where slaves are waited for.
-    fn look_at_slaves(&self) {
-        let (copies, stored_to) = (self.broker.copies(), self.broker.marks().stored_to());
-        if copies.are_several() {
-            self.broker.replicated(self.slaves.lock().have_to(copies.count - 1, stored_to));
+    /// Notes how far a slave says it is. It counts from now on, not from when it has asked: what it has asked from is no proof that it has
+    /// what is before that, and whoever says a number by chance says it once.
+    async fn hear<S: AsyncRead>(
+        &self,
+        mut reports: Reports<'_, S>,
+        remote: SocketAddr,
+        sent_to: &AtomicU64,
+    ) -> Result<(), Ended> {
+        let mut known: Option<Known<'_>> = None;
+        loop {
+            let said = match reports.next().await? {
+                Report::HasTo(said) => said,
+                Report::Hello => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
+            };
+            let sent_to = PhysicalOffset(sent_to.load(Ordering::Acquire));
+            if said > sent_to {
+                return Err(Ended::Unsent { said, sent_to });
+            }
+            match &known {
+                None => known = Some(Known::new(self, remote, said)),
+                Some(known) => self.slaves.lock().report(known.id, said),
+            }
+            self.look_at_slaves();
         }
+    }
+
+    /// Says how far the log is replicated, where slaves are waited for. Answers up to where what is stored may grow before that is to be
+    /// said anew, though no slave has said anything.
+    fn look_at_slaves(&self) -> Option<PhysicalOffset> {
+        let (copies, stored_to) = (self.broker.copies(), self.broker.marks().stored_to());
+        if !copies.are_several() {
+            return None;
+        }
+        let have_to = self.slaves.lock().have_to(copies.count - 1, stored_to);
+        self.broker.replicated(have_to);
+        Some(have_to.map_or(stored_to.plus(1), |have_to| have_to.plus(BEHIND_BYTES_MAX)))
     }
 
     /// While too few slaves keep up nobody says how far they are: what is stored here is enough then. For ever, unless the store fails.
     pub async fn move_mark(&self) {
-        let (copies, marks) = (self.broker.copies(), self.broker.marks());
+        let marks = self.broker.marks();
         loop {
-            self.look_at_slaves();
-            let are_enough =
-                !copies.are_several() || self.slaves.lock().have_to(copies.count - 1, marks.stored_to()).is_some();
+            let next = self.look_at_slaves();
             tokio::select! {
                 biased;
                 () = self.changed.notified() => {}
-                stored = marks.stored(marks.replicated_to().plus(1)), if !are_enough => if stored.is_err() {
+                stored = marks.stored(next.unwrap_or(PhysicalOffset(0))), if next.is_some() => if stored.is_err() {
                     self.changed.notified().await;
                 },
             }
@@ -185,7 +216,13 @@ impl Master {
     }
 
     /// Says the log from a position on as far as it counts as stored here, so that no slave has what this broker may forget.
-    async fn tell<S: AsyncWrite>(&self, mut write: WriteHalf<S>, from: PhysicalOffset) -> Result<(), Ended> {
+    /// `sent_to` is where that ends.
+    async fn tell<S: AsyncWrite>(
+        &self,
+        mut write: WriteHalf<S>,
+        from: PhysicalOffset,
+        sent_to: &AtomicU64,
+    ) -> Result<(), Ended> {
         let (log, marks) = (self.broker.log(), self.broker.marks());
         let mut at = from;
         loop {
@@ -199,6 +236,7 @@ impl Master {
             }
             let bytes = log.raw(at, marks.stored_to().min(at.plus(SENT_BYTES_MAX))).await?;
             let length = bytes.len();
+            sent_to.store(at.0 + length as u64, Ordering::Release);
             write.write_all_buf(&mut Buf::chain(&wire::header(at, length)[..], bytes)).await?;
             at = at.plus(length as u64);
         }
@@ -216,19 +254,6 @@ impl<'a> Known<'a> {
         let id = master.slaves.lock().connect(remote, has_to);
         master.changed.notify_one();
         Self { master, id }
-    }
-
-    /// Notes how far it says it is.
-    async fn hear<S: AsyncRead>(&self, mut reports: Reports<'_, S>) -> Result<(), Ended> {
-        loop {
-            match reports.next().await? {
-                Report::HasTo(has_to) => {
-                    self.master.slaves.lock().report(self.id, has_to);
-                    self.master.look_at_slaves();
-                }
-                Report::Hello => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use env::Clock;
 use env::clock::Moment;
 use parking_lot::Mutex;
+use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use types::PhysicalOffset;
 use super::intake::{self, Intake};
 use super::wire::{self, Frame, Report, Welcome};
 use crate::LocalBroker;
-use crate::engine::ReplicateError;
+use crate::engine::{LogEnd, ReplicateError};
 
 /// Longest that a connection may take to be made, and a master to say what it has.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -69,6 +70,9 @@ pub enum Ended {
     /// The logs cannot be one.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// This log's last record is not read.
+    #[error(transparent)]
+    Own(#[from] ReadError),
     /// What came is no log.
     #[error(transparent)]
     Intake(#[from] intake::Error),
@@ -102,24 +106,26 @@ pub enum Refused {
     },
     /// What lies between has expired.
     #[error(
-        "this log ends at {ours}, before the master's, which begins at {theirs}: it needs a rebuild from a copy of the master's directory"
+        "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: it needs a rebuild from a \
+         copy of the master's directory"
     )]
     Behind {
-        /// Where this log ends.
+        /// Where this log's last record begins; without any its end.
         ours: PhysicalOffset,
         /// Where its log begins.
         theirs: PhysicalOffset,
     },
 }
 
-/// Whether a log that ends at `end`, with segments of this length, can go on as that one.
-pub(crate) fn check(theirs: Welcome, segment_bytes: u64, end: PhysicalOffset) -> Result<(), Refused> {
+/// Whether a log that ends there, with segments of this length, may be the beginning of that one. Whether it is, its last record shows.
+pub(crate) fn check(theirs: Welcome, segment_bytes: u64, end: LogEnd) -> Result<(), Refused> {
+    let (end, last) = (end.at, end.last.unwrap_or(end.at));
     match theirs {
         Welcome { segment_bytes: theirs, .. } if theirs != segment_bytes => {
             Err(Refused::Segments { theirs, ours: segment_bytes })
         }
         Welcome { end: theirs, .. } if theirs < end => Err(Refused::Longer { ours: end, theirs }),
-        Welcome { first: theirs, .. } if end < theirs => Err(Refused::Behind { ours: end, theirs }),
+        Welcome { first: theirs, .. } if last < theirs => Err(Refused::Behind { ours: last, theirs }),
         Welcome { .. } => Ok(()),
     }
 }
@@ -199,11 +205,19 @@ impl Slave {
         let end = self.broker.replicate(Bytes::new()).await?;
         let segment_bytes = self.broker.log().segment_bytes();
         check(welcome, segment_bytes, end)?;
-        stream.write_all(&Report::HasTo(end).encode()).await?;
-        tracing::info!(master = address, from = %end, "the master's log comes");
-        *self.connected_to.lock() = Some(address.to_owned());
-        let intake = Intake::new(segment_bytes, end);
-        Stream { slave: self, stream, input, intake, end, reported_at: self.clock.moment() }.run().await
+        let from = end.last.unwrap_or(end.at);
+        let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
+        stream.write_all(&Report::HasTo(from).encode()).await?;
+        let reported_at = self.clock.moment();
+        Stream { slave: self, stream, address, input, intake, end: end.at, reported_at }.run().await
+    }
+
+    /// The bytes of this log's last record; none without any.
+    async fn last_record(&self, end: LogEnd) -> Result<Bytes, ReadError> {
+        match end.last {
+            Some(last) => self.broker.log().raw(last, end.at).await,
+            None => Ok(Bytes::new()),
+        }
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {
@@ -238,6 +252,7 @@ async fn welcomed(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -
 struct Stream<'a, S> {
     slave: &'a Slave,
     stream: S,
+    address: &'a str,
     input: BytesMut,
     intake: Intake,
     /// Where this log ends, by the rule of its flush.
@@ -250,6 +265,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
     async fn run(mut self) -> Result<Infallible, Ended> {
         let clock = Arc::clone(&self.slave.clock);
         let mut heard_at = clock.moment();
+        if self.intake.is_proven() {
+            self.begin().await?;
+        }
         loop {
             self.input.reserve(READ_BYTES);
             // A master that has nothing to say but that it lives must hear all the same that its slave does.
@@ -278,7 +296,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
     async fn take(&mut self) -> Result<(), Ended> {
         while let Some(frame) = wire::take_frame(&mut self.input)? {
             let Frame::Log { at, bytes } = frame else { return Err(wire::Error::Unknown { said: wire::HELLO }.into()) };
+            let was_proven = self.intake.is_proven();
             self.intake.push(at, &bytes)?;
+            if !was_proven && self.intake.is_proven() {
+                self.begin().await?;
+            }
             while let Some(records) = self.intake.take()? {
                 self.append(records).await?;
                 self.report().await?;
@@ -287,18 +309,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
         Ok(())
     }
 
+    /// The two logs are one.
+    async fn begin(&mut self) -> Result<(), Ended> {
+        tracing::info!(master = self.address, from = %self.end, "the master's log comes");
+        *self.slave.connected_to.lock() = Some(self.address.to_owned());
+        self.report().await
+    }
+
     /// Appends records of one segment, which may take several times.
     async fn append(&mut self, mut records: Bytes) -> Result<(), Ended> {
         while let Ok(first) = record::header(&records) {
-            self.end = self.slave.broker.replicate(records.clone()).await?;
+            self.end = self.slave.broker.replicate(records.clone()).await?.at;
             let taken = self.end.0.saturating_sub(first.physical_offset.0);
             records.advance(records.len().min(usize::try_from(taken).unwrap_or(usize::MAX)));
         }
         Ok(())
     }
 
+    /// Says where this log ends, once it is known to be the master's: a slave that says so is one that is waited for.
     async fn report(&mut self) -> Result<(), Ended> {
         self.reported_at = self.slave.clock.moment();
+        if !self.intake.is_proven() {
+            return Ok(());
+        }
         Ok(self.stream.write_all(&Report::HasTo(self.end).encode()).await?)
     }
 }
@@ -310,12 +343,14 @@ mod tests {
     #[test]
     fn a_log_goes_on_only_as_one_that_can_be_the_same() {
         let theirs = Welcome { first: PhysicalOffset(100), end: PhysicalOffset(500), segment_bytes: 100 };
-        let checked = |segment_bytes, end| check(theirs, segment_bytes, PhysicalOffset(end));
-        assert_eq!([100, 300, 500].map(|end| checked(100, end)), [Ok(()); 3]);
+        let ends = |last: Option<u64>, at| LogEnd { last: last.map(PhysicalOffset), at: PhysicalOffset(at) };
+        let checked = |segment_bytes, end| check(theirs, segment_bytes, ends(Some(end - 1), end));
+        assert_eq!([101, 300, 500].map(|end| checked(100, end)), [Ok(()); 3]);
+        assert_eq!(check(theirs, 100, ends(None, 100)), Ok(()), "a log without records may begin where theirs does");
         assert_eq!(checked(200, 300), Err(Refused::Segments { theirs: 100, ours: 200 }));
         let longer = Refused::Longer { ours: PhysicalOffset(501), theirs: PhysicalOffset(500) };
         assert_eq!(checked(100, 501), Err(longer));
         let behind = Refused::Behind { ours: PhysicalOffset(99), theirs: PhysicalOffset(100) };
-        assert_eq!(checked(100, 99), Err(behind));
+        assert_eq!(checked(100, 100), Err(behind), "what would prove it has expired");
     }
 }

@@ -37,10 +37,10 @@ impl Slaves {
         id
     }
 
-    /// It has said how far its log goes now.
+    /// It has said how far its log goes now; never less than before.
     pub(crate) fn report(&mut self, id: SlaveId, has_to: PhysicalOffset) {
         if let Some(slave) = self.connected.get_mut(&id) {
-            slave.has_to = has_to;
+            slave.has_to = slave.has_to.max(has_to);
         }
     }
 

@@ -41,8 +41,8 @@ pub(crate) struct Broker {
 pub(crate) enum Replication {
     /// It sends slaves its log.
     Master {
-        /// Where they connect; `None`: on the port behind that of `listen`.
-        port: Option<u16>,
+        /// Where they connect.
+        slaves_at: SlavesAt,
         /// Brokers that have what is acknowledged, this one counted.
         copies: usize,
         /// How long an answer waits for them.
@@ -54,6 +54,17 @@ pub(crate) enum Replication {
         /// `HOST:PORT`; `None`: name servers say it.
         master: Option<String>,
     },
+}
+
+/// Where a master's slaves connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlavesAt {
+    /// Nowhere: neither a role nor a port is set.
+    Nowhere,
+    /// On the port behind that of `listen`.
+    Next,
+    /// On this port.
+    Port(u16),
 }
 
 /// What `--broker-role` says.
@@ -345,17 +356,24 @@ fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
     let timeout = reader.read(Key::SlaveTimeout, |text| within(value::duration(text)?, TIMEOUT_MIN, TIMEOUT_MAX));
     let (id, port, master, copies, timeout) = (id?, port?, master?, copies?, timeout?);
     copies_min?;
+    // A log without a password is on a port only where somebody has asked for it.
+    let slaves_at = match (port, reader.is_given(Key::BrokerRole)) {
+        (Some(port), _) => SlavesAt::Port(port),
+        (None, true) => SlavesAt::Next,
+        (None, false) => SlavesAt::Nowhere,
+    };
     Some(match role? {
         Role::Slave => Replication::Slave { id, master },
-        Role::AsyncMaster => Replication::Master { port, copies: 1, timeout },
+        Role::AsyncMaster => Replication::Master { slaves_at, copies: 1, timeout },
         Role::SyncMaster => {
-            Replication::Master { port, copies: usize::try_from(copies.unwrap_or(COPIES_OF_SYNC)).ok()?, timeout }
+            Replication::Master { slaves_at, copies: usize::try_from(copies.unwrap_or(COPIES_OF_SYNC)).ok()?, timeout }
         }
     })
 }
 
-/// Most brokers that a master waits for, itself counted.
-const COPIES_MAX: u64 = 8;
+/// Most brokers that a master waits for, itself counted. A slave that has connected anew may be counted twice for some seconds, so two of
+/// them cannot be waited for yet.
+const COPIES_MAX: u64 = 2;
 /// Brokers that have what a `SYNC_MASTER` acknowledges. Apache 5.x waits for nobody unless `inSyncReplicas` says so; 4.x did for one slave.
 const COPIES_OF_SYNC: u64 = 2;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -466,7 +484,7 @@ static HA_LISTEN_PORT: Setting = Setting {
     value: "PORT",
     default: None,
     bound: "0 to 65535, port 0 lets the system choose",
-    effect: "A master's: where slaves get its log, on the address of `--listen`, without a password; without it the port behind that one",
+    effect: "A master's: where slaves get its log, on the address of `--listen`, without a password; without it the port behind that one if `--broker-role` is given, else none",
     aliases: &[],
 };
 
@@ -483,7 +501,7 @@ static IN_SYNC_REPLICAS: Setting = Setting {
     flag: "in-sync-replicas",
     value: "COUNT",
     default: None,
-    bound: "1 to 8",
+    bound: "1 or 2: that a master waits for several slaves is not there yet",
     effect: "A SYNC_MASTER's: how many brokers have what it acknowledges, itself counted; without it 2",
     aliases: &[],
 };
@@ -596,7 +614,7 @@ mod tests {
         assert_eq!(config.advertised_ip, Some(IpAddr::from([10, 0, 0, 7])));
         assert_eq!((config.name.as_str(), config.storage.auto_create_topics), ("broker-b", false));
         assert_eq!((config.storage.segment_bytes, config.storage.auto_create_groups), (1 << 30, true));
-        let master = Replication::Master { port: Some(10_922), copies: 1, timeout: Duration::from_secs(3) };
+        let master = Replication::Master { slaves_at: SlavesAt::Port(10_922), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!((&config.replication, loaded.warnings.len()), (&master, 0), "{:?}", loaded.warnings);
         assert!(IGNORED.is_sorted());
         assert!(loaded.to_pairs().contains(&("brokerName".to_owned(), "broker-b".to_owned())));
@@ -616,9 +634,13 @@ mod tests {
     fn masters_and_slaves_are_told_apart() {
         let of = |text: &str| load_file(text, true).expect("valid").config.replication;
         let timeout = Duration::from_secs(3);
-        assert_eq!(of("brokerRole=SYNC_MASTER\n"), Replication::Master { port: None, copies: 2, timeout });
-        let timed = of("brokerId=0\nbrokerRole=SYNC_MASTER\ninSyncReplicas=3\nminInSyncReplicas=1\nslaveTimeout=500\n");
-        assert_eq!(timed, Replication::Master { port: None, copies: 3, timeout: Duration::from_millis(500) });
+        let master = |slaves_at, copies, timeout| Replication::Master { slaves_at, copies, timeout };
+        assert_eq!(of("brokerRole=SYNC_MASTER\n"), master(SlavesAt::Next, 2, timeout));
+        assert_eq!(of("brokerRole=ASYNC_MASTER\n"), master(SlavesAt::Next, 1, timeout));
+        assert_eq!(of("haListenPort=7\n"), master(SlavesAt::Port(7), 1, timeout));
+        assert_eq!(of("brokerId=0\n"), master(SlavesAt::Nowhere, 1, timeout), "who asks for nothing gets no further port");
+        let timed = of("brokerId=0\nbrokerRole=SYNC_MASTER\ninSyncReplicas=1\nminInSyncReplicas=1\nslaveTimeout=500\n");
+        assert_eq!(timed, master(SlavesAt::Next, 1, Duration::from_millis(500)));
         assert_eq!(of("brokerId=2\nbrokerRole=SLAVE\nhaListenPort=7\n"), Replication::Slave { id: 2, master: None });
         let master = Some("10.0.0.1:10912".to_owned());
         assert_eq!(
@@ -631,7 +653,8 @@ mod tests {
             ("brokerId=0\nbrokerRole=SLAVE\n", "1 or more"),
             ("brokerId=1\nbrokerRole=ASYNC_MASTER\n", "another number is a slave's"),
             ("minInSyncReplicas=2\n", "is not there yet"),
-            ("inSyncReplicas=0\n", "1 to 8"),
+            ("inSyncReplicas=0\n", "1 or 2"),
+            ("inSyncReplicas=3\n", "several slaves is not there yet"),
             ("haListenPort=70000\n", "0 to 65535"),
         ] {
             let texts: Vec<String> = refused(text);
@@ -644,7 +667,7 @@ mod tests {
         let page = include_str!("../../../docs/replication.md");
         let files = page.split("```properties\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
         let roles: Vec<_> = files.map(|file| load_file(file, true).expect("valid").config.replication).collect();
-        let master = Replication::Master { port: Some(10_912), copies: 1, timeout: Duration::from_secs(3) };
+        let master = Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
     }
 

@@ -77,8 +77,6 @@ impl Plan {
             &name,
             "--listen",
             &listen,
-            "--ha-listen-port",
-            "0",
             "--nameserver",
             &name_server,
             "--segment-size",

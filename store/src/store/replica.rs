@@ -94,6 +94,12 @@ impl Store {
         Ok(behind)
     }
 
+    /// Where the newest record begins, of all that are placed; `None` in a log without any.
+    #[must_use]
+    pub fn last(&self) -> Option<PhysicalOffset> {
+        self.log.end().last
+    }
+
     /// The end of the log with all that is placed.
     #[must_use]
     pub fn end(&self) -> PhysicalOffset {
