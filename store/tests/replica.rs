@@ -137,3 +137,40 @@ fn what_does_not_continue_the_log_is_refused_and_changes_nothing() {
         store.abandon().await;
     });
 }
+
+/// A state's only record, as `log_state.rs` has it.
+fn state(version: u32, begins: u64) -> Vec<u8> {
+    let mut body = b"GSTA".to_vec();
+    body.extend(version.to_be_bytes());
+    body.extend(0_u64.to_be_bytes());
+    body.extend(0_u32.to_be_bytes());
+    body.extend(1_u32.to_be_bytes());
+    if version > 1 {
+        body.extend(begins.to_be_bytes());
+    }
+    body
+}
+
+#[test]
+fn a_front_may_go_where_the_newest_state_says_so_that_can() {
+    sim::run(1, async |world: World| {
+        let (mut store, mut ledger) = open_replica(&world.env());
+        for (offset, at) in [(0, 0), (1, 4096), (2, 8192)] {
+            let record = encoded("orders", 0, b"body").place(QueueOffset(offset), PhysicalOffset(at), Timestamp(1_000));
+            follow(&mut store, &mut ledger, &record).await;
+        }
+        let front = Some(PhysicalOffset(4096));
+        // The last two do not say it, or more than there was.
+        for (offset, body) in [(0, state(2, 4096)), (1, state(1, 0)), (2, state(2, 12_288))] {
+            let record =
+                encoded(store::STATE_TOPIC, 0, &body).place(QueueOffset(offset), store.end(), Timestamp(1_000));
+            follow(&mut store, &mut ledger, &record).await;
+            store.marks().durable(store.end()).await.expect("durable");
+            assert_eq!(store.front_to_go(), front, "{offset}");
+        }
+        store.abandon().await;
+        let (store, _) = open_replica(&world.env());
+        assert_eq!(store.front_to_go(), front, "after a start");
+        store.abandon().await;
+    });
+}

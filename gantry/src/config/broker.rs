@@ -614,7 +614,8 @@ mod tests {
         assert_eq!(config.advertised_ip, Some(IpAddr::from([10, 0, 0, 7])));
         assert_eq!((config.name.as_str(), config.storage.auto_create_topics), ("broker-b", false));
         assert_eq!((config.storage.segment_bytes, config.storage.auto_create_groups), (1 << 30, true));
-        let master = Replication::Master { slaves_at: SlavesAt::Port(10_922), copies: 1, timeout: Duration::from_secs(3) };
+        let master =
+            Replication::Master { slaves_at: SlavesAt::Port(10_922), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!((&config.replication, loaded.warnings.len()), (&master, 0), "{:?}", loaded.warnings);
         assert!(IGNORED.is_sorted());
         assert!(loaded.to_pairs().contains(&("brokerName".to_owned(), "broker-b".to_owned())));
@@ -638,7 +639,11 @@ mod tests {
         assert_eq!(of("brokerRole=SYNC_MASTER\n"), master(SlavesAt::Next, 2, timeout));
         assert_eq!(of("brokerRole=ASYNC_MASTER\n"), master(SlavesAt::Next, 1, timeout));
         assert_eq!(of("haListenPort=7\n"), master(SlavesAt::Port(7), 1, timeout));
-        assert_eq!(of("brokerId=0\n"), master(SlavesAt::Nowhere, 1, timeout), "who asks for nothing gets no further port");
+        assert_eq!(
+            of("brokerId=0\n"),
+            master(SlavesAt::Nowhere, 1, timeout),
+            "who asks for nothing gets no further port"
+        );
         let timed = of("brokerId=0\nbrokerRole=SYNC_MASTER\ninSyncReplicas=1\nminInSyncReplicas=1\nslaveTimeout=500\n");
         assert_eq!(timed, master(SlavesAt::Next, 1, Duration::from_millis(500)));
         assert_eq!(of("brokerId=2\nbrokerRole=SLAVE\nhaListenPort=7\n"), Replication::Slave { id: 2, master: None });
@@ -667,7 +672,8 @@ mod tests {
         let page = include_str!("../../../docs/replication.md");
         let files = page.split("```properties\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
         let roles: Vec<_> = files.map(|file| load_file(file, true).expect("valid").config.replication).collect();
-        let master = Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
+        let master =
+            Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
     }
 

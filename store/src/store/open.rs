@@ -14,7 +14,7 @@ use types::PhysicalOffset;
 
 use recover::{Recovered, Recovery};
 
-use super::{Front, Store};
+use super::Store;
 use crate::checkpoint::publisher::{JOBS_MAX, Publisher};
 use crate::commit_log::{self, CommitLog};
 use crate::files::{self, FormatError, Layout, name_of};
@@ -133,7 +133,7 @@ impl Store {
             segments.keep_reserve();
         }
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
-        let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
+        let Recovered { index, end, checkpoint_at, states } = recovery.run(machines)?;
         if let Writer::Apache { end: expected } = writer
             && end.at != expected
         {
@@ -195,7 +195,7 @@ impl Store {
             accept_loss_at: options.accept_loss_at,
             sweeps: Some(sweeps),
             expiry: None,
-            front: Front::default(),
+            states,
             threads,
         })
     }

@@ -1,11 +1,10 @@
 //! A replica's log: records as another log has them, at the same positions, with the index made anew from them.
 
-use record::{Peek, Record};
+use record::Peek;
 use types::PhysicalOffset;
 
 use super::Store;
 use crate::commit_log::AppendError;
-use crate::log_state;
 use crate::recovery;
 
 /// Why records of another log were not taken.
@@ -24,32 +23,12 @@ pub enum StoredError {
     Append(#[from] AppendError),
 }
 
-/// How far a replica's front may go, by the states that its master has stored.
-#[derive(Default)]
-pub(super) struct Front {
-    states: log_state::Begins,
-    /// The farthest position at which the log may begin once it is durable up to the second one.
-    begins: Option<(PhysicalOffset, PhysicalOffset)>,
-}
-
-impl Front {
-    fn take(&mut self, record: &Record<'_>) {
-        let before = self.states.begins();
-        self.states.take(record);
-        if let Some(begins) = self.states.begins().filter(|_| self.states.begins() != before) {
-            let end = record.header.physical_offset.plus(record.header.record_bytes.into());
-            // The first version of states does not say it.
-            self.begins = (begins != u64::MAX).then_some((PhysicalOffset(begins), end));
-        }
-    }
-}
-
 impl Store {
     /// Where the master's log may begin by now, when that is behind where this one begins, and what stands in for what was before is
     /// durable here: for [`Store::begin_expiry`].
     #[must_use]
     pub fn front_to_go(&self) -> Option<PhysicalOffset> {
-        let (begins, end) = self.front.begins?;
+        let (begins, end) = self.states.newest()?;
         let is_behind = begins > self.first() && begins == PhysicalOffset(self.segments.base_of(begins.0));
         (is_behind && end <= self.marks.durable_to()).then_some(begins)
     }
@@ -89,7 +68,7 @@ impl Store {
         let record = recovery::check(bytes, at, end.last_stored_at, false).map_err(unfit)?;
         self.log.check_stored(at)?;
         recovery::enter(&mut self.index, &record, false).map_err(unfit)?;
-        self.front.take(&record);
+        self.states.take(&record);
         self.log.place_stored(at, bytes, header.stored_at, records.len());
         Ok(behind)
     }
