@@ -384,7 +384,7 @@ impl Engine {
             [(flush == store::Flush::Sync).then_some(FLUSH_TIMEOUT), copies.are_several().then_some(copies.timeout)];
         match waits.into_iter().flatten().reduce(|flush, copies| flush + copies) {
             None => self.answers.settle_round(),
-            Some(wait) => self.answers.wait(end, self.moment.plus(wait)),
+            Some(wait) => self.answers.wait(end, self.moment, wait),
         }
         self.settle_waiting();
     }

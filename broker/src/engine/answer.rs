@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use env::clock::Moment;
 use smallvec::SmallVec;
@@ -11,7 +12,6 @@ use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
 use super::replica::{LogEnd, ReplicateError};
 use crate::command::{Placed, Reply};
-use crate::options::FLUSH_TIMEOUT;
 
 /// Answers that may wait for the disk or for slaves; beyond it the engine refuses more requests that change something.
 pub(crate) const ANSWERS_MAX: usize = 65_536;
@@ -59,6 +59,8 @@ pub(crate) struct Answers {
 struct Unflushed {
     to: PhysicalOffset,
     deadline: Moment,
+    /// How long that is after the write.
+    wait: Duration,
     answers: Vec<Answer>,
 }
 
@@ -74,19 +76,19 @@ impl Answers {
     /// The round is written and that is enough.
     pub(crate) fn settle_round(&mut self) {
         for answer in self.round.drain(..) {
-            answer.settle(Durability::Written);
+            answer.settle(Durability::Written, Duration::ZERO);
         }
     }
 
-    /// The round is written; its answers wait until the log may be acknowledged up to `to`, at the longest until `deadline`, which is
-    /// not before that of an earlier round.
-    pub(crate) fn wait(&mut self, to: PhysicalOffset, deadline: Moment) {
+    /// The round is written `now`; its answers wait until the log may be acknowledged up to `to`, at the longest for `wait`, which is the
+    /// same for all rounds.
+    pub(crate) fn wait(&mut self, to: PhysicalOffset, now: Moment, wait: Duration) {
         if self.round.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.round);
         self.unflushed_answers += answers.len();
-        self.unflushed.push_back(Unflushed { to, deadline, answers });
+        self.unflushed.push_back(Unflushed { to, deadline: now.plus(wait), wait, answers });
     }
 
     /// The events of this round are not in the log: only what was appended as records is true.
@@ -115,7 +117,7 @@ impl Answers {
                 false => Durability::FlushTimedOut,
             };
             for answer in first.answers {
-                answer.settle(durability);
+                answer.settle(durability, first.wait);
             }
         }
     }
@@ -145,17 +147,17 @@ pub(crate) fn tell<T>(reply: Reply<T>, value: T) {
     drop(reply.send(value));
 }
 
-/// What callers are told whose answer did not reach the disk in time.
-fn timed_out() -> Unavailable {
-    Unavailable::TimedOut { waited_ms: u64::try_from(FLUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX) }
+/// What callers are told whose answer the disk or slaves did not confirm in time.
+fn timed_out(waited: Duration) -> Unavailable {
+    Unavailable::TimedOut { waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX) }
 }
 
 impl Answer {
-    /// Says that it is so. Only senders can be told of a disk or slave that did not confirm in time; the others try again.
-    fn settle(self, durability: Durability) {
+    /// Says that it is so, after it has `waited`. Only senders can be told of a disk or slave that did not confirm in time; the others try again.
+    fn settle(self, durability: Durability, waited: Duration) {
         let is_late = matches!(durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut);
         if is_late && !matches!(self, Self::Sent { .. }) {
-            return self.fail(&timed_out());
+            return self.fail(&timed_out(waited));
         }
         match self {
             Self::Sent { reply, placed } => tell(reply, (placed, durability)),
@@ -207,11 +209,10 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::options::FLUSH_TIMEOUT;
 
     fn ms(ms: u64) -> Moment {
         Moment(Duration::from_millis(ms))
@@ -242,9 +243,9 @@ mod tests {
     fn answers_wait_for_their_position_in_order() {
         let mut answers = Answers::default();
         let mut first = ended(&mut answers);
-        answers.wait(AT(10), LATE);
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
         let mut second = ended(&mut answers);
-        answers.wait(AT(20), LATE.plus(Duration::from_millis(1)));
+        answers.wait(AT(20), ms(1), FLUSH_TIMEOUT);
         assert_eq!(answers.next_flush(), Some(AT(10)));
         answers.reached(flushed(10), ms(2));
         assert_eq!(first.try_recv(), Ok(Ok(())));
@@ -259,7 +260,7 @@ mod tests {
         let mut answers = Answers::default();
         let mut other = ended(&mut answers);
         let mut sent = sent(&mut answers);
-        answers.wait(AT(10), LATE);
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
         answers.reached(flushed(0), ms(4_999));
         assert!(sent.try_recv().is_err());
         answers.reached(flushed(0), ms(5_000));
@@ -272,7 +273,7 @@ mod tests {
         let mut answers = Answers::default();
         let mut told = |reached, now| {
             let mut sent = sent(&mut answers);
-            answers.wait(AT(10), LATE);
+            answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
             answers.reached(reached, now);
             sent.try_recv().ok().map(|(_, durability)| durability)
         };
@@ -289,7 +290,7 @@ mod tests {
     fn a_failed_store_leaves_nobody_waiting() {
         let mut answers = Answers::default();
         let mut unflushed = ended(&mut answers);
-        answers.wait(AT(10), LATE);
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
         let mut of_round = ended(&mut answers);
         answers.fail_all(&Unavailable::Stopping);
         assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));

@@ -7,7 +7,7 @@ use store::Appended;
 use types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 /// New messages by the order of the log. Where they may be handed out at once it is empty after each round; else it holds what the
-/// disk or slaves have not confirmed, which the bound on waiting answers bounds as well.
+/// disk or slaves have not confirmed: of slaves at most `BEHIND_BYTES_MAX` of the log, as they are not waited for beyond that.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     /// Whether they may be handed out as soon as they are written.

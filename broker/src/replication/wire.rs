@@ -16,8 +16,8 @@
 //!
 //! A [`Welcome`]'s content is where the master's log begins (8), where it ends (8), and the length of its segments (8). Numbers are big-endian.
 //!
-//! Source: Apache 5.5 `DefaultHAConnection`, `DefaultHAClient`, which know no [`HELLO`]: no position is negative, so an Apache master sends
-//! nothing to a slave that says it, and an Apache slave never says it.
+//! Source: Apache 5.5 `DefaultHAConnection`, `DefaultHAClient`, which know no [`HELLO`]: no position is negative, so an Apache master has
+//! nothing to send to a slave that says it and only says it back as the position of frames that say that it lives; an Apache slave never says it.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use types::PhysicalOffset;
