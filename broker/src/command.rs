@@ -18,6 +18,7 @@ use types::{
     TopicName,
 };
 
+use crate::engine::{LogEnd, ReplicateError};
 use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
@@ -42,16 +43,35 @@ pub(crate) enum Placed {
 /// A request to the engine.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Send { records: SmallVec<[Prepared; 1]>, topic: TopicName, reply: Reply<(SmallVec<[Placed; 1]>, Durability)> },
+    Send {
+        records: SmallVec<[Prepared; 1]>,
+        topic: TopicName,
+        reply: Reply<(SmallVec<[Placed; 1]>, Durability)>,
+    },
     Pop(Box<PopCommand>),
     Report(DeliveryReport),
-    Ack { lease: LeaseOwner, handles: Vec<ReceiptHandle>, reply: Reply<Vec<Result<(), LeaseError>>> },
+    Ack {
+        lease: LeaseOwner,
+        handles: Vec<ReceiptHandle>,
+        reply: Reply<Vec<Result<(), LeaseError>>>,
+    },
     Change(Box<ChangeCommand>),
-    DeadLetter { lease: LeaseOwner, handle: ReceiptHandle, reply: Reply<Result<(), LeaseError>> },
+    DeadLetter {
+        lease: LeaseOwner,
+        handle: ReceiptHandle,
+        reply: Reply<Result<(), LeaseError>>,
+    },
     GiveUp(GiveUpCommand),
     EndTransaction(EndCommand),
-    HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
-    Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
+    HalfPlace {
+        first: PhysicalOffset,
+        reply: Reply<Option<PhysicalOffset>>,
+    },
+    Recall {
+        due: Timestamp,
+        identity: u64,
+        reply: Reply<Result<(), RecallError>>,
+    },
     Pull(Box<PullCommand>),
     LockQueues(LockCommand),
     UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
@@ -69,6 +89,11 @@ pub(crate) enum Command {
     FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
     GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
     Admin(AdminCommand),
+    /// Whole records of the master's log; the answer says where this log ends, which may be before the last of them.
+    Replicate {
+        records: Bytes,
+        reply: Reply<Result<LogEnd, ReplicateError>>,
+    },
     Stop,
 }
 

@@ -12,7 +12,7 @@ use papaya::HashMap;
 use tokio::sync::watch;
 use types::{GroupConfig, GroupName, TopicConfig, TopicName};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Event};
 
 /// What callers know of topics and groups. Bounded by the catalog, of which it is a copy.
 ///
@@ -81,6 +81,16 @@ impl Directory {
         directory
     }
 
+    /// Shows what a change has made of the catalog.
+    pub(crate) fn publish(&self, catalog: &Catalog, event: &Event) {
+        match event {
+            Event::PutTopic(config) => self.publish_topic(catalog, &config.name),
+            Event::DeleteTopic { name, .. } => self.publish_topic(catalog, name),
+            Event::PutGroup(config) => self.publish_group(catalog, &config.name),
+            Event::DeleteGroup { name } => self.publish_group(catalog, name),
+        }
+    }
+
     /// Shows what the catalog says of a topic now; that counts as a use.
     pub(crate) fn publish_topic(&self, catalog: &Catalog, name: &TopicName) {
         let topics = self.topics.pin();
@@ -92,7 +102,7 @@ impl Directory {
     }
 
     /// Shows what the catalog says of a group now; that counts as a use.
-    pub(crate) fn publish_group(&self, catalog: &Catalog, name: &GroupName) {
+    fn publish_group(&self, catalog: &Catalog, name: &GroupName) {
         let groups = self.groups.pin();
         match catalog.group(name) {
             Some(group) => drop(groups.insert(name.clone(), self.known(group))),

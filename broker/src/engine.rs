@@ -5,19 +5,20 @@
 //! The loop never waits for a client, never reads a cold record and never syncs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use env::Env;
 use env::clock::Moment;
 use store::{Machine as _, Marks, Store};
 use tokio::sync::mpsc;
-use types::broker::{PopError, Unavailable};
+use types::broker::{Durability, PopError, Unavailable};
 use types::{PhysicalOffset, Timestamp};
 
 use crate::command::{Command, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
-use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, SLEEP_MAX};
+use crate::options::{FLUSH_TIMEOUT, OP_INTERVAL, Options, ROUND_COMMANDS_MAX, Role, SLEEP_MAX};
 use crate::pop::PopEvent;
 use crate::queue_locks::QueueLocks;
 use crate::shared::Shared;
@@ -40,6 +41,7 @@ mod locks;
 mod pull;
 mod queues;
 mod receive;
+mod replica;
 mod retention;
 mod retry;
 mod send;
@@ -49,8 +51,10 @@ mod transaction;
 mod waiting;
 
 pub(crate) use fetch::{Fetches, fetch_loop};
+pub(crate) use replica::LogEnd;
+pub use replica::ReplicateError;
 
-use answer::Answers;
+use answer::{Answers, Reached};
 use arrivals::Arrivals;
 use carry::Carries;
 use clients::Clients;
@@ -129,7 +133,8 @@ impl Engine {
         commands: mpsc::Receiver<Command>,
         fetches: Fetches,
     ) -> (Self, Reads) {
-        let (arrivals, segment_bytes) = (Arrivals::new(options.flush), options.segment_bytes);
+        let is_at_once = options.flush == store::Flush::Async && !options.copies.are_several();
+        let (arrivals, segment_bytes) = (Arrivals::new(is_at_once), options.segment_bytes);
         let (now, moment) = (env.clock.now(), env.clock.moment());
         let (spilled, reads) = Spilled::new();
         let mut engine = Self {
@@ -166,7 +171,9 @@ impl Engine {
             failure: None,
             is_stopping: false,
         };
-        engine.machines.pop.recovered(engine.now);
+        if engine.options.role == Role::Master {
+            engine.machines.pop.recovered(engine.now);
+        }
         engine.machines.timer.expire(engine.store.first());
         (engine, reads)
     }
@@ -183,7 +190,8 @@ impl Engine {
         self.shared.stop();
         self.refuse_the_rest().await;
         self.dismiss_waiting(None);
-        if is_connected {
+        // What is not known here is not to be in a checkpoint.
+        if is_connected && self.machines.newer_event_at.is_none() {
             self.drain().await;
             self.machines.timer.seal(self.store.marks().appended_to());
             let Self { store, machines, .. } = self;
@@ -228,6 +236,20 @@ impl Engine {
     /// How long nothing needs to be done unless somebody asks for it.
     fn sleep(&self) -> Duration {
         let now = self.env.clock.now();
+        let duty = match self.options.role {
+            Role::Master => self.next_duty(now),
+            Role::Slave => None,
+        };
+        let deadlines = [duty, self.next_load()];
+        let moment = self.env.clock.moment();
+        let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
+        let next = deadlines.into_iter().flatten().map(|at| at.since(now));
+        let next = next.chain(waits.into_iter().flatten().map(|at| at.since(moment))).min();
+        next.filter(|_| self.failure.is_none()).map_or(SLEEP_MAX, |left| left.min(SLEEP_MAX))
+    }
+
+    /// When a master has something to do by itself.
+    fn next_duty(&self, now: Timestamp) -> Option<Timestamp> {
         // On a full disk what can wait does, see `Store::is_short`.
         let can_wait = self.store.is_short();
         let has_moves = self.machines.pop.has_moves() && !can_wait;
@@ -239,13 +261,8 @@ impl Engine {
             (!self.dead_letters.is_empty() || !self.journal.is_empty() || has_moves).then_some(now),
         ];
         let next_outcome = outcomes.into_iter().flatten().min().map(|at| at.max(self.outcomes_paused_until));
-        let deadlines =
-            [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline(), self.next_load()];
-        let moment = self.env.clock.moment();
-        let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
-        let next = deadlines.into_iter().flatten().map(|at| at.since(now));
-        let next = next.chain(waits.into_iter().flatten().map(|at| at.since(moment))).min();
-        next.filter(|_| self.failure.is_none()).map_or(SLEEP_MAX, |left| left.min(SLEEP_MAX))
+        let next = [next_outcome.filter(|_| !self.fetches.is_full()), self.machines.pop.next_deadline()];
+        next.into_iter().flatten().min()
     }
 
     async fn round(&mut self) {
@@ -261,16 +278,8 @@ impl Engine {
             self.handle(command);
         }
         self.inbox = inbox;
-        if self.failure.is_none() {
-            self.give_up_messages();
-            if !self.store.is_short() {
-                self.move_retries();
-            }
-            self.write_ops();
-            if self.outcomes_paused_until <= self.now {
-                self.retain();
-                self.expire_idle();
-            }
+        if self.failure.is_none() && self.options.role == Role::Master {
+            self.finish_outcomes();
         }
         self.write();
         self.serve_receivers();
@@ -281,13 +290,17 @@ impl Engine {
     fn round_bytes(&self) -> u64 {
         let sends = self.inbox.iter().map(|command| match command {
             Command::Send { records, .. } => records.iter().map(|prepared| prepared.records.total_bytes()).sum(),
+            Command::Replicate { records, .. } => self.replicated_bytes(records),
             _ => 0,
         });
         sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES
     }
 
-    /// What time has made due.
+    /// What time has made due. To a slave its master's records say it.
     fn poll_machines(&mut self) {
+        if self.options.role == Role::Slave {
+            return self.load_timers();
+        }
         self.expire_leases();
         self.forget_keys();
         if self.outcomes_paused_until <= self.now {
@@ -299,11 +312,24 @@ impl Engine {
         }
     }
 
+    /// What machines and requests have left to be stored.
+    fn finish_outcomes(&mut self) {
+        self.give_up_messages();
+        if !self.store.is_short() {
+            self.move_retries();
+        }
+        self.write_ops();
+        if self.outcomes_paused_until <= self.now {
+            self.retain();
+            self.expire_idle();
+        }
+    }
+
     /// One command: decided, staged, its answer put where it waits for the write.
     fn handle(&mut self, command: Command) {
         match command {
             Command::Send { records, topic, reply } => self.send(records, &topic, reply),
-            Command::Pop(command) => self.pops.push(*command),
+            Command::Pop(command) => self.take_pop(*command),
             Command::Report(report) => self.report(&report),
             Command::Ack { lease, handles, reply } => self.ack(&lease, &handles, reply),
             Command::Change(command) => self.change(*command),
@@ -329,6 +355,7 @@ impl Engine {
             Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
             Command::Admin(command) => self.administer(command),
+            Command::Replicate { records, reply } => self.replicate(&records, reply),
             Command::Stop => self.is_stopping = true,
         }
     }
@@ -347,7 +374,13 @@ impl Engine {
         if let Ok(end) = written {
             self.settle(end);
         }
-        self.retain_written();
+        if self.failure.is_some() {
+            return;
+        }
+        match self.options.role {
+            Role::Master => self.retain_written(),
+            Role::Slave => self.let_front_go(),
+        }
         if self.journal.is_empty() && self.store.is_checkpoint_due() {
             self.begin_checkpoint();
         }
@@ -360,11 +393,33 @@ impl Engine {
     }
 
     fn settle(&mut self, end: PhysicalOffset) {
-        match self.options.flush {
-            store::Flush::Async => self.answers.settle_round(),
-            store::Flush::Sync => self.answers.await_flush(end, self.moment),
+        let (flush, copies) = (self.options.flush, self.options.copies);
+        let waits =
+            [(flush == store::Flush::Sync).then_some(FLUSH_TIMEOUT), copies.are_several().then_some(copies.timeout)];
+        match waits.into_iter().flatten().reduce(|flush, copies| flush + copies) {
+            None => self.answers.settle_round(),
+            Some(wait) => self.answers.wait(end, self.moment, wait),
         }
-        self.answers.flushed(self.store.marks().durable_to(), self.moment);
+        self.settle_waiting();
+    }
+
+    /// Lets the answers go that have waited for the disk or for slaves.
+    fn settle_waiting(&mut self) {
+        let marks = self.store.marks();
+        let visible_to = marks.visible_to();
+        let reached = Reached {
+            visible_to,
+            stored_to: marks.stored_to(),
+            confirmed_to: match self.options.copies.are_several() {
+                true => PhysicalOffset(self.shared.confirmed_to.load(Ordering::Acquire)),
+                false => visible_to,
+            },
+            durability: match self.options.flush {
+                store::Flush::Async => Durability::Written,
+                store::Flush::Sync => Durability::Flushed,
+            },
+        };
+        self.answers.reached(reached, self.moment);
     }
 
     /// From now on everything is refused; nobody is left waiting.
@@ -383,6 +438,9 @@ impl Engine {
     fn refusal(&self) -> Option<Unavailable> {
         if let Some(failure) = &self.failure {
             return Some(failure.clone());
+        }
+        if self.options.role == Role::Slave {
+            return Some(Unavailable::Slave);
         }
         if self.journal.is_full() {
             return Some(Unavailable::DiskFull { detail: "the journal cannot be written".to_owned() });
@@ -416,8 +474,10 @@ impl Engine {
             return;
         }
         self.store.ready(self.round_bytes()).await;
-        self.ops_due = Some(self.now);
-        self.write_ops();
+        if self.options.role == Role::Master {
+            self.ops_due = Some(self.now);
+            self.write_ops();
+        }
         if let Err(error) = self.flush_journal() {
             tracing::warn!(%error, "the last events could not be stored");
         }
@@ -425,7 +485,7 @@ impl Engine {
             let flushed = self.store.marks().durable(end).await.is_ok();
             self.settle(end);
             if flushed {
-                self.answers.flushed(end, self.moment);
+                self.settle_waiting();
             }
         }
     }

@@ -4,15 +4,21 @@
 use std::io::IoSlice;
 use std::path::Path;
 
+use bytes::{Bytes, BytesMut};
 use env::Disk as _;
 use env::disk::OpenMode;
 use env::sim::SimDisk;
 use store::Machine as _;
+use types::PhysicalOffset;
 
 use crate::journal;
 use crate::machines::Machines;
+use crate::replication::intake::Intake;
+use crate::replication::wire::{self, Frame};
 use crate::timer::run::{self, Run};
 use crate::transaction::Schedule;
+
+const SEGMENT_BYTES: u64 = 64 * 1024;
 
 /// Reads a journal record's body.
 #[must_use]
@@ -40,4 +46,37 @@ pub fn snapshot(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut pop = Vec::new();
     machines.pop.snapshot(&mut pop);
     Some(pop)
+}
+
+/// Reads what a master says as a slave does whose log is empty, with segments of 64 KiB; whether all of it is taken.
+#[must_use]
+pub fn replication(said: &[u8]) -> bool {
+    let (mut input, mut intake) = (BytesMut::from(said), Intake::new(SEGMENT_BYTES, PhysicalOffset(0), Bytes::new()));
+    loop {
+        match wire::take_frame(&mut input) {
+            Ok(Some(Frame::Welcome(_))) => {}
+            Ok(Some(Frame::Log { at, bytes })) if intake.push(at, &bytes).is_ok() => {}
+            Ok(None) => return true,
+            Ok(Some(Frame::Log { .. })) | Err(_) => return false,
+        }
+        loop {
+            match intake.take() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// What a master says to such a slave of a log that begins so.
+#[must_use]
+pub fn said_of(log: &[u8]) -> Vec<u8> {
+    let (first, end) = (PhysicalOffset(0), PhysicalOffset(log.len() as u64));
+    let mut said = wire::Welcome { first, end, segment_bytes: SEGMENT_BYTES }.encode();
+    for (at, piece) in (0..).step_by(1000).zip(log.chunks(1000)) {
+        said.extend(wire::header(PhysicalOffset(at), piece.len()));
+        said.extend(piece);
+    }
+    said
 }

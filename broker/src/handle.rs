@@ -26,7 +26,7 @@ use crate::counters::Status;
 use crate::directory::Directory;
 use crate::engine::{Engine, Fetches, fetch_loop};
 use crate::machines::Machines;
-use crate::options::{COMMANDS_MAX, Options};
+use crate::options::{COMMANDS_MAX, Copies, Options, Role};
 use crate::prepare::Limits;
 use crate::shared::Shared;
 use crate::timer::spill::Loader;
@@ -40,6 +40,7 @@ mod pull;
 mod query;
 mod read;
 mod receive;
+mod replica;
 mod send;
 mod shared;
 mod transaction;
@@ -53,6 +54,8 @@ pub struct LocalBroker {
 
 struct Inner {
     shared: Arc<Shared>,
+    role: Role,
+    copies: Copies,
     /// Bounded by [`COMMANDS_MAX`]; never awaited where a caller can be told that the broker is busy.
     commands: mpsc::Sender<Command>,
     /// Complete when the threads have ended; empty once someone has waited for them.
@@ -102,9 +105,12 @@ impl LocalBroker {
         if let Some(at) = machines.newer_event_at {
             return Err(StartError::NewerEvent { at });
         }
-        let limits = Limits::of(&options);
+        let (limits, role, copies) = (Limits::of(&options), options.role, options.copies);
         let directory = Directory::new(&machines.catalog);
         let (reader, marks) = (store.reader(), store.marks().clone());
+        if copies.are_several() {
+            marks.await_replicas();
+        }
         let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);
         let shared = Arc::new(shared);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
@@ -117,7 +123,7 @@ impl LocalBroker {
             env.tasks.spawn_thread("gantry-fetch", Box::pin(fetch_loop(reader, jobs, report))),
         ];
         threads.extend(reads.spawn(&env, &loader));
-        Ok(Self { inner: Arc::new(Inner { shared, commands, threads: Mutex::new(threads) }) })
+        Ok(Self { inner: Arc::new(Inner { shared, role, copies, commands, threads: Mutex::new(threads) }) })
     }
 
     /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to

@@ -41,6 +41,8 @@ pub(crate) struct Machines {
     pub(crate) keys: Keys,
     pub(crate) pop: PopMachine,
     pub(crate) schedule: Schedule,
+    /// Counts the changes of the catalog, so that who shows it to others learns of them.
+    pub(crate) catalog_changes: u64,
     /// Where a journal record has an event that only a newer program knows: what it has led to is missing in this state.
     pub(crate) newer_event_at: Option<PhysicalOffset>,
 }
@@ -59,6 +61,7 @@ impl Machines {
             keys: Keys::default(),
             pop: PopMachine::new(),
             schedule,
+            catalog_changes: 0,
             newer_event_at: None,
         }
     }
@@ -87,6 +90,7 @@ impl Machines {
     /// What goes with a topic or group is dropped; its leases have events of their own.
     fn apply_catalog(&mut self, event: &catalog::Event) {
         self.catalog.apply(event);
+        self.catalog_changes += 1;
         match event {
             catalog::Event::DeleteTopic { name, .. } => {
                 self.offsets.forget_topic(name);
@@ -250,7 +254,9 @@ impl Machine for Machines {
     }
 
     fn reset(&mut self) {
-        *self = Self::bounded(self.schedule, self.timer.bounds());
+        // The number only rises.
+        let catalog_changes = self.catalog_changes + 1;
+        *self = Self { catalog_changes, ..Self::bounded(self.schedule, self.timer.bounds()) };
     }
 }
 

@@ -47,13 +47,45 @@ pub const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Longest wait of a pop or pull.
 pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
+/// Who decides what comes into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// This broker: clients' requests and time.
+    Master,
+    /// Its master: this broker's log is that one's, and its state what the log's records say.
+    Slave,
+}
+
+/// What a master waits for before it answers, beside its own disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// How many brokers have what is acknowledged, this one counted; 1 waits for nobody. Source: `inSyncReplicas`.
+    pub count: usize,
+    /// How long an answer waits for the others. Source: `slaveTimeout`.
+    pub timeout: Duration,
+}
+
+impl Copies {
+    /// Only this broker's.
+    pub const ONE: Self = Self { count: 1, timeout: Duration::from_secs(3) };
+
+    /// Whether another broker is waited for.
+    pub(crate) fn are_several(self) -> bool {
+        self.count > 1
+    }
+}
+
 /// Settings of a broker.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The directory that holds everything; made when missing.
     pub dir: PathBuf,
-    /// The broker's name in receipt and recall handles; without blanks.
+    /// The broker's name in receipt and recall handles; without blanks. That of a slave is its master's.
     pub name: String,
+    /// Who decides what comes into the log.
+    pub role: Role,
+    /// How many brokers have what is acknowledged.
+    pub copies: Copies,
     /// When a message counts as stored.
     pub flush: Flush,
     /// Length of new log segments, in bytes.
@@ -107,6 +139,8 @@ impl Options {
         Self {
             dir: store.dir,
             name: Self::NAME_DEFAULT.to_owned(),
+            role: Role::Master,
+            copies: Copies::ONE,
             flush: store.flush,
             segment_bytes: store.segment_bytes,
             hot_bytes: store.hot_bytes,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use remoting::Client;
 use remoting_proto::body::{DataVersion, Permission, RegisterBroker as Body, TopicConfig};
-use remoting_proto::requests::{AUTO_CREATE_TOPIC, RegisterBroker, UnregisterBroker, body_crc32};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, RegisterBroker, RegisterBrokerAnswer, UnregisterBroker, body_crc32};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,8 +37,6 @@ const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 const PERMISSION_ALL: Permission = Permission(7);
 /// Most topics that are told uncompressed: with the longest names they have 7 MB, and a frame has at most 16 MiB.
 const PLAIN_TOPICS_MAX: usize = 10_000;
-/// The master.
-const BROKER_ID: i64 = 0;
 
 /// Up to which change of the topics each name server knows them; `None` while it does not know the broker.
 pub(crate) type Told = watch::Sender<Vec<Option<u64>>>;
@@ -112,7 +110,7 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
         broker_name: core.name().to_owned(),
         broker_addr: options.advertised.to_string(),
         cluster_name: options.cluster.clone(),
-        broker_id: BROKER_ID,
+        broker_id: broker_id(&core),
     };
     let request = Command::request(RequestCode::UnregisterBroker, header.to_fields(), Bytes::new());
     if let Err(error) = client.call(request, LEAVE_WITHIN).await {
@@ -141,9 +139,9 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
         broker_name: core.name().to_owned(),
         broker_addr: options.advertised.to_string(),
         cluster_name: options.cluster.clone(),
-        // Slaves are not served: nobody listens there.
-        ha_server_addr: options.advertised.to_string(),
-        broker_id: BROKER_ID,
+        // Where slaves are not served nobody listens there.
+        ha_server_addr: core.slaves_at.unwrap_or(options.advertised).to_string(),
+        broker_id: broker_id(core),
         heartbeat_timeout_ms: None,
         enable_acting_master: None,
         body_crc32: Some(body_crc32(&body)),
@@ -153,9 +151,32 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     let request = Command::request(RequestCode::RegisterBroker, header.to_fields(), body.into());
     let answer = client.call(request, ANSWERED_WITHIN).await?;
     match answer.response_code() {
-        ResponseCode::Success => Ok(()),
+        ResponseCode::Success => {
+            if let Ok(answer) = RegisterBrokerAnswer::of(&answer.fields) {
+                find_master(core, answer);
+            }
+            Ok(())
+        }
         code => Err(Error::Refused { code, remark: answer.remark.unwrap_or_default() }),
     }
+}
+
+/// Its number among the brokers of its name: 0 is the master.
+fn broker_id(core: &Core) -> i64 {
+    core.options.slave.as_ref().map_or(0, |slave| i64::try_from(slave.id).unwrap_or(i64::MAX))
+}
+
+/// A slave that was not told its master learns it from name servers; while they know none it stays with the last one.
+fn find_master(core: &Core, answer: RegisterBrokerAnswer) {
+    let asks = core.options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
+    let Some(address) = answer.ha_server_addr.filter(|address| asks && !address.is_empty()) else { return };
+    core.master.send_if_modified(|master| {
+        let is_new = master.as_ref() != Some(&address);
+        if is_new {
+            *master = Some(address);
+        }
+        is_new
+    });
 }
 
 /// All topics with what the broker `allowed` of them, and those that are only names: clients look for the route of the cluster and the broker, and new topics begin as

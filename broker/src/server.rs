@@ -22,6 +22,7 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
+use crate::replication::{Master, Slave};
 use crate::request_modes::{self, RequestModes};
 use crate::resets::{self, Resets};
 use crate::routes::Routes;
@@ -46,12 +47,32 @@ pub struct Options {
     pub shown: Vec<(String, String)>,
     /// The broker's data directory, of which it is told how full its disk is.
     pub data: PathBuf,
+    /// Of a slave: which one it is, and whose.
+    pub slave: Option<SlaveOptions>,
+}
+
+/// What a slave is told.
+#[derive(Clone, Debug)]
+pub struct SlaveOptions {
+    /// Its number among the brokers of its name, not 0.
+    pub id: u64,
+    /// `HOST:PORT` where its master has its log; without it the name servers say that.
+    pub master: Option<String>,
 }
 
 /// A broker's port that does not listen yet.
 pub struct BrokerServer {
     core: Arc<Core>,
+    /// Where it listens besides.
     more: Option<TcpListener>,
+    /// Where slaves connect.
+    slaves: Option<TcpListener>,
+}
+
+/// What a broker has to do with the others of its name.
+pub(crate) enum Replication {
+    Master(Arc<Master>),
+    Slave(Slave),
 }
 
 /// What its connections get.
@@ -77,23 +98,41 @@ pub(crate) struct Core {
     pub(crate) settings_changed: watch::Sender<()>,
     /// By the place of the name server in the options.
     pub(crate) told: registration::Told,
+    pub(crate) replication: Replication,
+    /// Where slaves reach this broker.
+    pub(crate) slaves_at: Option<SocketAddr>,
+    /// Where a slave's master has its log, once that is known.
+    pub(crate) master: watch::Sender<Option<String>>,
     /// Cancelled when nobody is to wait any longer.
     pub(crate) stopping: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
 }
 
 impl BrokerServer {
-    /// A port of this broker. Blocks while it reads which groups pop.
+    /// A port of this broker; slaves get a master's log at `slaves`. Blocks while it reads which groups pop.
+    ///
+    /// # Panics
+    /// When the options are a slave's and the broker is none, or the reverse.
     #[must_use]
-    pub fn new(env: Env, broker: LocalBroker, options: Options) -> Self {
+    pub fn new(env: Env, broker: LocalBroker, options: Options, slaves: Option<TcpListener>) -> Self {
+        assert_eq!(broker.is_slave(), options.slave.is_some(), "a broker and its port have one role");
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
         let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let told = registration::Told::new(vec![None; options.name_servers.len()]);
         let modes_file = Kept::new(env.clone(), "file of consume modes", options.data.join(request_modes::FILE));
+        let master = watch::Sender::new(options.slave.as_ref().and_then(|slave| slave.master.clone()));
+        let replication = match options.slave {
+            None => Replication::Master(Arc::new(Master::new(broker.clone(), env.clock.clone()))),
+            Some(_) => Replication::Slave(Slave::new(broker.clone(), env.clock.clone(), master.subscribe())),
+        };
+        let slaves_port = slaves.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
         let core = Core {
             request_modes: Arc::new(Mutex::new(kept_modes(&modes_file))),
             modes_file,
+            replication,
+            slaves_at: slaves_port.map(|port| SocketAddr::new(options.advertised.ip(), port)),
+            master,
             routes: Routes::new(options.name_servers.iter().map(client).collect()),
             broker,
             options,
@@ -110,7 +149,7 @@ impl BrokerServer {
             stopping: CancellationToken::new(),
             connections: Mutex::default(),
         };
-        Self { core: Arc::new(core), more: None }
+        Self { core: Arc::new(core), more: None, slaves }
     }
 
     /// The same port, on another listener too.
@@ -128,9 +167,9 @@ impl BrokerServer {
         tls: Option<Arc<rustls::ServerConfig>>,
         shutdown: CancellationToken,
     ) {
-        let core = self.core;
+        let Self { core, more, slaves } = self;
         let server = remoting::Server::new(Arc::new(Serving(core.clone())), options, tls, core.env.clock.clone());
-        let server = self.more.into_iter().fold(server, remoting::Server::also_on);
+        let server = more.into_iter().fold(server, remoting::Server::also_on);
         let served = async {
             tokio::select! {
                 () = registration::run(&core, &shutdown) => {}
@@ -140,11 +179,32 @@ impl BrokerServer {
             }
             core.stopping.cancel();
         };
-        tokio::join!(server.serve(listener, core.stopping.clone()), served);
+        // Slaves get what is answered to the end.
+        let answered = CancellationToken::new();
+        let serving = async {
+            tokio::join!(server.serve(listener, core.stopping.clone()), served);
+            answered.cancel();
+        };
+        tokio::join!(core.replicate(slaves, answered.clone()), serving);
     }
 }
 
 impl Core {
+    /// Serves slaves, or follows the master, until all requests are answered.
+    async fn replicate(&self, slaves: Option<TcpListener>, answered: CancellationToken) {
+        match (&self.replication, slaves) {
+            (Replication::Master(master), Some(listener)) => master.serve(listener, answered).await,
+            (Replication::Master(_), None) => {}
+            (Replication::Slave(slave), _) => {
+                tokio::select! {
+                    // Loops for ever.
+                    () = slave.run() => {}
+                    () = answered.cancelled() => {}
+                }
+            }
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.env.clock.now()
     }

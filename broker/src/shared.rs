@@ -28,6 +28,9 @@ pub(crate) struct Shared {
     pub(crate) checkers: Mutex<Vec<mpsc::Sender<TransactionCheck>>>,
     /// Whether an operator has left it on that topics are made on their first use; what they have made stays while it is off.
     pub(crate) makes_topics: AtomicBool,
+    /// Position up to which as many slaves as are waited for have said that they have the log. Only rises; what may be acknowledged goes
+    /// beyond it while slaves are missing: see [`crate::replication`].
+    pub(crate) confirmed_to: AtomicU64,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
     queued_bytes: AtomicU64,
 }
@@ -52,6 +55,7 @@ impl Shared {
             marks,
             checkers: Mutex::new(Vec::new()),
             makes_topics: AtomicBool::new(true),
+            confirmed_to: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
         }
     }

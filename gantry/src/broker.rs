@@ -6,14 +6,14 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use ::broker::BrokerServer;
-use ::broker::server::Options;
+use ::broker::server::{Options, SlaveOptions};
+use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
 use env::Env;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::broker::Broker as Config;
+use crate::config::broker::{Broker as Config, Replication, SlavesAt};
 use crate::local::{broker_options, notify, start_broker};
 use crate::port::{self, Port};
 use crate::signals::Signals;
@@ -30,14 +30,23 @@ pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String,
 
 async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
-    let port = Port::bind(config.listen, "listen")?;
+    let port = Port::bind(config.listen, "listen IP:PORT")?;
     let vip_port = vip_port(port.address());
+    let slaves = slaves_port(&config.replication, port.address())?;
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
     let options = ::broker::Options {
         name: config.name.clone(),
         default_queues: config.default_queues,
+        role: match config.replication {
+            Replication::Master { .. } => Role::Master,
+            Replication::Slave { .. } => Role::Slave,
+        },
+        copies: match config.replication {
+            Replication::Master { copies: count, timeout, .. } => Copies { count, timeout },
+            Replication::Slave { .. } => Copies::ONE,
+        },
         ..broker_options(&config.storage, advertised)
     };
     let broker = tokio::select! {
@@ -45,19 +54,21 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
-    let mut server = BrokerServer::new(
-        Env::real(),
-        broker.clone(),
-        Options {
-            cluster: config.cluster.clone(),
-            advertised,
-            name_servers: config.name_servers.clone(),
-            auto_create_topics: config.storage.auto_create_topics,
-            default_queues: config.default_queues,
-            shown,
-            data: config.storage.data.clone(),
+    let options = Options {
+        cluster: config.cluster.clone(),
+        advertised,
+        name_servers: config.name_servers.clone(),
+        auto_create_topics: config.storage.auto_create_topics,
+        default_queues: config.default_queues,
+        shown,
+        data: config.storage.data.clone(),
+        slave: match &config.replication {
+            Replication::Master { .. } => None,
+            Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
         },
-    );
+    };
+    let slaves = slaves.map(Port::listen).transpose()?;
+    let server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
@@ -94,12 +105,22 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     ended.context("the port failed")
 }
 
+/// Where a master's slaves connect, if they do.
+fn slaves_port(replication: &Replication, listen: SocketAddr) -> Result<Option<Port>, port::Error> {
+    let port = match replication {
+        Replication::Slave { .. } | Replication::Master { slaves_at: SlavesAt::Nowhere, .. } => return Ok(None),
+        Replication::Master { slaves_at: SlavesAt::Next, .. } => listen.port().checked_add(1).unwrap_or(0),
+        Replication::Master { slaves_at: SlavesAt::Port(port), .. } => *port,
+    };
+    Port::bind(SocketAddr::new(listen.ip(), port), "ha-listen-port PORT").map(Some)
+}
+
 /// The port two below, to which clients of 4.x send with their `sendMessageWithVIPChannel`. A broker without it serves all others.
 ///
 /// Source: Apache 5.5 `BrokerController`, `MixAll.brokerVIPChannel`.
 fn vip_port(address: SocketAddr) -> Option<Port> {
     let port = address.port().checked_sub(2).filter(|port| *port > 0)?;
-    Port::bind(SocketAddr::new(address.ip(), port), "listen").map_err(without_vip).ok()
+    Port::bind(SocketAddr::new(address.ip(), port), "listen IP:PORT").map_err(without_vip).ok()
 }
 
 /// Another process has that port, or took it between its binding and its listening.

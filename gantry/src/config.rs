@@ -22,7 +22,7 @@ use comfy_table::{Table, presets};
 use remoting::Network;
 
 pub(crate) use layers::Problem;
-use layers::{Given, Layers};
+use layers::{Given, Layers, Origin};
 use setting::{Key, Keys, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 
 /// What `gantry local` was told, every value valid.
@@ -366,6 +366,11 @@ impl<K: Keys> Reader<'_, K> {
                 None
             }
         }
+    }
+
+    /// Whether somebody has said it, and not only the default.
+    fn is_given(&self, key: K) -> bool {
+        self.layers.get(key).is_some_and(|given| given.origin != Origin::Default)
     }
 
     /// The files of a certificate and its key, which only mean something together.

@@ -36,8 +36,8 @@ pub(crate) async fn run(config: Local, warnings: &[String], accept_loss_at: Opti
 
 async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<PhysicalOffset>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
-    let grpc = Port::bind(config.grpc, "grpc")?;
-    let http = Port::bind(config.http, "http")?;
+    let grpc = Port::bind(config.grpc, "grpc IP:PORT")?;
+    let http = Port::bind(config.http, "http IP:PORT")?;
     open_files::raise(ConnectionLimits::default().connections_max + config.http_settings.connections_max());
     // Records name the host that stored them; "all addresses" is none.
     let grpc_address = grpc.address();

@@ -43,8 +43,8 @@ pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<(
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
-    let port = Port::bind(config.listen, "listen")?;
-    let http = config.http.map(|address| Port::bind(address, "http")).transpose()?;
+    let port = Port::bind(config.listen, "listen IP:PORT")?;
+    let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
     let options = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(options.connections_max);
     let _lock = lock(&config.data)?;

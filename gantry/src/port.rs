@@ -16,6 +16,7 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct Port {
     socket: TcpSocket,
     asked: SocketAddr,
+    /// What changes it: a flag and what stands for its value.
     flag: &'static str,
 }
 
@@ -34,21 +35,21 @@ impl Error {
         let flag = self.flag;
         match self.cause.kind() {
             io::ErrorKind::AddrInUse => {
-                format!("the address is in use; stop the program that has it, or choose another with --{flag} IP:PORT")
+                format!("the address is in use; stop the program that has it, or choose another with --{flag}")
             }
             io::ErrorKind::AddrNotAvailable => {
-                format!("this machine has no such address; choose another with --{flag} IP:PORT")
+                format!("this machine has no such address; choose another with --{flag}")
             }
             io::ErrorKind::PermissionDenied => {
-                format!("not permitted; choose a port above 1023 with --{flag} IP:PORT")
+                format!("not permitted; choose a port above 1023 with --{flag}")
             }
-            _ => format!("{}; choose another address with --{flag} IP:PORT", self.cause),
+            _ => format!("{}; choose another address with --{flag}", self.cause),
         }
     }
 }
 
 impl Port {
-    /// Takes the address; `flag` is the one that changes it.
+    /// Takes the address; `flag` is what changes it, such as `listen IP:PORT`.
     ///
     /// # Errors
     /// [`Error`], which says what to do.
@@ -89,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bound_port_refuses_until_it_listens() {
-        let port = Port::bind((Ipv4Addr::LOCALHOST, 0).into(), "grpc").expect("any port");
+        let port = Port::bind((Ipv4Addr::LOCALHOST, 0).into(), "grpc IP:PORT").expect("any port");
         let address = port.address();
         assert_ne!(address.port(), 0);
         assert!(TcpStream::connect(address).is_err());
@@ -99,9 +100,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_use_names_the_flag() {
-        let listener = Port::bind((Ipv4Addr::LOCALHOST, 0).into(), "grpc").expect("any port").listen().expect("bound");
+        let listener =
+            Port::bind((Ipv4Addr::LOCALHOST, 0).into(), "grpc IP:PORT").expect("any port").listen().expect("bound");
         let address = listener.local_addr().expect("bound");
-        let error = Port::bind(address, "http").expect_err("in use").to_string();
+        let error = Port::bind(address, "http IP:PORT").expect_err("in use").to_string();
         assert!(error.contains(&address.to_string()) && error.contains("--http IP:PORT"), "{error}");
     }
 }

@@ -31,8 +31,8 @@ pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<(
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let signals = Signals::new().context("signals")?;
-    let grpc = Port::bind(config.grpc, "grpc")?;
-    let http = Port::bind(config.http, "http")?;
+    let grpc = Port::bind(config.grpc, "grpc IP:PORT")?;
+    let http = Port::bind(config.http, "http IP:PORT")?;
     open_files::raise(ConnectionLimits::default().connections_max + config.http_settings.connections_max());
     let cluster = broker(config);
     let options = options(config)?;

@@ -58,6 +58,7 @@ impl HasCode for Unavailable {
             Self::DiskFull { .. }
             | Self::StoreFailed { .. }
             | Self::Stopping
+            | Self::Slave
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => Code::InternalServerError,
             Self::NotServed { .. } => Code::NotImplemented,

@@ -1,5 +1,7 @@
 //! The CommitLog's end: placing records, and writing what was placed.
 
+mod stored;
+
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -183,6 +185,11 @@ impl CommitLog {
         if rolls == 0 {
             return Ok(());
         }
+        self.has_next()
+    }
+
+    /// Whether the next segment is there.
+    fn has_next(&self) -> Result<(), AppendError> {
         self.maker.check().map_err(|not_ready| match not_ready {
             NotReady::Making => AppendError::NotReady,
             NotReady::Refused { detail } => AppendError::DiskFull { detail },

@@ -37,5 +37,5 @@ pub use ownership::{claim, disown, put_file};
 pub use queue_index::keys::KeySearch;
 pub use queue_index::{EntriesError, QueueEntry, QueueRange};
 pub use reader::{ReadError, Reader};
-pub use store::{OpenError, Scanner, Store};
+pub use store::{OpenError, Scanner, Store, StoredError};
 pub use sweeper::{OldSegment, Survey};

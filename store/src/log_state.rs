@@ -132,6 +132,7 @@ impl Progress {
 pub(crate) struct Begins {
     progress: Progress,
     begins: Option<u64>,
+    newest: Option<(PhysicalOffset, PhysicalOffset)>,
 }
 
 impl Begins {
@@ -143,12 +144,22 @@ impl Begins {
             && self.progress.is_whole()
         {
             self.begins = self.begins.max(Some(part.begins));
+            let at = record.header.physical_offset;
+            // The first version does not say it, and no log goes before it is there: that would be another program's word.
+            if part.begins <= at.0 {
+                self.newest = Some((PhysicalOffset(part.begins), at.plus(record.header.record_bytes.into())));
+            }
         }
     }
 
     /// The farthest position that one of them, whole, lets the log begin at; `None` without any.
     pub(crate) fn begins(&self) -> Option<u64> {
         self.begins
+    }
+
+    /// Where the newest of them that says so lets the log begin, and where that one ends in the log.
+    pub(crate) fn newest(&self) -> Option<(PhysicalOffset, PhysicalOffset)> {
+        self.newest
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod pool;
+mod raw;
 mod waiting;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub struct Reader {
     marks: Marks,
     ahead: Arc<ReadAhead>,
     waiting: Arc<Waiting>,
+    segments: Arc<Segments>,
 }
 
 /// Why a record cannot be read.
@@ -103,6 +105,8 @@ enum Request {
     Records { places: Vec<Place>, answer: oneshot::Sender<Vec<Result<Bytes, ReadError>>> },
     /// The newest positions of a search before a position, at most so many.
     Keys { search: KeySearch, before: PhysicalOffset, max: usize, answer: oneshot::Sender<Positions> },
+    /// The log's bytes as they are.
+    Raw { from: PhysicalOffset, to: PhysicalOffset, answer: oneshot::Sender<Result<Bytes, ReadError>> },
 }
 
 type Positions = Result<Vec<PhysicalOffset>, ReadError>;
@@ -111,8 +115,8 @@ impl Reader {
     /// The reader, and the work of its threads.
     pub(crate) fn new(hot: Arc<HotTail>, marks: Marks, segments: Arc<Segments>) -> (Self, Arc<Pool>) {
         let (ahead, waiting) = (Arc::new(ReadAhead::new(Arc::clone(&segments))), Arc::new(Waiting::default()));
-        let pool = Pool::new(segments, marks.clone(), Arc::clone(&ahead), Arc::clone(&waiting));
-        (Self { hot, marks, ahead, waiting }, Arc::new(pool))
+        let pool = Pool::new(Arc::clone(&segments), marks.clone(), Arc::clone(&ahead), Arc::clone(&waiting));
+        (Self { hot, marks, ahead, waiting, segments }, Arc::new(pool))
     }
 
     /// The record from the log's hot tail, which is in memory: a shared buffer, not a copy. `None` when it

@@ -174,7 +174,13 @@ impl<'s> Window<'s> {
     }
 }
 
-fn check(bytes: &[u8], position: u64, not_before: Timestamp, takes_damaged_bodies: bool) -> Result<Record<'_>, String> {
+/// The record at `position`, if these bytes are one that may be there; the text says why not.
+pub(crate) fn check(
+    bytes: &[u8],
+    position: u64,
+    not_before: Timestamp,
+    takes_damaged_bodies: bool,
+) -> Result<Record<'_>, String> {
     let record = record::decode(bytes).map_err(|error| error.to_string())?;
     match record.check() {
         Err(record::Error::Crc { .. }) if takes_damaged_bodies => {}
@@ -237,17 +243,7 @@ impl<F: FnMut(u64, End, &mut QueueIndex, &mut dyn Machine) -> Result<(), Error>>
             base.queues.into_iter().for_each(|saved| self.index.adopt(saved));
             self.may_begin_late = false;
         }
-        if record.is_queued() {
-            let (queue, offset) = (record.header.queue, record.header.queue_offset);
-            let known = self.index.find(record.topic, queue).map(|number| self.index.range(number).next);
-            check_offset(known, offset, self.may_begin_late)?;
-            let number = self.index.intern(record.topic, queue);
-            if known.is_none() {
-                self.index.begin_at(number, offset);
-            }
-            let hashes = record.hashes();
-            self.index.push(number, Entry::of(record, &hashes), &hashes.keys);
-        }
+        enter(self.index, record, self.may_begin_late)?;
         match self.base {
             None => self.machines.apply(record),
             Some(_) => self.machines.apply_early(record),
@@ -258,6 +254,23 @@ impl<F: FnMut(u64, End, &mut QueueIndex, &mut dyn Machine) -> Result<(), Error>>
     fn segment_done(&mut self, base: u64, end: End) -> Result<(), Error> {
         (self.on_segment)(base, end, self.index, self.machines)
     }
+}
+
+/// Enters a stored record in the index; the text says why it does not continue its queue, and then nothing was changed.
+pub(crate) fn enter(index: &mut QueueIndex, record: &Record<'_>, may_begin_late: bool) -> Result<(), String> {
+    if !record.is_queued() {
+        return Ok(());
+    }
+    let (queue, offset) = (record.header.queue, record.header.queue_offset);
+    let known = index.find(record.topic, queue).map(|number| index.range(number).next);
+    check_offset(known, offset, may_begin_late)?;
+    let number = index.intern(record.topic, queue);
+    if known.is_none() {
+        index.begin_at(number, offset);
+    }
+    let hashes = record.hashes();
+    index.push(number, Entry::of(record, &hashes), &hashes.keys);
+    Ok(())
 }
 
 /// Whether a record may have `offset` when its queue goes on at `known`.

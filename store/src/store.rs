@@ -2,6 +2,7 @@
 
 mod expiry;
 mod open;
+mod replica;
 
 use std::future::Future;
 use std::iter;
@@ -16,6 +17,7 @@ use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 use crate::checkpoint::begin_body;
 use crate::checkpoint::publisher::Job;
 use crate::commit_log::{AppendError, Appended, CommitLog};
+use crate::log_state;
 use crate::machine::Machine;
 use crate::marks::{Failed, Marks};
 use crate::queue_index::keys::KeySearch;
@@ -31,6 +33,7 @@ use crate::sweeper;
 use expiry::Expiry;
 pub(crate) use open::Form;
 pub use open::OpenError;
+pub use replica::StoredError;
 
 /// The log, its queue index and its checkpoints; see the crate's head for who owns it.
 ///
@@ -59,6 +62,8 @@ pub struct Store {
     sweeps: Option<mpsc::Sender<sweeper::Request>>,
     /// What is about to expire.
     expiry: Option<Expiry>,
+    /// What a master's states say of a replica's front.
+    states: log_state::Begins,
     /// Complete when the background threads have ended.
     threads: Vec<BoxFuture<()>>,
 }

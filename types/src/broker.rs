@@ -310,6 +310,9 @@ pub enum Unavailable {
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,
+    /// The broker is a slave: it has what its master has, and changes nothing by itself.
+    #[error("this broker is a slave, ask its master")]
+    Slave,
     /// The broker did not answer in time.
     #[error("the broker did not answer within {waited_ms} ms")]
     TimedOut {

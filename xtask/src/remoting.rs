@@ -51,17 +51,25 @@ impl Connection {
     /// # Errors
     /// As [`call`].
     pub(crate) fn call(&mut self, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
+        let answer = self.ask(code, fields, body)?;
+        ensure!(answer.response_code() == ResponseCode::Success, "{:?} answers {answer:?}", self.0.peer_addr());
+        Ok(answer)
+    }
+
+    /// The same, whatever the answer's code is.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) fn ask(&mut self, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
         let mut frame = BytesMut::new();
         remoting_proto::encode(&Command::request(code, fields, body), &mut frame)?;
         self.0.write_all(&frame)?;
-        let answer = loop {
+        loop {
             let read = self.read()?;
             if read.flag.is_response() {
-                break read;
+                return Ok(read);
             }
-        };
-        ensure!(answer.response_code() == ResponseCode::Success, "{:?} answers {answer:?}", self.0.peer_addr());
-        Ok(answer)
+        }
     }
 
     fn read(&mut self) -> Result<Command> {

@@ -18,6 +18,7 @@ mod nameserver;
 mod nat;
 mod planted;
 mod proxy;
+mod replication;
 mod spring;
 mod takeover;
 mod tools;
@@ -26,7 +27,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 28] = [
+pub(crate) const ALL: [Step; 29] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -51,6 +52,7 @@ pub(crate) const ALL: [Step; 28] = [
     alone("proxy", proxy::run),
     alone("cluster", cluster::run),
     alone("nat", nat::run),
+    alone("replication", replication::run),
     alone("matrix", matrix::run),
     alone("deploy", deploy::run),
     alone("webhooks", webhooks::run),

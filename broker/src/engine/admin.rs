@@ -139,13 +139,8 @@ impl Engine {
     fn publish_catalog(&mut self, event: catalog::Event) {
         let event = Event::Catalog(event);
         self.commit_event(&event);
-        let Event::Catalog(event) = event else { return };
-        let (directory, catalog) = (&self.shared.directory, &self.machines.catalog);
-        match &event {
-            catalog::Event::PutTopic(config) => directory.publish_topic(catalog, &config.name),
-            catalog::Event::DeleteTopic { name, .. } => directory.publish_topic(catalog, name),
-            catalog::Event::PutGroup(config) => directory.publish_group(catalog, &config.name),
-            catalog::Event::DeleteGroup { name } => directory.publish_group(catalog, name),
+        if let Event::Catalog(event) = event {
+            self.shared.directory.publish(&self.machines.catalog, &event);
         }
     }
 

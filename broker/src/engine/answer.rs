@@ -1,7 +1,8 @@
-//! Answers on their way: to the write of their round, and with sync flush on to the disk.
+//! Answers on their way: to the write of their round, and on to the disk or to slaves where they are waited for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use env::clock::Moment;
 use smallvec::SmallVec;
@@ -9,10 +10,10 @@ use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
 use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
 
+use super::replica::{LogEnd, ReplicateError};
 use crate::command::{Placed, Reply};
-use crate::options::FLUSH_TIMEOUT;
 
-/// Answers that may wait for the disk; beyond it the engine refuses more requests that change something.
+/// Answers that may wait for the disk or for slaves; beyond it the engine refuses more requests that change something.
 pub(crate) const ANSWERS_MAX: usize = 65_536;
 
 /// An answer that is true once what it speaks of is written, or on the disk.
@@ -28,9 +29,23 @@ pub(crate) enum Answer {
     TopicMade { reply: Reply<Result<Arc<TopicConfig>, LookupError>>, topic: Arc<TopicConfig> },
     GroupMade { reply: Reply<Result<Arc<GroupConfig>, LookupError>>, group: Arc<GroupConfig> },
     Administered { reply: Reply<Result<(), AdminError>> },
+    Replicated { reply: Reply<Result<LogEnd, ReplicateError>>, end: LogEnd },
 }
 
-/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by [`FLUSH_TIMEOUT`].
+/// How far the log has got, as answers see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// It may be acknowledged up to here.
+    pub(crate) visible_to: PhysicalOffset,
+    /// It is stored here up to here.
+    pub(crate) stored_to: PhysicalOffset,
+    /// As many brokers have it up to here as are wanted; it may be acknowledged beyond that while slaves are missing.
+    pub(crate) confirmed_to: PhysicalOffset,
+    /// What senders are told of what may be acknowledged.
+    pub(crate) durability: Durability,
+}
+
+/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by what they are told to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     /// Of this round.
@@ -44,6 +59,8 @@ pub(crate) struct Answers {
 struct Unflushed {
     to: PhysicalOffset,
     deadline: Moment,
+    /// How long that is after the write.
+    wait: Duration,
     answers: Vec<Answer>,
 }
 
@@ -59,18 +76,19 @@ impl Answers {
     /// The round is written and that is enough.
     pub(crate) fn settle_round(&mut self) {
         for answer in self.round.drain(..) {
-            answer.settle(Durability::Written);
+            answer.settle(Durability::Written, Duration::ZERO);
         }
     }
 
-    /// The round is written; its answers wait until the disk has the log up to `to`.
-    pub(crate) fn await_flush(&mut self, to: PhysicalOffset, now: Moment) {
+    /// The round is written `now`; its answers wait until the log may be acknowledged up to `to`, at the longest for `wait`, which is the
+    /// same for all rounds.
+    pub(crate) fn wait(&mut self, to: PhysicalOffset, now: Moment, wait: Duration) {
         if self.round.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.round);
         self.unflushed_answers += answers.len();
-        self.unflushed.push_back(Unflushed { to, deadline: now.plus(FLUSH_TIMEOUT), answers });
+        self.unflushed.push_back(Unflushed { to, deadline: now.plus(wait), wait, answers });
     }
 
     /// The events of this round are not in the log: only what was appended as records is true.
@@ -83,18 +101,23 @@ impl Answers {
         }
     }
 
-    /// The disk has the log up to `durable_to`, and it is `now`.
-    pub(crate) fn flushed(&mut self, durable_to: PhysicalOffset, now: Moment) {
+    /// The log has got so far, and it is `now`.
+    pub(crate) fn reached(&mut self, reached: Reached, now: Moment) {
         while let Some(first) = self.unflushed.front() {
-            let is_flushed = first.to <= durable_to;
-            if !is_flushed && first.deadline > now {
+            let is_visible = first.to <= reached.visible_to;
+            if !is_visible && first.deadline > now {
                 return;
             }
             let Some(first) = self.unflushed.pop_front() else { return };
             self.unflushed_answers -= first.answers.len();
-            let durability = if is_flushed { Durability::Flushed } else { Durability::FlushTimedOut };
+            let durability = match is_visible {
+                true if first.to > reached.confirmed_to => Durability::ReplicaMissing,
+                true => reached.durability,
+                false if first.to <= reached.stored_to => Durability::ReplicaTimedOut,
+                false => Durability::FlushTimedOut,
+            };
             for answer in first.answers {
-                answer.settle(durability);
+                answer.settle(durability, first.wait);
             }
         }
     }
@@ -124,16 +147,17 @@ pub(crate) fn tell<T>(reply: Reply<T>, value: T) {
     drop(reply.send(value));
 }
 
-/// What callers are told whose answer did not reach the disk in time.
-fn timed_out() -> Unavailable {
-    Unavailable::TimedOut { waited_ms: u64::try_from(FLUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX) }
+/// What callers are told whose answer the disk or slaves did not confirm in time.
+fn timed_out(waited: Duration) -> Unavailable {
+    Unavailable::TimedOut { waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX) }
 }
 
 impl Answer {
-    /// Says that it is so. Only senders can be told of a disk that did not confirm in time; the others try again.
-    fn settle(self, durability: Durability) {
-        if durability == Durability::FlushTimedOut && !matches!(self, Self::Sent { .. }) {
-            return self.fail(&timed_out());
+    /// Says that it is so, after it has `waited`. Only senders can be told of a disk or slave that did not confirm in time; the others try again.
+    fn settle(self, durability: Durability, waited: Duration) {
+        let is_late = matches!(durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut);
+        if is_late && !matches!(self, Self::Sent { .. }) {
+            return self.fail(&timed_out(waited));
         }
         match self {
             Self::Sent { reply, placed } => tell(reply, (placed, durability)),
@@ -146,6 +170,7 @@ impl Answer {
             Self::TopicMade { reply, topic } => tell(reply, Ok(topic)),
             Self::GroupMade { reply, group } => tell(reply, Ok(group)),
             Self::Administered { reply } => tell(reply, Ok(())),
+            Self::Replicated { reply, end } => tell(reply, Ok(end)),
         }
     }
 
@@ -177,20 +202,33 @@ impl Answer {
             Self::TopicMade { reply, .. } => tell(reply, Err(lookup())),
             Self::GroupMade { reply, .. } => tell(reply, Err(lookup())),
             Self::Administered { reply } => tell(reply, Err(lookup().into())),
+            Self::Replicated { reply, .. } => tell(reply, Err(why.clone().into())),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::options::FLUSH_TIMEOUT;
 
     fn ms(ms: u64) -> Moment {
         Moment(Duration::from_millis(ms))
+    }
+
+    const LATE: Moment = Moment(FLUSH_TIMEOUT);
+
+    /// Without slaves.
+    fn flushed(to: u64) -> Reached {
+        Reached { visible_to: AT(to), stored_to: AT(to), confirmed_to: AT(to), durability: Durability::Flushed }
+    }
+
+    fn sent(answers: &mut Answers) -> oneshot::Receiver<(SmallVec<[Placed; 1]>, Durability)> {
+        let (reply, sent) = oneshot::channel();
+        answers.push(Answer::Sent { reply, placed: SmallVec::new() });
+        sent
     }
 
     const AT: fn(u64) -> PhysicalOffset = PhysicalOffset;
@@ -205,14 +243,14 @@ mod tests {
     fn answers_wait_for_their_position_in_order() {
         let mut answers = Answers::default();
         let mut first = ended(&mut answers);
-        answers.await_flush(AT(10), Moment::default());
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
         let mut second = ended(&mut answers);
-        answers.await_flush(AT(20), ms(1));
+        answers.wait(AT(20), ms(1), FLUSH_TIMEOUT);
         assert_eq!(answers.next_flush(), Some(AT(10)));
-        answers.flushed(AT(10), ms(2));
+        answers.reached(flushed(10), ms(2));
         assert_eq!(first.try_recv(), Ok(Ok(())));
         assert!(second.try_recv().is_err());
-        answers.flushed(AT(25), ms(2));
+        answers.reached(flushed(25), ms(2));
         assert_eq!(second.try_recv(), Ok(Ok(())));
         assert_eq!(answers.next_flush(), None);
     }
@@ -221,21 +259,38 @@ mod tests {
     fn a_slow_disk_is_told_in_time() {
         let mut answers = Answers::default();
         let mut other = ended(&mut answers);
-        let (reply, mut sent) = oneshot::channel();
-        answers.push(Answer::Sent { reply, placed: SmallVec::new() });
-        answers.await_flush(AT(10), Moment::default());
-        answers.flushed(AT(0), ms(4_999));
+        let mut sent = sent(&mut answers);
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+        answers.reached(flushed(0), ms(4_999));
         assert!(sent.try_recv().is_err());
-        answers.flushed(AT(0), ms(5_000));
+        answers.reached(flushed(0), ms(5_000));
         assert_eq!(sent.try_recv().map(|(_, durability)| durability), Ok(Durability::FlushTimedOut));
         assert_eq!(other.try_recv(), Ok(Err(Unavailable::TimedOut { waited_ms: 5_000 }.into())));
+    }
+
+    #[test]
+    fn senders_are_told_of_slow_and_of_missing_slaves() {
+        let mut answers = Answers::default();
+        let mut told = |reached, now| {
+            let mut sent = sent(&mut answers);
+            answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+            answers.reached(reached, now);
+            sent.try_recv().ok().map(|(_, durability)| durability)
+        };
+        let stored = Reached { visible_to: AT(0), durability: Durability::Written, ..flushed(10) };
+        assert_eq!(told(stored, ms(0)), None);
+        assert_eq!(told(stored, LATE), Some(Durability::ReplicaTimedOut));
+        // Also when a slave has come since: it does not have what was taken without it.
+        let alone = Reached { visible_to: AT(10), confirmed_to: AT(5), ..stored };
+        assert_eq!(told(alone, ms(0)), Some(Durability::ReplicaMissing));
+        assert_eq!(told(Reached { confirmed_to: AT(10), ..alone }, ms(0)), Some(Durability::Written));
     }
 
     #[test]
     fn a_failed_store_leaves_nobody_waiting() {
         let mut answers = Answers::default();
         let mut unflushed = ended(&mut answers);
-        answers.await_flush(AT(10), Moment::default());
+        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
         let mut of_round = ended(&mut answers);
         answers.fail_all(&Unavailable::Stopping);
         assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));

@@ -1,21 +1,22 @@
-//! Messages that were appended and may be handed out once they are written, with sync flush once they are on the disk.
+//! Messages that were appended and may be handed out once they are written, or once the disk or slaves have them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
-use store::{Appended, Flush};
+use store::Appended;
 use types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
-/// New messages by the order of the log. With async flush it is empty after each round; with sync flush it holds what the
-/// disk has not confirmed, which the bound on waiting answers bounds as well.
+/// New messages by the order of the log. Where they may be handed out at once it is empty after each round; else it holds what the
+/// disk or slaves have not confirmed: of slaves at most `BEHIND_BYTES_MAX` of the log, as they are not waited for beyond that.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    flush: Flush,
+    /// Whether they may be handed out as soon as they are written.
+    is_at_once: bool,
     queue: VecDeque<Arrival>,
     /// Whether the newest arrival is of this round. Only then another message of its queue joins it: those of earlier rounds reach
     /// the disk before, and would wait for it as long as messages keep coming.
     is_round_open: bool,
-    /// With sync flush, the first offset of each queue that may not be handed out yet. Never iterated.
+    /// Else, the first offset of each queue that may not be handed out yet. Never iterated.
     hidden: HashMap<TopicName, BTreeMap<QueueId, QueueOffset>, FixedState>,
 }
 
@@ -30,14 +31,14 @@ struct Arrival {
 }
 
 impl Arrivals {
-    pub(crate) fn new(flush: Flush) -> Self {
-        Self { flush, queue: VecDeque::new(), is_round_open: false, hidden: HashMap::default() }
+    pub(crate) fn new(is_at_once: bool) -> Self {
+        Self { is_at_once, queue: VecDeque::new(), is_round_open: false, hidden: HashMap::default() }
     }
 
     /// Messages were appended to a client's topic.
     pub(crate) fn push(&mut self, topic: &TopicName, queue: QueueId, appended: &Appended) {
         let (next, end) = (appended.next(), appended.end);
-        if self.flush == Flush::Sync {
+        if !self.is_at_once {
             let queues = self.hidden.entry(topic.clone()).or_default();
             queues.entry(queue).or_insert(appended.queue_offset);
         }
@@ -59,7 +60,7 @@ impl Arrivals {
             return None;
         }
         let Arrival { topic, queue, next, .. } = self.queue.pop_front()?;
-        if self.flush == Flush::Sync {
+        if !self.is_at_once {
             let is_all = next >= end_of(&topic, queue);
             self.show(&topic, queue, next, is_all);
         }
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_before_the_disk_has_it() {
-        let mut arrivals = Arrivals::new(Flush::Sync);
+        let mut arrivals = Arrivals::new(false);
         let (topic, other, queue) =
             (TopicName::new("t").expect("valid"), TopicName::new("u").expect("valid"), QueueId(0));
         arrivals.push(&topic, queue, &appended(5, 0));
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_the_disk_has_does_not_wait_for_what_comes_after_it() {
-        let mut arrivals = Arrivals::new(Flush::Sync);
+        let mut arrivals = Arrivals::new(false);
         let (topic, queue) = (TopicName::new("t").expect("valid"), QueueId(0));
         let end_of = |_: &TopicName, _: QueueId| QueueOffset(7);
         arrivals.push(&topic, queue, &appended(5, 0));
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn neighbours_of_one_queue_are_one_arrival() {
-        let mut arrivals = Arrivals::new(Flush::Async);
+        let mut arrivals = Arrivals::new(true);
         let topic = TopicName::new("t").expect("valid");
         for offset in 0..3 {
             arrivals.push(&topic, QueueId(0), &appended(offset, offset * 10));

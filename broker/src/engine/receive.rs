@@ -1,6 +1,6 @@
 //! Receivers: pops that are served at the end of a round, or wait for a message.
 
-use types::broker::{LeaseOwner, PopError};
+use types::broker::{LeaseOwner, PopError, Unavailable};
 use types::{QueueId, ReceiptHandle};
 
 use super::Engine;
@@ -8,10 +8,18 @@ use super::answer::tell;
 use super::pull::nothing;
 use super::queues::{Queues, range};
 use crate::command::{PopCommand, PopReply};
-use crate::options::WAITING_MAX;
+use crate::options::{Role, WAITING_MAX};
 use crate::pop::{Leased, PopEnd, PopQueues, PopRequest};
 
 impl Engine {
+    /// Takes a pop, to be served at the end of the round. A slave leases nothing.
+    pub(super) fn take_pop(&mut self, pop: PopCommand) {
+        match self.options.role {
+            Role::Master => self.pops.push(pop),
+            Role::Slave => pop.reply.end(Some(Unavailable::Slave.into())),
+        }
+    }
+
     /// Serves this round's pops and those that wait for something that has come.
     pub(super) fn serve_receivers(&mut self) {
         if let Some(why) = self.failure.clone() {

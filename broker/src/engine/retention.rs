@@ -182,9 +182,7 @@ impl Engine {
             Step::Saving { cut, bodies } if bodies.is_empty() => {
                 Step::Syncing { cut, end: self.store.marks().appended_to() }
             }
-            Step::Syncing { cut, end } if self.journal.is_empty() && self.store.marks().durable_to() >= end => {
-                self.expire(cut, end)
-            }
+            Step::Syncing { cut, end } if self.journal.is_empty() && self.is_kept(end) => self.expire(cut, end),
             Step::Removing { cut, mut removed } => match removed.try_recv() {
                 Err(TryRecvError::Empty) => Step::Removing { cut, removed },
                 done => {
@@ -194,6 +192,12 @@ impl Engine {
             },
             other => other,
         };
+    }
+
+    /// Whether the disk has the log up to `end`, and the slaves that are waited for.
+    fn is_kept(&self, end: PhysicalOffset) -> bool {
+        let marks = self.store.marks();
+        marks.durable_to().min(marks.visible_to()) >= end
     }
 
     /// Also when the clock was set back.

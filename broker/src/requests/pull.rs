@@ -30,7 +30,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     check_readable(core, &group, &topic)?;
     let filter = Arc::new(filter(core, &header)?);
     let place = (group.clone(), topic.clone(), queue);
+    // Who reads from a slave commits at the master.
     if header.has(PullMessage::COMMIT_OFFSET)
+        && !core.broker.is_slave()
         && let Ok(committed) = u64::try_from(header.commit_offset)
     {
         commit(core, &place, QueueOffset(committed)).await?;

@@ -79,6 +79,7 @@ impl Coded for Unavailable {
             Self::DiskFull { .. }
             | Self::StoreFailed { .. }
             | Self::Stopping
+            | Self::Slave
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => ResponseCode::ServiceNotAvailable,
             Self::NotServed { .. } => ResponseCode::RequestCodeNotSupported,

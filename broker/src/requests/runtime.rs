@@ -4,7 +4,7 @@
 //! expects (its `BrokerRuntimeStats`).
 
 use env::disk::Space;
-use remoting_proto::body::{DataVersion, GANTRY_VERSION, HaStatus, KvTable};
+use remoting_proto::body::{DataVersion, GANTRY_VERSION, HaClient, HaConnection, HaStatus, KvTable};
 use remoting_proto::requests::GetBrokerConfigAnswer;
 use remoting_proto::{Command, Dialect, VERSION};
 use types::{Admin as _, PhysicalOffset, Timestamp};
@@ -12,7 +12,8 @@ use types::{Admin as _, PhysicalOffset, Timestamp};
 use super::{Answer, Refusal, done, json};
 use crate::counters::Status;
 use crate::options::COMMANDS_MAX;
-use crate::server::Core;
+use crate::replication::slaves::{self, keeps_up};
+use crate::server::{Core, Replication};
 use crate::statistics::{DayTotals, Totals};
 
 /// The configuration, as properties.
@@ -35,10 +36,39 @@ pub(super) fn update(core: &Core, request: &Command) -> Answer {
     Ok(done(request))
 }
 
-/// A master without slaves: there are none yet.
+/// A master's slaves, or a slave's master. Source: Apache 5.5 `HARuntimeInfo`.
 pub(super) fn ha_status(core: &Core, request: &Command) -> Command {
-    let master_commit_log_max_offset = core.broker.status().appended_to;
-    json(request, &HaStatus { master: true, master_commit_log_max_offset, ..HaStatus::default() })
+    let end = PhysicalOffset(core.broker.status().appended_to);
+    let status = match &core.replication {
+        Replication::Master(master) => {
+            let slaves: Vec<_> = master.slaves().lock().all().collect();
+            let in_sync = slaves.iter().filter(|slave| keeps_up(slave, end)).count();
+            HaStatus {
+                master: true,
+                master_commit_log_max_offset: end.0,
+                in_sync_slave_nums: i32::try_from(in_sync).unwrap_or(i32::MAX),
+                ha_connection_info: slaves.iter().map(|slave| connection(slave, end)).collect(),
+                ha_client_runtime_info: None,
+            }
+        }
+        Replication::Slave(slave) => {
+            let master_addr = slave.connected_to().unwrap_or_default();
+            let client = HaClient { master_addr, max_offset: end.0, ..HaClient::default() };
+            HaStatus { ha_client_runtime_info: Some(client), ..HaStatus::default() }
+        }
+    };
+    json(request, &status)
+}
+
+fn connection(slave: &slaves::Slave, end: PhysicalOffset) -> HaConnection {
+    HaConnection {
+        addr: slave.remote.to_string(),
+        slave_ack_offset: slave.has_to.0,
+        diff: end.0.saturating_sub(slave.has_to.0),
+        in_sync: keeps_up(slave, end),
+        transferred_byte_in_second: 0,
+        transfer_from_where: slave.has_to.0,
+    }
 }
 
 /// What tools show of a broker. Sizes of thread pools that we do not have, and what is not measured, are 0.

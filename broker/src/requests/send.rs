@@ -178,9 +178,18 @@ fn answer(core: &Core, request: &Command, receipts: &[SendReceipt], transaction_
         trace_on: Some(true),
         repeat_of: first.repeat_of.as_deref().map(str::to_owned),
     };
-    let is_late = receipts.iter().any(|receipt| receipt.durability == Durability::FlushTimedOut);
-    let code = if is_late { ResponseCode::FlushDiskTimeout } else { ResponseCode::Success };
-    Ok(Command { fields: header.to_fields(), ..request.answer(code) })
+    // All of a request waited for the same.
+    Ok(Command { fields: header.to_fields(), ..request.answer(stored(first.durability)) })
+}
+
+/// What the sender of a stored message is told of where it is by now.
+fn stored(durability: Durability) -> ResponseCode {
+    match durability {
+        Durability::Written | Durability::Flushed => ResponseCode::Success,
+        Durability::FlushTimedOut => ResponseCode::FlushDiskTimeout,
+        Durability::ReplicaTimedOut => ResponseCode::FlushSlaveTimeout,
+        Durability::ReplicaMissing => ResponseCode::SlaveNotAvailable,
+    }
 }
 
 /// Takes a delayed message back.

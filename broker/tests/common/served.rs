@@ -51,8 +51,9 @@ async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDi
         default_queues: 4,
         shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
         data: folder.path().join("data"),
+        slave: None,
     };
-    let server = BrokerServer::new(env, broker.clone(), options);
+    let server = BrokerServer::new(env, broker.clone(), options, None);
     let stop = CancellationToken::new();
     let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
     let client = Client::new(address.to_string(), Env::real().clock);

@@ -31,7 +31,7 @@ pub use register::{Error as RegisterError, INFLATED_BYTES_MAX, RegisterBroker};
 pub use route::{QueueData, TopicRouteData};
 pub use stats::{
     Assignment, Assignments, BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeTimeSpans, CorrectionOffsets,
-    GroupReadable, GroupSubscription, HaStatus, MessageRequestMode, MessageRequestModes, ProducerInfo, ProducerTable,
-    QueryAssignment, QueueEntries, QueueEntry, QueueTimeSpan,
+    GroupReadable, GroupSubscription, HaClient, HaConnection, HaStatus, MessageRequestMode, MessageRequestModes,
+    ProducerInfo, ProducerTable, QueryAssignment, QueueEntries, QueueEntry, QueueTimeSpan,
 };
 pub use topic::{DataVersion, Permission, TopicConfig, TopicConfigList, TopicSettings, Topics};

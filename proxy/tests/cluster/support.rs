@@ -113,8 +113,9 @@ impl Running {
             default_queues: 1,
             shown: Vec::new(),
             data,
+            slave: None,
         };
-        let server = BrokerServer::new(Env::real(), broker.clone(), options);
+        let server = BrokerServer::new(Env::real(), broker.clone(), options, None);
         let stop = CancellationToken::new();
         let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
         Self { broker, stop, ended }

@@ -50,7 +50,8 @@ impl Pool {
                 Request::Keys { search, before, max, answer } if !answer.is_closed() => {
                     drop(answer.send(self.find_keys(&search, before, max)));
                 }
-                Request::Records { .. } | Request::Keys { .. } => {}
+                Request::Raw { from, to, answer } if !answer.is_closed() => drop(answer.send(self.read_raw(from, to))),
+                Request::Records { .. } | Request::Keys { .. } | Request::Raw { .. } => {}
             }
         }
     }
@@ -122,7 +123,19 @@ impl Pool {
         Some(buffer)
     }
 
-    fn read(&self, Place { offset, bytes }: Place) -> Result<Bytes, ReadError> {
+    /// The log's bytes from `from` on, up to `to` or the end of their segment, whatever they are.
+    fn read_raw(&self, from: PhysicalOffset, to: PhysicalOffset) -> Result<Bytes, ReadError> {
+        let end = self.end_behind(from)?;
+        let to = to.min(end).0.min(self.segments.base_of(from.0) + self.segments.segment_bytes);
+        let wanted = to.saturating_sub(from.0) as usize;
+        let mut buffer = self.read_bytes(from, wanted).map_err(|error| self.unreadable(from, &error))?;
+        // A blank is written without its rest, and after a power loss a file may end there though room was made for all of it.
+        buffer.resize(wanted, 0);
+        Ok(Bytes::from(buffer))
+    }
+
+    /// Where the log ends, if `offset` is in it.
+    fn end_behind(&self, offset: PhysicalOffset) -> Result<PhysicalOffset, ReadError> {
         let (first, end) = (PhysicalOffset(self.segments.first()), self.marks.appended_to());
         if offset < first {
             return Err(ReadError::Expired { offset, first });
@@ -130,15 +143,25 @@ impl Pool {
         if offset >= end {
             return Err(ReadError::OutOfLog { offset, first, end });
         }
-        let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
-        let damaged = |problem: String| ReadError::Damaged { offset, problem };
-        let unreadable = |error: io::Error| match PhysicalOffset(self.segments.first()) {
-            // Between the look above and the read.
+        Ok(end)
+    }
+
+    /// Why the system did not give what is at `offset`, which was in the log when it was looked.
+    fn unreadable(&self, offset: PhysicalOffset, error: &io::Error) -> ReadError {
+        match PhysicalOffset(self.segments.first()) {
+            // Since then.
             first if offset < first => ReadError::Expired { offset, first },
             // It was there once, and does not come back while we run.
             _ if error.kind() == io::ErrorKind::NotFound => ReadError::Damaged { offset, problem: MISSING.to_owned() },
             _ => ReadError::Unreadable { offset, detail: error.to_string() },
-        };
+        }
+    }
+
+    fn read(&self, Place { offset, bytes }: Place) -> Result<Bytes, ReadError> {
+        let end = self.end_behind(offset)?;
+        let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
+        let damaged = |problem: String| ReadError::Damaged { offset, problem };
+        let unreadable = |error: io::Error| self.unreadable(offset, &error);
         let wanted = bytes.map_or(GUESS_BYTES, |bytes| bytes as usize);
         if bytes.is_some() && !(RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&wanted)
             || wanted as u64 > left && bytes.is_some()

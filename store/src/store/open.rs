@@ -133,7 +133,7 @@ impl Store {
             segments.keep_reserve();
         }
         let recovery = Recovery { disk: &disk, layout: &layout, segments: &segments, options, is_ours };
-        let Recovered { index, end, checkpoint_at } = recovery.run(machines)?;
+        let Recovered { index, end, checkpoint_at, states } = recovery.run(machines)?;
         if let Writer::Apache { end: expected } = writer
             && end.at != expected
         {
@@ -195,6 +195,7 @@ impl Store {
             accept_loss_at: options.accept_loss_at,
             sweeps: Some(sweeps),
             expiry: None,
+            states,
             threads,
         })
     }

@@ -37,6 +37,7 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
         "state" => files("checkpoints").iter().filter_map(|file| store::fuzz::state_of(file)).collect(),
         "index_run" => files("queueindex"),
         "timer_run" => files(store::TIMERS_NAME),
+        "replication" => files("commitlog").iter().map(|log| broker::fuzz::said_of(log)).collect(),
         "journal" => {
             let of_journal = records().into_iter().filter(|(topic, _)| topic == JOURNAL_TOPIC);
             of_journal.map(|(_, record)| record::decode(&record).expect("own record").body.to_vec()).collect()

@@ -26,7 +26,7 @@ pub struct Target {
 pub const ALLOCATED_BYTES_FREE: usize = 64 * 1024;
 
 /// All decoders.
-pub const ALL: [Target; 18] = [
+pub const ALL: [Target; 19] = [
     Target { name: "record", run: record, allocated_per_byte: 8 },
     Target { name: "properties", run: properties, allocated_per_byte: 16 },
     // 40 bytes for a queue of at least 22 bytes, twice while the list grows.
@@ -35,6 +35,8 @@ pub const ALL: [Target; 18] = [
     // The simulated disk keeps each file in pages, twice.
     Target { name: "index_run", run: index_run, allocated_per_byte: 32 },
     Target { name: "timer_run", run: timer_run, allocated_per_byte: 32 },
+    // What came is kept once in the socket's buffer and once until its records are whole.
+    Target { name: "replication", run: replication, allocated_per_byte: 16 },
     Target { name: "journal", run: journal, allocated_per_byte: 256 },
     // A B-tree's entry for a few bytes.
     Target { name: "snapshot", run: snapshot, allocated_per_byte: 512 },
@@ -97,6 +99,11 @@ pub fn index_run(bytes: &[u8]) {
 /// A run of the timers.
 pub fn timer_run(bytes: &[u8]) {
     let _ = broker::fuzz::timer_run(bytes);
+}
+
+/// What a master says to a slave.
+pub fn replication(bytes: &[u8]) {
+    let _ = broker::fuzz::replication(bytes);
 }
 
 /// The body of a journal record.

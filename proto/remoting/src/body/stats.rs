@@ -121,10 +121,44 @@ pub struct HaStatus {
     pub master: bool,
     /// The end of its log.
     pub master_commit_log_max_offset: u64,
-    /// How many slaves have all of it.
+    /// How many slaves keep up.
     pub in_sync_slave_nums: i32,
-    /// A master's slaves, `IP:PORT` each and more.
-    pub ha_connection_info: Vec<serde_json::Value>,
+    /// A master's slaves.
+    pub ha_connection_info: Vec<HaConnection>,
+    /// A slave's connection.
+    pub ha_client_runtime_info: Option<HaClient>,
+}
+
+/// A slave as its master sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HaConnection {
+    /// `IP:PORT`.
+    pub addr: String,
+    /// How far its log goes by what it has said.
+    pub slave_ack_offset: u64,
+    /// How many bytes it lacks.
+    pub diff: u64,
+    /// Whether it keeps up.
+    pub in_sync: bool,
+    /// Bytes of the log that it gets each second; 0 where that is not measured.
+    pub transferred_byte_in_second: u64,
+    /// What it is sent next.
+    pub transfer_from_where: u64,
+}
+
+/// A slave as it sees itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HaClient {
+    /// `HOST:PORT` where its master has its log; empty without a connection.
+    pub master_addr: String,
+    /// Bytes of the log that it gets each second; 0 where that is not measured.
+    pub transferred_byte_in_second: u64,
+    /// The end of its log.
+    pub max_offset: u64,
+    /// How far the master's disk has the log; 0 where that is not known.
+    pub master_flush_offset: u64,
 }
 
 /// Entries of a queue: the body of [`QueryConsumeQueue`](crate::RequestCode::QueryConsumeQueue)'s answer.

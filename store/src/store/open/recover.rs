@@ -36,6 +36,8 @@ pub(super) struct Recovered {
     pub(super) index: QueueIndex,
     pub(super) end: End,
     pub(super) checkpoint_at: PhysicalOffset,
+    /// What the states say that lie behind the checkpoint.
+    pub(super) states: log_state::Begins,
 }
 
 /// What a checkpoint says.
@@ -71,14 +73,15 @@ impl Recovery<'_> {
         let machines_now = &mut *machines;
         let mut replay = Replay { index: &mut index, machines: machines_now, may_begin_late, base, states, on_segment };
         let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
-        let begins = begins.max(replay.states.begins().unwrap_or(0));
+        let states = replay.states;
+        let begins = begins.max(states.begins().unwrap_or(0));
         let is_accepted = self.judge(end, stop, proof)?;
         self.judge_begin(begins, has_checkpoint.then_some(start.at), is_accepted)?;
         // Before the log is cut: what names more of it than there is would be taken for a proof.
         self.remove_unused(&index, machines, start.at)?;
         let replayed_bytes = end.at.0 - start.at.0;
         tracing::info!(from = %start.at, end = %end.at, replayed_bytes, "the log is open");
-        Ok(Recovered { index, end, checkpoint_at: start.at })
+        Ok(Recovered { index, end, checkpoint_at: start.at, states })
     }
 
     /// Restores `machines` from the state in the log that stands in for what has expired before it; without one from nothing.

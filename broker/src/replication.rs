@@ -1,0 +1,17 @@
+//! A log on several machines: a master sends its log to slaves, which have the same bytes at the same positions.
+//!
+//! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves: plain
+//! values. [`Master`] and [`Slave`] are the connections around them. What is promised is told by `docs/replication.md`.
+
+pub(crate) mod intake;
+mod master;
+mod slave;
+pub(crate) mod slaves;
+pub(crate) mod wire;
+
+pub use intake::Error as IntakeError;
+pub use master::Master;
+pub use slave::{Ended, Refused, Slave};
+pub use wire::Error as WireError;
+
+pub use crate::engine::ReplicateError;

@@ -1,0 +1,356 @@
+//! A slave's end: connects to its master, says where it is, appends what comes, and begins anew when the connection ends.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use env::Clock;
+use env::clock::Moment;
+use parking_lot::Mutex;
+use store::ReadError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use types::PhysicalOffset;
+
+use super::intake::{self, Intake};
+use super::wire::{self, Frame, Report, Welcome};
+use crate::LocalBroker;
+use crate::engine::{LogEnd, ReplicateError};
+
+/// Longest that a connection may take to be made, and a master to say what it has.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A master that says nothing for so long is gone. Source: `haHousekeepingInterval`.
+const SILENT_MAX: Duration = Duration::from_secs(20);
+/// How often the master is told where this log ends when that has not changed. Source: `haSendHeartbeatInterval`.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// First wait after a connection that has brought nothing; each further one doubles it.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longest wait. Source: `HAClient` waits 5 s.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Room for what is read from the socket at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A slave's connection to its master.
+pub struct Slave {
+    broker: LocalBroker,
+    clock: Arc<dyn Clock>,
+    /// `HOST:PORT` where the master has its log, once that is known.
+    master: watch::Receiver<Option<String>>,
+    /// The master that the log comes from just now. Held for a look or a change.
+    connected_to: Mutex<Option<String>>,
+}
+
+/// Why a connection has ended, or was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The master was not reached.
+    #[error("there is no connection within {CONNECT_WITHIN:?}")]
+    Unreachable,
+    /// The master has ended it.
+    #[error("it has ended the connection")]
+    Left,
+    /// The master was silent.
+    #[error("it has said nothing for {SILENT_MAX:?}")]
+    Silent,
+    /// Name servers say so.
+    #[error("another broker is the master now")]
+    Replaced,
+    /// The system's.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The master may be Apache's.
+    #[error("it does not say that it is a broker of Gantry's: a slave of another one's master is not there yet")]
+    NotOurs,
+    /// The master says something that is not understood.
+    #[error(transparent)]
+    Unclear(#[from] wire::Error),
+    /// The logs cannot be one.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// This log's last record is not read.
+    #[error(transparent)]
+    Own(#[from] ReadError),
+    /// What came is no log.
+    #[error(transparent)]
+    Intake(#[from] intake::Error),
+    /// What came was not appended.
+    #[error(transparent)]
+    Append(#[from] ReplicateError),
+}
+
+/// Why this log cannot be made the master's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Positions would not say the same.
+    #[error(
+        "its log has segments of {theirs} bytes and this one of {ours}: set --segment-size, and begin with an empty directory"
+    )]
+    Segments {
+        /// The length of its segments.
+        theirs: u64,
+        /// Of ours.
+        ours: u64,
+    },
+    /// This log has something that the master does not have.
+    #[error(
+        "this log ends at {ours}, behind the master's, which ends at {theirs}: it has records that the master never had"
+    )]
+    Longer {
+        /// Where this log ends.
+        ours: PhysicalOffset,
+        /// Where its log ends.
+        theirs: PhysicalOffset,
+    },
+    /// What lies between has expired.
+    #[error(
+        "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: it needs a rebuild from a \
+         copy of the master's directory"
+    )]
+    Behind {
+        /// Where this log's last record begins; without any its end.
+        ours: PhysicalOffset,
+        /// Where its log begins.
+        theirs: PhysicalOffset,
+    },
+}
+
+/// Whether a log that ends there, with segments of this length, may be the beginning of that one. Whether it is, its last record shows.
+pub(crate) fn check(theirs: Welcome, segment_bytes: u64, end: LogEnd) -> Result<(), Refused> {
+    let (end, last) = (end.at, end.last.unwrap_or(end.at));
+    match theirs {
+        Welcome { segment_bytes: theirs, .. } if theirs != segment_bytes => {
+            Err(Refused::Segments { theirs, ours: segment_bytes })
+        }
+        Welcome { end: theirs, .. } if theirs < end => Err(Refused::Longer { ours: end, theirs }),
+        Welcome { first: theirs, .. } if last < theirs => Err(Refused::Behind { ours: last, theirs }),
+        Welcome { .. } => Ok(()),
+    }
+}
+
+impl Slave {
+    /// Of this broker; `master` tells where its master has its log.
+    #[must_use]
+    pub fn new(broker: LocalBroker, clock: Arc<dyn Clock>, master: watch::Receiver<Option<String>>) -> Self {
+        Self { broker, clock, master, connected_to: Mutex::default() }
+    }
+
+    /// The master that the log comes from just now.
+    pub(crate) fn connected_to(&self) -> Option<String> {
+        self.connected_to.lock().clone()
+    }
+
+    /// Follows the master for ever, whichever it is.
+    pub(crate) async fn run(&self) {
+        let (mut wait, mut told) = (WAIT_MIN, String::new());
+        let mut master = self.master.clone();
+        loop {
+            let Some(address) = master.borrow_and_update().clone() else {
+                // Who tells of masters lives as long as the broker.
+                drop(master.changed().await);
+                continue;
+            };
+            let before = self.broker.marks().appended_to();
+            let ended = tokio::select! {
+                biased;
+                ended = self.follow(&address) => ended,
+                changed = master.changed() => {
+                    drop(changed);
+                    Err(Ended::Replaced)
+                }
+            };
+            let Err(error) = ended;
+            *self.connected_to.lock() = None;
+            if self.broker.marks().appended_to() > before {
+                (wait, told) = (WAIT_MIN, String::new());
+            }
+            let text = error.to_string();
+            if text != told {
+                tracing::warn!(master = address, %error, "the master's log does not come; it is tried again");
+                told = text;
+            }
+            tokio::select! {
+                biased;
+                () = self.clock.sleep(wait) => {}
+                changed = master.changed() => drop(changed),
+            }
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    }
+
+    async fn follow(&self, address: &str) -> Result<Infallible, Ended> {
+        let connected = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        let stream = self.within(connected, Ended::Unreachable).await?;
+        self.follow_on(stream, address).await
+    }
+
+    /// Follows the master that this connection leads to, until that ends.
+    ///
+    /// # Errors
+    /// Why it has ended: [`Ended`].
+    pub async fn follow_on<S>(&self, mut stream: S, address: &str) -> Result<Infallible, Ended>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        stream.write_all(&Report::Hello.encode()).await?;
+        let mut input = BytesMut::new();
+        let welcome = self.within(welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
+        // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
+        let end = self.broker.replicate(Bytes::new()).await?;
+        let segment_bytes = self.broker.log().segment_bytes();
+        check(welcome, segment_bytes, end)?;
+        let from = end.last.unwrap_or(end.at);
+        let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
+        stream.write_all(&Report::HasTo(from).encode()).await?;
+        let reported_at = self.clock.moment();
+        Stream { slave: self, stream, address, input, intake, end: end.at, reported_at }.run().await
+    }
+
+    /// The bytes of this log's last record; none without any.
+    async fn last_record(&self, end: LogEnd) -> Result<Bytes, ReadError> {
+        match end.last {
+            Some(last) => self.broker.log().raw(last, end.at).await,
+            None => Ok(Bytes::new()),
+        }
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.clock.sleep(CONNECT_WITHIN) => Err(late),
+        }
+    }
+}
+
+/// What the master says first. One of Apache's says something else, or nothing.
+async fn welcomed(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<Welcome, Ended> {
+    loop {
+        match wire::take_frame(input) {
+            Ok(Some(Frame::Welcome(welcome))) => return Ok(welcome),
+            Ok(None) => {}
+            // Its header repeats what it was told, as a position.
+            Ok(Some(Frame::Log { .. })) | Err(wire::Error::Position { .. } | wire::Error::Length { .. }) => {
+                return Err(Ended::NotOurs);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        input.reserve(READ_BYTES);
+        if stream.read_buf(input).await? == 0 {
+            return Err(Ended::Left);
+        }
+    }
+}
+
+/// A connection on which the log comes.
+struct Stream<'a, S> {
+    slave: &'a Slave,
+    stream: S,
+    address: &'a str,
+    input: BytesMut,
+    intake: Intake,
+    /// Where this log ends, by the rule of its flush.
+    end: PhysicalOffset,
+    /// When the master was told so last.
+    reported_at: Moment,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
+    async fn run(mut self) -> Result<Infallible, Ended> {
+        let clock = Arc::clone(&self.slave.clock);
+        let mut heard_at = clock.moment();
+        if self.intake.is_proven() {
+            self.begin().await?;
+        }
+        loop {
+            self.input.reserve(READ_BYTES);
+            // A master that has nothing to say but that it lives must hear all the same that its slave does.
+            let due = [heard_at.plus(SILENT_MAX), self.reported_at.plus(REPORT_EVERY)];
+            let left = due.map(|at| at.since(clock.moment()));
+            tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.input) => {
+                    if read? == 0 {
+                        return Err(Ended::Left);
+                    }
+                    heard_at = clock.moment();
+                    self.take().await?;
+                }
+                () = clock.sleep(left[0].min(left[1])) => {
+                    if heard_at.plus(SILENT_MAX) <= clock.moment() {
+                        return Err(Ended::Silent);
+                    }
+                    self.report().await?;
+                }
+            }
+        }
+    }
+
+    /// Appends what has come.
+    async fn take(&mut self) -> Result<(), Ended> {
+        while let Some(frame) = wire::take_frame(&mut self.input)? {
+            let Frame::Log { at, bytes } = frame else { return Err(wire::Error::Unknown { said: wire::HELLO }.into()) };
+            let was_proven = self.intake.is_proven();
+            self.intake.push(at, &bytes)?;
+            if !was_proven && self.intake.is_proven() {
+                self.begin().await?;
+            }
+            while let Some(records) = self.intake.take()? {
+                self.append(records).await?;
+                self.report().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The two logs are one.
+    async fn begin(&mut self) -> Result<(), Ended> {
+        tracing::info!(master = self.address, from = %self.end, "the master's log comes");
+        *self.slave.connected_to.lock() = Some(self.address.to_owned());
+        self.report().await
+    }
+
+    /// Appends records of one segment, which may take several times.
+    async fn append(&mut self, mut records: Bytes) -> Result<(), Ended> {
+        while let Ok(first) = record::header(&records) {
+            self.end = self.slave.broker.replicate(records.clone()).await?.at;
+            let taken = self.end.0.saturating_sub(first.physical_offset.0);
+            records.advance(records.len().min(usize::try_from(taken).unwrap_or(usize::MAX)));
+        }
+        Ok(())
+    }
+
+    /// Says where this log ends, once it is known to be the master's: a slave that says so is one that is waited for.
+    async fn report(&mut self) -> Result<(), Ended> {
+        self.reported_at = self.slave.clock.moment();
+        if !self.intake.is_proven() {
+            return Ok(());
+        }
+        Ok(self.stream.write_all(&Report::HasTo(self.end).encode()).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_goes_on_only_as_one_that_can_be_the_same() {
+        let theirs = Welcome { first: PhysicalOffset(100), end: PhysicalOffset(500), segment_bytes: 100 };
+        let ends = |last: Option<u64>, at| LogEnd { last: last.map(PhysicalOffset), at: PhysicalOffset(at) };
+        let checked = |segment_bytes, end| check(theirs, segment_bytes, ends(Some(end - 1), end));
+        assert_eq!([101, 300, 500].map(|end| checked(100, end)), [Ok(()); 3]);
+        assert_eq!(check(theirs, 100, ends(None, 100)), Ok(()), "a log without records may begin where theirs does");
+        assert_eq!(checked(200, 300), Err(Refused::Segments { theirs: 100, ours: 200 }));
+        let longer = Refused::Longer { ours: PhysicalOffset(501), theirs: PhysicalOffset(500) };
+        assert_eq!(checked(100, 501), Err(longer));
+        let behind = Refused::Behind { ours: PhysicalOffset(99), theirs: PhysicalOffset(100) };
+        assert_eq!(checked(100, 100), Err(behind), "what would prove it has expired");
+    }
+}

@@ -1,0 +1,496 @@
+//! Two brokers on one simulated machine, a master and its slave, with a connection in memory between them.
+
+mod common;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::replication::{Ended, IntakeError, Master, Refused, Slave};
+use broker::{Copies, Flush, LocalBroker, Options, Role};
+use common::live::{live, newest_checkpoint};
+use common::*;
+use env::disk::OpenMode;
+use env::sim::{self, World};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use types::admin::Admin;
+use types::broker::{Durability, EndTransaction, Pull, PullError, Resolution, SendError, Unavailable};
+use types::properties::names;
+use types::{Broker, PhysicalOffset, QueueId, QueueOffset};
+
+const SLAVE_DIR: &str = "/slave";
+/// Room on the way: a frame does not fit, so that pieces of them arrive.
+const ON_THE_WAY_BYTES: usize = 1000;
+const SEGMENT_BYTES: usize = 256 * 1024;
+/// Longer than anything takes.
+const WITHIN: Duration = Duration::from_secs(3600);
+
+fn slave_options() -> Options {
+    Options { dir: PathBuf::from(SLAVE_DIR), role: Role::Slave, ..options() }
+}
+
+/// The slave's directory, served as a master's.
+fn promoted_options() -> Options {
+    Options { role: Role::Master, ..slave_options() }
+}
+
+fn start_with(world: &World, options: Options) -> LocalBroker {
+    LocalBroker::start(world.env(), options).expect("starts")
+}
+
+/// A slave with a connection to a master, which ends when this is dropped.
+struct Follower {
+    ended: JoinHandle<Result<Infallible, Ended>>,
+    serving: JoinHandle<()>,
+}
+
+impl Follower {
+    fn connect(world: &World, master: &Arc<Master>, broker: &LocalBroker) -> Self {
+        let slave = Slave::new(broker.clone(), world.env().clock, watch::channel(None).1);
+        let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
+        let serving = Arc::clone(master);
+        let ended = tokio::spawn(async move {
+            let ended = slave.follow_on(ours, "the master").await;
+            // A test that hangs shows it.
+            println!(
+                "the slave follows no longer: {}",
+                ended.as_ref().err().map(ToString::to_string).unwrap_or_default()
+            );
+            ended
+        });
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        Self { ended, serving: tokio::spawn(async move { serving.serve_on(theirs, remote).await }) }
+    }
+
+    /// Why it does not follow.
+    async fn refusal(mut self) -> Ended {
+        let Err(ended) = (&mut self.ended).await.expect("it does not panic");
+        ended
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.ended.abort();
+        self.serving.abort();
+    }
+}
+
+fn master_of(world: &World, broker: &LocalBroker) -> Arc<Master> {
+    Arc::new(Master::new(broker.clone(), world.env().clock))
+}
+
+/// Waits until something is the case.
+async fn until(world: &World, what: &str, is: impl Fn() -> bool) {
+    let clock = world.env().clock;
+    let end = clock.moment().plus(WITHIN);
+    while !is() {
+        assert!(clock.moment() < end, "{what}: not in time");
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn until_equal(world: &World, master: &LocalBroker, slave: &LocalBroker) {
+    until(world, "the logs end at one place", || {
+        slave.status().durable_to == slave.status().appended_to
+            && slave.status().appended_to == master.status().appended_to
+    })
+    .await;
+}
+
+/// The log as its files have it, up to `end`.
+fn log_of(world: &World, dir: &str, end: u64) -> Vec<u8> {
+    let (disk, dir) = (world.env().disk, Path::new(dir).join("commitlog"));
+    let mut log = Vec::new();
+    for name in disk.list(&dir).expect("listed").into_iter().filter(|name| name.parse::<u64>().is_ok()) {
+        let file = disk.open(&dir.join(name), OpenMode::Read).expect("opened");
+        let mut bytes = vec![0; usize::try_from(file.len().expect("a length")).expect("fits")];
+        assert_eq!(file.read_at(&mut bytes, 0).expect("read"), bytes.len());
+        // A power loss may take the rest of a blank.
+        bytes.resize(SEGMENT_BYTES, 0);
+        log.extend(bytes);
+    }
+    log.truncate(usize::try_from(end).expect("fits"));
+    log
+}
+
+/// The one that stops must not leave anything that the next start would have to wait for.
+async fn end(broker: LocalBroker) {
+    broker.stop().await;
+}
+
+#[test]
+fn a_slave_has_the_masters_log_and_the_state_that_a_replay_gives() {
+    for seed in 0..6 {
+        sim::run(seed, async |world: World| {
+            let master = start(&world);
+            // One checkpoint, at the end: the index is cut in the same places as by a replay.
+            let whole = || Options { checkpoint_bytes: 1 << 30, ..slave_options() };
+            let (slave, serving) = (start_with(&world, whole()), master_of(&world, &master));
+            let mut follower = Follower::connect(&world, &serving, &slave);
+            for _ in 0..3 {
+                live(&world, &master).await;
+                follower = Follower::connect(&world, &serving, &slave);
+            }
+            until_equal(&world, &master, &slave).await;
+            let end = master.status().appended_to;
+            assert!(log_of(&world, "/data", end) == log_of(&world, SLAVE_DIR, end), "seed {seed}: the logs differ");
+            assert_eq!(slave.topics().await.expect("told"), master.topics().await.expect("told"));
+            assert_eq!(slave.groups().await.expect("told"), master.groups().await.expect("told"));
+            drop((follower, serving));
+            slave.stop().await;
+            let (_, followed) = newest_checkpoint(&world, SLAVE_DIR);
+            let checkpoints = Path::new(SLAVE_DIR).join("checkpoints");
+            for name in world.env().disk.list(&checkpoints).expect("listed") {
+                world.env().disk.remove(&checkpoints.join(name)).expect("removed");
+            }
+            start_with(&world, whole()).stop().await;
+            let (_, replayed) = newest_checkpoint(&world, SLAVE_DIR);
+            assert!(followed == replayed, "seed {seed}: the states differ");
+        });
+    }
+}
+
+#[test]
+fn a_promoted_slave_goes_on_with_leases_timers_and_transactions() {
+    sim::run(1, async |world: World| {
+        let master = start(&world);
+        let (slave, serving) = (start_with(&world, slave_options()), master_of(&world, &master));
+        let follower = Follower::connect(&world, &serving, &slave);
+        assert!(pop_bodies(&master, "g", "t").await.is_empty());
+        for body in ["acked", "popped", "left"] {
+            send(&master, "t", body).await;
+        }
+        let popped = pop(&master, types::broker::Pop { messages_max: 2, ..pop_of("g", "t") }).await.messages;
+        ack(&master, "g", "t", &popped[0]).await;
+        let due = world.env().clock.now().plus(Duration::from_secs(300));
+        let delayed = message("t", "delayed", &[(names::TIMER_DELIVER_MS, &due.to_string())]);
+        try_send(&master, delayed).await.expect("stored");
+        let half = message("t", "half", &[(names::TRANSACTION_PREPARED, "true")]);
+        let place = try_send(&master, half).await.expect("stored").transaction.expect("a half message");
+        until_equal(&world, &master, &slave).await;
+        world.kill().await;
+        drop((follower, serving, master, slave));
+
+        let promoted = start_with(&world, promoted_options());
+        assert_eq!(pop_bodies(&promoted, "g", "t").await, ["left"]);
+        world.env().clock.sleep(Duration::from_secs(31)).await;
+        let mut again = pop_bodies(&promoted, "g", "t").await;
+        again.sort_unstable();
+        assert_eq!(again, ["left", "popped"], "leases have ended, and what was acked does not come");
+        promoted.end_transaction(EndTransaction::new(topic("t"), place, Resolution::Commit)).await.expect("ended");
+        assert_eq!(pop_bodies(&promoted, "other", "t").await, ["acked", "popped", "left", "half"]);
+        world.env().clock.sleep(Duration::from_secs(300)).await;
+        assert_eq!(pop_bodies(&promoted, "other", "t").await.last().map(String::as_str), Some("delayed"));
+        end(promoted).await;
+    });
+}
+
+#[test]
+fn a_slave_is_read_and_takes_nothing() {
+    sim::run(1, async |world: World| {
+        let master = start(&world);
+        let (slave, serving) = (start_with(&world, slave_options()), master_of(&world, &master));
+        let _follower = Follower::connect(&world, &serving, &slave);
+        send(&master, "t", "first").await;
+        master.commit_offset(&group("g"), &topic("t"), QueueId(0), QueueOffset(0)).await.expect("committed");
+        until_equal(&world, &master, &slave).await;
+        let pull = |offset, wait| Pull {
+            group: group("g"),
+            topic: topic("t"),
+            queue: QueueId(0),
+            offset: QueueOffset(offset),
+            messages_max: 32,
+            filter: Arc::new(types::Filter::All),
+            wait,
+        };
+        let body = |record: &bytes::Bytes| record::decode(record).expect("a record").body.to_vec();
+        let pulled = slave.pull(pull(0, Duration::ZERO)).await.expect("pulled");
+        assert_eq!(pulled.records.iter().map(body).collect::<Vec<_>>(), [b"first"]);
+        assert_eq!(slave.committed_offset(&group("g"), &topic("t"), QueueId(0)).await, Ok(Some(QueueOffset(0))));
+        // Who waits hears of what comes from the master.
+        let waiting = {
+            let slave = slave.clone();
+            tokio::spawn(async move { slave.pull(pull(1, WITHIN)).await })
+        };
+        send(&master, "t", "second").await;
+        let pulled = waiting.await.expect("no panic").expect("pulled");
+        assert_eq!(pulled.records.iter().map(body).collect::<Vec<_>>(), [b"second"]);
+
+        let is_slave = Unavailable::Slave;
+        let refused = try_send(&slave, message("t", "x", &[])).await;
+        assert_eq!(refused, Err(SendError::Unavailable(is_slave.clone())));
+        assert_eq!(slave.pop(pop_of("g", "t")).await.err(), Some(is_slave.clone().into()));
+        assert_eq!(
+            slave.commit_offset(&group("g"), &topic("t"), QueueId(0), QueueOffset(1)).await,
+            Err(is_slave.clone().into())
+        );
+        assert!(matches!(slave.pull(Pull { group: group("new"), ..pull(0, WITHIN) }).await, Err(PullError::Pop(_))));
+        let end = slave.status().appended_to;
+        world.env().clock.sleep(Duration::from_secs(600)).await;
+        assert_eq!((slave.status().appended_to, master.status().appended_to), (end, end));
+    });
+}
+
+/// The master's disk has all that it sends with sync flush, so the two agree whatever a power loss leaves of either.
+#[test]
+fn after_power_losses_a_slave_goes_on_where_its_log_ends() {
+    for seed in 0..6 {
+        sim::run(seed, async |world: World| {
+            for round in 0..4 {
+                let master = start_with(&world, Options { flush: Flush::Sync, ..options() });
+                let slave = start_with(&world, Options { flush: Flush::Sync, ..slave_options() });
+                assert!(slave.status().appended_to <= master.status().appended_to, "seed {seed}, round {round}");
+                let serving = master_of(&world, &master);
+                let follower = Follower::connect(&world, &serving, &slave);
+                live(&world, &master).await;
+                let is_last = round == 3;
+                if is_last {
+                    until_equal(&world, &master, &slave).await;
+                    let end = master.status().appended_to;
+                    assert!(
+                        log_of(&world, "/data", end) == log_of(&world, SLAVE_DIR, end),
+                        "seed {seed}: the logs differ"
+                    );
+                }
+                world.lose_power().await;
+                drop((follower, serving, master, slave));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_the_masters_is_refused_by_name() {
+    sim::run(1, async |world: World| {
+        let master = start(&world);
+        let serving = master_of(&world, &master);
+        for number in 0..300 {
+            send(&master, "t", &"x".repeat(number * 8)).await;
+        }
+        let other = |dir: &str| Options { dir: PathBuf::from(dir), role: Role::Slave, ..options() };
+        // Other segments.
+        let slave = start_with(&world, Options { segment_bytes: 512 * 1024, ..other("/segments") });
+        let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
+        let segments = Refused::Segments { theirs: SEGMENT_BYTES as u64, ours: 512 * 1024 };
+        assert!(matches!(refusal, Ended::Refused(why) if why == segments), "{refusal}");
+
+        // A longer log: it was a master once.
+        let longer = start_with(&world, Options { role: Role::Master, ..other("/longer") });
+        for number in 0..400 {
+            send(&longer, "t", &"x".repeat(number * 8)).await;
+        }
+        end(longer).await;
+        let slave = start_with(&world, other("/longer"));
+        let (ours, theirs) = (PhysicalOffset(slave.status().appended_to), PhysicalOffset(master.status().appended_to));
+        let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
+        assert!(matches!(refusal, Ended::Refused(why) if why == Refused::Longer { ours, theirs }), "{refusal}");
+
+        // A shorter one with other records.
+        let parted = start_with(&world, Options { role: Role::Master, ..other("/parted") });
+        send(&parted, "t", "other").await;
+        send(&parted, "u", "other").await;
+        end(parted).await;
+        let slave = start_with(&world, other("/parted"));
+        let before = slave.status().appended_to;
+        let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
+        let is_told = matches!(refusal, Ended::Intake(IntakeError::Parted { .. }));
+        assert!(is_told && slave.status().appended_to == before, "{refusal}");
+    });
+}
+
+/// Two brokers that were masters at a time: nothing but times of storing tells their records apart.
+#[test]
+fn a_log_that_has_parted_is_refused_though_what_comes_would_fit() {
+    sim::run(1, async |world: World| {
+        let old = start_with(&world, promoted_options());
+        for body in ["a", "b"] {
+            send(&old, "t", body).await;
+        }
+        end(old).await;
+        world.env().clock.sleep(Duration::from_secs(60)).await;
+        let master = start(&world);
+        for body in ["a", "b"] {
+            send(&master, "t", body).await;
+        }
+        let (slave, serving) = (start_with(&world, slave_options()), master_of(&world, &master));
+        let before = slave.status().appended_to;
+        assert_eq!(before, master.status().appended_to);
+        for _ in 0..2 {
+            let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
+            assert!(matches!(refusal, Ended::Intake(IntakeError::Parted { .. })), "{refusal}");
+            assert_eq!(slave.status().appended_to, before);
+            // The next one is in the master's log only, and continues either.
+            send(&master, "t", "c").await;
+        }
+    });
+}
+
+#[test]
+fn a_slave_behind_what_the_master_still_has_is_refused_by_name() {
+    sim::run(1, async |world: World| {
+        let keeping = Options { retention: retention(Duration::from_secs(60)), ..options() };
+        let master = start_with(&world, keeping);
+        for number in 0..600 {
+            send(&master, "t", &"x".repeat(number * 4)).await;
+        }
+        until(&world, "the log's front goes", || master.status().expired_segments > 0).await;
+        let slave = start_with(&world, slave_options());
+        let refusal = Follower::connect(&world, &master_of(&world, &master), &slave).refusal().await;
+        let Ended::Refused(Refused::Behind { ours: PhysicalOffset(0), theirs }) = refusal else { panic!("{refusal}") };
+        assert!(theirs.0 > 0 && refusal_text(theirs).contains("needs a rebuild"));
+    });
+}
+
+#[test]
+fn a_slaves_front_goes_with_its_masters() {
+    sim::run(1, async |world: World| {
+        let master = start_with(&world, Options { retention: retention(Duration::from_secs(60)), ..options() });
+        let slave = start_with(&world, slave_options());
+        let serving = master_of(&world, &master);
+        let follower = Follower::connect(&world, &serving, &slave);
+        assert!(pop_bodies(&master, "g", "t").await.is_empty());
+        let due = world.env().clock.now().plus(Duration::from_secs(3000));
+        let delayed = message("t", "delayed", &[(names::TIMER_DELIVER_MS, &due.to_string())]);
+        try_send(&master, delayed).await.expect("stored");
+        for number in 0..600 {
+            send(&master, "other", &"x".repeat(number * 4)).await;
+        }
+        until(&world, "the slave's front goes", || slave.status().expired_segments > 0).await;
+        until_equal(&world, &master, &slave).await;
+        assert_eq!(slave.status().expired_segments, master.status().expired_segments);
+        let segments = |dir: &str| world.disk().names(&Path::new(dir).join("commitlog"));
+        until(&world, "the files go", || segments(SLAVE_DIR) == segments("/data")).await;
+        world.kill().await;
+        drop((follower, serving, master, slave));
+        let promoted = start_with(&world, promoted_options());
+        world.env().clock.sleep(Duration::from_secs(3000)).await;
+        assert_eq!(pop_bodies(&promoted, "g", "t").await, ["delayed"]);
+        end(promoted).await;
+    });
+}
+
+fn refusal_text(theirs: PhysicalOffset) -> String {
+    Refused::Behind { ours: PhysicalOffset(0), theirs }.to_string()
+}
+
+/// A slave that says what the test wants.
+struct Puppet {
+    stream: DuplexStream,
+    _serving: JoinHandle<()>,
+}
+
+impl Puppet {
+    /// As one of Apache's that has nothing.
+    async fn connect(master: &Arc<Master>) -> Self {
+        let (stream, theirs) = duplex(1 << 20);
+        let serving = Arc::clone(master);
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let serving = tokio::spawn(async move { serving.serve_on(theirs, remote).await });
+        let mut puppet = Self { stream, _serving: serving };
+        puppet.report(0).await;
+        puppet
+    }
+
+    async fn report(&mut self, end: u64) {
+        self.stream.write_all(&end.to_be_bytes()).await.expect("written");
+    }
+
+    /// Takes the log up to `end` and says that it has it.
+    async fn take_to(&mut self, end: u64) {
+        let mut at = 0;
+        while at < end {
+            let (begin, bytes) = self.frame().await;
+            at = begin + bytes.len() as u64;
+        }
+        self.report(at).await;
+    }
+
+    /// Where the next frame begins, and its bytes.
+    async fn frame(&mut self) -> (u64, Vec<u8>) {
+        let at = self.stream.read_u64().await.expect("read");
+        let mut bytes = vec![0; self.stream.read_u32().await.expect("read") as usize];
+        self.stream.read_exact(&mut bytes).await.expect("read");
+        (at, bytes)
+    }
+}
+
+#[test]
+fn a_slave_without_a_log_gets_all_of_it_as_apache_says_it() {
+    sim::run(1, async |world: World| {
+        let master = start(&world);
+        for number in 0..300 {
+            send(&master, "t", &"x".repeat(number * 8)).await;
+        }
+        let end = master.status().appended_to;
+        let mut puppet = Puppet::connect(&master_of(&world, &master)).await;
+        let mut log = Vec::new();
+        while (log.len() as u64) < end {
+            let (at, bytes) = puppet.frame().await;
+            let (first, last) = (at, at + bytes.len() as u64 - 1);
+            assert_eq!(
+                (at, first / SEGMENT_BYTES as u64),
+                (log.len() as u64, last / SEGMENT_BYTES as u64),
+                "of one segment"
+            );
+            log.extend(bytes);
+        }
+        assert!(log == log_of(&world, "/data", end));
+        assert_eq!(puppet.frame().await, (end, Vec::new()), "it says that it lives");
+    });
+}
+
+/// Sends are answered when the slave has them.
+#[test]
+fn who_waits_for_slaves_is_told_what_they_have() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 2, timeout: Duration::from_secs(3) };
+        let master = start_with(&world, Options { copies, ..options() });
+        let serving = master_of(&world, &master);
+        let keeper = {
+            let serving = Arc::clone(&serving);
+            tokio::spawn(async move { serving.move_mark().await })
+        };
+        let clock = world.env().clock;
+        assert_eq!(send(&master, "t", "alone").await.durability, Durability::ReplicaMissing);
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["alone"]);
+
+        // One that does not say that it has it.
+        let mut puppet = Puppet::connect(&serving).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        let sent = send(&master, "t", "asked only").await;
+        assert_eq!(sent.durability, Durability::ReplicaMissing, "who has asked once may be anybody");
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["asked only"]);
+        puppet.take_to(master.status().appended_to).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        let asked = clock.moment();
+        assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
+        let took = clock.moment().since(asked);
+        assert!(took >= copies.timeout && took < copies.timeout * 2, "{took:?}");
+        assert!(pop_bodies(&master, "g", "t").await.is_empty(), "what the slave does not have is not handed out");
+        puppet.take_to(master.status().appended_to).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["late"]);
+        // What it cannot have.
+        puppet.report(master.status().appended_to + 1).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "believed no more").await.durability, Durability::ReplicaMissing);
+        drop(puppet);
+
+        // One of ours.
+        let slave = start_with(&world, slave_options());
+        let follower = Follower::connect(&world, &serving, &slave);
+        until_equal(&world, &master, &slave).await;
+        let sent = send(&master, "t", "twice").await;
+        assert_eq!(sent.durability, Durability::Written);
+        assert!(slave.status().appended_to > sent.physical_offset.0);
+        drop(follower);
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "alone again").await.durability, Durability::ReplicaMissing);
+        keeper.abort();
+    });
+}

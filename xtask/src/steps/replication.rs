@@ -1,0 +1,186 @@
+//! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
+//! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
+//! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on.
+
+mod client;
+mod group;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use remoting_proto::ResponseCode;
+
+use crate::plan::{Context, Done};
+use crate::workspace::clear;
+use crate::{server, topics};
+
+use client::{Client, Sent, now_ms};
+use group::{Group, WITHIN};
+
+/// Role of the master, and whether all that was acknowledged to senders is promised to be at the slave.
+const ROLES: [(&str, bool); 2] = [("ASYNC_MASTER", false), ("SYNC_MASTER", true)];
+const PLAIN: &str = "orders";
+const POPPED: &str = "jobs";
+const LATE: &str = "late";
+const DEALS: &str = "deals";
+const QUEUES: i64 = 4;
+/// Messages that are sent while the slave dies and comes back; ten times as many with `--full`.
+const MESSAGES: usize = 3_000;
+const BODY_BYTES: usize = 8 * 1024;
+/// Messages that the master must acknowledge before it is killed.
+const ACKED_BEFORE_KILL: usize = 300;
+/// Longer than until the slave is made the master.
+const DELAY_MS: i64 = 40_000;
+const INVISIBLE_MS: i64 = 20_000;
+const POLL_EVERY: Duration = Duration::from_millis(200);
+
+/// About a minute.
+pub(super) fn run(context: &Context) -> Result<Done> {
+    let folder = context.workspace.own("replication")?;
+    clear(&folder)?;
+    let gantry = server::build(context)?;
+    let messages = if context.is_full { MESSAGES * 10 } else { MESSAGES };
+    for (role, is_double_write) in ROLES {
+        let folder = folder.join(role);
+        clear(&folder)?;
+        let shown = show(&folder, &gantry, role, is_double_write, messages);
+        shown.with_context(|| format!("{role}, data kept: {}", folder.display()))?;
+    }
+    clear(&folder)?;
+    Ok(Done::Passed)
+}
+
+fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, messages: usize) -> Result<()> {
+    let mut group = Group::start(folder, gantry, role)?;
+    for (topic, kind) in [(PLAIN, "NORMAL"), (POPPED, "NORMAL"), (LATE, "DELAY"), (DEALS, "TRANSACTION")] {
+        topics::create(group.master(), topic, kind)?;
+    }
+    topics::create_group(group.master(), "readers", false)?;
+    let mut client = Client::open(group.master())?;
+    let left = Left::make(&mut client)?;
+    let mut sender = Sender { client, next: 0, kept: BTreeSet::new() };
+    sender.send(messages / 3)?;
+    group.kill_slave();
+    sender.send(messages / 3)?;
+    group.start_slave()?;
+    sender.send(messages / 3)?;
+    let bytes = group.compare_logs()?;
+    ensure!(group.slaves_that_keep_up()? == 1, "the master does not know its slave");
+    println!("{role}: {} messages, {bytes} bytes of log are the same at the slave", sender.next);
+    // All of them are at the slave now, whatever their senders were told.
+    let mut promised: BTreeSet<usize> = (0..sender.next).collect();
+
+    let sending = thread::spawn(move || {
+        // Until its broker is gone.
+        while sender.send(1).is_ok() {}
+        sender
+    });
+    let killed_at = promised.len() + ACKED_BEFORE_KILL;
+    wait("the master is sent to", || Ok(topics::messages(group.master(), PLAIN)? >= i64::try_from(killed_at)?))?;
+    group.kill_master();
+    let sender = sending.join().ok().context("the sender panicked")?;
+    if is_double_write {
+        ensure!(sender.kept.len() >= ACKED_BEFORE_KILL, "only {} sends were answered by both", sender.kept.len());
+        promised.extend(sender.kept);
+    }
+    let mut client = Client::open(group.promote()?)?;
+    let found = bodies(&mut client)?;
+    let lost: Vec<_> = promised.difference(&found).collect();
+    ensure!(
+        lost.is_empty(),
+        "{} of {} promised messages are lost, first {:?}",
+        lost.len(),
+        promised.len(),
+        lost.first()
+    );
+    println!("{role}: {} promised messages are at the new master, {} in all", promised.len(), found.len());
+    left.go_on(&mut client)
+}
+
+/// What the master leaves unfinished.
+struct Left {
+    /// Bodies that are leased and not acked.
+    unacked: BTreeSet<Vec<u8>>,
+    due_ms: i64,
+    half: Sent,
+}
+
+impl Left {
+    fn make(client: &mut Client) -> Result<Self> {
+        for body in ["a", "b", "c", "d"] {
+            client.send(POPPED, 0, body.as_bytes(), &[])?;
+        }
+        let popped = client.pop(POPPED, 0, INVISIBLE_MS)?;
+        ensure!(popped.len() == 4, "{} of 4 messages were popped", popped.len());
+        for message in &popped[..2] {
+            client.ack(POPPED, message)?;
+        }
+        let due_ms = now_ms() + DELAY_MS;
+        client.send(LATE, 0, b"late", &[("TIMER_DELIVER_MS", &due_ms.to_string())])?;
+        let half =
+            client.send(DEALS, 0, b"deal", &[("TRAN_MSG", "true"), ("UNIQ_KEY", "deal"), ("PGROUP", "senders")])?;
+        Ok(Self { unacked: popped[2..].iter().map(|message| message.body.clone()).collect(), due_ms, half })
+    }
+
+    /// All of it ends as it would have at the old master.
+    fn go_on(self, client: &mut Client) -> Result<()> {
+        let mut popped = BTreeSet::new();
+        wait("what was not acked comes again", || {
+            popped.extend(client.pop(POPPED, 0, INVISIBLE_MS * 10)?.into_iter().map(|message| message.body));
+            Ok(popped.len() >= self.unacked.len())
+        })?;
+        ensure!(popped == self.unacked, "popped {popped:?}, not acked {:?}", self.unacked);
+        client.commit(DEALS, &self.half)?;
+        ensure!(client.pull_all(DEALS, 0)? == [b"deal"], "the half message was not committed");
+        wait("the delayed message comes", || Ok(!client.pull_all(LATE, 0)?.is_empty()))?;
+        ensure!(now_ms() >= self.due_ms, "it comes before its time");
+        Ok(())
+    }
+}
+
+/// Sends numbered messages.
+struct Sender {
+    client: Client,
+    next: usize,
+    /// Those of which the sender was told that slaves have them too, where the master waits for them.
+    kept: BTreeSet<usize>,
+}
+
+impl Sender {
+    fn send(&mut self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let mut body = self.next.to_string().into_bytes();
+            body.resize(BODY_BYTES, b' ');
+            let queue = i64::try_from(self.next)? % QUEUES;
+            if self.client.send(PLAIN, queue, &body, &[])?.code == ResponseCode::Success {
+                self.kept.insert(self.next);
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of all messages that a broker has.
+fn bodies(client: &mut Client) -> Result<BTreeSet<usize>> {
+    let mut found = BTreeSet::new();
+    for queue in 0..QUEUES {
+        for body in client.pull_all(PLAIN, queue)? {
+            ensure!(body.len() == BODY_BYTES, "a body of {} bytes", body.len());
+            found.insert(String::from_utf8(body)?.trim_end().parse()?);
+        }
+    }
+    Ok(found)
+}
+
+fn wait(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !is()? {
+        ensure!(began.elapsed() < WITHIN, "{what}: not in time");
+        thread::sleep(POLL_EVERY);
+    }
+    Ok(())
+}
