@@ -56,6 +56,7 @@ pub(crate) enum Key {
     HttpMaxInbound,
     HttpMaxUndelivered,
     HttpCors,
+    HttpHosts,
     WebhookKeyFile,
     WebhookBroker,
     WebhookAllow,
@@ -85,6 +86,7 @@ impl Keys for Key {
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
         Self::HttpCors,
+        Self::HttpHosts,
         Self::WebhookKeyFile,
         Self::WebhookBroker,
         Self::WebhookAllow,
@@ -114,6 +116,7 @@ impl Keys for Key {
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::HttpCors => &http::CORS,
+            Self::HttpHosts => &http::HOSTS,
             Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
             Self::WebhookBroker => &webhooks::BROKER,
             Self::WebhookAllow => &webhooks::ALLOW,
@@ -185,6 +188,7 @@ const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
     cors: Key::HttpCors,
+    hosts: Key::HttpHosts,
 };
 
 const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {
@@ -253,7 +257,7 @@ static HTTP: Setting = Setting {
     value: "ADDR",
     default: Some("127.0.0.1:8082"),
     bound: "IP:PORT, port 0 lets the system choose",
-    effect: "Where messages without an SDK, health, readiness, metrics and version are served, plaintext and without a password",
+    effect: "Where messages without an SDK, health, readiness, metrics and version are served, plaintext and TLS, without a password",
     aliases: &[],
 };
 
@@ -280,7 +284,7 @@ static TLS_CERT: Setting = Setting {
     value: "FILE",
     default: None,
     bound: "PEM file, together with the key",
-    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
+    effect: "Certificate chain for TLS on the gRPC and HTTP ports; without it a self-signed one is made and kept in the data directory",
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
 };
 

@@ -20,6 +20,8 @@ const LINES_SHOWN: usize = 40;
 /// The addresses that pages and the examples name.
 pub(super) const ADDRESS: &str = "127.0.0.1:8082";
 const GRPC_ADDRESS: &str = "127.0.0.1:8081";
+/// The certificate that the page names.
+const CERTIFICATE: &str = "gantry-data/tls/cert.pem";
 /// The site that the page names.
 const ORIGIN: &str = "https://app.example.org";
 /// Commands in a block of this kind must succeed.
@@ -70,8 +72,10 @@ fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Res
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
     described::show(context, &http, log)?;
 
-    let addresses = [(ADDRESS, server.http()), (GRPC_ADDRESS, server.grpc())];
-    run_page(root, "docs/http.md", &addresses, log.parent().context("a folder")?, log)?;
+    let certificate = server.data().join("tls/cert.pem");
+    let certificate = certificate.to_str().context("a path in UTF-8")?;
+    let named = [(ADDRESS, &*http), (GRPC_ADDRESS, &*grpc), (CERTIFICATE, certificate)];
+    run_page(root, "docs/http.md", &named, log.parent().context("a folder")?, log)?;
 
     let mut story = Command::new(root.join("sdk-examples/curl/run"));
     shell::run(story.args(["--endpoint", &http]), To::File(log)).ok().context("sdk-examples/curl/run")?;
@@ -100,18 +104,12 @@ pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path)
     std::fs::copy(requirements, &installed).map(drop).context("noting what is installed")
 }
 
-/// Runs a page's commands in a folder, with the addresses that it names replaced by those of now.
-pub(super) fn run_page(
-    root: &Path,
-    page: &str,
-    addresses: &[(&str, SocketAddr)],
-    folder: &Path,
-    log: &Path,
-) -> Result<()> {
+/// Runs a page's commands in a folder, with the addresses and files that it names replaced by those of now.
+pub(super) fn run_page(root: &Path, page: &str, named: &[(&str, &str)], folder: &Path, log: &Path) -> Result<()> {
     let commands = script(&std::fs::read_to_string(root.join(page))?)?;
-    let replaced = |commands: String, (named, now): &(&str, SocketAddr)| commands.replace(named, &now.to_string());
+    let replaced = |commands: String, (named, now): &(&str, &str)| commands.replace(named, now);
     let mut bash = Command::new("bash");
-    bash.arg("-c").arg(addresses.iter().fold(commands, replaced)).current_dir(folder);
+    bash.arg("-c").arg(named.iter().fold(commands, replaced)).current_dir(folder);
     shell::run(&mut bash, To::File(log)).ok().with_context(|| format!("a command of {page} does not do what it says"))
 }
 
