@@ -18,9 +18,10 @@ use types::{
     TopicName,
 };
 
+use crate::copy::Copy;
 use crate::idempotency::First;
 use crate::offset::Committed;
-use crate::pop::{Leased, PopQueues, Unfinished};
+use crate::pop::{Blocking, Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
 use crate::timer::Due;
 use crate::transaction::HalfMessage;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     ClientGone(ClientId),
     FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
     GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
+    StoreCopy(CopyCommand),
     Admin(AdminCommand),
     Stop,
 }
@@ -133,6 +135,15 @@ pub(crate) struct GiveUpCommand {
     pub(crate) moved: Reply<Result<(), LeaseError>>,
 }
 
+/// A copy that an operator asked for, to be stored whatever becomes of its caller.
+#[derive(Debug)]
+pub(crate) struct CopyCommand {
+    pub(crate) copy: Box<Copy>,
+    /// Whose retry queue it goes to, if it is a popping group's.
+    pub(crate) retry: Option<LeaseOwner>,
+    pub(crate) reply: Reply<(SmallVec<[Placed; 1]>, Durability)>,
+}
+
 /// A request to end a transaction.
 #[derive(Debug)]
 pub(crate) struct EndCommand {
@@ -162,6 +173,9 @@ pub(crate) struct PulledEntries {
     pub(crate) end: QueueOffset,
 }
 
+/// What holds messages back, with its place if that is still there.
+pub(crate) type BlockedBy = (Blocking, Option<QueueEntry>);
+
 /// What operators ask.
 #[derive(Debug)]
 pub(crate) enum AdminCommand {
@@ -173,6 +187,7 @@ pub(crate) enum AdminCommand {
     DeleteGroup { name: GroupName, reply: Reply<Result<(), AdminError>> },
     Groups { reply: Reply<Vec<GroupConfig>> },
     DescribeGroup { name: GroupName, reply: Reply<Result<GroupDescription, AdminError>> },
+    Blocked { name: GroupName, reply: Reply<Result<Vec<BlockedBy>, AdminError>> },
 }
 
 /// An outcome whose source record is needed.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use types::broker::{PopError, Unavailable};
 use types::{PhysicalOffset, Timestamp};
 
-use crate::command::{Command, PopCommand};
+use crate::command::{Command, CopyCommand, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
 use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, SLEEP_MAX};
@@ -34,6 +34,7 @@ mod clients;
 mod dead_letter;
 mod fetch;
 mod lease;
+mod operators;
 mod pull;
 mod queues;
 mod receive;
@@ -271,6 +272,9 @@ impl Engine {
     fn round_bytes(&self) -> u64 {
         let sends = self.inbox.iter().map(|command| match command {
             Command::Send { records, .. } => records.iter().map(|prepared| prepared.records.total_bytes()).sum(),
+            Command::StoreCopy(CopyCommand { copy, .. }) => {
+                record::encoded_bytes(&copy.message, self.options.store_host) as u64
+            }
             _ => 0,
         });
         sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES
@@ -314,6 +318,7 @@ impl Engine {
             Command::ClientGone(client) => self.client_gone(&client),
             Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
+            Command::StoreCopy(command) => self.store_copy(command),
             Command::Admin(command) => self.administer(command),
             Command::Stop => self.is_stopping = true,
         }

@@ -18,6 +18,7 @@
 //! `ChangeInvisibleTimeProcessor`, `ConsumerOrderInfoManager`), with leases owned by the broker.
 
 mod apply;
+mod blocking;
 mod codec;
 pub mod event;
 mod expire;
@@ -41,6 +42,7 @@ use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
 pub use apply::ApplyError;
+pub use blocking::Blocking;
 pub use codec::DecodeError;
 pub use event::PopEvent;
 pub use retry::{Cursor, Look, Move, Origin};

@@ -165,7 +165,7 @@ async fn serve_clients(
         checks: proxy.checks(),
         limits,
         origins: config.http_settings.origins(),
-        admin: Some(broker),
+        admin: broker,
         webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
     };

@@ -48,7 +48,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         checks: proxy.checks(),
         limits,
         origins: config.http_settings.origins(),
-        admin: None,
+        admin: Arc::new(cluster.clone()),
         webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
     };

@@ -88,6 +88,7 @@ impl Engine {
             }
             AdminCommand::DescribeTopic { name, reply } => tell(reply, self.describe_topic(&name)),
             AdminCommand::DescribeGroup { name, reply } => tell(reply, self.describe_group(&name)),
+            AdminCommand::Blocked { name, reply } => tell(reply, self.blocked(&name)),
         }
     }
 

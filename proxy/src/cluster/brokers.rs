@@ -144,6 +144,21 @@ impl Brokers {
         Err(failed)
     }
 
+    /// Tells all name servers, which do not tell each other.
+    ///
+    /// # Errors
+    /// One cannot be told, or refuses; others may not have been told then.
+    pub(super) async fn tell_name_servers(&self, code: RequestCode, fields: &Fields) -> Result<(), Unavailable> {
+        for client in &self.name_servers {
+            let request = Command::request(code, fields.clone(), Bytes::new());
+            let answer = client.call(request, ANSWER_WITHIN).await.map_err(|error| unavailable(&error))?;
+            if answer.response_code() != ResponseCode::Success {
+                return Err(refused("a name server", &answer));
+            }
+        }
+        Ok(())
+    }
+
     /// All masters.
     ///
     /// # Errors

@@ -84,11 +84,20 @@ fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Res
     events.arg(root.join("tests/http/events.py")).arg(&http);
     shell::run(&mut events, To::File(log)).context("CloudEvents do not come out as they went in")?;
 
+    admin(root, &http, &[], log)?;
+
     let mut pairings = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
     pairings.arg(root.join("tests/http/pairings.py")).args([&grpc, &http]);
     let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
     ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
     browser::show(root, [&http, &grpc], site, log)
+}
+
+/// `/v1/admin` of the server that speaks HTTP there.
+fn admin(root: &Path, http: &str, what: &[&str], log: &Path) -> Result<()> {
+    let mut admin = Command::new("python3");
+    admin.arg(root.join("tests/http/admin.py")).arg(http).args(what);
+    shell::run(&mut admin, To::File(log)).with_context(|| format!("/v1/admin, see {}", log.display()))
 }
 
 /// A Python environment with what a file requires; nothing to do if it is there already.

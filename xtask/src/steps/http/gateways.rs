@@ -49,7 +49,10 @@ pub(super) fn show(context: &Context) -> Result<()> {
 
 fn show_in(root: &Path, folder: &Path, gantry: &Path, size: Size) -> Result<()> {
     let mut site = Site::start(folder, gantry)?;
-    site.survive(root, folder, size)?;
+    // Gateways know topics for a while, so a change through one is not seen through the other at once.
+    let [[_, first], _] = site.addresses;
+    super::admin(root, &first.to_string(), &["proxy"], &folder.join("admin.log"))?;
+    site.survive(root, folder, size, has_php)?;
     site.storm(root, folder, size)?;
     for gateway in std::mem::take(&mut site.gateways) {
         gateway.stop()?;
