@@ -1,5 +1,6 @@
 //! Messages over HTTP: the OpenAPI document is true, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
-//! client and HTTP see the same in all four pairings, and the pages do what they say in Chromium. Then HTTP before a cluster of ours.
+//! client and HTTP see the same in all four pairings, and the pages do what they say in Chromium. Then HTTP before a cluster of ours, and with `--full` before
+//! Apache's broker.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use crate::plan::{Context, Done};
 use crate::server::{self, Server};
 use crate::shell::{self, To};
 
+mod apache;
 mod browser;
 mod described;
 mod gateways;
@@ -63,7 +65,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
             return Err(error.context(format!("data kept: {}", server.keep().display())));
         }
     };
-    gateways::show(context)?;
+    gateways::show(context, &log)?;
+    if context.is_full {
+        apache::show(context, &log)?;
+    }
     Ok(done)
 }
 
@@ -98,6 +103,15 @@ fn admin(root: &Path, http: &str, what: &[&str], log: &Path) -> Result<()> {
     let mut admin = Command::new("python3");
     admin.arg(root.join("tests/http/admin.py")).arg(http).args(what);
     shell::run(&mut admin, To::File(log)).with_context(|| format!("/v1/admin, see {}", log.display()))
+}
+
+/// Installs a package of Debian's; only root may, without being asked for a password.
+fn install(package: &str, log: &Path) -> bool {
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        shell::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), To::File(log)).is_ok()
+    };
+    apt(&["update", "--quiet"]) && apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])
 }
 
 /// A Python environment with what a file requires; nothing to do if it is there already.
