@@ -187,6 +187,7 @@ pub(crate) enum AdminCommand {
     DeleteGroup { name: GroupName, reply: Reply<Result<(), AdminError>> },
     Groups { reply: Reply<Vec<GroupConfig>> },
     DescribeGroup { name: GroupName, reply: Reply<Result<GroupDescription, AdminError>> },
+    Pops { owner: LeaseOwner, reply: Reply<Result<bool, LookupError>> },
     Blocked { name: GroupName, reply: Reply<Result<Vec<BlockedBy>, AdminError>> },
 }
 

@@ -193,15 +193,34 @@ pub(crate) fn retry(source: &Bytes, planned: &Move) -> Result<Copy, CopyError> {
     Ok(Copy { message, queue: RETRY_QUEUE, due: None })
 }
 
-/// A dead letter of `group`, to be delivered to it again from its retry topic as if it had never been delivered.
-pub(crate) fn redriven(source: &Bytes, group: &GroupName) -> Result<Copy, CopyError> {
+/// Where a dead letter came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeadLetterOrigin {
+    pub(crate) topic: TopicName,
+    /// Whether the dead letter shows that its group popped it.
+    pub(crate) is_popped: bool,
+}
+
+/// Where a dead letter of `group` came from. Apache's broker says so only as the topic of the message's first retry: the one that it was sent
+/// to, or a popping group's retry topic for that. Source: Apache `AbstractSendMessageProcessor.consumerSendMsgBack`.
+pub(crate) fn dead_letter_origin(source: &Bytes, group: &GroupName) -> Result<DeadLetterOrigin, CopyError> {
     let record = record::decode(source)?;
-    let from = record.property(names::DLQ_ORIGIN_TOPIC).and_then(|topic| TopicName::new(topic).ok());
-    let from = from.ok_or(no_target(&record))?;
-    // Of a group that pops, the retry topic is for one topic; of 4.x's consumers, for all.
-    let is_popped = record.property(ENTRY_SOURCE).is_some();
-    let topic = if is_popped { TopicName::retry(group, &from) } else { Some(TopicName::group_retry(group)) };
-    let mut message = message(source, &record, topic.ok_or(no_target(&record))?);
+    let named = record.property(names::DLQ_ORIGIN_TOPIC).or_else(|| record.property(names::RETRY_TOPIC));
+    let named = named.and_then(|topic| TopicName::new(topic).ok()).ok_or(no_target(&record))?;
+    let retried = named.retried(group).and_then(|topic| TopicName::new(topic).ok());
+    let is_popped = retried.is_some() || record.property(ENTRY_SOURCE).is_some();
+    Ok(DeadLetterOrigin { topic: retried.unwrap_or(named), is_popped })
+}
+
+/// A dead letter of `group`, to be delivered to it again from its `retry` topic as if it had never been delivered.
+pub(crate) fn redriven(
+    source: &Bytes,
+    group: &GroupName,
+    from: &TopicName,
+    retry: TopicName,
+) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    let mut message = message(source, &record, retry);
     message.source_offset = 0;
     message.sys_flag = message.sys_flag.without_transaction();
     message.reconsume_times = 0;
@@ -465,7 +484,11 @@ mod tests {
         let many = "k ".repeat(100);
         let source = stored(&message_for("t", &[(names::KEYS, &many), (names::UNIQUE_KEY, "ID1")]), QueueId(1));
         let dead = dead_letter(&source, &owner, QueueId(1), QueueOffset(4)).expect("a message");
-        let copy = redriven(&stored(&dead.message, dead.queue), &group).expect("a dead letter");
+        let dead = stored(&dead.message, dead.queue);
+        let from = DeadLetterOrigin { topic: owner.topic.clone(), is_popped: true };
+        assert_eq!(dead_letter_origin(&dead, &group), Ok(from));
+        let retry = TopicName::retry(&group, &owner.topic).expect("short");
+        let copy = redriven(&dead, &group, &owner.topic, retry).expect("a dead letter");
         let properties = &copy.message.properties;
         assert_eq!((copy.message.topic.as_str(), copy.message.reconsume_times), ("%RETRY%g_t", 0));
         assert_eq!(properties.iter().next(), Some((names::UNIQUE_KEY, "ID1")), "found, however many keys there are");
@@ -483,13 +506,27 @@ mod tests {
     fn what_a_pulling_group_gave_up_comes_again_from_its_one_retry_topic() {
         let group = GroupName::new("g").expect("valid");
         let dead = message_for("%DLQ%g", &[(names::DLQ_ORIGIN_TOPIC, "t"), (names::DLQ_ORIGIN_MESSAGE_ID, "ID1")]);
-        let copy = redriven(&stored(&dead, QueueId(0)), &group).expect("a dead letter");
-        assert_eq!(copy.message.topic.as_str(), "%RETRY%g");
+        let dead = stored(&dead, QueueId(0));
+        let from = dead_letter_origin(&dead, &group).expect("it says so");
+        assert!(!from.is_popped);
+        let copy = redriven(&dead, &group, &from.topic, TopicName::group_retry(&group)).expect("a dead letter");
         assert_eq!(copy.message.properties.get(names::RETRY_TOPIC), Some("t"));
         assert_eq!(copy.message.properties.get(names::UNIQUE_KEY), Some("ID1"));
         assert!(effect(&copy).starts_with("Message"), "{}", effect(&copy));
         let stray = stored(&message_for("%DLQ%g", &[]), QueueId(0));
-        assert!(redriven(&stray, &group).is_err(), "nobody says where it came from");
+        assert!(dead_letter_origin(&stray, &group).is_err(), "nobody says where it came from");
+    }
+
+    #[test]
+    fn apaches_dead_letters_say_their_origin_as_the_topic_of_the_first_retry() {
+        let group = GroupName::new("g").expect("valid");
+        let origin = |named| {
+            let dead = stored(&message_for("%DLQ%g", &[(names::RETRY_TOPIC, named)]), QueueId(0));
+            let from = dead_letter_origin(&dead, &group).expect("it says so");
+            (from.topic.to_string(), from.is_popped)
+        };
+        assert_eq!(origin("t"), ("t".to_owned(), false));
+        assert_eq!(origin("%RETRY%g_t"), ("t".to_owned(), true));
     }
 
     #[test]

@@ -370,6 +370,13 @@ impl PopMachine {
         progress
     }
 
+    /// Whether a group was ever leased a message of the topic; one that pulls was not.
+    #[must_use]
+    pub fn pops(&self, owner: &LeaseOwner) -> bool {
+        let mut slots = self.slots.of_owner(owner).filter_map(|id| self.slots.get(id));
+        self.slots.retry(owner).is_some() || slots.any(|slot| slot.last_pop != Timestamp::default())
+    }
+
     /// Sets a group's progress on a queue, begun or not; all its leases there end.
     pub fn reset_to(&mut self, owner: &LeaseOwner, queue: QueueId, offset: QueueOffset, events: &mut Vec<PopEvent>) {
         let event = match self.slots.find(owner, queue) {

@@ -131,14 +131,47 @@ fn each_dead_letter_is_redriven_once_whenever_the_broker_is_killed() {
 fn what_is_no_dead_letter_is_not_redriven() {
     sim::run(4, async |world: World| {
         let broker = start(&world);
+        let dead = message("%DLQ%g", "1", &[(names::RETRY_TOPIC, "t")]);
+        try_send(&broker, dead).await.expect("stored");
         let no_group = redrive(&broker, 0).await;
         assert!(matches!(no_group, Err(StoreAgainError::Admin(_))), "{no_group:?}");
         broker.put_group(GroupConfig::new(group("g")), false).await.expect("made");
-        let none = redrive(&broker, 0).await;
+        let none = redrive(&broker, 1).await;
         assert!(matches!(none, Err(StoreAgainError::NotFound { .. })), "{none:?}");
         send(&broker, "%DLQ%g", "by hand").await;
-        let stray = redrive(&broker, 0).await;
+        let stray = redrive(&broker, 1).await;
         assert!(matches!(stray, Err(StoreAgainError::NoOrigin { .. })), "{stray:?}");
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn what_a_pulling_group_gave_up_comes_to_it_also_when_it_pops_now() {
+    sim::run(8, async |world: World| {
+        let broker = start(&world);
+        send(&broker, "t", "1").await;
+        assert_eq!(pop_bodies(&broker, "g", "t").await, ["1"]);
+        // As Apache's broker writes what 4.x's consumers send back for the last time.
+        let dead = message("%DLQ%g", "2", &[(names::RETRY_TOPIC, "t")]);
+        try_send(&broker, dead).await.expect("stored");
+        let redriven = redrive(&broker, 0).await.expect("stored");
+        assert_eq!(redriven.topic, topic("%RETRY%g_t"));
+        assert_eq!(pop_bodies(&broker, "g", "t").await, ["2"]);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_copy_that_went_with_its_topic_does_not_count() {
+    sim::run(10, async |world: World| {
+        let broker = start(&world);
+        send(&broker, "t", "1").await;
+        give_up(&broker).await;
+        redrive(&broker, 0).await.expect("stored");
+        broker.delete_topic(&topic("t")).await.expect("deleted");
+        send(&broker, "t", "2").await;
+        assert!(!redrive(&broker, 0).await.expect("stored").is_repeat);
+        assert!(pop_bodies(&broker, "g", "t").await.contains(&"1".to_owned()));
         broker.stop().await;
     });
 }
@@ -215,8 +248,7 @@ fn who_holds_messages_in_order_back_is_told() {
         let [at] = blocked.as_slice() else { panic!("one line: {blocked:?}") };
         assert_eq!((at.topic.as_str(), at.queue, at.offset, at.waiting), ("t", QueueId(0), FIRST, 2));
         assert_eq!((at.holder.as_deref(), at.attempts), (Some("c"), 1));
-        let record = record::decode(at.record.as_ref().expect("readable")).expect("a record");
-        assert_eq!(record.property(names::MESSAGE_GROUP), Some("a"));
+        assert_eq!(at.message_group.as_deref(), Some("a"));
         let left = at.until.expect("a lease").since(world.env().clock.now());
         assert!(left > Duration::from_secs(299), "{left:?}");
         let wait = ChangeInvisible { invisible: Duration::from_secs(50), suspend: false };

@@ -178,8 +178,10 @@ pub struct Blocked {
     pub queue: QueueId,
     /// Its offset there.
     pub offset: QueueOffset,
-    /// Its CommitLog record; `None` when it cannot be read.
-    pub record: Option<Bytes>,
+    /// The client's id of it; `None` when it has none or cannot be read.
+    pub message_id: Option<String>,
+    /// Its message group; `None` when the group consumes whole queues in order, or it cannot be read.
+    pub message_group: Option<String>,
     /// Deliveries so far.
     pub attempts: u32,
     /// Who has it; nobody when it waits for its next delivery, or to become a dead letter.

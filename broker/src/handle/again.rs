@@ -7,7 +7,7 @@ use bytes::Bytes;
 use types::admin::{AdminError, Blocked, StoreAgainError, StoredAgain};
 use types::broker::{Durability, LeaseOwner, LookupError, SendError, Unavailable};
 use types::properties::names;
-use types::{Admin, GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
+use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
 use super::read::unavailable;
@@ -21,41 +21,62 @@ use crate::transaction::PARK_TOPIC;
 const AT_ONCE: usize = 64;
 
 impl LocalBroker {
-    /// As [`Admin::redrive`].
+    /// As [`types::Admin::redrive`].
     pub(super) async fn redrive_dead_letter(
         &self,
         group: &GroupName,
         queue: QueueId,
         offset: QueueOffset,
     ) -> Result<StoredAgain, StoreAgainError> {
-        self.describe_group(group).await?;
         let dead_letters = TopicName::dead_letter(group);
-        let make = |record: &Bytes| copy::redriven(record, group);
-        self.store_again(dead_letters, queue, offset, Some(group), make).await
+        let (record, at) = self.source(&dead_letters, queue, offset).await?;
+        let no_origin = |_: CopyError| StoreAgainError::NoOrigin { topic: dead_letters.clone(), queue, offset };
+        let from = copy::dead_letter_origin(&record, group).map_err(no_origin)?;
+        let owner = LeaseOwner { group: group.clone(), topic: from.topic.clone() };
+        let pops = self.ask(|reply| Command::Admin(AdminCommand::Pops { owner, reply })).await?;
+        // A popping group's retry topic is for one topic, that of 4.x's consumers for all: each reads only its own.
+        let retry = if pops.map_err(AdminError::from)? || from.is_popped {
+            // A group's and a topic's names always fit; those of the system's do not.
+            let too_long = StoreAgainError::NoOrigin { topic: dead_letters.clone(), queue, offset };
+            TopicName::retry(group, &from.topic).ok_or(too_long)?
+        } else {
+            TopicName::group_retry(group)
+        };
+        let copy = copy::redriven(&record, group, &from.topic, retry).map_err(no_origin)?;
+        self.store_again(copy, at, Some(group)).await
     }
 
-    /// As [`Admin::resume`].
+    /// As [`types::Admin::resume`].
     pub(super) async fn resume_half(&self, offset: QueueOffset) -> Result<StoredAgain, StoreAgainError> {
-        self.store_again(system_topic(PARK_TOPIC), QueueId(0), offset, None, copy::resumed).await
+        let (topic, queue) = (system_topic(PARK_TOPIC), QueueId(0));
+        let (record, at) = self.source(&topic, queue, offset).await?;
+        let copy = copy::resumed(&record).map_err(|_| StoreAgainError::NoOrigin { topic, queue, offset })?;
+        self.store_again(copy, at, None).await
     }
 
-    /// Stores the copy that `make` makes of a message, unless that was done before.
-    async fn store_again(
+    /// The message to be copied, and where it is.
+    async fn source(
         &self,
-        topic: TopicName,
+        topic: &TopicName,
         queue: QueueId,
         offset: QueueOffset,
-        group: Option<&GroupName>,
-        make: impl Fn(&Bytes) -> Result<Copy, CopyError>,
-    ) -> Result<StoredAgain, StoreAgainError> {
+    ) -> Result<(Bytes, PhysicalOffset), StoreAgainError> {
         let asked = topic.clone();
         let entry = self.ask(|reply| Command::Entry { topic: asked, queue, offset, reply }).await?;
         let record = match entry {
             Some(entry) => self.record_at(entry.physical_offset).await?.map(|record| (record, entry.physical_offset)),
             None => None,
         };
-        let Some((record, at)) = record else { return Err(StoreAgainError::NotFound { topic, queue, offset }) };
-        let copy = make(&record).map_err(|_| StoreAgainError::NoOrigin { topic, queue, offset })?;
+        record.ok_or_else(|| StoreAgainError::NotFound { topic: topic.clone(), queue, offset })
+    }
+
+    /// Stores the copy of a message that is `at` this place, unless that was done before.
+    async fn store_again(
+        &self,
+        copy: Copy,
+        at: PhysicalOffset,
+        group: Option<&GroupName>,
+    ) -> Result<StoredAgain, StoreAgainError> {
         let retry = group.map(|group| LeaseOwner { group: group.clone(), topic: copy.message.topic.clone() });
         // Two that look for a copy at the same time would both find none. A caller that goes away after it has asked for the copy to be stored
         // leaves it to the engine, which answers the next one's search later.
@@ -104,7 +125,10 @@ impl LocalBroker {
                     && record.topic == topic
                     && record.property(ENTRY_SOURCE) == made_of
                 {
-                    return Ok(Some(record.header.queue_offset));
+                    let (topic, queue) = (copy.message.topic.clone(), copy.queue);
+                    let (first, _) = self.ask(|reply| Command::Range { topic, queue, reply }).await?;
+                    // A copy in an earlier topic of this name went with that.
+                    return Ok(Some(record.header.queue_offset).filter(|offset| *offset >= first));
                 }
             }
             if before <= at {
@@ -113,21 +137,25 @@ impl LocalBroker {
         }
     }
 
-    /// As [`Admin::blocked`].
+    /// As [`types::Admin::blocked`].
     pub(super) async fn find_blocked(&self, group: &GroupName) -> Result<Vec<Blocked>, AdminError> {
         let name = group.clone();
         let asked = self.ask(|reply| Command::Admin(AdminCommand::Blocked { name, reply })).await;
         let mut blocked = Vec::new();
         for (at, entry) in asked.map_err(LookupError::Unavailable)?? {
-            let record = match entry {
+            let bytes = match entry {
                 Some(entry) => self.record_at(entry.physical_offset).await?,
                 None => None,
             };
+            // The record is not kept: all of them together may be a gigabyte.
+            let record = bytes.as_ref().and_then(|bytes| record::decode(bytes).ok());
+            let property = |name| record.as_ref().and_then(|record| record.property(name)).map(str::to_owned);
             blocked.push(Blocked {
                 topic: at.topic,
                 queue: at.queue,
                 offset: at.offset,
-                record,
+                message_id: property(names::UNIQUE_KEY),
+                message_group: property(names::MESSAGE_GROUP),
                 attempts: at.attempts,
                 holder: at.holder,
                 until: at.until,

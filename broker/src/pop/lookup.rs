@@ -172,6 +172,12 @@ impl Slots {
         sorted(topics.flat_map(|topic| topic.slots.iter().flatten().copied()))
     }
 
+    /// A group's slots on a topic.
+    pub(super) fn of_owner(&self, owner: &LeaseOwner) -> impl Iterator<Item = SlotId> {
+        let topic = self.by_group.get(&owner.group).and_then(|topics| topics.get(&owner.topic));
+        topic.into_iter().flat_map(|topic| topic.slots.iter().flatten().copied())
+    }
+
     /// All groups' slots on a topic, and on their retry topics for it, by number.
     pub(super) fn of_topic(&self, topic: &TopicName) -> Vec<SlotId> {
         let topics = self.by_group.values().filter_map(|topics| topics.get(topic));

@@ -190,7 +190,9 @@ pub struct Blocker {
 impl DeadLetter {
     pub(crate) fn of(bytes: &[u8], has_body: bool) -> Option<Self> {
         let message = Message::of(bytes, has_body)?;
-        Some(Self { origin_topic: message.properties.get(names::DLQ_ORIGIN_TOPIC).cloned(), message })
+        let origin =
+            [names::DLQ_ORIGIN_TOPIC, names::RETRY_TOPIC].iter().find_map(|name| message.properties.get(*name));
+        Some(Self { origin_topic: origin.cloned(), message })
     }
 }
 
@@ -209,15 +211,13 @@ impl From<StoredAgain> for StoredAt {
 
 impl From<Blocked> for Blocker {
     fn from(blocked: Blocked) -> Self {
-        let Blocked { topic, queue, offset, record, attempts, holder, until, waiting } = blocked;
-        let record = record.as_ref().and_then(|bytes| record::decode(bytes).ok());
-        let property = |name| record.as_ref().and_then(|record| record.property(name)).map(str::to_owned);
+        let Blocked { topic, queue, offset, message_id, message_group, attempts, holder, until, waiting } = blocked;
         Self {
             topic: topic.to_string(),
             queue: queue.0,
             offset: offset.0,
-            message_id: property(names::UNIQUE_KEY),
-            message_group: property(names::MESSAGE_GROUP),
+            message_id,
+            message_group,
             attempts,
             holder: holder.map(|client| client.to_string()),
             until_ms: until.map(|until| until.0),
