@@ -165,7 +165,7 @@ async fn serve_clients(
         checks: proxy.checks(),
         limits,
         origins: config.http_settings.origins(),
-        admin: broker,
+        admin: Some(broker),
         webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
     };

@@ -48,7 +48,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         checks: proxy.checks(),
         limits,
         origins: config.http_settings.origins(),
-        admin: Arc::new(cluster.clone()),
+        admin: config.http_admin.then(|| Arc::new(cluster.clone()) as _),
         webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
     };

@@ -31,6 +31,7 @@ mod topics;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{FromRef, FromRequest, Request};
 use serde::de::DeserializeOwned;
 use types::Admin;
@@ -53,6 +54,12 @@ impl FromRef<Managed> for Arc<dyn Admin> {
     fn from_ref(managed: &Managed) -> Self {
         managed.admin.clone()
     }
+}
+
+/// The routes, which a server that does not answer operators lacks.
+pub(crate) fn routes(managed: Managed) -> Router {
+    let (routes, _) = described().split_for_parts();
+    Router::new().nest("/v1/admin", routes.with_state(managed))
 }
 
 /// The routes below `/v1/admin` with what they say of themselves.

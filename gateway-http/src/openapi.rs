@@ -24,9 +24,12 @@ use crate::{admin, messaging, webhooks};
 )]
 struct Head;
 
-/// The document.
-pub(crate) fn document() -> OpenApi {
+/// The document of a server that answers operators, or does not.
+pub(crate) fn document(has_admin: bool) -> OpenApi {
     let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
     let document = OpenApiRouter::with_openapi(document).nest("/v1", webhooks::described()).into_openapi();
+    if !has_admin {
+        return document;
+    }
     OpenApiRouter::with_openapi(document).nest("/v1/admin", admin::described()).into_openapi()
 }

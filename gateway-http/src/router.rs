@@ -42,8 +42,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Which web pages of other sites may call.
     pub origins: Origins,
-    /// What operators ask.
-    pub admin: Arc<dyn Admin>,
+    /// What operators ask, if this gateway answers them.
+    pub admin: Option<Arc<dyn Admin>>,
     /// What is posted to URLs, of a gateway that delivers webhooks.
     pub webhooks: Option<Webhooks>,
     /// What the routes that every role has show.
@@ -85,13 +85,12 @@ impl<S> Answers for S where
 /// All routes with their layers.
 pub fn router(gateway: Gateway) -> impl Answers {
     let Gateway { messaging, checks, limits, origins, admin, webhooks, probes } = gateway;
-    let document = openapi::document();
-    let managed = admin::Managed { admin, readiness: probes.readiness.clone() };
-    let (admin_routes, _) = admin::described().split_for_parts();
+    let document = openapi::document(admin.is_some());
+    let managed = admin.map(|admin| admin::Managed { admin, readiness: probes.readiness.clone() });
     let routes = probe_routes(probes)
         .merge(pages::routes())
         .route("/openapi.json", get(async move || Json(document)))
-        .nest("/v1/admin", admin_routes.with_state(managed))
+        .merge(managed.map(admin::routes).unwrap_or_default())
         .nest("/v1", webhooks::routes(webhooks))
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

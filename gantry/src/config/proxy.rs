@@ -21,6 +21,8 @@ pub(crate) struct Proxy {
     pub(crate) cluster: String,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Whether operators are answered there.
+    pub(crate) http_admin: bool,
     /// Host and port told to clients; `None`: those that they dialled.
     pub(crate) advertise: Option<(String, u16)>,
     /// Whose web pages may call the gRPC port.
@@ -57,6 +59,7 @@ pub(crate) enum Key {
     HttpMaxUndelivered,
     HttpCors,
     HttpHosts,
+    HttpAdmin,
     WebhookKeyFile,
     WebhookBroker,
     WebhookAllow,
@@ -87,6 +90,7 @@ impl Keys for Key {
         Self::HttpMaxUndelivered,
         Self::HttpCors,
         Self::HttpHosts,
+        Self::HttpAdmin,
         Self::WebhookKeyFile,
         Self::WebhookBroker,
         Self::WebhookAllow,
@@ -117,6 +121,7 @@ impl Keys for Key {
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::HttpCors => &http::CORS,
             Self::HttpHosts => &http::HOSTS,
+            Self::HttpAdmin => &HTTP_ADMIN,
             Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
             Self::WebhookBroker => &webhooks::BROKER,
             Self::WebhookAllow => &webhooks::ALLOW,
@@ -129,7 +134,7 @@ impl Keys for Key {
     }
 
     fn is_switch(self) -> bool {
-        false
+        matches!(self, Self::HttpAdmin)
     }
 
     fn is_ignored(key: &str) -> bool {
@@ -155,6 +160,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let cluster = reader.read(Key::ClusterName, word);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
+    let http_admin = reader.read(Key::HttpAdmin, value::boolean);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let grpc_web = reader.read_optional(Key::GrpcWeb, str::parse::<Origins>);
     let data = reader.read(Key::Data, value::path);
@@ -169,6 +175,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         cluster: cluster?,
         grpc: grpc?,
         http: http?,
+        http_admin: http_admin?,
         advertise: advertise?,
         grpc_web: grpc_web?.unwrap_or_default(),
         data: data?,
@@ -261,6 +268,15 @@ static HTTP: Setting = Setting {
     aliases: &[],
 };
 
+static HTTP_ADMIN: Setting = Setting {
+    flag: "http-admin",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Serve the admin API of the whole cluster on the HTTP port too, without a password: who reaches the port can delete topics and read all messages",
+    aliases: &[],
+};
+
 static ADVERTISE: Setting = Setting {
     flag: "advertise",
     value: "HOST:PORT",
@@ -314,6 +330,7 @@ mod tests {
         let config = load_file("{}", true).expect("valid").config;
         assert_eq!((config.grpc.port(), config.http.port()), (8081, 8082));
         assert_eq!(config.name_servers, ["127.0.0.1:9876"]);
+        assert!(!config.http_admin, "a port that teams send to is not opened to operators by an upgrade");
     }
 
     #[test]

@@ -74,14 +74,16 @@ async fn offsets(admin: &dyn Admin, group: &GroupName, queue: QueueId, wanted: R
         }
         return Ok(Box::new(offsets.into_iter()));
     }
-    let topic = match admin.describe_topic(&TopicName::dead_letter(group)).await {
+    let topic = TopicName::dead_letter(group);
+    let described = match admin.describe_topic(&topic).await {
         // The topic is made with the first one.
-        Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => None,
-        topic => Some(topic?),
+        Err(AdminError::Lookup(LookupError::TopicNotFound { .. })) => return Ok(Box::new(std::iter::empty())),
+        described => described?,
     };
-    let extent = topic.and_then(|topic| topic.queues.get(queue.0 as usize).copied());
-    let (first, end) = extent.map_or((0, 0), |(first, end)| (first.0, end.0));
-    Ok(Box::new(from.unwrap_or(0).max(first)..to.unwrap_or(end).min(end)))
+    let queues = u32::try_from(described.queues.len()).unwrap_or(u32::MAX);
+    let extent = described.queues.get(queue.0 as usize);
+    let (first, end) = *extent.ok_or(LookupError::QueueNotFound { topic, queue, queues }).map_err(AdminError::from)?;
+    Ok(Box::new(from.unwrap_or(0).max(first.0)..to.unwrap_or(end.0).min(end.0)))
 }
 
 /// What is still to be delivered again.

@@ -168,7 +168,11 @@ impl Server {
     }
 
     fn open_to(origins: Origins, maps: impl Into<Arc<Maps>>) -> Self {
-        let maps: Arc<Maps> = maps.into();
+        Self::with_admin(origins, Some(maps.into()))
+    }
+
+    fn with_admin(origins: Origins, admin: Option<Arc<Maps>>) -> Self {
+        let admin = admin.map(|maps| maps as Arc<dyn Admin>);
         let readiness = Readiness::default();
         let version = Version { name: "gantry", version: "1.2.3" };
         let metrics = prometheus::Registry::new();
@@ -178,8 +182,7 @@ impl Server {
         let server = messaging::tests::server(&broker);
         let (messaging, checks) = (server.messaging(), server.checks());
         let probes = Probes { readiness: readiness.clone(), metrics, version };
-        let gateway =
-            Gateway { messaging, checks, limits: Limits::default(), origins, admin: maps, webhooks: None, probes };
+        let gateway = Gateway { messaging, checks, limits: Limits::default(), origins, admin, webhooks: None, probes };
         Self(BoxCloneService::new(router(gateway)), readiness, dir)
     }
 
@@ -205,6 +208,14 @@ impl Server {
         assert_eq!(media_type == "application/problem+json", status >= 400, "{status} {text}");
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
+}
+
+#[tokio::test]
+async fn a_gateway_without_admin_neither_answers_nor_describes_it() {
+    let server = Server::with_admin(Origins::None, None);
+    let (status, problem) = server.json(Method::GET, "/v1/admin/topics", json!({})).await;
+    assert_eq!((status, &problem["type"]), (404, &json!("urn:gantry:problem:no-such-path")));
+    assert!(!server.text("/openapi.json").await.1.contains("/v1/admin"));
 }
 
 #[tokio::test]
@@ -420,6 +431,9 @@ async fn a_redrive_says_of_each_dead_letter_what_came_of_it() {
     assert_eq!(lines[0], json!({"offset": 1, "status": 201, "stored": {"topic": "%DLQ%g", "offset": 1}}));
     assert_eq!(lines[2]["problem"]["type"], "urn:gantry:problem:message-not-found");
     assert_eq!(lines[4], json!({"end": "failed", "next": 4}));
+    let path = "/v1/admin/groups/g/dead-letters/redrive";
+    let (status, problem) = server.json(Method::POST, path, json!({"queue": 2000})).await;
+    assert_eq!((status, &problem["type"]), (404, &json!("urn:gantry:problem:queue-not-found")));
     let some = redriven(&server, json!({"rate": 1000, "from": 2, "to": 3})).await;
     assert_eq!((some.len(), &some[0]["offset"], &some[1]), (2, &json!(2), &json!({"end": "done"})));
     let named = redriven(&server, json!({"rate": 1000, "offsets": [3, 1]})).await;

@@ -18,6 +18,7 @@ use crate::{balancer, server, topics};
 
 const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 const GATEWAYS: [&str; 2] = ["gateway-1", "gateway-2"];
+const ADMIN: [&str; 1] = ["--http-admin"];
 const SURVIVE: &str = "http-survive";
 const STORM: &str = "http-storm";
 /// Longest wait for a client to come to a place of its work.
@@ -84,7 +85,7 @@ impl Site {
         let addresses = [[free()?, free()?], [free()?, free()?]];
         let mut gateways = Vec::new();
         for (name, [grpc, http]) in GATEWAYS.iter().zip(addresses) {
-            gateways.push(cluster.proxy_at(name, grpc, http, &[])?);
+            gateways.push(cluster.proxy_at(name, grpc, http, &ADMIN)?);
         }
         let balancer = balancer::start(addresses.map(|[_, http]| http).into())?;
         Ok(Self { cluster, gateways, addresses, balancer })
@@ -98,7 +99,7 @@ impl Site {
         }
         let [grpc, http] = self.addresses[index];
         drop(self.gateways.remove(index));
-        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http, &[])?);
+        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http, &ADMIN)?);
         Ok(())
     }
 
