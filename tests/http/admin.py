@@ -48,6 +48,13 @@ def topics():
     expect("queues grow", (status, changed["writeQueues"]), (200, 8))
     until("a grown topic", lambda: len(admin("GET", f"/topics/{TOPIC}")[1]["queues"]), lambda found: found == 8)
     expect("queues do not shrink", admin("PATCH", f"/topics/{TOPIC}", {"readQueues": 2})[0], 409)
+    expect("a queue that is not there", admin("GET", f"/topics/{TOPIC}/messages?queue={2**32 - 1}")[0], 404)
+    closed = "/topics/admin-closed"
+    expect("another is made", admin("POST", closed, {"readQueues": 4, "writeQueues": 4})[0], 201)
+    expect("it is closed", admin("PATCH", closed, {"readable": False, "writable": False})[0], 200)
+    status, opened = admin("PATCH", closed, {"readable": True, "writable": True})
+    expect("it is opened", (status, opened.get("readQueues"), opened.get("writeQueues")), (200, 4, 4))
+    expect("it is deleted", admin("DELETE", closed)[0], 204)
     if IS_PROXY:
         expect("queues that cannot be split", admin("POST", "/topics/admin-uneven", {"readQueues": 3})[0], 400)
     expect("a topic that is not there", admin("PATCH", "/topics/admin-none", {"readQueues": 2})[0], 404)

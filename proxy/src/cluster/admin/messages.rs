@@ -9,7 +9,8 @@ use remoting_proto::requests::QueryMessage;
 use remoting_proto::{RequestCode, ResponseCode};
 use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery};
 use types::broker::{LookupError, OffsetAt, PopError, Pull, PullError};
-use types::{Filter, GroupName, QueueId, QueueOffset, Timestamp};
+use types::properties::has_key;
+use types::{Filter, GroupName, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::Cluster;
 use crate::cluster::brokers::{Request, refused, unreadable};
@@ -19,6 +20,11 @@ use crate::cluster::popped;
 const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
 /// Messages that are read at once.
 const AT_ONCE: u32 = 32;
+
+/// Most messages that a broker answers for a key; ours answer more. Source: Apache `MessageStoreConfig.maxMsgsNumBatch`.
+const KEYED_MAX: usize = 64;
+/// From so many bytes of messages on, an answer for a key may lack one that it had no room for: brokers of ours end it at 8 MiB.
+const KEYED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a query has found so far.
 struct Finds<'a> {
@@ -47,9 +53,9 @@ impl Cluster {
             FindBy::From(queue, from) => self.take_from(*queue, *from, &mut finds).await?,
             FindBy::Time(queue) => {
                 let queues = self.route(&query.topic).await?.config.read_queues;
-                let all = queue.map_or(0..queues, |queue| queue.0..queue.0 + 1);
+                let all = queue.map_or_else(|| (0..queues).map(QueueId).collect(), |queue| vec![queue]);
                 let mut is_complete = true;
-                for queue in all.map(QueueId) {
+                for queue in all {
                     let from = self.offset_at(&query.topic, queue, OffsetAt::Time(query.stored.start)).await?;
                     is_complete &= self.take_from(queue, from, &mut finds).await?;
                 }
@@ -81,10 +87,9 @@ impl Cluster {
                 ResponseCode::QueryNotFound => Vec::new(),
                 _ => return Err(refused(&broker, &answer).into()),
             };
-            is_complete &= records.len() < *messages_max;
-            by_time.extend(
-                records.into_iter().enumerate().map(|(n, record)| ((stored_at(&record), broker.clone(), n), record)),
-            );
+            is_complete &= is_all(&records, *messages_max);
+            let found = records.into_iter().filter(|bytes| is_of(bytes, topic, key));
+            by_time.extend(found.enumerate().map(|(n, record)| ((stored_at(&record), broker.clone(), n), record)));
         }
         // The newest first.
         for record in by_time.into_values().rev() {
@@ -136,6 +141,17 @@ impl Cluster {
     }
 }
 
+/// Whether an answer for a key can have left none out.
+fn is_all(records: &[Bytes], messages_max: usize) -> bool {
+    let bytes: usize = records.iter().map(Bytes::len).sum();
+    records.len() < messages_max.min(KEYED_MAX) && bytes < KEYED_BYTES_MAX
+}
+
+/// Whether a message is of this topic and has this key: brokers of Apache's compare hashes only.
+fn is_of(bytes: &Bytes, topic: &TopicName, key: &str) -> bool {
+    record::decode(bytes).is_ok_and(|record| record.topic == topic.as_str() && has_key(record.properties(), key))
+}
+
 fn stored_at(record: &Bytes) -> Timestamp {
     record::header(record).map(|header| header.stored_at).unwrap_or_default()
 }
@@ -147,5 +163,40 @@ fn lookup(error: PopError) -> AdminError {
         PopError::NotReadable { .. } | PopError::GroupDisabled { .. } | PopError::TooManyWaiting { .. } => {
             LookupError::Unavailable(types::broker::Unavailable::Remote { detail: error.to_string() }).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use types::properties::names;
+    use types::{Message, PhysicalOffset};
+
+    use super::*;
+
+    fn stored(topic: &str, key: &str) -> Bytes {
+        let mut message = Message::new(TopicName::new(topic).expect("valid"), Bytes::from_static(b"body"));
+        message.properties.set_own(names::KEYS, key);
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let placed = record::encode(&message, QueueId(0), host).expect("fits");
+        placed.place(QueueOffset(0), PhysicalOffset(0), Timestamp(0))
+    }
+
+    #[test]
+    fn of_what_brokers_find_by_hash_only_the_keys_own_count() {
+        let topic = TopicName::new("t").expect("valid");
+        assert!(is_of(&stored("t", "a b"), &topic, "b"));
+        assert!(!is_of(&stored("t", "a"), &topic, "b"));
+        assert!(!is_of(&stored("u", "b"), &topic, "b"));
+    }
+
+    #[test]
+    fn an_answer_at_a_bound_of_the_broker_may_lack_some() {
+        let record = stored("t", "a");
+        assert!(is_all(&vec![record.clone(); 63], 256));
+        assert!(!is_all(&vec![record.clone(); 64], 256), "Apache's bound");
+        assert!(!is_all(&vec![record; 2], 2), "what was asked for");
+        assert!(!is_all(&[Bytes::from(vec![0; KEYED_BYTES_MAX])], 256), "ours");
     }
 }

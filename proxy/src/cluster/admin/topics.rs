@@ -26,17 +26,30 @@ impl Cluster {
             return Err(AdminError::System { name: name.to_string() });
         }
         let known = self.settings(name).await?;
-        let brokers = match (known.is_empty(), is_update) {
-            (false, false) => return Err(AdminError::Exists { what: "topic", name: name.to_string() }),
-            (true, true) => return Err(LookupError::TopicNotFound { topic: name.clone() }.into()),
-            (true, false) => self.all_brokers().await?.into_iter().map(|broker| (broker, None)).collect(),
-            (false, true) => known.into_iter().map(|(broker, settings)| (broker, Some(settings))).collect::<Vec<_>>(),
+        if is_update && known.is_empty() {
+            return Err(LookupError::TopicNotFound { topic: name.clone() }.into());
+        }
+        let brokers: Vec<_> = if is_update {
+            known.into_iter().map(|(broker, settings)| (broker, Some(settings))).collect()
+        } else {
+            let mut known: BTreeMap<_, _> = known.into_iter().collect();
+            let with_settings = |broker| {
+                let settings = known.remove(&broker);
+                (broker, settings)
+            };
+            self.all_brokers().await?.into_iter().map(with_settings).collect()
         };
+        // A new topic has no queues yet, also where an earlier attempt has made it.
         let now = |of: fn(&TopicSettings) -> i32| -> Vec<u32> {
-            brokers.iter().map(|(_, settings)| settings.as_ref().map_or(0, |settings| count(of(settings)))).collect()
+            let settings = brokers.iter().map(|(_, settings)| settings.as_ref().filter(|_| is_update));
+            settings.map(|settings| settings.map_or(0, |settings| count(of(settings)))).collect()
         };
         let read = split(name, config.read_queues, &now(|settings| settings.config.read_queue_nums))?;
         let write = split(name, config.write_queues, &now(|settings| settings.config.write_queue_nums))?;
+        let made: Vec<_> = brokers.iter().map(|(_, settings)| settings.as_ref()).collect();
+        if !is_update && !is_half_made(config, &made, read[0], write[0]) {
+            return Err(AdminError::Exists { what: "topic", name: name.to_string() });
+        }
         for (((broker, settings), read), write) in brokers.iter().zip(read).zip(write) {
             let header = change(config, settings.clone().unwrap_or_default(), read, write);
             self.tell(broker, RequestCode::UpdateAndCreateTopic, header.to_fields(), Bytes::new()).await?;
@@ -57,15 +70,14 @@ impl Cluster {
         Ok(known)
     }
 
-    /// As [`types::Admin::delete_topic`]: at all brokers, then at all name servers.
+    /// As [`types::Admin::delete_topic`]: at all brokers, then at all name servers. These are told also when no broker has it any more, since
+    /// an earlier attempt may have come only so far.
     pub(super) async fn remove_topic(&self, name: &TopicName) -> Result<(), AdminError> {
         if name.is_system() {
             return Err(AdminError::System { name: name.to_string() });
         }
         let known = self.settings(name).await?;
-        if known.is_empty() {
-            return Err(LookupError::TopicNotFound { topic: name.clone() }.into());
-        }
+        let is_known = !known.is_empty();
         for (broker, _) in known {
             let fields = TopicHeader { topic: name.to_string() }.to_fields();
             self.tell(&broker, RequestCode::DeleteTopicInBroker, fields, Bytes::new()).await?;
@@ -73,7 +85,7 @@ impl Cluster {
         let forget = DeleteTopic { topic: name.to_string(), cluster_name: None };
         self.0.brokers.tell_name_servers(RequestCode::DeleteTopicInNamesrv, &forget.to_fields()).await?;
         self.doubt_route(name);
-        Ok(())
+        if is_known { Ok(()) } else { Err(LookupError::TopicNotFound { topic: name.clone() }.into()) }
     }
 
     /// As [`types::Admin::topics`].
@@ -97,25 +109,39 @@ impl Cluster {
         Ok(all.into_values().collect())
     }
 
-    /// As [`types::Admin::describe_topic`]; brokers do not say what was sent.
+    /// As [`types::Admin::describe_topic`]; brokers do not say what was sent. They are asked themselves: a route lacks the queues of a topic
+    /// that is closed, and may be older than the last change.
     pub(super) async fn topic_description(&self, name: &TopicName) -> Result<TopicDescription, AdminError> {
-        let route = self.route(name).await?;
-        let mut ends = BTreeMap::new();
-        for broker in route.brokers() {
+        let known = self.settings(name).await?;
+        let configs = known.iter().map(|(_, settings)| config_of(name.clone(), settings));
+        let config = configs.reduce(|mut all, here| {
+            add(&mut all, &here);
+            all
+        });
+        let config = config.ok_or_else(|| LookupError::TopicNotFound { topic: name.clone() })?;
+        let mut queues = Vec::new();
+        // In the order of their numbers here, as in a route.
+        for (broker, settings) in known.iter().filter(|(_, settings)| settings.config.perm.is_readable()) {
             let fields = TopicHeader { topic: name.to_string() }.to_fields();
             let (code, none) = (RequestCode::GetTopicStatsInfo, ResponseCode::TopicNotExist);
-            let stats: Option<TopicStats> = self.ask_for(&broker, code, fields, none).await?;
+            let stats: Option<TopicStats> = self.ask_for(broker, code, fields, none).await?;
+            let mut ends: BTreeMap<_, _> = BTreeMap::new();
             for (queue, offsets) in stats.unwrap_or_default().offset_table.0 {
-                let extent = (offset(offsets.min_offset), offset(offsets.max_offset));
-                ends.insert((broker.clone(), queue.queue_id), extent);
+                ends.insert(queue.queue_id, (offset(offsets.min_offset), offset(offsets.max_offset)));
             }
+            queues.extend(
+                (0..settings.config.read_queue_nums).map(|queue| ends.get(&queue).copied().unwrap_or_default()),
+            );
         }
-        let queues = route.readable.iter().map(|place| {
-            let key = (place.broker.clone(), i32::try_from(place.queue).unwrap_or(i32::MAX));
-            ends.get(&key).copied().unwrap_or_default()
-        });
-        Ok(TopicDescription { config: (*route.config).clone(), queues: queues.collect(), used: Vec::new() })
+        Ok(TopicDescription { config, queues, used: Vec::new() })
     }
+}
+
+/// Whether a topic that is to be made is at none of the brokers, or only at some of them and there just as it would be made.
+fn is_half_made(config: &TopicConfig, brokers: &[Option<&TopicSettings>], read_queues: u32, write_queues: u32) -> bool {
+    let each = TopicConfig { read_queues, write_queues, is_auto_created: false, ..config.clone() };
+    let is_alike = |settings: &&TopicSettings| config_of(config.name.clone(), settings) == each;
+    brokers.iter().any(Option::is_none) && brokers.iter().flatten().all(is_alike)
 }
 
 /// How many queues each broker gets, of which there are so many now; a change must go to all alike.
@@ -204,6 +230,19 @@ mod tests {
         assert_eq!(split(2048, &[0]), Err(AdminError::QueueCount { queues: 2048 }));
         let shrunk = AdminError::QueuesShrink { topic: topic.clone(), queues: 8, asked: 4 };
         assert_eq!(split(4, &[4, 4]), Err(shrunk));
+    }
+
+    #[test]
+    fn a_topic_that_only_some_brokers_have_as_it_is_wanted_is_half_made() {
+        let config = TopicConfig::new(TopicName::new("t").expect("valid"), 8, TopicType::Mixed);
+        let mut settings = TopicSettings::default();
+        (settings.config.read_queue_nums, settings.config.write_queue_nums) = (4, 4);
+        settings.config.perm = Permission::NONE.with_reading(true).with_writing(true);
+        settings.attributes.insert(MESSAGE_TYPE.into(), "MIXED".into());
+        assert!(is_half_made(&config, &[None, None], 4, 4));
+        assert!(is_half_made(&config, &[Some(&settings), None], 4, 4));
+        assert!(!is_half_made(&config, &[Some(&settings), Some(&settings)], 4, 4), "it is there");
+        assert!(!is_half_made(&config, &[Some(&settings), None], 2, 2), "it is another");
     }
 
     #[test]
