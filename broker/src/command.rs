@@ -18,10 +18,11 @@ use types::{
     TopicName,
 };
 
+use crate::copy::Copy;
 use crate::engine::{LogEnd, ReplicateError};
 use crate::idempotency::First;
 use crate::offset::Committed;
-use crate::pop::{Leased, PopQueues, Unfinished};
+use crate::pop::{Blocking, Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
 use crate::timer::Due;
 use crate::transaction::HalfMessage;
@@ -74,20 +75,61 @@ pub(crate) enum Command {
     },
     Pull(Box<PullCommand>),
     LockQueues(LockCommand),
-    UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
-    Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
-    Beginning { topic: TopicName, queue: QueueId, reply: Reply<Option<QueueOffset>> },
-    Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
-    SearchKeys { hash: u64, reply: Reply<KeySearch> },
-    Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
-    CommittedOffset { lease: LeaseOwner, queue: QueueId, reply: Reply<Option<QueueOffset>> },
-    CommitOffset { commit: Committed, reply: Reply<Result<(), LookupError>> },
-    ResetOffset { to: Committed, reply: Reply<Result<(), LookupError>> },
+    UnlockQueues {
+        group: GroupName,
+        queues: Vec<(TopicName, QueueId)>,
+        client: String,
+    },
+    Waiting {
+        lease: LeaseOwner,
+        queue: Option<QueueId>,
+        reply: Reply<usize>,
+    },
+    Beginning {
+        topic: TopicName,
+        queue: QueueId,
+        reply: Reply<Option<QueueOffset>>,
+    },
+    Range {
+        topic: TopicName,
+        queue: QueueId,
+        reply: Reply<(QueueOffset, QueueOffset)>,
+    },
+    SearchKeys {
+        hash: u64,
+        reply: Reply<KeySearch>,
+    },
+    Entry {
+        topic: TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+        reply: Reply<Option<QueueEntry>>,
+    },
+    CommittedOffset {
+        lease: LeaseOwner,
+        queue: QueueId,
+        reply: Reply<Option<QueueOffset>>,
+    },
+    CommitOffset {
+        commit: Committed,
+        reply: Reply<Result<(), LookupError>>,
+    },
+    ResetOffset {
+        to: Committed,
+        reply: Reply<Result<(), LookupError>>,
+    },
     ClientsAlive(Vec<ClientId>),
     ClientGone(ClientId),
     ExpireNow,
-    FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
-    GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
+    FirstUse {
+        topic: TopicName,
+        reply: Reply<Result<Arc<TopicConfig>, LookupError>>,
+    },
+    GroupFirstUse {
+        group: GroupName,
+        reply: Reply<Result<Arc<GroupConfig>, LookupError>>,
+    },
+    StoreCopy(CopyCommand),
     Admin(AdminCommand),
     /// Whole records of the master's log; the answer says where this log ends, which may be before the last of them.
     Replicate {
@@ -183,6 +225,15 @@ pub(crate) enum Locked {
     Popped,
 }
 
+/// A copy that an operator asked for, to be stored whatever becomes of its caller.
+#[derive(Debug)]
+pub(crate) struct CopyCommand {
+    pub(crate) copy: Box<Copy>,
+    /// Whose retry queue it goes to, if it is a popping group's.
+    pub(crate) retry: Option<LeaseOwner>,
+    pub(crate) reply: Reply<(SmallVec<[Placed; 1]>, Durability)>,
+}
+
 /// A request to end a transaction.
 #[derive(Debug)]
 pub(crate) struct EndCommand {
@@ -212,6 +263,9 @@ pub(crate) struct PulledEntries {
     pub(crate) end: QueueOffset,
 }
 
+/// What holds messages back, with its place if that is still there.
+pub(crate) type BlockedBy = (Blocking, Option<QueueEntry>);
+
 /// What operators ask.
 #[derive(Debug)]
 pub(crate) enum AdminCommand {
@@ -223,6 +277,8 @@ pub(crate) enum AdminCommand {
     DeleteGroup { name: GroupName, reply: Reply<Result<(), AdminError>> },
     Groups { reply: Reply<Vec<GroupConfig>> },
     DescribeGroup { name: GroupName, reply: Reply<Result<GroupDescription, AdminError>> },
+    Pops { owner: LeaseOwner, reply: Reply<Result<bool, LookupError>> },
+    Blocked { name: GroupName, reply: Reply<Result<Vec<BlockedBy>, AdminError>> },
 }
 
 /// An outcome whose source record is needed.

@@ -1,4 +1,4 @@
-//! Copies of stored messages: the delivered, committed, parked, dead-lettered or retried message, each naming its source.
+//! Copies of stored messages: the delivered, committed, parked, dead-lettered, retried, redriven or resumed message, each naming its source.
 //!
 //! Pure: the source record's bytes go in, the message to append comes out. The body is shared, not copied.
 //! Source of the properties: Apache `TimerMessageStore.convert`, `EndTransactionProcessor.endMessageTransaction`,
@@ -9,9 +9,11 @@ use record::{Record, offset_message_id};
 use types::broker::{LeaseOwner, TransactionPosition};
 use types::properties::names;
 use types::topic::RETRY_QUEUE;
-use types::{Message, PhysicalOffset, Properties, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
+use types::{GroupName, Message, PhysicalOffset, Properties, QueueId, QueueOffset, SysFlag, Timestamp, TopicName};
 
-use crate::effect::{ENTRY_SOURCE, carried_from, carried_source, entry_source, is_retry_of_another};
+use crate::effect::{
+    ENTRY_SOURCE, carried_from, carried_source, entry_source, is_retry_of_another, redriven_source, resumed_source,
+};
 use crate::pop::{Move, Origin};
 use crate::timer::{WHEEL_TOPIC, due};
 use crate::transaction::{HALF_TOPIC, OP_TAG, OP_TOPIC, PARK_TOPIC};
@@ -103,7 +105,7 @@ pub(crate) fn committed(source: &Bytes, now: Timestamp) -> Result<Copy, CopyErro
     let record = record::decode(source)?;
     let (topic, queue) = target(&record)?;
     let mut message = message_of_half(source, &record, topic);
-    for name in [names::TRANSACTION_PREPARED, names::REAL_TOPIC, names::REAL_QUEUE_ID] {
+    for name in [names::TRANSACTION_PREPARED, names::REAL_TOPIC, names::REAL_QUEUE_ID, ENTRY_SOURCE] {
         message.properties.remove(name);
     }
     message.sys_flag = message.sys_flag.without_transaction().with(SysFlag::TRANSACTION_COMMIT);
@@ -189,6 +191,75 @@ pub(crate) fn retry(source: &Bytes, planned: &Move) -> Result<Copy, CopyError> {
     }
     properties.set_own(ENTRY_SOURCE, &format!("{} {}", retry.group, entry_source(*origin)));
     Ok(Copy { message, queue: RETRY_QUEUE, due: None })
+}
+
+/// Where a dead letter came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeadLetterOrigin {
+    pub(crate) topic: TopicName,
+    /// Whether the dead letter shows that its group popped it.
+    pub(crate) is_popped: bool,
+}
+
+/// Where a dead letter of `group` came from. Apache's broker says so only as the topic of the message's first retry: the one that it was sent
+/// to, or a popping group's retry topic for that. Source: Apache `AbstractSendMessageProcessor.consumerSendMsgBack`.
+pub(crate) fn dead_letter_origin(source: &Bytes, group: &GroupName) -> Result<DeadLetterOrigin, CopyError> {
+    let record = record::decode(source)?;
+    let named = record.property(names::DLQ_ORIGIN_TOPIC).or_else(|| record.property(names::RETRY_TOPIC));
+    let named = named.and_then(|topic| TopicName::new(topic).ok()).ok_or(no_target(&record))?;
+    let retried = named.retried(group).and_then(|topic| TopicName::new(topic).ok());
+    let is_popped = retried.is_some() || record.property(ENTRY_SOURCE).is_some();
+    Ok(DeadLetterOrigin { topic: retried.unwrap_or(named), is_popped })
+}
+
+/// A dead letter of `group`, to be delivered to it again from its `retry` topic as if it had never been delivered.
+pub(crate) fn redriven(
+    source: &Bytes,
+    group: &GroupName,
+    from: &TopicName,
+    retry: TopicName,
+) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    let mut message = message(source, &record, retry);
+    message.source_offset = 0;
+    message.sys_flag = message.sys_flag.without_transaction();
+    message.reconsume_times = 0;
+    let made_of = redriven_source(group, record.header.queue, record.header.queue_offset);
+    let own = [(names::RETRY_TOPIC, from.as_str()), (ENTRY_SOURCE, &*made_of)];
+    message.properties = named(&record, &own, &DEAD_LETTERS_OWN);
+    Ok(Copy { message, queue: RETRY_QUEUE, due: None })
+}
+
+/// What a dead letter says that no longer holds when it is delivered again.
+const DEAD_LETTERS_OWN: [&str; 3] = [names::DLQ_ORIGIN_TOPIC, names::DLQ_ORIGIN_MESSAGE_ID, names::FIRST_POP_TIME];
+
+/// A parked half message, about which its producers are to be asked again.
+pub(crate) fn resumed(source: &Bytes) -> Result<Copy, CopyError> {
+    let record = record::decode(source)?;
+    target(&record)?;
+    let mut message = message(source, &record, system_topic(HALF_TOPIC));
+    message.source_offset = 0;
+    let made_of = resumed_source(record.header.queue_offset);
+    message.properties = named(&record, &[(ENTRY_SOURCE, &*made_of)], &[names::TRANSACTION_CHECK_TIMES]);
+    Ok(Copy { message, queue: QueueId(0), due: None })
+}
+
+/// A record's properties with `own` ones in place of earlier ones and without those `dropped`. The unique key comes first, which it has
+/// if the record has none: behind many keys of its producer it would not be found in the key index.
+fn named(record: &Record<'_>, own: &[(&'static str, &str)], dropped: &[&str]) -> Properties {
+    let known = record.property(names::UNIQUE_KEY).or_else(|| record.property(names::DLQ_ORIGIN_MESSAGE_ID));
+    let id = known.map_or_else(|| message_id(record), str::to_owned);
+    let mut properties = Properties::with_capacity(record.properties.len() + 64);
+    properties.set_own(names::UNIQUE_KEY, &id);
+    for (name, value) in own {
+        properties.set_own(name, value);
+    }
+    let is_left = |name: &str| properties.get(name).is_none() && !dropped.contains(&name);
+    let left: Vec<_> = record.properties().filter(|(name, _)| is_left(name)).collect();
+    for (name, value) in left {
+        properties.set(name, value).expect("what was split at the separators holds none");
+    }
+    properties
 }
 
 /// The id that consumers know a message by. Without one of its sender's it is where the message was first stored, which
@@ -404,5 +475,71 @@ mod tests {
         let plain = stored(&message_for("t", &[]), QueueId(0));
         assert_eq!(delivered(&plain).map(drop), Err(CopyError::NoTarget { offset: AT }));
         assert!(matches!(committed(&plain.slice(..10), NOW), Err(CopyError::Record(_))));
+    }
+
+    #[test]
+    fn a_redriven_dead_letter_is_as_new_and_names_what_it_was_made_of() {
+        let group = GroupName::new("g").expect("valid");
+        let owner = LeaseOwner { group: group.clone(), topic: TopicName::new("t").expect("valid") };
+        let many = "k ".repeat(100);
+        let source = stored(&message_for("t", &[(names::KEYS, &many), (names::UNIQUE_KEY, "ID1")]), QueueId(1));
+        let dead = dead_letter(&source, &owner, QueueId(1), QueueOffset(4)).expect("a message");
+        let dead = stored(&dead.message, dead.queue);
+        let from = DeadLetterOrigin { topic: owner.topic.clone(), is_popped: true };
+        assert_eq!(dead_letter_origin(&dead, &group), Ok(from));
+        let retry = TopicName::retry(&group, &owner.topic).expect("short");
+        let copy = redriven(&dead, &group, &owner.topic, retry).expect("a dead letter");
+        let properties = &copy.message.properties;
+        assert_eq!((copy.message.topic.as_str(), copy.message.reconsume_times), ("%RETRY%g_t", 0));
+        assert_eq!(properties.iter().next(), Some((names::UNIQUE_KEY, "ID1")), "found, however many keys there are");
+        assert_eq!(properties.get(names::KEYS), Some(&*many));
+        assert_eq!((properties.get(ENTRY_SOURCE), properties.get(names::DLQ_ORIGIN_TOPIC)), (Some(">g 0 4"), None));
+        let retry = LeaseOwner { group, topic: copy.message.topic.clone() };
+        assert_eq!(effect(&copy), format!("{:?}", Effect::Redriven { retry }));
+        let bytes = stored(&copy.message, copy.queue);
+        let record = record::decode(&bytes).expect("own record");
+        assert!(!is_retry_of_another(&record, &owner.group));
+        assert!(is_retry_of_another(&record, &GroupName::new("g_t").expect("valid")));
+    }
+
+    #[test]
+    fn what_a_pulling_group_gave_up_comes_again_from_its_one_retry_topic() {
+        let group = GroupName::new("g").expect("valid");
+        let dead = message_for("%DLQ%g", &[(names::DLQ_ORIGIN_TOPIC, "t"), (names::DLQ_ORIGIN_MESSAGE_ID, "ID1")]);
+        let dead = stored(&dead, QueueId(0));
+        let from = dead_letter_origin(&dead, &group).expect("it says so");
+        assert!(!from.is_popped);
+        let copy = redriven(&dead, &group, &from.topic, TopicName::group_retry(&group)).expect("a dead letter");
+        assert_eq!(copy.message.properties.get(names::RETRY_TOPIC), Some("t"));
+        assert_eq!(copy.message.properties.get(names::UNIQUE_KEY), Some("ID1"));
+        assert!(effect(&copy).starts_with("Message"), "{}", effect(&copy));
+        let stray = stored(&message_for("%DLQ%g", &[]), QueueId(0));
+        assert!(dead_letter_origin(&stray, &group).is_err(), "nobody says where it came from");
+    }
+
+    #[test]
+    fn apaches_dead_letters_say_their_origin_as_the_topic_of_the_first_retry() {
+        let group = GroupName::new("g").expect("valid");
+        let origin = |named| {
+            let dead = stored(&message_for("%DLQ%g", &[(names::RETRY_TOPIC, named)]), QueueId(0));
+            let from = dead_letter_origin(&dead, &group).expect("it says so");
+            (from.topic.to_string(), from.is_popped)
+        };
+        assert_eq!(origin("t"), ("t".to_owned(), false));
+        assert_eq!(origin("%RETRY%g_t"), ("t".to_owned(), true));
+    }
+
+    #[test]
+    fn a_resumed_half_message_is_one_again() {
+        let mut half = message_for("orders", &[(names::TRANSACTION_PREPARED, "true"), (names::UNIQUE_KEY, "ID1")]);
+        redirect(&mut half, QueueId(2), HALF_TOPIC);
+        let parked = parked(&stored(&half, QueueId(0))).expect("a half message");
+        let copy = resumed(&stored(&parked.message, parked.queue)).expect("a parked one");
+        assert_eq!(copy.message.properties.get(ENTRY_SOURCE), Some("parked 4"));
+        assert!(effect(&copy).starts_with("Half { topic: Some(\"orders\")"), "{}", effect(&copy));
+        assert!(effect(&copy).ends_with("first: None }"), "{}", effect(&copy));
+        let again = committed(&stored(&copy.message, copy.queue), NOW).expect("a half message");
+        assert_eq!((again.message.topic.as_str(), again.queue), ("orders", QueueId(2)));
+        assert_eq!(again.message.properties.get(ENTRY_SOURCE), None);
     }
 }

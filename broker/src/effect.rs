@@ -6,6 +6,7 @@ use record::Record;
 use types::broker::{LeaseOwner, TransactionPosition};
 use types::message::MessageType;
 use types::properties::names;
+use types::topic::RETRY_QUEUE;
 use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use crate::journal::JOURNAL_TOPIC;
@@ -25,11 +26,20 @@ pub(crate) const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// | carried     | `carried <physical offset> <queue offset>` | a waiting message's record, in the wheel or half topic; of a half message the first one |
 /// | retry       | `<group> <queue> <offset> <retry>` | of that group, in the topic whose retry topic the copy stands in   |
 ///
+/// Copies that operators ask for name what they were made of, which finishes nothing:
+///
+/// | copy     | value                       | made of                                                   |
+/// |----------|-----------------------------|-----------------------------------------------------------|
+/// | redriven | `><group> <queue> <offset>` | a dead letter, in that group's dead-letter topic          |
+/// | resumed  | `parked <offset>`           | a parked half message, in queue 0 of the park topic       |
+///
 /// `<retry>` is 1 when the entry is in the group's retry topic for that topic, else 0; dead letters of earlier builds have none.
 pub(crate) const ENTRY_SOURCE: &str = "POP_CK_OFFSET";
 
 /// Begins the value of a carried copy.
 const CARRIED: &str = "carried";
+/// Begins the value of a redriven copy; no group's name begins so.
+const REDRIVEN: char = '>';
 
 /// What a record changes besides its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +66,8 @@ pub(crate) enum Effect<'a> {
     DeadLetter { owner: LeaseOwner, queue: QueueId, offset: QueueOffset },
     /// A copy in the retry topic: the entry is finished, the copy unfinished in its place.
     Retry { retry: LeaseOwner, origin: Origin },
+    /// A copy of a dead letter in the retry topic: it is unfinished there, whatever became of the message before.
+    Redriven { retry: LeaseOwner },
     /// Journal events.
     Journal,
     /// Nothing.
@@ -70,7 +82,8 @@ impl<'a> Effect<'a> {
             HALF_TOPIC => Self::half(record),
             OP_TOPIC => Self::Op,
             PARK_TOPIC => source(record).map_or(Self::None, |source| Self::Parked { source }),
-            topic => match (source(record), dead_letter(record).or_else(|| retry(record))) {
+            topic => match (source(record), dead_letter(record).or_else(|| retry(record)).or_else(|| redriven(record)))
+            {
                 (Some(source), _) => Self::Copy { source, due: time(record, names::TIMER_DELIVER_MS) },
                 (None, Some(copy)) => copy,
                 (None, None) => {
@@ -136,10 +149,19 @@ fn retry<'a>(record: &'a Record<'a>) -> Option<Effect<'a>> {
     Some(Effect::Retry { retry, origin })
 }
 
+/// Only where the group pops: what 4.x's consumers failed with waits in a retry topic for all topics, which they read as any other.
+fn redriven<'a>(record: &'a Record<'a>) -> Option<Effect<'a>> {
+    let (group, _) = retry_source(record)?;
+    let group = GroupName::new(group.strip_prefix(REDRIVEN)?).ok()?;
+    let retry = LeaseOwner { group, topic: TopicName::new(record.topic).ok()? };
+    retry.topic.retried(&retry.group)?;
+    (record.header.queue == RETRY_QUEUE).then_some(Effect::Redriven { retry })
+}
+
 /// Whether a record is a copy in a retry topic for another group than this: different groups may share one, see
 /// [`TopicName::retry`].
 pub(crate) fn is_retry_of_another(record: &Record<'_>, group: &GroupName) -> bool {
-    retry_source(record).is_some_and(|(of, _)| of != group.as_str())
+    retry_source(record).is_some_and(|(of, _)| of.strip_prefix(REDRIVEN).unwrap_or(of) != group.as_str())
 }
 
 /// The group and the entry that a copy in a retry topic names.
@@ -171,6 +193,16 @@ pub(crate) fn entry_source(origin: Origin) -> String {
 /// How [`ENTRY_SOURCE`] names the record that a carried one stands for.
 pub(crate) fn carried_source(from: TransactionPosition) -> String {
     format!("{CARRIED} {} {}", from.physical_offset, from.queue_offset)
+}
+
+/// How [`ENTRY_SOURCE`] names the dead letter that a redriven copy was made of.
+pub(crate) fn redriven_source(group: &GroupName, queue: QueueId, offset: QueueOffset) -> String {
+    format!("{REDRIVEN}{group} {queue} {offset}")
+}
+
+/// How [`ENTRY_SOURCE`] names the parked half message that a resumed one was made of.
+pub(crate) fn resumed_source(offset: QueueOffset) -> String {
+    format!("parked {offset}")
 }
 
 /// The record that a carried one stands for.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use types::broker::{Durability, PopError, Unavailable};
 use types::{PhysicalOffset, Timestamp};
 
-use crate::command::{Command, PopCommand};
+use crate::command::{Command, CopyCommand, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
 use crate::options::{FLUSH_TIMEOUT, OP_INTERVAL, Options, ROUND_COMMANDS_MAX, Role, SLEEP_MAX};
@@ -38,6 +38,7 @@ mod fetch;
 mod idle;
 mod lease;
 mod locks;
+mod operators;
 mod pull;
 mod queues;
 mod receive;
@@ -291,6 +292,9 @@ impl Engine {
         let sends = self.inbox.iter().map(|command| match command {
             Command::Send { records, .. } => records.iter().map(|prepared| prepared.records.total_bytes()).sum(),
             Command::Replicate { records, .. } => self.replicated_bytes(records),
+            Command::StoreCopy(CopyCommand { copy, .. }) => {
+                record::encoded_bytes(&copy.message, self.options.store_host) as u64
+            }
             _ => 0,
         });
         sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES
@@ -354,6 +358,7 @@ impl Engine {
             Command::ExpireNow => self.retention.ask(self.now),
             Command::FirstUse { topic, reply } => self.first_use(&topic, reply),
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
+            Command::StoreCopy(command) => self.store_copy(command),
             Command::Admin(command) => self.administer(command),
             Command::Replicate { records, reply } => self.replicate(&records, reply),
             Command::Stop => self.is_stopping = true,

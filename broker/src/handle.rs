@@ -34,6 +34,7 @@ use crate::timer::spill::Loader;
 pub(crate) use self::receive::PopWay;
 
 mod admin;
+mod again;
 mod front;
 mod lease;
 mod pull;
@@ -60,6 +61,8 @@ struct Inner {
     commands: mpsc::Sender<Command>,
     /// Complete when the threads have ended; empty once someone has waited for them.
     threads: Mutex<Vec<BoxFuture<()>>>,
+    /// Held while a copy that an operator asks for is looked for and stored.
+    copying: Mutex<()>,
 }
 
 /// Why a broker does not start.
@@ -123,7 +126,8 @@ impl LocalBroker {
             env.tasks.spawn_thread("gantry-fetch", Box::pin(fetch_loop(reader, jobs, report))),
         ];
         threads.extend(reads.spawn(&env, &loader));
-        Ok(Self { inner: Arc::new(Inner { shared, role, copies, commands, threads: Mutex::new(threads) }) })
+        let copying = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { shared, role, copies, commands, threads: Mutex::new(threads), copying }) })
     }
 
     /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to

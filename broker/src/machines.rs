@@ -179,6 +179,7 @@ impl Machine for Machines {
             Effect::Op => self.transactions.op_stored(record.body),
             Effect::DeadLetter { owner, queue, offset } => drop(self.pop.finish(&owner, queue, offset)),
             Effect::Retry { retry, origin } => drop(self.pop.moved(&retry, origin, record.header.queue_offset)),
+            Effect::Redriven { retry } => self.pop.redriven(&retry, record.header.queue_offset),
             Effect::Journal => {
                 for event in journal::events(record.body) {
                     match event {

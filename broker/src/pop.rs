@@ -18,6 +18,7 @@
 //! `ChangeInvisibleTimeProcessor`, `ConsumerOrderInfoManager`), with leases owned by the broker.
 
 mod apply;
+mod blocking;
 mod codec;
 pub mod event;
 mod expire;
@@ -41,6 +42,7 @@ use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
 pub use apply::ApplyError;
+pub use blocking::Blocking;
 pub use codec::DecodeError;
 pub use event::PopEvent;
 pub use retry::{Cursor, Look, Move, Origin};
@@ -377,6 +379,13 @@ impl PopMachine {
         let mut progress: Vec<_> = self.slots.of_group(group).into_iter().filter_map(of_slot).collect();
         progress.sort_by(|a, b| a.place().cmp(&b.place()));
         progress
+    }
+
+    /// Whether a group was ever leased a message of the topic; one that pulls was not.
+    #[must_use]
+    pub fn pops(&self, owner: &LeaseOwner) -> bool {
+        let mut slots = self.slots.of_owner(owner);
+        self.slots.retry(owner).is_some() || slots.any(|slot| slot.last_pop != Timestamp::default())
     }
 
     /// Sets a group's progress on a queue, begun or not; all its leases there end.

@@ -22,7 +22,10 @@ impl fmt::Display for Banner {
         writeln!(f, "gantry {} is ready", env!("CARGO_PKG_VERSION"))?;
         writeln!(f)?;
         writeln!(f, "  gRPC  {grpc}  for RocketMQ 5 clients, plaintext and TLS")?;
-        writeln!(f, "  HTTP  {http}  messages without an SDK, /readyz /metrics /version, gantry admin")?;
+        writeln!(
+            f,
+            "  HTTP  {http}  messages without an SDK, plaintext and TLS, /readyz /metrics /version, gantry admin"
+        )?;
         writeln!(f, "  data  {}  (flush {flush})", data.display())?;
         writeln!(f)?;
         writeln!(f, "Send and receive with the official Python client, from the checkout:")?;

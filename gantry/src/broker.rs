@@ -68,7 +68,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         },
     };
     let slaves = slaves.map(Port::listen).transpose()?;
-    let server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
+    let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;

@@ -259,6 +259,7 @@ const HTTP_KEYS: http::HttpKeys<Key> = http::HttpKeys {
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
     cors: Key::HttpCors,
+    hosts: Key::HttpHosts,
 };
 
 const WEBHOOK_KEYS: webhooks::WebhookKeys<Key> = webhooks::WebhookKeys {

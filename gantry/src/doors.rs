@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use gateway_http::server::Door;
 use gateway_http::webhooks::Webhooks;
-use gateway_http::{Gateway, Readiness};
+use gateway_http::{Answers, Readiness};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,22 +25,18 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Serves both from here on, HTTP with at most `http_connections_max` connections.
+    /// Serves both from here on; webhooks end with them.
     pub(crate) fn open(
         proxy: proxy::Server,
-        gateway: Gateway,
+        door: Door<impl Answers + Sync>,
+        webhooks: Option<Webhooks>,
         (grpc, http): (TcpListener, TcpListener),
-        http_connections_max: usize,
-        drain_timeout: Duration,
     ) -> Self {
         let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
-        let webhooks = gateway.webhooks.clone();
-        let router = gateway_http::router(gateway);
-        let serve_http =
-            gateway_http::server::serve(http, router, http_connections_max, stop_http.clone(), drain_timeout);
+        let drain_timeout = door.drain;
         Self {
             grpc: tokio::spawn(proxy.serve(grpc, stop_grpc.clone())),
-            http: tokio::spawn(serve_http),
+            http: tokio::spawn(gateway_http::server::serve(http, door, stop_http.clone())),
             stop_grpc,
             stop_http,
             webhooks,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use broker::{LocalBroker, StartError, takeover};
+use gateway_http::server::{Door, PROTOCOLS};
 use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
@@ -156,6 +157,7 @@ async fn serve_clients(
     let options = proxy_options(config)?;
     let readiness = Readiness::default();
     let limits = config.http_settings.limits(options.limits.clone());
+    let tls = options.tls.as_ref().map(|identity| identity.server_config(PROTOCOLS)).transpose()?;
     let proxy = proxy::Server::new(broker.clone(), options)?;
     let messaging = proxy.messaging();
     let webhooks =
@@ -166,8 +168,15 @@ async fn serve_clients(
         limits,
         origins: config.http_settings.origins(),
         admin: Some(broker),
-        webhooks,
+        webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
+    };
+    let door = Door {
+        routes: gateway_http::router(gateway),
+        tls,
+        hosts: config.http_settings.hosts(http.address()),
+        connections_max: config.http_settings.connections_max(),
+        drain: config.drain_timeout,
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let banner = Banner {
@@ -176,7 +185,7 @@ async fn serve_clients(
         data: absolute(&config.storage.data),
         is_sync: config.storage.flush == Flush::Sync,
     };
-    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_settings.connections_max(), config.drain_timeout);
+    let doors = Doors::open(proxy, door, webhooks, (grpc, http));
     readiness.set_ready();
     announce(&banner);
     doors.serve(signals, &readiness).await

@@ -11,7 +11,8 @@ use ::nameserver::NameServer;
 use ::nameserver::server::Options;
 use anyhow::{Context, bail};
 use env::Env;
-use gateway_http::Readiness;
+use gateway_http::server::Door;
+use gateway_http::{Hosts, Readiness};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
@@ -72,9 +73,10 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         None => String::new(),
     };
     let http = http.map(|listener| {
-        let router = gateway_http::probe_router(probes(telemetry, &readiness));
-        let stop = stop_http.clone();
-        tokio::spawn(gateway_http::server::serve(listener, router, HTTP_CONNECTIONS_MAX, stop, HTTP_DRAIN))
+        let routes = gateway_http::probe_router(probes(telemetry, &readiness));
+        let door =
+            Door { routes, tls: None, hosts: Hosts::Any, connections_max: HTTP_CONNECTIONS_MAX, drain: HTTP_DRAIN };
+        tokio::spawn(gateway_http::server::serve(listener, door, stop_http.clone()))
     });
     readiness.set_ready();
 

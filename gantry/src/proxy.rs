@@ -10,6 +10,7 @@ use ::proxy::cluster::{self, Cluster};
 use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
+use gateway_http::server::{Door, PROTOCOLS};
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 
@@ -37,6 +38,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let cluster = broker(config);
     let options = options(config)?;
     let limits = config.http_settings.limits(options.limits.clone());
+    let tls = options.tls.as_ref().map(|identity| identity.server_config(PROTOCOLS)).transpose()?;
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
     let messaging = proxy.messaging();
@@ -46,13 +48,20 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         checks: proxy.checks(),
         limits,
         origins: config.http_settings.origins(),
-        admin: None,
-        webhooks,
+        admin: config.http_admin.then(|| Arc::new(cluster.clone()) as _),
+        webhooks: webhooks.clone(),
         probes: probes(telemetry, &readiness),
+    };
+    let door = Door {
+        routes: gateway_http::router(gateway),
+        tls,
+        hosts: config.http_settings.hosts(http.address()),
+        connections_max: config.http_settings.connections_max(),
+        drain: config.drain_timeout,
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
-    let doors = Doors::open(proxy, gateway, (grpc, http), config.http_settings.connections_max(), config.drain_timeout);
+    let doors = Doors::open(proxy, door, webhooks, (grpc, http));
     readiness.set_ready();
 
     // Nobody may be reading.
@@ -60,7 +69,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let _ = writeln!(
         std::io::stdout(),
         "gantry {version} proxy is ready\n\n  gRPC  {grpc_address}  for RocketMQ 5 clients, plaintext and TLS\n  \
-         HTTP  {http_address}  messages without an SDK, /readyz /metrics /version\n  name servers  {name_servers}",
+         HTTP  {http_address}  messages without an SDK, plaintext and TLS, /readyz /metrics /version\n  name servers  {name_servers}",
     );
     tracing::info!(grpc = %grpc_address, http = %http_address, name_servers, "ready");
     notify(NotifyState::Ready);

@@ -6,6 +6,7 @@
 mod admin;
 mod cors;
 mod extract;
+mod hosts;
 pub mod limits;
 mod messaging;
 mod openapi;
@@ -18,6 +19,7 @@ pub mod text;
 pub mod views;
 pub mod webhooks;
 
+pub use hosts::Hosts;
 pub use limits::Limits;
 pub use readiness::Readiness;
-pub use router::{Gateway, Probes, Version, probe_router, router};
+pub use router::{Answers, Gateway, Probes, Version, probe_router, router};

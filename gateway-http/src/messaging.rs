@@ -112,7 +112,7 @@ pub(crate) fn described() -> OpenApiRouter<Service> {
 }
 
 /// The answer with several results: its status is theirs if they agree.
-fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
+pub(crate) fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
     let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
     let agreed = first.filter(|first| statuses.all(|status| status == first.as_u16()));
     with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())

@@ -18,17 +18,17 @@ use crate::{admin, messaging, webhooks};
         (name = "producers", description = "Sending messages, and taking delayed ones back"),
         (name = "consumers", description = "Receiving messages, and what becomes of them"),
         (name = "transactions", description = "Half messages, their outcome, and being asked for it"),
-        (name = "admin", description = "Topics, consumer groups and stored messages, of a server that keeps them itself"),
+        (name = "admin", description = "Topics, consumer groups and stored messages"),
         (name = "webhooks", description = "Messages that are posted to URLs")
     )
 )]
 struct Head;
 
-/// The document of a server that `manages` topics and groups, or does not.
-pub(crate) fn document(manages: bool) -> OpenApi {
+/// The document of a server that answers operators, or does not.
+pub(crate) fn document(has_admin: bool) -> OpenApi {
     let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
     let document = OpenApiRouter::with_openapi(document).nest("/v1", webhooks::described()).into_openapi();
-    if !manages {
+    if !has_admin {
         return document;
     }
     OpenApiRouter::with_openapi(document).nest("/v1/admin", admin::described()).into_openapi()

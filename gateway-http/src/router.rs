@@ -42,7 +42,7 @@ pub struct Gateway {
     pub limits: Limits,
     /// Which web pages of other sites may call.
     pub origins: Origins,
-    /// Topics and groups, of a role that manages them.
+    /// What operators ask, if this gateway answers them.
     pub admin: Option<Arc<dyn Admin>>,
     /// What is posted to URLs, of a gateway that delivers webhooks.
     pub webhooks: Option<Webhooks>,
@@ -86,13 +86,11 @@ impl<S> Answers for S where
 pub fn router(gateway: Gateway) -> impl Answers {
     let Gateway { messaging, checks, limits, origins, admin, webhooks, probes } = gateway;
     let document = openapi::document(admin.is_some());
-    let mut short =
-        probe_routes(probes).merge(pages::routes()).route("/openapi.json", get(async move || Json(document)));
-    if let Some(admin) = admin {
-        let (routes, _) = admin::described().split_for_parts();
-        short = short.merge(Router::new().nest("/v1/admin", routes).with_state(admin));
-    }
-    let routes = short
+    let managed = admin.map(|admin| admin::Managed { admin, readiness: probes.readiness.clone() });
+    let routes = probe_routes(probes)
+        .merge(pages::routes())
+        .route("/openapi.json", get(async move || Json(document)))
+        .merge(managed.map(admin::routes).unwrap_or_default())
         .nest("/v1", webhooks::routes(webhooks))
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,21 +1,31 @@
-//! The HTTP port: an accept loop with bounds that answers until it is told to stop, then finishes what it serves.
+//! The HTTP port: an accept loop with bounds that answers until it is told to stop, then finishes what it serves. Plaintext and TLS on the
+//! same port, as the gRPC port has them.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use remoting::accept::{begins_with_tls, no_certificate};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutWriter;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::Hosts;
 use crate::messaging::Peer;
 use crate::router::Answers;
 
@@ -25,6 +35,8 @@ mod streams;
 use greeting::Greeting;
 use streams::Streams;
 
+/// What clients that speak TLS may agree on (ALPN).
+pub const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
 /// How long peers may keep the server waiting.
@@ -37,39 +49,44 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How long a peer may keep the server waiting before it is cut off.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// For its first bytes, and then for a whole header: also the longest an idle HTTP/1.1 connection is kept.
+    /// For its first byte with the TLS handshake if there is one, then for what tells the version of HTTP, and then for a whole header:
+    /// also the longest an idle HTTP/1.1 connection is kept.
     header: Duration,
     /// For taking anything of its answer. What was leased for it and not written is free again then.
     write: Duration,
 }
 
-/// Serves at most `connections_max` connections until `stop`, then answers what was begun for at most `drain`.
-pub async fn serve(
-    listener: TcpListener,
-    routes: impl Answers,
-    connections_max: usize,
-    stop: CancellationToken,
-    drain: Duration,
-) {
-    serve_patiently(listener, routes, connections_max, stop, drain, PATIENCE).await;
+/// What is served on a port, and its bounds.
+pub struct Door<R> {
+    /// What answers.
+    pub routes: R,
+    /// What clients that speak TLS are shown; without it they are refused.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Under which names it may be asked.
+    pub hosts: Hosts,
+    /// Connections at a time; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long what was begun may go on after a stop.
+    pub drain: Duration,
 }
 
-async fn serve_patiently(
-    listener: TcpListener,
-    routes: impl Answers,
-    connections_max: usize,
-    stop: CancellationToken,
-    drain: Duration,
-    patience: Patience,
-) {
-    let connections = std::sync::Arc::new(Semaphore::new(connections_max));
+/// Serves until `stop`, then answers what was begun.
+pub async fn serve(listener: TcpListener, door: Door<impl Answers>, stop: CancellationToken) {
+    serve_patiently(listener, door, stop, PATIENCE).await;
+}
+
+async fn serve_patiently(listener: TcpListener, door: Door<impl Answers>, stop: CancellationToken, patience: Patience) {
+    let Door { routes, tls, hosts, connections_max, drain } = door;
+    let connections = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
+    let front = Arc::new(Front { tls: tls.map(TlsAcceptor::from), hosts, patience, stop: stop.clone() });
     let accept_all = async {
         loop {
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    serve_connection(stream, Peer(peer), routes.clone(), &graceful, permit, patience);
+                    let connection = (stream, Peer(peer), permit);
+                    tokio::spawn(front.clone().serve(connection, routes.clone(), graceful.watcher()));
                 }
                 Err(error) => back_off(&error).await,
             }
@@ -85,38 +102,77 @@ async fn serve_patiently(
     }
 }
 
-fn serve_connection(
-    stream: TcpStream,
-    peer: Peer,
-    routes: impl Answers,
-    graceful: &GracefulShutdown,
-    permit: OwnedSemaphorePermit,
+/// What every connection is served with.
+struct Front {
+    tls: Option<TlsAcceptor>,
+    hosts: Hosts,
     patience: Patience,
-) {
-    // A stream's event does not wait until the one before it is acknowledged.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "HTTP connection refused");
-        return;
+    stop: CancellationToken,
+}
+
+/// What a client turned out to speak, below HTTP.
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Front {
+    async fn serve(
+        self: Arc<Self>,
+        (stream, peer, _permit): (TcpStream, Peer, OwnedSemaphorePermit),
+        routes: impl Answers,
+        watcher: Watcher,
+    ) {
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(self.patience.header, self.greet(stream)) => greeted,
+            // Nothing was begun on this connection: it does not hold up the end.
+            () = self.stop.cancelled() => return,
+        };
+        match greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten() {
+            Ok(Greeted::Plain(stream)) => self.serve_http(stream, peer, routes, watcher).await,
+            Ok(Greeted::Tls(stream)) => self.serve_http(*stream, peer, routes, watcher).await,
+            // Port scanners, half-open connections, clients that do not believe the certificate: no news.
+            Err(error) => tracing::debug!(%error, "HTTP connection refused"),
+        }
     }
-    let mut builder = auto::Builder::new(Streams::new(patience.write));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.header);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);
-    let with_peer = move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.map(Body::new)
-    };
-    let service = TowerToHyperService::new(routes.map_request(with_peer).map_response(streams::watched));
-    let mut stream = TimeoutWriter::new(Greeting::new(stream, patience.header));
-    stream.set_timeout(Some(patience.write));
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
+
+    async fn greet(&self, stream: TcpStream) -> io::Result<Greeted> {
+        // A stream's event does not wait until the one before it is acknowledged.
+        stream.set_nodelay(true)?;
+        if !begins_with_tls(&stream).await? {
+            return Ok(Greeted::Plain(stream));
+        }
+        let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
+        Ok(Greeted::Tls(Box::new(tls.accept(stream).await?)))
+    }
+
+    async fn serve_http<S>(self: Arc<Self>, stream: S, peer: Peer, routes: impl Answers, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Patience { header, write } = self.patience;
+        let mut builder = auto::Builder::new(Streams::new(write));
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            let answered = self.hosts.check(&request).map(|()| routes.clone().oneshot(request.map(Body::new)));
+            async move {
+                let response = match answered {
+                    Ok(answered) => answered.await?,
+                    Err(problem) => problem.into_response(),
+                };
+                Ok::<_, Infallible>(streams::watched(response))
+            }
+        });
+        let mut stream = TimeoutWriter::new(Greeting::new(stream, header));
+        stream.set_timeout(Some(write));
+        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         // Clients that just go away are normal.
-        if let Err(error) = connection.await {
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
             tracing::debug!(%error, "HTTP connection ended");
         }
-        drop(permit);
-    });
+    }
 }
 
 /// A peer that left before it was accepted costs nothing; any other error is likely to come again at once.
@@ -132,7 +188,7 @@ async fn back_off(error: &io::Error) {
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[expect(clippy::disallowed_methods, reason = "front doors are not simulated")]
-async fn wait(duration: Duration) {
+pub(crate) async fn wait(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 

@@ -3,6 +3,7 @@
 //! Names are camelCase, durations of the admin API whole milliseconds with the unit in the name. A member that is missing in an
 //! update stays as it is; a member that is unknown is an error, so that a misspelling never goes unnoticed.
 
+pub mod again;
 pub mod messages;
 pub mod messaging;
 

@@ -57,7 +57,7 @@ const sum = (list, member) => list.reduce((total, entry) => total + entry[member
 async function refresh({ part }) {
   const chosen = (list) => list.map(({ name }) => name).filter((name) => name.includes(part));
   const listed = await call("GET", "/v1/admin/topics").catch((problem) => {
-    throw problem.type === "urn:gantry:problem:no-such-path" ? new Error("this server keeps no topics itself: name those of its brokers below") : problem;
+    throw problem.type === "urn:gantry:problem:no-such-path" ? new Error("this proxy runs without --http-admin: name topics below") : problem;
   });
   const topics = chosen(listed.topics);
   const groups = chosen((await call("GET", "/v1/admin/groups")).groups);

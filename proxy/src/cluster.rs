@@ -15,8 +15,10 @@
 //! | `send`, `receive`, `leases`, `queues`, `transactions` | the trait's methods, by what they are about |
 //! | `turns` | which of the receives that want the same messages waits at the brokers |
 //! | `held`, `prolong` | leases that are prolonged while their clients live, and so have other handles than their clients know |
+//! | `admin` | what operators ask of all brokers |
 //! | `producers`, `checks` | whom brokers may ask about half messages, and what they ask |
 
+mod admin;
 mod brokers;
 mod cache;
 mod checks;

@@ -103,7 +103,10 @@ async fn take_header<S: Future<Output = ()>>(
 }
 
 /// Whether the client begins with TLS: waits for its first byte, and leaves it there.
-async fn begins_with_tls(stream: &TcpStream) -> io::Result<bool> {
+///
+/// # Errors
+/// The connection broke or ended before it.
+pub async fn begins_with_tls(stream: &TcpStream) -> io::Result<bool> {
     Ok(peek(stream, &mut [0]).await? == [TLS_HANDSHAKE])
 }
 

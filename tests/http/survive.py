@@ -1,9 +1,10 @@
 """Messages that were acknowledged to their sender are delivered, though gateways and brokers are killed while 16 consumers work.
 
-survive.py BALANCER FIRST SECOND TOPIC GROUP COUNT: HOST:PORT of a balancer before two gateways, and of these. Prints "acked N" as it goes on;
-exit code 0 if it held. Needs the standard library only.
+survive.py BALANCER FIRST SECOND TOPIC GROUP COUNT [CONSUMER...]: HOST:PORT of a balancer before two gateways, and of these; the command of one more
+consumer, such as that of sdk-examples/php. Prints "acked N" as it goes on; exit code 0 if it held. Needs the standard library only.
 """
 
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ class Run:
         self.sent, self.delivered, self.finished, self.wrong = set(), set(), set(), []
         self.newest = time.monotonic()
         self.is_over = False
+        self.finished_elsewhere = 0
 
     def produce(self):
         while True:
@@ -81,6 +83,17 @@ class Run:
             was_unheard = True
             time.sleep(0.1)
 
+    def listen(self, consumer):
+        """Takes into account what another program says that it got and finished."""
+        for line in consumer.stdout:
+            what, body = line.split()
+            with self.lock:
+                if body not in self.delivered:
+                    self.delivered.add(body)
+                    self.newest = time.monotonic()
+                if what == "done":
+                    self.finished_elsewhere += 1
+
     def is_done(self, producers):
         with self.lock:
             assert not self.wrong, self.wrong
@@ -103,7 +116,7 @@ def any_gateway_takes_any_handle(gateways, topic, group):
 
 
 def main():
-    balancer, first, second, topic, group, count = sys.argv[1:]
+    balancer, first, second, topic, group, count, *command = sys.argv[1:]
     # A group that is new begins at the end: it is there once it has asked.
     receive(first, topic, group, wait="0")
     any_gateway_takes_any_handle([first, second], topic, group)
@@ -112,13 +125,20 @@ def main():
     consumers = [threading.Thread(target=run.consume, daemon=True) for _ in range(CONSUMERS)]
     for thread in producers + consumers:
         thread.start()
+    if command:
+        consumer = subprocess.Popen(command + [balancer, topic, group], stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=run.listen, args=(consumer,), daemon=True).start()
     while not run.is_done(producers):
         time.sleep(0.1)
     run.is_over = True
-    for consumer in consumers:
-        consumer.join()
+    for thread in consumers:
+        thread.join()
+    if command:
+        consumer.kill()
+        consumer.wait()
+        assert run.finished_elsewhere > 0, f"{command} has finished nothing"
     assert not run.wrong, run.wrong
-    print(f"passed: {len(run.sent)} sent, {len(run.delivered)} delivered, {len(run.finished)} finished", flush=True)
+    print(f"passed: {run.finished_elsewhere} finished elsewhere, {len(run.sent)} sent, {len(run.delivered)} delivered, {len(run.finished)} finished", flush=True)
 
 
 main()

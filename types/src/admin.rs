@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::broker::{LookupError, OffsetAt, Unavailable};
+use crate::broker::{ClientId, LookupError, OffsetAt, Unavailable};
 use crate::topic::QUEUES_MAX;
 use crate::{
     GroupConfig, GroupName, MessageType, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName,
@@ -86,6 +86,110 @@ pub trait Admin: Send + Sync + 'static {
     /// # Errors
     /// [`AdminError`].
     async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError>;
+
+    /// Delivers a dead letter again, to its group alone: a copy of it, with no delivery counted, is stored where the group's failed messages
+    /// wait. The dead letter stays until it expires. Of each one copy is made, whoever asks how often: a repeat, also after a crash, stores
+    /// nothing and says so.
+    ///
+    /// # Errors
+    /// [`StoreAgainError`].
+    async fn redrive(
+        &self,
+        group: &GroupName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<StoredAgain, StoreAgainError>;
+
+    /// Half messages that nobody decided and that producers are not asked about any more, from this offset on, at most so many.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    async fn parked(&self, from: QueueOffset, messages_max: usize) -> Result<FoundMessages, AdminError>;
+
+    /// Has producers asked again about a half message that was parked: a copy of it is stored as if it had just been sent. Of each one copy
+    /// is made, as by [`Admin::redrive`].
+    ///
+    /// # Errors
+    /// [`StoreAgainError`].
+    async fn resume(&self, offset: QueueOffset) -> Result<StoredAgain, StoreAgainError>;
+
+    /// The delivered messages behind which others of a group wait, because they come in order: at most [`BLOCKED_MAX`], by topic, queue
+    /// and offset.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    async fn blocked(&self, group: &GroupName) -> Result<Vec<Blocked>, AdminError>;
+}
+
+/// Most entries of an answer about what holds messages back.
+pub const BLOCKED_MAX: usize = 256;
+
+/// A copy that was stored for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAgain {
+    /// Where it waits.
+    pub topic: TopicName,
+    /// Its offset in the one queue of that.
+    pub offset: QueueOffset,
+    /// Whether it was stored by an earlier call.
+    pub is_repeat: bool,
+}
+
+/// Why no copy was stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreAgainError {
+    /// There is nothing to copy.
+    #[error("there is no message {offset} in queue {queue} of topic {topic}: it has expired or never was")]
+    NotFound {
+        /// Where it was looked for.
+        topic: TopicName,
+        /// The queue.
+        queue: QueueId,
+        /// The offset.
+        offset: QueueOffset,
+    },
+    /// It was sent there by hand, or is damaged.
+    #[error("message {offset} in queue {queue} of topic {topic} does not say where it came from")]
+    NoOrigin {
+        /// Where it is.
+        topic: TopicName,
+        /// The queue.
+        queue: QueueId,
+        /// The offset.
+        offset: QueueOffset,
+    },
+    /// It cannot be looked for or stored.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+impl From<Unavailable> for StoreAgainError {
+    fn from(why: Unavailable) -> Self {
+        Self::Admin(why.into())
+    }
+}
+
+/// A delivered message that others wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its queue.
+    pub queue: QueueId,
+    /// Its offset there.
+    pub offset: QueueOffset,
+    /// The client's id of it; `None` when it has none or cannot be read.
+    pub message_id: Option<String>,
+    /// Its message group; `None` when the group consumes whole queues in order, or it cannot be read.
+    pub message_group: Option<String>,
+    /// Deliveries so far.
+    pub attempts: u32,
+    /// Who has it; nobody when it waits for its next delivery, or to become a dead letter.
+    pub holder: Option<ClientId>,
+    /// Until when it is held or waits, if nothing happens before; `None` while its dead letter is stored.
+    pub until: Option<Timestamp>,
+    /// Messages that wait behind it and were looked at already: there may be more.
+    pub waiting: usize,
 }
 
 /// Where a group is to go on.
@@ -124,6 +228,8 @@ pub enum FindBy {
     Key(String),
     /// All of this queue, or of all queues, each from its oldest on; in the order of their store times.
     Time(Option<QueueId>),
+    /// All of this queue from this offset on, in their order.
+    From(QueueId, QueueOffset),
 }
 
 /// Messages that were found.
@@ -207,6 +313,20 @@ pub enum AdminError {
     System {
         /// Its name.
         name: String,
+    },
+    /// Queues of several brokers cannot be split evenly among them.
+    #[error("{queues} queues asked for, take a multiple of {brokers}: each of the {brokers} brokers has as many")]
+    Uneven {
+        /// The number asked for.
+        queues: u32,
+        /// How many brokers the topic is on, or will be.
+        brokers: u32,
+    },
+    /// What stands behind this server cannot do it at all.
+    #[error("{what} is not to be had here: no command of the brokers behind this proxy does it; ask a gantry local")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
     },
     /// The broker cannot do it now.
     #[error(transparent)]

@@ -22,6 +22,7 @@ pub(crate) struct Server {
     grpc: SocketAddr,
     http: SocketAddr,
     folder: PathBuf,
+    data: PathBuf,
 }
 
 /// The binary for tests, built if need be.
@@ -62,12 +63,17 @@ impl Server {
         let mut process = Process::start("gantry local", local, folder.join("log"))?;
         // A port answers only when the server can serve.
         process.wait_until("answers", START_WITHIN, || TcpStream::connect(grpc).is_ok())?;
-        Ok(Self { process, grpc, http, folder })
+        Ok(Self { process, grpc, http, folder, data: data.to_owned() })
     }
 
     /// Where clients connect.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where HTTP is spoken.

@@ -88,6 +88,11 @@ impl Engine {
             }
             AdminCommand::DescribeTopic { name, reply } => tell(reply, self.describe_topic(&name)),
             AdminCommand::DescribeGroup { name, reply } => tell(reply, self.describe_group(&name)),
+            AdminCommand::Pops { owner, reply } => {
+                let group = self.machines.catalog.find_group(&owner.group).map(drop);
+                tell(reply, group.map(|()| self.machines.pop.pops(&owner)));
+            }
+            AdminCommand::Blocked { name, reply } => tell(reply, self.blocked(&name)),
         }
     }
 

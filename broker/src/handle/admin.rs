@@ -2,12 +2,19 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use types::admin::{AdminError, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, TopicDescription};
+use types::admin::{
+    AdminError, Blocked, FindBy, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, StoreAgainError,
+    StoredAgain, TopicDescription,
+};
 use types::broker::{LookupError, OffsetAt, Unavailable};
-use types::{Admin, Broker as _, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, TopicConfig, TopicName};
+use types::{
+    Admin, Broker as _, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName,
+};
 
 use super::LocalBroker;
 use crate::command::{AdminCommand, Command, Reply};
+use crate::copy::system_topic;
+use crate::transaction::PARK_TOPIC;
 
 impl LocalBroker {
     async fn administer<T>(&self, command: impl FnOnce(Reply<T>) -> AdminCommand) -> Result<T, AdminError> {
@@ -104,5 +111,30 @@ impl Admin for LocalBroker {
 
     async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError> {
         self.record_at(offset).await
+    }
+
+    async fn redrive(
+        &self,
+        group: &GroupName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<StoredAgain, StoreAgainError> {
+        self.redrive_dead_letter(group, queue, offset).await
+    }
+
+    async fn parked(&self, from: QueueOffset, messages_max: usize) -> Result<FoundMessages, AdminError> {
+        let (topic, queue) = (system_topic(PARK_TOPIC), QueueId(0));
+        let range = self.ask(|reply| Command::Range { topic: topic.clone(), queue, reply }).await?;
+        let stored = Timestamp(i64::MIN)..Timestamp(i64::MAX);
+        let query = MessageQuery { topic, by: FindBy::From(queue, from), stored, messages_max };
+        self.query_in(&query, vec![range]).await
+    }
+
+    async fn resume(&self, offset: QueueOffset) -> Result<StoredAgain, StoreAgainError> {
+        self.resume_half(offset).await
+    }
+
+    async fn blocked(&self, group: &GroupName) -> Result<Vec<Blocked>, AdminError> {
+        self.find_blocked(group).await
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use env::clock::Moment;
 use record::Record;
 use store::ReadError;
-use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery, TopicDescription};
+use types::admin::{AdminError, FindBy, FoundMessages, MessageQuery};
 use types::broker::{LookupError, Unavailable};
 use types::properties::has_key;
 use types::{Admin, PhysicalOffset, QueueId, QueueOffset};
@@ -21,7 +21,8 @@ const KEYED_MAX: usize = 4096;
 /// What a query has found so far.
 struct Finds<'a> {
     query: &'a MessageQuery,
-    topic: TopicDescription,
+    /// First offset and end of each queue, in order.
+    queues: Vec<(QueueOffset, QueueOffset)>,
     records: Vec<Bytes>,
     bytes: usize,
 }
@@ -30,6 +31,13 @@ impl Finds<'_> {
     fn is_full(&self) -> bool {
         let messages_max = self.query.messages_max.min(MessageQuery::MESSAGES_MAX);
         self.records.len() >= messages_max || self.bytes >= MessageQuery::BYTES_MAX
+    }
+
+    fn extent(&self, queue: QueueId) -> Result<(QueueOffset, QueueOffset), LookupError> {
+        self.queues.get(queue.0 as usize).copied().ok_or_else(|| {
+            let queues = u32::try_from(self.queues.len()).unwrap_or(u32::MAX);
+            LookupError::QueueNotFound { topic: self.query.topic.clone(), queue, queues }
+        })
     }
 
     /// Takes a record if it is one of those looked for.
@@ -44,13 +52,12 @@ impl Finds<'_> {
         let header = &record.header;
         // Messages of an earlier topic of this name are not this one's.
         let is_here = self
-            .topic
             .queues
             .get(header.queue.0 as usize)
             .is_some_and(|(first, end)| (*first..*end).contains(&header.queue_offset));
         let has_key = match &self.query.by {
             FindBy::Key(key) => has_key(record.properties(), key),
-            FindBy::Time(_) => true,
+            FindBy::Time(_) | FindBy::From(..) => true,
         };
         record.topic == self.query.topic.as_str() && is_here && has_key && self.query.stored.contains(&header.stored_at)
     }
@@ -58,11 +65,24 @@ impl Finds<'_> {
 
 impl LocalBroker {
     pub(super) async fn query(&self, query: &MessageQuery) -> Result<FoundMessages, AdminError> {
-        let topic = self.describe_topic(&query.topic).await?;
-        let mut finds = Finds { query, topic, records: Vec::new(), bytes: 0 };
+        let queues = self.describe_topic(&query.topic).await?.queues;
+        self.query_in(query, queues).await
+    }
+
+    /// The same of a topic whose queues reach so far.
+    pub(super) async fn query_in(
+        &self,
+        query: &MessageQuery,
+        queues: Vec<(QueueOffset, QueueOffset)>,
+    ) -> Result<FoundMessages, AdminError> {
+        let mut finds = Finds { query, queues, records: Vec::new(), bytes: 0 };
         let is_complete = match &query.by {
             FindBy::Key(key) => self.find_by_key(key, &mut finds).await?,
             FindBy::Time(queue) => self.find_by_time(*queue, &mut finds).await?,
+            FindBy::From(queue, from) => {
+                let (first, end) = finds.extent(*queue)?;
+                self.take_from(*queue, first.max(*from), end, &mut finds).await?
+            }
         };
         let mut records = finds.records;
         if matches!(query.by, FindBy::Time(_)) {
@@ -99,13 +119,8 @@ impl LocalBroker {
 
     /// Says whether all were found.
     async fn find_by_time(&self, queue: Option<QueueId>, finds: &mut Finds<'_>) -> Result<bool, AdminError> {
-        let queues = finds.topic.queues.len();
-        if let Some(queue) = queue.filter(|queue| queue.0 as usize >= queues) {
-            let topic = finds.query.topic.clone();
-            let queues = u32::try_from(queues).unwrap_or(u32::MAX);
-            return Err(LookupError::QueueNotFound { topic, queue, queues }.into());
-        }
-        let all = finds.topic.queues.clone();
+        queue.map_or(Ok(()), |queue| finds.extent(queue).map(drop))?;
+        let all = finds.queues.clone();
         for (number, (first, end)) in
             (0..).map(QueueId).zip(all).filter(|(number, _)| queue.is_none_or(|q| q == *number))
         {

@@ -32,7 +32,13 @@ fn done(made: Result<(), AdminError>) -> Result<(), LookupError> {
         Ok(()) | Err(AdminError::Exists { .. }) => Ok(()),
         Err(AdminError::Lookup(error)) => Err(error),
         Err(AdminError::Unavailable(error)) => Err(error.into()),
-        Err(error @ (AdminError::QueueCount { .. } | AdminError::QueuesShrink { .. } | AdminError::System { .. })) => {
+        Err(
+            error @ (AdminError::QueueCount { .. }
+            | AdminError::QueuesShrink { .. }
+            | AdminError::System { .. }
+            | AdminError::Uneven { .. }
+            | AdminError::Unsupported { .. }),
+        ) => {
             unreachable!("one queue of an ordinary topic: {error}")
         }
     }

@@ -42,6 +42,13 @@ pub(super) struct Lease {
     pub(super) is_suspended: bool,
 }
 
+impl Lease {
+    /// When it ends now.
+    pub(super) fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
 /// What is known of a lease's client.
 #[derive(Debug)]
 pub(super) struct Holder {

@@ -238,6 +238,22 @@ impl PopMachine {
         true
     }
 
+    /// A copy of a dead letter is in the log at `copy` of the group's retry queue, now or on replay: it can be leased, as if it had never been
+    /// delivered. That record says so, hence there is no event.
+    pub fn redriven(&mut self, retry: &LeaseOwner, copy: QueueOffset) {
+        let id = self.begin_retry(retry, copy);
+        self.take_in_before(id, copy);
+        self.slots.get_mut(id).expect("a slot that was just begun").insert(copy, Entry::new(Stage::Ready));
+        self.visible.insert(id);
+    }
+
+    /// Whether a group's retry queue takes one more.
+    #[must_use]
+    pub fn has_room_in(&self, retry: &LeaseOwner) -> bool {
+        let slot = self.slots.find(retry, RETRY_QUEUE).and_then(|id| self.slots.get(id));
+        slot.is_none_or(|slot| slot.entries.len() < RETRIES_MAX)
+    }
+
     /// The number of a group's retry queue, which begins with the group's first copy in it.
     fn begin_retry(&mut self, retry: &LeaseOwner, copy: QueueOffset) -> SlotId {
         self.slots.find(retry, RETRY_QUEUE).unwrap_or_else(|| {

@@ -119,6 +119,11 @@ impl Slot {
         self.entries.first_key_value().map_or(self.next, |(first, _)| *first)
     }
 
+    /// The heads of all lines, in no order, each with how many wait behind it.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (QueueOffset, usize)> {
+        self.lines.values().map(|line| (line.head, line.followers.len()))
+    }
+
     /// Whether an entry that joins this line now would be blocked.
     pub(super) fn has_line(&self, line: u32) -> bool {
         self.lines.contains_key(&line)

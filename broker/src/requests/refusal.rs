@@ -152,7 +152,10 @@ impl Coded for AdminError {
             Self::Exists { .. } => ResponseCode::SystemError,
             Self::Lookup(error) => error.code(),
             Self::Unavailable(why) => why.code(),
-            Self::QueueCount { .. } | Self::QueuesShrink { .. } | Self::System { .. } => ResponseCode::InvalidParameter,
+            Self::QueueCount { .. } | Self::QueuesShrink { .. } | Self::System { .. } | Self::Uneven { .. } => {
+                ResponseCode::InvalidParameter
+            }
+            Self::Unsupported { .. } => ResponseCode::RequestCodeNotSupported,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The settings of the HTTP port, of every role that serves messages there.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_http::Limits;
+use gateway_http::{Hosts, Limits};
 use proxy::Origins;
 
 use super::setting::{Keys, Setting};
@@ -17,6 +19,8 @@ pub(crate) struct Http {
     inbound_bytes_max: usize,
     undelivered_bytes_max: usize,
     origins: Origins,
+    /// `None`: what the listener's address says.
+    hosts: Option<Hosts>,
 }
 
 /// The settings of [`Http`] among those of a command.
@@ -28,6 +32,7 @@ pub(super) struct HttpKeys<K> {
     pub(super) inbound: K,
     pub(super) undelivered: K,
     pub(super) cors: K,
+    pub(super) hosts: K,
 }
 
 impl Http {
@@ -46,6 +51,12 @@ impl Http {
     pub(crate) fn origins(&self) -> Origins {
         self.origins.clone()
     }
+
+    /// Under which names a port at this address may be asked: one that only this machine reaches is asked by no other.
+    pub(crate) fn hosts(&self, listener: SocketAddr) -> Hosts {
+        let by_address = if listener.ip().is_loopback() { Hosts::Named(BTreeSet::new()) } else { Hosts::Any };
+        self.hosts.clone().unwrap_or(by_address)
+    }
 }
 
 impl<K: Keys> Reader<'_, K> {
@@ -59,6 +70,7 @@ impl<K: Keys> Reader<'_, K> {
         let inbound_bytes_max = self.read(keys.inbound, bytes);
         let undelivered_bytes_max = self.read(keys.undelivered, bytes);
         let origins = self.read_optional(keys.cors, str::parse::<Origins>);
+        let hosts = self.read_optional(keys.hosts, str::parse::<Hosts>);
         Some(Http {
             connections_max: usize::try_from(connections_max?).ok()?,
             request_bytes_max: request_bytes_max?,
@@ -66,6 +78,7 @@ impl<K: Keys> Reader<'_, K> {
             inbound_bytes_max: inbound_bytes_max?,
             undelivered_bytes_max: undelivered_bytes_max?,
             origins: origins?.unwrap_or_default(),
+            hosts: hosts?,
         })
     }
 }
@@ -129,5 +142,14 @@ pub(super) static CORS: Setting = Setting {
     default: None,
     bound: ORIGINS,
     effect: "Web pages of other sites that may call the HTTP port (CORS); without it none may",
+    aliases: &[],
+};
+
+pub(super) static HOSTS: Setting = Setting {
+    flag: "http-hosts",
+    value: "NAMES",
+    default: None,
+    bound: "host names such as mq.example.org, separated by commas, or * for all",
+    effect: "Names under which the HTTP port may be asked besides localhost and addresses; without it all, but on a loopback address none (DNS rebinding)",
     aliases: &[],
 };

@@ -22,6 +22,8 @@ pub(crate) struct Proxy {
     pub(crate) cluster: String,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Whether operators are answered there.
+    pub(crate) http_admin: bool,
     /// Host and port told to clients; `None`: those that they dialled.
     pub(crate) advertise: Option<(String, u16)>,
     /// Whose web pages may call the gRPC port.
@@ -60,6 +62,8 @@ pub(crate) enum Key {
     HttpMaxInbound,
     HttpMaxUndelivered,
     HttpCors,
+    HttpHosts,
+    HttpAdmin,
     WebhookKeyFile,
     WebhookBroker,
     WebhookAllow,
@@ -90,6 +94,8 @@ impl Keys for Key {
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
         Self::HttpCors,
+        Self::HttpHosts,
+        Self::HttpAdmin,
         Self::WebhookKeyFile,
         Self::WebhookBroker,
         Self::WebhookAllow,
@@ -120,6 +126,8 @@ impl Keys for Key {
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::HttpCors => &http::CORS,
+            Self::HttpHosts => &http::HOSTS,
+            Self::HttpAdmin => &HTTP_ADMIN,
             Self::WebhookKeyFile => &webhooks::SHARED_KEY_FILE,
             Self::WebhookBroker => &webhooks::BROKER,
             Self::WebhookAllow => &webhooks::ALLOW,
@@ -132,7 +140,7 @@ impl Keys for Key {
     }
 
     fn is_switch(self) -> bool {
-        false
+        matches!(self, Self::HttpAdmin)
     }
 
     fn is_ignored(key: &str) -> bool {
@@ -158,6 +166,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let cluster = reader.read(Key::ClusterName, word);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
+    let http_admin = reader.read(Key::HttpAdmin, value::boolean);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let grpc_web = reader.read_optional(Key::GrpcWeb, str::parse::<Origins>);
     let data = reader.read(Key::Data, value::path);
@@ -173,6 +182,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         cluster: cluster?,
         grpc: grpc?,
         http: http?,
+        http_admin: http_admin?,
         advertise: advertise?,
         grpc_web: grpc_web?.unwrap_or_default(),
         data: data?,
@@ -193,6 +203,7 @@ const HTTP_KEYS: HttpKeys<Key> = HttpKeys {
     inbound: Key::HttpMaxInbound,
     undelivered: Key::HttpMaxUndelivered,
     cors: Key::HttpCors,
+    hosts: Key::HttpHosts,
 };
 
 const WEBHOOK_KEYS: WebhookKeys<Key> = WebhookKeys {
@@ -261,7 +272,16 @@ static HTTP: Setting = Setting {
     value: "ADDR",
     default: Some("127.0.0.1:8082"),
     bound: "IP:PORT, port 0 lets the system choose",
-    effect: "Where messages without an SDK, health, readiness, metrics and version are served, plaintext and without a password",
+    effect: "Where messages without an SDK, health, readiness, metrics and version are served, plaintext and TLS, without a password",
+    aliases: &[],
+};
+
+static HTTP_ADMIN: Setting = Setting {
+    flag: "http-admin",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Serve the admin API of the whole cluster on the HTTP port too, without a password: who reaches the port can delete topics and read all messages",
     aliases: &[],
 };
 
@@ -288,7 +308,7 @@ static TLS_CERT: Setting = Setting {
     value: "FILE",
     default: None,
     bound: "PEM file, together with the key",
-    effect: "Certificate chain for TLS; without it a self-signed one is made and kept in the data directory",
+    effect: "Certificate chain for TLS on the gRPC and HTTP ports; without it a self-signed one is made and kept in the data directory",
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
 };
 
@@ -318,6 +338,7 @@ mod tests {
         let config = load_file("{}", true).expect("valid").config;
         assert_eq!((config.grpc.port(), config.http.port()), (8081, 8082));
         assert_eq!(config.name_servers, ["127.0.0.1:9876"]);
+        assert!(!config.http_admin, "a port that teams send to is not opened to operators by an upgrade");
     }
 
     #[test]

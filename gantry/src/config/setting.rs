@@ -41,6 +41,7 @@ pub(crate) enum Key {
     HttpMaxInbound,
     HttpMaxUndelivered,
     HttpCors,
+    HttpHosts,
     WebhookKeyFile,
     WebhookAllow,
     WebhookCa,
@@ -170,6 +171,7 @@ impl Keys for Key {
         Self::HttpMaxInbound,
         Self::HttpMaxUndelivered,
         Self::HttpCors,
+        Self::HttpHosts,
         Self::WebhookKeyFile,
         Self::WebhookAllow,
         Self::WebhookCa,
@@ -214,6 +216,7 @@ impl Keys for Key {
             Self::HttpMaxInbound => &http::INBOUND,
             Self::HttpMaxUndelivered => &http::UNDELIVERED,
             Self::HttpCors => &http::CORS,
+            Self::HttpHosts => &http::HOSTS,
             Self::WebhookKeyFile => &webhooks::OWN_KEY_FILE,
             Self::WebhookAllow => &webhooks::ALLOW,
             Self::WebhookCa => &webhooks::CA,
@@ -312,7 +315,7 @@ static HTTP: Setting = Setting {
     value: "ADDR",
     default: Some("127.0.0.1:8082"),
     bound: "IP:PORT, port 0 lets the system choose",
-    effect: "Where messages without an SDK, health, metrics and `gantry admin` are served, plaintext and without a password",
+    effect: "Where messages without an SDK, health, metrics and `gantry admin` are served, plaintext and TLS, without a password",
     aliases: &[],
 };
 
@@ -492,7 +495,7 @@ static TLS_CERT: Setting = Setting {
     value: "FILE",
     default: None,
     bound: "PEM file, together with the key",
-    effect: "Certificate chain for TLS on the gRPC port; without it a self-signed one is made and kept in the data directory",
+    effect: "Certificate chain for TLS on the gRPC and HTTP ports; without it a self-signed one is made and kept in the data directory",
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
 };
 

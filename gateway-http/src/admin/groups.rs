@@ -12,6 +12,7 @@ use types::{Admin, GroupConfig, GroupName, RetryPolicy};
 
 use crate::extract::{Body, Named};
 use crate::problem::{Document, Problem};
+use crate::views::again::Blockers;
 use crate::views::{Group, GroupDetails, GroupSettings, Groups, Retry};
 
 /// Deliveries of one message.
@@ -81,6 +82,19 @@ pub(super) async fn update(
     change(&mut config, &settings)?;
     admin.put_group(config.clone(), true).await?;
     Ok(Json((&config).into()))
+}
+
+/// What holds back messages that come to a group in order, and who has it
+#[utoipa::path(get, path = "/groups/{name}/blocked", operation_id = "listBlocked", tag = "admin",
+    params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
+    responses((status = 200, description = "The delivered messages behind which others wait", body = Blockers),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
+pub(super) async fn blocked(
+    State(admin): State<Arc<dyn Admin>>,
+    Named(name): Named<GroupName>,
+) -> Result<Json<Blockers>, Problem> {
+    let blocked = admin.blocked(&name).await?;
+    Ok(Json(Blockers { blocked: blocked.into_iter().map(Into::into).collect() }))
 }
 
 /// Delete a consumer group with its leases and offsets

@@ -40,11 +40,7 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
             stored.start, stored.end
         )));
     }
-    let messages_max = wanted.max.unwrap_or(MESSAGES_DEFAULT);
-    if !(1..=MessageQuery::MESSAGES_MAX).contains(&messages_max) {
-        let limit = MessageQuery::MESSAGES_MAX;
-        return Err(Problem::invalid(format!("max is {messages_max}, allowed are 1 to {limit}")));
-    }
+    let messages_max = count(wanted.max)?;
     let by = match (wanted.key, wanted.queue) {
         (Some(_), Some(_)) => return Err(Problem::invalid("key and queue cannot be given together")),
         (Some(key), None) if key.is_empty() || key.contains(' ') => {
@@ -54,6 +50,16 @@ fn to_query(topic: TopicName, wanted: FindMessages) -> Result<MessageQuery, Prob
         (None, queue) => FindBy::Time(queue.map(QueueId)),
     };
     Ok(MessageQuery { topic, by, stored, messages_max })
+}
+
+/// How many messages are wanted.
+pub(super) fn count(max: Option<usize>) -> Result<usize, Problem> {
+    let messages_max = max.unwrap_or(MESSAGES_DEFAULT);
+    let limit = MessageQuery::MESSAGES_MAX;
+    if (1..=limit).contains(&messages_max) {
+        return Ok(messages_max);
+    }
+    Err(Problem::invalid(format!("max is {messages_max}, allowed are 1 to {limit}")))
 }
 
 /// The message that an offset message id names

@@ -6,7 +6,7 @@ use http::StatusCode as S;
 use proxy::messaging;
 use proxy::status::HasCode;
 use proxy::validate::Invalid;
-use types::admin::{AdminError, ResetError};
+use types::admin::{AdminError, ResetError, StoreAgainError};
 use types::broker::{
     KeyError, LeaseError, LookupError, PopError, RecallError, SendError, TransactionError, Unavailable,
 };
@@ -226,6 +226,8 @@ impl From<AdminError> for Problem {
             AdminError::QueueCount { .. } => (S::BAD_REQUEST, "queue-count"),
             AdminError::QueuesShrink { .. } => (S::CONFLICT, "queues-shrink"),
             AdminError::System { .. } => (S::FORBIDDEN, "system-name"),
+            AdminError::Uneven { .. } => (S::BAD_REQUEST, "queue-count"),
+            AdminError::Unsupported { .. } => (S::NOT_IMPLEMENTED, "unsupported"),
             AdminError::Unavailable(unavailable) => unavailable.status(),
         };
         Self::new(status, kind, error.to_string())
@@ -237,6 +239,16 @@ impl From<ResetError> for Problem {
         match error {
             ResetError::Outside { .. } => Self::new(S::BAD_REQUEST, "offset-outside", error.to_string()),
             ResetError::Admin(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreAgainError> for Problem {
+    fn from(error: StoreAgainError) -> Self {
+        match error {
+            StoreAgainError::NotFound { .. } => Self::new(S::NOT_FOUND, "message-not-found", error.to_string()),
+            StoreAgainError::NoOrigin { .. } => Self::new(S::UNPROCESSABLE_ENTITY, "no-origin", error.to_string()),
+            StoreAgainError::Admin(error) => error.into(),
         }
     }
 }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower::util::BoxCloneService;
 use types::admin::{
-    AdminError, FindBy, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, TopicDescription,
+    AdminError, Blocked, FindBy, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, StoreAgainError,
+    StoredAgain, TopicDescription,
 };
 use types::broker::{LookupError, OffsetAt, Unavailable};
 use types::{
@@ -90,13 +91,54 @@ impl Admin for Maps {
 
     async fn find_messages(&self, query: MessageQuery) -> Result<FoundMessages, AdminError> {
         self.describe_topic(&query.topic).await?;
-        let is_there = query.by == FindBy::Key("k1".to_owned()) && query.stored.contains(&STORED_AT);
+        let by_key = query.by == FindBy::Key("k1".to_owned());
+        let from = query.by == FindBy::From(QueueId(0), QueueOffset(3));
+        let is_there = (by_key || from) && query.stored.contains(&STORED_AT);
         let records = if is_there { vec![stored_message()] } else { Vec::new() };
         Ok(FoundMessages { records, is_complete: true })
     }
 
     async fn message_at(&self, offset: PhysicalOffset) -> Result<Option<Bytes>, AdminError> {
         Ok((offset == PhysicalOffset(133)).then(stored_message))
+    }
+
+    /// The first is stored, the second was before, the third is not there, the fourth cannot be stored now.
+    async fn redrive(
+        &self,
+        group: &GroupName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<StoredAgain, StoreAgainError> {
+        let topic = TopicName::dead_letter(group);
+        match offset.0 {
+            1 | 2 => Ok(StoredAgain { topic, offset, is_repeat: offset.0 == 2 }),
+            3 => Err(StoreAgainError::NotFound { topic, queue, offset }),
+            _ => Err(Unavailable::DiskFull { detail: "full".to_owned() }.into()),
+        }
+    }
+
+    async fn parked(&self, from: QueueOffset, _messages_max: usize) -> Result<FoundMessages, AdminError> {
+        let records = if from == QueueOffset(0) { vec![stored_message()] } else { Vec::new() };
+        Ok(FoundMessages { is_complete: records.is_empty(), records })
+    }
+
+    async fn resume(&self, offset: QueueOffset) -> Result<StoredAgain, StoreAgainError> {
+        self.redrive(&GroupName::new("g").expect("valid"), QueueId(0), offset).await
+    }
+
+    async fn blocked(&self, group: &GroupName) -> Result<Vec<Blocked>, AdminError> {
+        self.describe_group(group).await?;
+        Ok(vec![Blocked {
+            topic: TopicName::new("orders").expect("valid"),
+            queue: QueueId(2),
+            offset: QueueOffset(7),
+            message_id: Some("ID".to_owned()),
+            message_group: None,
+            attempts: 3,
+            holder: Some("client-1".into()),
+            until: Some(STORED_AT),
+            waiting: 4,
+        }])
     }
 }
 
@@ -126,7 +168,11 @@ impl Server {
     }
 
     fn open_to(origins: Origins, maps: impl Into<Arc<Maps>>) -> Self {
-        let maps: Arc<Maps> = maps.into();
+        Self::with_admin(origins, Some(maps.into()))
+    }
+
+    fn with_admin(origins: Origins, admin: Option<Arc<Maps>>) -> Self {
+        let admin = admin.map(|maps| maps as Arc<dyn Admin>);
         let readiness = Readiness::default();
         let version = Version { name: "gantry", version: "1.2.3" };
         let metrics = prometheus::Registry::new();
@@ -136,15 +182,7 @@ impl Server {
         let server = messaging::tests::server(&broker);
         let (messaging, checks) = (server.messaging(), server.checks());
         let probes = Probes { readiness: readiness.clone(), metrics, version };
-        let gateway = Gateway {
-            messaging,
-            checks,
-            limits: Limits::default(),
-            origins,
-            admin: Some(maps),
-            webhooks: None,
-            probes,
-        };
+        let gateway = Gateway { messaging, checks, limits: Limits::default(), origins, admin, webhooks: None, probes };
         Self(BoxCloneService::new(router(gateway)), readiness, dir)
     }
 
@@ -170,6 +208,14 @@ impl Server {
         assert_eq!(media_type == "application/problem+json", status >= 400, "{status} {text}");
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
+}
+
+#[tokio::test]
+async fn a_gateway_without_admin_neither_answers_nor_describes_it() {
+    let server = Server::with_admin(Origins::None, None);
+    let (status, problem) = server.json(Method::GET, "/v1/admin/topics", json!({})).await;
+    assert_eq!((status, &problem["type"]), (404, &json!("urn:gantry:problem:no-such-path")));
+    assert!(!server.text("/openapi.json").await.1.contains("/v1/admin"));
 }
 
 #[tokio::test]
@@ -357,4 +403,102 @@ async fn every_refusal_is_a_problem_document() {
     }
     let no_media_type = Request::post("/v1/admin/topics/t").body(Body::from("{}")).expect("valid");
     assert_eq!(server.raw(no_media_type).await.0, 415);
+}
+
+/// The lines of a redrive of `g`, whose dead letters are 1 to 4.
+async fn redriven(server: &Server, body: Value) -> Vec<Value> {
+    let request = Request::post("/v1/admin/groups/g/dead-letters/redrive").header(CONTENT_TYPE, "application/json");
+    let (status, media_type, text) = server.raw(request.body(Body::from(body.to_string())).expect("valid")).await;
+    assert_eq!((status, media_type.as_str()), (200, "application/x-ndjson"), "{text}");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+async fn with_group() -> Server {
+    let server = Server::new(Maps::default());
+    server.json(Method::POST, "/v1/admin/groups/g", json!({})).await;
+    server.1.set_ready();
+    server
+}
+
+#[tokio::test]
+async fn a_redrive_says_of_each_dead_letter_what_came_of_it() {
+    let server = with_group().await;
+    assert_eq!(redriven(&server, json!({})).await, [json!({"end": "done"})], "there are none");
+    server.json(Method::POST, "/v1/admin/topics/%25DLQ%25g", json!({})).await;
+    let lines = redriven(&server, json!({"rate": 1000})).await;
+    let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(201), Some(200), Some(404), Some(507), None]);
+    assert_eq!(lines[0], json!({"offset": 1, "status": 201, "stored": {"topic": "%DLQ%g", "offset": 1}}));
+    assert_eq!(lines[2]["problem"]["type"], "urn:gantry:problem:message-not-found");
+    assert_eq!(lines[4], json!({"end": "failed", "next": 4}));
+    let path = "/v1/admin/groups/g/dead-letters/redrive";
+    let (status, problem) = server.json(Method::POST, path, json!({"queue": 2000})).await;
+    assert_eq!((status, &problem["type"]), (404, &json!("urn:gantry:problem:queue-not-found")));
+    let some = redriven(&server, json!({"rate": 1000, "from": 2, "to": 3})).await;
+    assert_eq!((some.len(), &some[0]["offset"], &some[1]), (2, &json!(2), &json!({"end": "done"})));
+    let named = redriven(&server, json!({"rate": 1000, "offsets": [3, 1]})).await;
+    assert_eq!((named.len(), &named[0]["status"], &named[1]["status"]), (3, &json!(404), &json!(201)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redrive_keeps_to_its_rate_and_ends_with_the_server() {
+    let server = with_group().await;
+    let begin = tokio::time::Instant::now();
+    redriven(&server, json!({"rate": 0.5, "offsets": [1, 2, 3]})).await;
+    assert_eq!(begin.elapsed().as_secs(), 4, "two waits of two seconds");
+    server.1.set_draining();
+    assert_eq!(redriven(&server, json!({"offsets": [1, 2]})).await, [json!({"end": "stopping", "next": 1})]);
+}
+
+#[tokio::test]
+async fn a_redrive_that_makes_no_sense_is_refused() {
+    let server = with_group().await;
+    let path = "/v1/admin/groups/g/dead-letters/redrive";
+    for body in [json!({"rate": 0}), json!({"rate": 1001}), json!({"offsets": []}), json!({"offsets": [1], "from": 1})]
+    {
+        assert_eq!(server.json(Method::POST, path, body.clone()).await.0, 400, "{body}");
+    }
+    assert_eq!(server.json(Method::POST, path, json!({"speed": 1})).await.0, 422);
+    assert_eq!(server.json(Method::POST, path, json!({"offsets": [4, 1]})).await.0, 507, "not even the first");
+    let nobody = "/v1/admin/groups/nobody/dead-letters/redrive";
+    assert_eq!(server.json(Method::POST, nobody, json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn dead_letters_and_parked_transactions_are_listed_from_an_offset_on() {
+    let server = with_group().await;
+    let path = "/v1/admin/groups/g/dead-letters";
+    assert_eq!(server.json(Method::GET, path, Value::Null).await, (200, json!({"deadLetters": []})));
+    assert_eq!(server.json(Method::GET, "/v1/admin/groups/nobody/dead-letters", Value::Null).await.0, 404);
+    server.json(Method::POST, "/v1/admin/topics/%25DLQ%25g", json!({})).await;
+    let (_, found) = server.json(Method::GET, &format!("{path}?from=3&body=false"), Value::Null).await;
+    assert_eq!(found["deadLetters"][0]["messageId"], "ID");
+    assert_eq!(found["deadLetters"][0]["body"], Value::Null);
+    assert_eq!(server.json(Method::GET, &format!("{path}?max=257"), Value::Null).await.0, 400);
+    let (_, parked) = server.json(Method::GET, "/v1/admin/transactions/parked", Value::Null).await;
+    assert_eq!((&parked["transactions"][0]["messageId"], &parked["next"]), (&json!("ID"), &json!(8)));
+    let (_, rest) = server.json(Method::GET, "/v1/admin/transactions/parked?from=8", Value::Null).await;
+    assert_eq!(rest, json!({"transactions": []}));
+}
+
+#[tokio::test]
+async fn parked_transactions_are_resumed_with_a_result_each() {
+    let server = with_group().await;
+    let resume = async |offsets: Value| {
+        server.json(Method::POST, "/v1/admin/transactions/parked/resume", json!({"offsets": offsets})).await
+    };
+    assert_eq!(resume(json!([1])).await.0, 201);
+    assert_eq!(resume(json!([2])).await.0, 200);
+    let (status, mixed) = resume(json!([1, 3])).await;
+    assert_eq!((status, &mixed["results"][1]["status"]), (207, &json!(404)));
+    assert_eq!(resume(json!([])).await.0, 400);
+}
+
+#[tokio::test]
+async fn who_holds_a_message_group_is_shown() {
+    let server = with_group().await;
+    let (status, shown) = server.json(Method::GET, "/v1/admin/groups/g/blocked", Value::Null).await;
+    let expected = json!({"blocked": [{"topic": "orders", "queue": 2, "offset": 7, "messageId": "ID", "attempts": 3,
+        "holder": "client-1", "untilMs": 1_700_000_000_000_u64, "waiting": 4}]});
+    assert_eq!((status, shown), (200, expected));
 }

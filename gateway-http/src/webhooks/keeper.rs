@@ -1,6 +1,6 @@
 //! The one task of a gateway that reads and writes the topic of webhooks, and starts and stops their deliverers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +107,11 @@ impl Keeper {
         let mut known = self.shared.known.lock();
         match news {
             Ok(news) => {
-                for (record, offset, stored_at) in news {
+                if news.is_all {
+                    tracing::warn!(topic = NAME, "records have expired unread: only those that are there count");
+                    known.registry = Registry::default();
+                }
+                for (record, offset, stored_at) in news.stored {
                     known.registry.apply(record, offset, stored_at);
                 }
                 if known.unread.take().is_some() {
@@ -166,7 +170,7 @@ impl Keeper {
     async fn change(&mut self, record: &Record, of: u64) -> Result<(), Problem> {
         self.read().await?;
         self.check(record, of)?;
-        self.topic.write(record).await?;
+        self.topic.write(record).await.map_err(|why| unwritten(&why))?;
         let mut counts = None;
         for _ in 0..LOOKS {
             if self.read().await.is_ok() {
@@ -226,7 +230,8 @@ impl Keeper {
             let live = known.registry.live().into_iter().map(|entry| (entry.record.id.clone(), entry.clone()));
             let live: HashMap<_, _> = live.collect();
             self.shared.histories.lock().retain(|id, _| live.contains_key(id));
-            self.lanes.retain(|id, _| live.contains_key(id));
+            // What a webhook that was deleted has under way counts until it ends.
+            self.lanes.retain(|id, lane| live.contains_key(id) || lane.is_used());
             live.into_iter().filter(|(_, entry)| entry.is_delivered()).collect()
         };
         self.running.retain(|id, running| {
@@ -241,8 +246,14 @@ impl Keeper {
             if self.running.contains_key(&id) {
                 continue;
             }
+            let is_full = self.lanes.len() >= self.shared.webhooks_max;
+            let lane = match self.lanes.entry(id.clone()) {
+                hash_map::Entry::Occupied(known) => known.get().clone(),
+                // It begins when the calls of one that was deleted have ended.
+                hash_map::Entry::Vacant(_) if is_full => continue,
+                hash_map::Entry::Vacant(new) => new.insert(self.shared.room.lane().into()).clone(),
+            };
             let (history, stop) = (self.shared.history(&id), CancellationToken::new());
-            let lane = self.lanes.entry(id.clone()).or_insert_with(|| self.shared.room.lane().into()).clone();
             let deliverer = Deliverer::new(self.shared.clone(), record.clone(), subscription, history.clone(), lane);
             self.shared.tasks.spawn(deliverer.run(stop.clone()));
             self.running.insert(id, Running { record, history, stop });
@@ -251,6 +262,12 @@ impl Keeper {
         self.shared.metrics.webhooks.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
         self.shared.metrics.breakers_open.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
+}
+
+/// The broker could be read and takes no change now: what it says of that is its own matter, and asking again helps.
+fn unwritten(why: &Problem) -> Problem {
+    let detail = format!("the change could not be stored: {}", why.detail);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail)
 }
 
 /// Whether no other webhook has the group of this one.

@@ -78,6 +78,11 @@ impl Lane {
         u32::try_from(self.calls.own.free() + self.calls.common.free()).unwrap_or(u32::MAX)
     }
 
+    /// Whether a call is under way.
+    pub(super) fn is_used(&self) -> bool {
+        self.calls.own.free() < self.calls.own.max()
+    }
+
     /// Begins a call, without messages yet, if there is room.
     pub(super) fn begin(&self) -> Option<Held> {
         let call = one(&self.calls.own).or_else(|| one(&self.calls.common))?;
@@ -114,7 +119,9 @@ mod tests {
         let held = all(&greedy, 1);
         assert_eq!((held.len(), greedy.calls_free()), (2 + 8, 0));
         assert_eq!((other.calls_free(), all(&other, 1).len()), (2, 2));
+        assert!(greedy.is_used() && !other.is_used());
         drop(held);
+        assert!(!greedy.is_used());
         assert_eq!(all(&other, 1).len(), 10);
     }
 

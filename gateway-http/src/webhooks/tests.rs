@@ -73,7 +73,10 @@ impl World {
         let admin: Arc<dyn types::Admin> = Arc::new(self.broker.clone());
         let (admin_routes, _) = crate::admin::described().split_for_parts();
         let routes = Router::new()
-            .nest("/v1/admin", admin_routes.with_state(admin))
+            .nest(
+                "/v1/admin",
+                admin_routes.with_state(crate::admin::Managed { admin, readiness: crate::Readiness::default() }),
+            )
             .nest("/v1", routes(Some(webhooks.clone())))
             .nest("/v1", messaging::routes(messaging, checks, crate::Limits::default()));
         Gateway { webhooks, routes, metrics }

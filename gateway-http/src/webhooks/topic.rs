@@ -26,8 +26,10 @@ pub(super) type Stored = (Record, QueueOffset, Timestamp);
 
 /// What was found.
 #[derive(Default)]
-struct News {
-    stored: Vec<Stored>,
+pub(super) struct News {
+    pub(super) stored: Vec<Stored>,
+    /// Whether it is all that there is, in place of what was known: some of what came between has expired unread, ends of webhooks perhaps.
+    pub(super) is_all: bool,
     /// Records that say nothing.
     unopened: u64,
 }
@@ -57,10 +59,10 @@ impl Topic {
     ///
     /// # Errors
     /// A queue cannot be read; what was read is lost to the caller and is read again.
-    pub(super) async fn news(&mut self) -> Result<Vec<Stored>, PullError> {
+    pub(super) async fn news(&mut self) -> Result<News, PullError> {
         let config = match self.messaging.broker().shared_topic(&self.name, false).await {
             Ok(config) => config,
-            Err(LookupError::TopicNotFound { .. }) => return Ok(Vec::new()),
+            Err(LookupError::TopicNotFound { .. }) => return Ok(News::default()),
             Err(error) => return Err(PopError::from(error).into()),
         };
         let count = usize::try_from(config.read_queues).unwrap_or(usize::MAX);
@@ -68,11 +70,10 @@ impl Topic {
             // Numbers may mean other queues now. To read again what is known changes nothing.
             self.cursors.clear();
         }
-        let mut cursors = self.cursors.clone();
-        let mut news = News::default();
-        for queue in (0..config.read_queues).map(QueueId) {
-            let from = cursors.get(&queue).copied();
-            cursors.insert(queue, self.read_to_end(queue, from, &mut news).await?);
+        let (mut cursors, mut news) = (self.cursors.clone(), News::default());
+        if !self.read_all(config.read_queues, &mut cursors, &mut news).await? {
+            (cursors, news) = (BTreeMap::new(), News { is_all: true, ..News::default() });
+            self.read_all(config.read_queues, &mut cursors, &mut news).await?;
         }
         self.cursors = cursors;
         if news.unopened > 0 {
@@ -82,15 +83,31 @@ impl Topic {
                 "records are left out that none of the keys in --webhook-key-file opens, or that a newer version has written"
             );
         }
-        Ok(news.stored)
+        Ok(news)
     }
 
+    /// Reads all queues on from where they were read to; `false` if something before that has expired unread.
+    async fn read_all(
+        &self,
+        queues: u32,
+        cursors: &mut BTreeMap<QueueId, QueueOffset>,
+        news: &mut News,
+    ) -> Result<bool, PullError> {
+        for queue in (0..queues).map(QueueId) {
+            let from = cursors.get(&queue).copied();
+            let Some(end) = self.read_to_end(queue, from, news).await? else { return Ok(false) };
+            cursors.insert(queue, end);
+        }
+        Ok(true)
+    }
+
+    /// Where the queue ends; `None` if it does not reach back to where it was read to.
     async fn read_to_end(
         &self,
         queue: QueueId,
         from: Option<QueueOffset>,
         news: &mut News,
-    ) -> Result<QueueOffset, PullError> {
+    ) -> Result<Option<QueueOffset>, PullError> {
         let mut offset = match from {
             Some(offset) => offset,
             None => self.beginning(queue).await?,
@@ -98,8 +115,9 @@ impl Topic {
         loop {
             let pulled = match self.messaging.broker().pull(self.pull(queue, offset)).await {
                 Ok(pulled) => pulled,
-                // Expired before it was read, or another queue than before.
-                Err(PullError::OffsetOutOfRange { .. }) => return self.beginning(queue).await,
+                Err(PullError::OffsetOutOfRange { min, .. }) if from.is_some() && offset < min => return Ok(None),
+                // Expired while it was read for the first time, or another queue than before.
+                Err(PullError::OffsetOutOfRange { .. }) => return self.beginning(queue).await.map(Some),
                 Err(error) => return Err(error),
             };
             for record in &pulled.records {
@@ -109,7 +127,7 @@ impl Topic {
                 }
             }
             if pulled.next_offset <= offset {
-                return Ok(offset);
+                return Ok(Some(offset));
             }
             offset = pulled.next_offset;
         }

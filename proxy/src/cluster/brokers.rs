@@ -144,6 +144,24 @@ impl Brokers {
         Err(failed)
     }
 
+    /// Tells all name servers, which do not tell each other.
+    ///
+    /// # Errors
+    /// One cannot be told, or refuses; the others are told all the same.
+    pub(super) async fn tell_name_servers(&self, code: RequestCode, fields: &Fields) -> Result<(), Unavailable> {
+        let mut told = Ok(());
+        for client in &self.name_servers {
+            let request = Command::request(code, fields.clone(), Bytes::new());
+            let this = match client.call(request, ANSWER_WITHIN).await {
+                Ok(answer) if answer.response_code() == ResponseCode::Success => Ok(()),
+                Ok(answer) => Err(refused("a name server", &answer)),
+                Err(error) => Err(unavailable(&error)),
+            };
+            told = told.and(this);
+        }
+        told
+    }
+
     /// All masters.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use super::brokers::{Masters, Request, refused, unreadable};
 use super::cache::Cache;
 
 /// The topic attribute that says its kind. Source: Apache `TopicAttributes`.
-const MESSAGE_TYPE: &str = "message.type";
+pub(super) const MESSAGE_TYPE: &str = "message.type";
 /// Apache's list of waits has two more in front, which brokers skip (`CustomizedRetryPolicy.nextDelayDuration`).
-const WAITS_SKIPPED: usize = 2;
+pub(super) const WAITS_SKIPPED: usize = 2;
 
 /// What is known.
 pub(super) struct Routes {
@@ -79,6 +79,11 @@ impl Cluster {
     /// Lets the next caller ask where a topic is: a broker says that it is not there.
     pub(super) fn doubt_route(&self, topic: &TopicName) {
         self.0.routes.topics.doubt(topic);
+    }
+
+    /// Lets the next caller ask for a group's settings: they were changed.
+    pub(super) fn doubt_group(&self, group: &GroupName) {
+        self.0.routes.groups.doubt(group);
     }
 
     async fn ask_route(&self, topic: &TopicName) -> Result<Arc<Route>, LookupError> {
@@ -237,7 +242,7 @@ fn places(data: &TopicRouteData, known: Option<&Route>, masters: &Masters) -> (V
 }
 
 /// A topic without the attribute takes normal messages. Source: Apache `TopicMessageType`.
-fn topic_type(attribute: Option<&str>) -> Result<TopicType, &str> {
+pub(super) fn topic_type(attribute: Option<&str>) -> Result<TopicType, &str> {
     match attribute {
         None => Ok(TopicType::Only(types::MessageType::Normal)),
         // Topics of 4.x producers that were upgraded.
@@ -246,7 +251,7 @@ fn topic_type(attribute: Option<&str>) -> Result<TopicType, &str> {
     }
 }
 
-fn group_of(name: GroupName, config: &SubscriptionGroupConfig) -> GroupConfig {
+pub(super) fn group_of(name: GroupName, config: &SubscriptionGroupConfig) -> GroupConfig {
     let ms = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let policy = &config.group_retry_policy;
     let retry = match (&policy.exponential_retry_policy, &policy.customized_retry_policy) {

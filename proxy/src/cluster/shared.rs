@@ -82,7 +82,13 @@ impl Cluster {
     }
 
     /// Asks a broker for a change of which it says no more than that it is done.
-    async fn tell(&self, broker: &Arc<str>, code: RequestCode, fields: Fields, body: Bytes) -> Result<(), LookupError> {
+    pub(super) async fn tell(
+        &self,
+        broker: &Arc<str>,
+        code: RequestCode,
+        fields: Fields,
+        body: Bytes,
+    ) -> Result<(), LookupError> {
         let answer = self.0.brokers.call(broker, Request { body, ..Request::new(code, fields) }).await?;
         match answer.response_code() {
             ResponseCode::Success => Ok(()),

@@ -1,5 +1,6 @@
 //! Messages over HTTP: the OpenAPI document is true, what `docs/http.md` shows is run as it stands there, `sdk-examples/curl` tells its story, and the official Python
-//! client and HTTP see the same in all four pairings, and the pages do what they say in Chromium. Then HTTP before a cluster of ours.
+//! client and HTTP see the same in all four pairings, and the pages do what they say in Chromium. Then HTTP before a cluster of ours, and with `--full` before
+//! Apache's broker.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use crate::plan::{Context, Done};
 use crate::server::{self, Server};
 use crate::shell::{self, To};
 
+mod apache;
 mod browser;
 mod described;
 mod gateways;
@@ -20,6 +22,8 @@ const LINES_SHOWN: usize = 40;
 /// The addresses that pages and the examples name.
 pub(super) const ADDRESS: &str = "127.0.0.1:8082";
 const GRPC_ADDRESS: &str = "127.0.0.1:8081";
+/// The certificate that the page names.
+const CERTIFICATE: &str = "gantry-data/tls/cert.pem";
 /// The site that the page names.
 const ORIGIN: &str = "https://app.example.org";
 /// Commands in a block of this kind must succeed.
@@ -61,7 +65,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
             return Err(error.context(format!("data kept: {}", server.keep().display())));
         }
     };
-    gateways::show(context)?;
+    gateways::show(context, &log)?;
+    if context.is_full {
+        apache::show(context, &log)?;
+    }
     Ok(done)
 }
 
@@ -70,8 +77,10 @@ fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Res
     let (grpc, http) = (server.grpc().to_string(), server.http().to_string());
     described::show(context, &http, log)?;
 
-    let addresses = [(ADDRESS, server.http()), (GRPC_ADDRESS, server.grpc())];
-    run_page(root, "docs/http.md", &addresses, log.parent().context("a folder")?, log)?;
+    let certificate = server.data().join("tls/cert.pem");
+    let certificate = certificate.to_str().context("a path in UTF-8")?;
+    let named = [(ADDRESS, &*http), (GRPC_ADDRESS, &*grpc), (CERTIFICATE, certificate)];
+    run_page(root, "docs/http.md", &named, log.parent().context("a folder")?, log)?;
 
     let mut story = Command::new(root.join("sdk-examples/curl/run"));
     shell::run(story.args(["--endpoint", &http]), To::File(log)).ok().context("sdk-examples/curl/run")?;
@@ -80,11 +89,29 @@ fn show(context: &Context, server: &Server, site: SocketAddr, log: &Path) -> Res
     events.arg(root.join("tests/http/events.py")).arg(&http);
     shell::run(&mut events, To::File(log)).context("CloudEvents do not come out as they went in")?;
 
+    admin(root, &http, &[], log)?;
+
     let mut pairings = Command::new(root.join("sdk-examples/python/.venv/bin/python"));
     pairings.arg(root.join("tests/http/pairings.py")).args([&grpc, &http]);
     let (printed, has_succeeded) = shell::output(&mut pairings, log)?;
     ensure!(has_succeeded, "gRPC and HTTP differ:\n{printed}");
     browser::show(root, [&http, &grpc], site, log)
+}
+
+/// `/v1/admin` of the server that speaks HTTP there.
+fn admin(root: &Path, http: &str, what: &[&str], log: &Path) -> Result<()> {
+    let mut admin = Command::new("python3");
+    admin.arg(root.join("tests/http/admin.py")).arg(http).args(what);
+    shell::run(&mut admin, To::File(log)).with_context(|| format!("/v1/admin, see {}", log.display()))
+}
+
+/// Installs a package of Debian's; only root may, without being asked for a password.
+fn install(package: &str, log: &Path) -> bool {
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        shell::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), To::File(log)).is_ok()
+    };
+    apt(&["update", "--quiet"]) && apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])
 }
 
 /// A Python environment with what a file requires; nothing to do if it is there already.
@@ -100,18 +127,12 @@ pub(super) fn python_environment(requirements: &Path, folder: &Path, log: &Path)
     std::fs::copy(requirements, &installed).map(drop).context("noting what is installed")
 }
 
-/// Runs a page's commands in a folder, with the addresses that it names replaced by those of now.
-pub(super) fn run_page(
-    root: &Path,
-    page: &str,
-    addresses: &[(&str, SocketAddr)],
-    folder: &Path,
-    log: &Path,
-) -> Result<()> {
+/// Runs a page's commands in a folder, with the addresses and files that it names replaced by those of now.
+pub(super) fn run_page(root: &Path, page: &str, named: &[(&str, &str)], folder: &Path, log: &Path) -> Result<()> {
     let commands = script(&std::fs::read_to_string(root.join(page))?)?;
-    let replaced = |commands: String, (named, now): &(&str, SocketAddr)| commands.replace(named, &now.to_string());
+    let replaced = |commands: String, (named, now): &(&str, &str)| commands.replace(named, now);
     let mut bash = Command::new("bash");
-    bash.arg("-c").arg(addresses.iter().fold(commands, replaced)).current_dir(folder);
+    bash.arg("-c").arg(named.iter().fold(commands, replaced)).current_dir(folder);
     shell::run(&mut bash, To::File(log)).ok().with_context(|| format!("a command of {page} does not do what it says"))
 }
 

@@ -150,8 +150,9 @@ fn receiver(
 /// The page's commands, with the receiver that it shows.
 fn show_page(context: &Context, folder: &Path, gateway: SocketAddr, log: &Path) -> Result<()> {
     let (_receiver, address) = receiver(context, folder, &python(context), "webhook-python/receiver.py", SECRET)?;
-    let addresses = [(ADDRESS, gateway), (SHOWN_RECEIVER, address)];
-    run_page(&context.workspace.root, "docs/webhooks.md", &addresses, folder, log)
+    let (gateway, receiver) = (gateway.to_string(), address.to_string());
+    let named = [(ADDRESS, &*gateway), (SHOWN_RECEIVER, &*receiver)];
+    run_page(&context.workspace.root, "docs/webhooks.md", &named, folder, log)
 }
 
 /// Waits until a gateway knows so many webhooks, or that it does not know them.

@@ -1,6 +1,7 @@
 //! What becomes of leased messages.
 
 use super::*;
+use crate::server::Door;
 
 async fn handle(world: &World) -> String {
     world.receive(1).await[0]["handle"].as_str().expect("a handle").to_owned()
@@ -127,8 +128,9 @@ async fn a_connection_that_ends_while_its_client_waits_ends_the_wait() {
         }
     });
     let routes = world.routes.clone().layer(watched);
-    let served = crate::server::serve(listener, routes, 16, stop.clone(), Duration::from_secs(60));
-    let served = tokio::spawn(served);
+    let door =
+        Door { routes, tls: None, hosts: crate::Hosts::Any, connections_max: 16, drain: Duration::from_secs(60) };
+    let served = tokio::spawn(crate::server::serve(listener, door, stop.clone()));
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
     let body = json!({"topic": "orders", "wait": "20s", "invisible": "1h"}).to_string();
     let head = "POST /groups/g/receive HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length:";

@@ -257,3 +257,23 @@ async fn a_stop_waits_for_calls_and_receives_nothing_more() {
     let texts: Vec<_> = endpoint.calls().iter().map(|call| call.text().to_owned()).collect();
     assert_eq!(texts, ["before", "after"], "each once: the first was acknowledged before the stop ended");
 }
+
+#[tokio::test]
+async fn a_deleted_webhook_keeps_its_part_until_its_calls_have_ended() {
+    let world = World::new();
+    let gateway = world.gateway_with(Options { webhooks_max: 1, ..world.options() });
+    let hanging = Endpoint::held(ok).await;
+    let made = gateway.create(&hanging.url, json!({"timeout": "60s"})).await;
+    gateway.send(&[], "first").await;
+    hanging.has(1).await;
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(gateway.ask(Method::DELETE, &path, None).await.0, 204);
+    let endpoint = Endpoint::new(ok).await;
+    gateway.create(&endpoint.url, json!({"group": "other"})).await;
+    gateway.send(&[], "second").await;
+    // Long enough for the topic of webhooks to be looked at again.
+    Env::real().clock.sleep(Duration::from_millis(1500)).await;
+    assert_eq!(endpoint.calls().len(), 0, "the other's call is under way");
+    hanging.answers.close();
+    endpoint.has(1).await;
+}

@@ -128,6 +128,56 @@ async fn a_live_record_is_written_again_before_it_expires() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_away_for_longer_than_records_live_begins_anew() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let mut options = broker::Options::local(dir.path().to_owned());
+    options.segment_bytes = 256 * 1024;
+    let at_once = Duration::from_millis(100);
+    let every_hour = broker::retention::Hours::EVERY;
+    options.retention = broker::retention::Settings {
+        delete_when: every_hour,
+        reserved: at_once,
+        interval: at_once,
+        // How full the machine's disk is says nothing of what is tested here.
+        disk_warning: 100,
+        ..options.retention
+    };
+    let broker = broker::LocalBroker::start(Env::real(), options).expect("a broker");
+    let messaging = Messaging::new(Arc::new(broker.clone()), CancellationToken::new(), TaskTracker::new());
+    let keys = Arc::new(Keys::parse(&Keys::generate()).expect("valid"));
+    let (mut away, writer) = (topic::Topic::new(messaging.clone(), keys.clone()), topic::Topic::new(messaging, keys));
+    let record = |id: &str, revision| Record {
+        id: id.to_owned(),
+        since: None,
+        revision,
+        tie: 0,
+        changed_at_ms: 0,
+        webhook: None,
+        disabled_because: None,
+    };
+    writer.write(&record("wh_0", 1)).await.expect("written");
+    let news = away.news().await.expect("read");
+    assert_eq!((news.stored.len(), news.is_all), (1, false));
+    // Its end, which expires unread.
+    writer.write(&record("wh_0", 2)).await.expect("written");
+    let name = TopicName::new(topic::NAME).expect("valid");
+    until("both have expired", async || {
+        let filler = types::Message::new(TopicName::new("filler").expect("valid"), Bytes::from(vec![7; 32 * 1024]));
+        drop(broker.send(types::QueueId(0), vec![filler]).await);
+        let first = broker.queue_offset(&name, types::QueueId(0), types::broker::OffsetAt::Beginning).await;
+        first.expect("known").0 == 2
+    })
+    .await;
+    writer.write(&record("wh_1", 1)).await.expect("written");
+    let news = away.news().await.expect("read");
+    let ids: Vec<_> = news.stored.iter().map(|(record, ..)| record.id.as_str()).collect();
+    assert_eq!((ids, news.is_all), (vec!["wh_1"], true));
+    let news = away.news().await.expect("read");
+    assert_eq!((news.stored.len(), news.is_all), (0, false));
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn two_changes_at_once_do_not_mix() {
     let world = World::new();
     let (first, second) = (world.gateway(), world.gateway());

@@ -14,7 +14,7 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Uses the server that speaks HTTP and gRPC at these addresses and lets in pages of `http://localhost` with the port of `site`.
 pub(super) fn show(root: &Path, [http, grpc]: [&str; 2], site: SocketAddr, log: &Path) -> Result<Done> {
-    if !(is_there() || install(log) && is_there()) {
+    if !(is_there() || super::install("chromium", log) && is_there()) {
         let reason = "the pages were not looked at: chromium is missing: apt-get install chromium".to_owned();
         return Ok(Done::Skipped { reason });
     }
@@ -30,13 +30,4 @@ pub(super) fn show(root: &Path, [http, grpc]: [&str; 2], site: SocketAddr, log: 
 
 fn is_there() -> bool {
     shell::succeeds(Command::new(CHROMIUM).arg("--version"))
-}
-
-/// Only root may, without being asked for a password.
-fn install(log: &Path) -> bool {
-    let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        shell::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), To::File(log)).is_ok()
-    };
-    apt(&["update", "--quiet"]) && apt(&["install", "--quiet", "--yes", "--no-install-recommends", "chromium"])
 }

@@ -12,11 +12,13 @@ use anyhow::{Context as _, Result};
 use crate::cluster::Cluster;
 use crate::plan::Context;
 use crate::process::Process;
+use crate::shell;
 use crate::workspace::clear;
 use crate::{balancer, server, topics};
 
 const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 const GATEWAYS: [&str; 2] = ["gateway-1", "gateway-2"];
+const ADMIN: [&str; 1] = ["--http-admin"];
 const SURVIVE: &str = "http-survive";
 const STORM: &str = "http-storm";
 /// Longest wait for a client to come to a place of its work.
@@ -37,19 +39,26 @@ const SHORT: Size = Size { messages: 1_000, kill_every: 200, kills: 4, keys: 200
 const FULL: Size = Size { messages: 10_000, kill_every: 800, kills: 12, keys: 1_000 };
 
 /// Half a minute.
-pub(super) fn show(context: &Context) -> Result<()> {
+pub(super) fn show(context: &Context, log: &Path) -> Result<()> {
     let folder = context.workspace.own("gateways")?;
     clear(&folder)?;
     let gantry = server::build(context)?;
     let size = if context.is_full { FULL } else { SHORT };
-    show_in(&context.workspace.root, &folder, &gantry, size)
+    let has_php = || shell::succeeds(Command::new("php").arg("--version"));
+    if !has_php() && !super::install("php-cli", log) {
+        println!("no PHP consumer: php is missing: apt-get install php-cli");
+    }
+    show_in(&context.workspace.root, &folder, &gantry, size, has_php())
         .with_context(|| format!("data kept: {}", folder.display()))?;
     clear(&folder)
 }
 
-fn show_in(root: &Path, folder: &Path, gantry: &Path, size: Size) -> Result<()> {
+fn show_in(root: &Path, folder: &Path, gantry: &Path, size: Size, has_php: bool) -> Result<()> {
     let mut site = Site::start(folder, gantry)?;
-    site.survive(root, folder, size)?;
+    // Gateways know topics for a while, so a change through one is not seen through the other at once.
+    let [[_, first], _] = site.addresses;
+    super::admin(root, &first.to_string(), &["proxy"], &folder.join("admin.log"))?;
+    site.survive(root, folder, size, has_php)?;
     site.storm(root, folder, size)?;
     for gateway in std::mem::take(&mut site.gateways) {
         gateway.stop()?;
@@ -76,7 +85,7 @@ impl Site {
         let addresses = [[free()?, free()?], [free()?, free()?]];
         let mut gateways = Vec::new();
         for (name, [grpc, http]) in GATEWAYS.iter().zip(addresses) {
-            gateways.push(cluster.proxy_at(name, grpc, http, &[])?);
+            gateways.push(cluster.proxy_at(name, grpc, http, &ADMIN)?);
         }
         let balancer = balancer::start(addresses.map(|[_, http]| http).into())?;
         Ok(Self { cluster, gateways, addresses, balancer })
@@ -90,16 +99,19 @@ impl Site {
         }
         let [grpc, http] = self.addresses[index];
         drop(self.gateways.remove(index));
-        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http, &[])?);
+        self.gateways.insert(index, self.cluster.proxy_at(GATEWAYS[index], grpc, http, &ADMIN)?);
         Ok(())
     }
 
-    fn survive(&mut self, root: &Path, folder: &Path, size: Size) -> Result<()> {
+    fn survive(&mut self, root: &Path, folder: &Path, size: Size, has_php: bool) -> Result<()> {
         let [[_, first], [_, second]] = self.addresses;
         let addresses = [self.balancer, first, second].map(|address| address.to_string());
         let mut command = Command::new("python3");
         command.arg(root.join("tests/http/survive.py")).args(addresses);
         command.args([SURVIVE, &format!("{SURVIVE}-group"), &size.messages.to_string()]);
+        if has_php {
+            command.arg("php").arg(root.join("sdk-examples/php/consumer.php"));
+        }
         let mut client = Client::start(command, folder.join("survive.log"))?;
         for turn in 0..size.kills {
             client.wait_for(&format!("acked {}", (turn + 1) * size.kill_every))?;

@@ -1,0 +1,59 @@
+//! What operators ask about messages: copies to be stored, and who holds others back.
+
+use smallvec::smallvec;
+use types::GroupName;
+use types::admin::{AdminError, BLOCKED_MAX};
+use types::broker::{Durability, LeaseOwner, Unavailable};
+
+use super::Engine;
+use super::answer::{Answer, tell};
+use crate::command::{BlockedBy, CopyCommand, Placed};
+use crate::copy::Copy;
+use crate::pop::{Blocking, RETRIES_MAX};
+use crate::transaction::{HALF_TOPIC, Transactions};
+
+impl Engine {
+    /// The heads that hold a group's other messages back, with their entries.
+    pub(super) fn blocked(&mut self, group: &GroupName) -> Result<Vec<BlockedBy>, AdminError> {
+        self.machines.catalog.find_group(group)?;
+        let blocking = self.machines.pop.blocking(group, BLOCKED_MAX);
+        let with_entry = |at: Blocking| {
+            let entry = self.entry(&at.topic, at.queue, at.offset);
+            (at, entry)
+        };
+        Ok(blocking.into_iter().map(with_entry).collect())
+    }
+
+    /// Stores a copy that an operator asked for.
+    pub(super) fn store_copy(&mut self, command: CopyCommand) {
+        let CopyCommand { copy, retry, reply } = command;
+        let refused = |why| (smallvec![Placed::Refused { count: 1, why }], Durability::Written);
+        if let Err(why) = self.check_copy(&copy, retry.as_ref()) {
+            return tell(reply, refused(why.into()));
+        }
+        if copy.message.topic.is_retry() {
+            self.make_derived_topic(&copy.message.topic);
+        }
+        match self.append_outcome(&copy) {
+            Ok(appended) => self.answers.push(Answer::Sent { reply, placed: smallvec![Placed::Stored(appended)] }),
+            Err(why) => tell(reply, refused(why)),
+        }
+    }
+
+    fn check_copy(&self, copy: &Copy, retry: Option<&LeaseOwner>) -> Result<(), Unavailable> {
+        if let Some(why) = self.refusal().or_else(|| self.retention.refusal()) {
+            return Err(why);
+        }
+        if self.store.is_short() {
+            let detail = "a message can be stored again once there is room".to_owned();
+            return Err(Unavailable::DiskFull { detail });
+        }
+        if retry.is_some_and(|retry| !self.machines.pop.has_room_in(retry)) {
+            return Err(Unavailable::Busy { waiting_max: RETRIES_MAX });
+        }
+        if copy.message.topic.as_str() == HALF_TOPIC && self.machines.transactions.is_full() {
+            return Err(Unavailable::Busy { waiting_max: Transactions::HALVES_MAX });
+        }
+        Ok(())
+    }
+}
