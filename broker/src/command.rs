@@ -8,7 +8,7 @@ use env::clock::Moment;
 use smallvec::SmallVec;
 use store::{Appended, KeySearch, QueueEntry, ReadError};
 use tokio::sync::oneshot;
-use types::admin::{AdminError, GroupDescription, TopicDescription};
+use types::admin::{AdminError, Blocked, GroupDescription, TopicDescription};
 use types::broker::{
     ChangeInvisible, ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError,
     RecallError, Resolution, SendError, TransactionError, TransactionPosition,
@@ -22,7 +22,7 @@ use crate::copy::Copy;
 use crate::engine::{LogEnd, ReplicateError};
 use crate::idempotency::First;
 use crate::offset::Committed;
-use crate::pop::{Blocking, Leased, PopQueues, Unfinished};
+use crate::pop::{Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
 use crate::timer::Due;
 use crate::transaction::HalfMessage;
@@ -44,98 +44,35 @@ pub(crate) enum Placed {
 /// A request to the engine.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Send {
-        records: SmallVec<[Prepared; 1]>,
-        topic: TopicName,
-        reply: Reply<(SmallVec<[Placed; 1]>, Durability)>,
-    },
+    Send { records: SmallVec<[Prepared; 1]>, topic: TopicName, reply: Reply<(SmallVec<[Placed; 1]>, Durability)> },
     Pop(Box<PopCommand>),
     Report(DeliveryReport),
-    Ack {
-        lease: LeaseOwner,
-        handles: Vec<ReceiptHandle>,
-        reply: Reply<Vec<Result<(), LeaseError>>>,
-    },
+    Ack { lease: LeaseOwner, handles: Vec<ReceiptHandle>, reply: Reply<Vec<Result<(), LeaseError>>> },
     Change(Box<ChangeCommand>),
-    DeadLetter {
-        lease: LeaseOwner,
-        handle: ReceiptHandle,
-        reply: Reply<Result<(), LeaseError>>,
-    },
+    DeadLetter { lease: LeaseOwner, handle: ReceiptHandle, reply: Reply<Result<(), LeaseError>> },
     GiveUp(GiveUpCommand),
     EndTransaction(EndCommand),
-    HalfPlace {
-        first: PhysicalOffset,
-        reply: Reply<Option<PhysicalOffset>>,
-    },
-    Recall {
-        due: Timestamp,
-        identity: u64,
-        reply: Reply<Result<(), RecallError>>,
-    },
+    HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
+    Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
     LockQueues(LockCommand),
-    UnlockQueues {
-        group: GroupName,
-        queues: Vec<(TopicName, QueueId)>,
-        client: String,
-    },
-    Waiting {
-        lease: LeaseOwner,
-        queue: Option<QueueId>,
-        reply: Reply<usize>,
-    },
-    Beginning {
-        topic: TopicName,
-        queue: QueueId,
-        reply: Reply<Option<QueueOffset>>,
-    },
-    Range {
-        topic: TopicName,
-        queue: QueueId,
-        reply: Reply<(QueueOffset, QueueOffset)>,
-    },
-    SearchKeys {
-        hash: u64,
-        reply: Reply<KeySearch>,
-    },
-    Entry {
-        topic: TopicName,
-        queue: QueueId,
-        offset: QueueOffset,
-        reply: Reply<Option<QueueEntry>>,
-    },
-    CommittedOffset {
-        lease: LeaseOwner,
-        queue: QueueId,
-        reply: Reply<Option<QueueOffset>>,
-    },
-    CommitOffset {
-        commit: Committed,
-        reply: Reply<Result<(), LookupError>>,
-    },
-    ResetOffset {
-        to: Committed,
-        reply: Reply<Result<(), LookupError>>,
-    },
+    UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
+    Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
+    Beginning { topic: TopicName, queue: QueueId, reply: Reply<Option<QueueOffset>> },
+    Range { topic: TopicName, queue: QueueId, reply: Reply<(QueueOffset, QueueOffset)> },
+    SearchKeys { hash: u64, reply: Reply<KeySearch> },
+    Entry { topic: TopicName, queue: QueueId, offset: QueueOffset, reply: Reply<Option<QueueEntry>> },
+    CommittedOffset { lease: LeaseOwner, queue: QueueId, reply: Reply<Option<QueueOffset>> },
+    CommitOffset { commit: Committed, reply: Reply<Result<(), LookupError>> },
+    ResetOffset { to: Committed, reply: Reply<Result<(), LookupError>> },
     ClientsAlive(Vec<ClientId>),
     ClientGone(ClientId),
     ExpireNow,
-    FirstUse {
-        topic: TopicName,
-        reply: Reply<Result<Arc<TopicConfig>, LookupError>>,
-    },
-    GroupFirstUse {
-        group: GroupName,
-        reply: Reply<Result<Arc<GroupConfig>, LookupError>>,
-    },
+    FirstUse { topic: TopicName, reply: Reply<Result<Arc<TopicConfig>, LookupError>> },
+    GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
     StoreCopy(CopyCommand),
     Admin(AdminCommand),
-    /// Whole records of the master's log; the answer says where this log ends, which may be before the last of them.
-    Replicate {
-        records: Bytes,
-        reply: Reply<Result<LogEnd, ReplicateError>>,
-    },
+    Replicate { records: Bytes, reply: Reply<Result<LogEnd, ReplicateError>> },
     Stop,
 }
 
@@ -264,7 +201,7 @@ pub(crate) struct PulledEntries {
 }
 
 /// What holds messages back, with its place if that is still there.
-pub(crate) type BlockedBy = (Blocking, Option<QueueEntry>);
+pub(crate) type BlockedBy = (Blocked, Option<QueueEntry>);
 
 /// What operators ask.
 #[derive(Debug)]

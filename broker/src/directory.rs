@@ -40,17 +40,9 @@ const EXPIRED: u64 = u64::MAX;
 impl<T> Known<T> {
     /// The settings, for who uses it in this look; `None` once it expires, even if the directory still has it.
     fn used(&self, look: u64) -> Option<Arc<T>> {
-        let mut before = self.used_in.load(Ordering::Relaxed);
-        while before != look {
-            if before == EXPIRED {
-                return None;
-            }
-            match self.used_in.compare_exchange_weak(before, look, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(other) => before = other,
-            }
-        }
-        Some(Arc::clone(&self.config))
+        let next = |before| (before != look && before != EXPIRED).then_some(look);
+        let (Ok(before) | Err(before)) = self.used_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        (before != EXPIRED).then(|| Arc::clone(&self.config))
     }
 
     fn is_idle(&self, since: u64) -> bool {
@@ -59,8 +51,8 @@ impl<T> Known<T> {
 
     /// Ends its use unless it was used in look `since` or later; whether it did. Either a user comes first or this.
     fn expire(&self, since: u64) -> bool {
-        let before = self.used_in.load(Ordering::Relaxed);
-        before < since && self.used_in.compare_exchange(before, EXPIRED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let next = |before| (before < since).then_some(EXPIRED);
+        self.used_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 }
 
@@ -92,7 +84,7 @@ impl Directory {
     }
 
     /// Shows what the catalog says of a topic now; that counts as a use.
-    pub(crate) fn publish_topic(&self, catalog: &Catalog, name: &TopicName) {
+    fn publish_topic(&self, catalog: &Catalog, name: &TopicName) {
         let topics = self.topics.pin();
         match catalog.topic(name) {
             Some(topic) => drop(topics.insert(name.clone(), self.known(&topic.config))),

@@ -18,7 +18,7 @@ use types::{PhysicalOffset, Timestamp};
 use crate::command::{Command, CopyCommand, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
-use crate::options::{FLUSH_TIMEOUT, OP_INTERVAL, Options, ROUND_COMMANDS_MAX, Role, SLEEP_MAX};
+use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, Role, SLEEP_MAX};
 use crate::pop::PopEvent;
 use crate::queue_locks::QueueLocks;
 use crate::shared::Shared;
@@ -134,8 +134,7 @@ impl Engine {
         commands: mpsc::Receiver<Command>,
         fetches: Fetches,
     ) -> (Self, Reads) {
-        let is_at_once = options.flush == store::Flush::Async && !options.copies.are_several();
-        let (arrivals, segment_bytes) = (Arrivals::new(is_at_once), options.segment_bytes);
+        let (wait, segment_bytes) = (options.answer_wait(), options.segment_bytes);
         let (now, moment) = (env.clock.now(), env.clock.moment());
         let (spilled, reads) = Spilled::new();
         let mut engine = Self {
@@ -150,8 +149,8 @@ impl Engine {
             inbox: Vec::with_capacity(ROUND_COMMANDS_MAX),
             journal: Pending::new(segment_bytes),
             events: Vec::new(),
-            answers: Answers::default(),
-            arrivals,
+            answers: Answers::new(wait),
+            arrivals: Arrivals::new(wait.is_none()),
             pops: Vec::new(),
             waiting: Waiting::default(),
             clients: Clients::default(),
@@ -398,13 +397,7 @@ impl Engine {
     }
 
     fn settle(&mut self, end: PhysicalOffset) {
-        let (flush, copies) = (self.options.flush, self.options.copies);
-        let waits =
-            [(flush == store::Flush::Sync).then_some(FLUSH_TIMEOUT), copies.are_several().then_some(copies.timeout)];
-        match waits.into_iter().flatten().reduce(|flush, copies| flush + copies) {
-            None => self.answers.settle_round(),
-            Some(wait) => self.answers.wait(end, self.moment, wait),
-        }
+        self.answers.written(end, self.moment);
         self.settle_waiting();
     }
 
@@ -487,11 +480,9 @@ impl Engine {
             tracing::warn!(%error, "the last events could not be stored");
         }
         if let Ok(end) = self.store.write() {
-            let flushed = self.store.marks().durable(end).await.is_ok();
+            // A disk that fails is told by the marks.
+            drop(self.store.marks().durable(end).await);
             self.settle(end);
-            if flushed {
-                self.settle_waiting();
-            }
         }
     }
 

@@ -170,4 +170,11 @@ impl Options {
             accept_loss_at: self.accept_loss_at,
         }
     }
+
+    /// How long an answer waits for the disk and for slaves at the longest; `None` when it waits for neither.
+    pub(crate) fn answer_wait(&self) -> Option<Duration> {
+        let flush = (self.flush == Flush::Sync).then_some(FLUSH_TIMEOUT);
+        let copies = self.copies.are_several().then_some(self.copies.timeout);
+        [flush, copies].into_iter().flatten().reduce(|flush, copies| flush + copies)
+    }
 }

@@ -42,7 +42,6 @@ use types::receipt_handle::HandleSource;
 use types::{Filter, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicName};
 
 pub use apply::ApplyError;
-pub use blocking::Blocking;
 pub use codec::DecodeError;
 pub use event::PopEvent;
 pub use retry::{Cursor, Look, Move, Origin};

@@ -293,23 +293,20 @@ impl Core {
 /// to look at.
 fn kept_modes(file: &Kept) -> RequestModes {
     match file.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file) {
-        Ok(modes) => modes.unwrap_or_default(),
+        Ok(modes) => return modes.unwrap_or_default(),
         Err(error @ (kept::Error::Read { .. } | kept::Error::Write { .. })) => {
             tracing::error!(%error, "all groups pull until they are set to pop again, or until a start that can read it");
-            RequestModes::default()
         }
-        Err(error @ kept::Error::Unusable { .. }) => {
-            match file.set_aside() {
-                Ok(aside) => {
-                    tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again")
-                }
-                Err(not_moved) => {
-                    tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again")
-                }
+        Err(error @ kept::Error::Unusable { .. }) => match file.set_aside() {
+            Ok(aside) => {
+                tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again");
             }
-            RequestModes::default()
-        }
+            Err(not_moved) => {
+                tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again");
+            }
+        },
     }
+    RequestModes::default()
 }
 
 impl Role for Serving {

@@ -118,11 +118,6 @@ fn log_of(world: &World, dir: &str, end: u64) -> Vec<u8> {
     log
 }
 
-/// The one that stops must not leave anything that the next start would have to wait for.
-async fn end(broker: LocalBroker) {
-    broker.stop().await;
-}
-
 #[test]
 fn a_slave_has_the_masters_log_and_the_state_that_a_replay_gives() {
     for seed in 0..6 {
@@ -186,7 +181,7 @@ fn a_promoted_slave_goes_on_with_leases_timers_and_transactions() {
         assert_eq!(pop_bodies(&promoted, "other", "t").await, ["acked", "popped", "left", "half"]);
         world.env().clock.sleep(Duration::from_secs(300)).await;
         assert_eq!(pop_bodies(&promoted, "other", "t").await.last().map(String::as_str), Some("delayed"));
-        end(promoted).await;
+        promoted.stop().await;
     });
 }
 
@@ -284,7 +279,7 @@ fn a_log_that_cannot_be_the_masters_is_refused_by_name() {
         for number in 0..400 {
             send(&longer, "t", &"x".repeat(number * 8)).await;
         }
-        end(longer).await;
+        longer.stop().await;
         let slave = start_with(&world, other("/longer"));
         let (ours, theirs) = (PhysicalOffset(slave.status().appended_to), PhysicalOffset(master.status().appended_to));
         let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
@@ -294,7 +289,7 @@ fn a_log_that_cannot_be_the_masters_is_refused_by_name() {
         let parted = start_with(&world, Options { role: Role::Master, ..other("/parted") });
         send(&parted, "t", "other").await;
         send(&parted, "u", "other").await;
-        end(parted).await;
+        parted.stop().await;
         let slave = start_with(&world, other("/parted"));
         let before = slave.status().appended_to;
         let refusal = Follower::connect(&world, &serving, &slave).refusal().await;
@@ -311,7 +306,7 @@ fn a_log_that_has_parted_is_refused_though_what_comes_would_fit() {
         for body in ["a", "b"] {
             send(&old, "t", body).await;
         }
-        end(old).await;
+        old.stop().await;
         world.env().clock.sleep(Duration::from_secs(60)).await;
         let master = start(&world);
         for body in ["a", "b"] {
@@ -342,7 +337,7 @@ fn a_slave_behind_what_the_master_still_has_is_refused_by_name() {
         let slave = start_with(&world, slave_options());
         let refusal = Follower::connect(&world, &master_of(&world, &master), &slave).refusal().await;
         let Ended::Refused(Refused::Behind { ours: PhysicalOffset(0), theirs }) = refusal else { panic!("{refusal}") };
-        assert!(theirs.0 > 0 && refusal_text(theirs).contains("needs a rebuild"));
+        assert!(theirs.0 > 0 && refusal.to_string().contains("needs a rebuild"));
     });
 }
 
@@ -370,12 +365,8 @@ fn a_slaves_front_goes_with_its_masters() {
         let promoted = start_with(&world, promoted_options());
         world.env().clock.sleep(Duration::from_secs(3000)).await;
         assert_eq!(pop_bodies(&promoted, "g", "t").await, ["delayed"]);
-        end(promoted).await;
+        promoted.stop().await;
     });
-}
-
-fn refusal_text(theirs: PhysicalOffset) -> String {
-    Refused::Behind { ours: PhysicalOffset(0), theirs }.to_string()
 }
 
 /// A slave that says what the test wants.

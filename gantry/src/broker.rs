@@ -36,17 +36,19 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
+    let (role, copies, slave) = match &config.replication {
+        Replication::Master { copies, timeout, .. } => {
+            (Role::Master, Copies { count: *copies, timeout: *timeout }, None)
+        }
+        Replication::Slave { id, master } => {
+            (Role::Slave, Copies::ONE, Some(SlaveOptions { id: *id, master: master.clone() }))
+        }
+    };
     let options = ::broker::Options {
         name: config.name.clone(),
         default_queues: config.default_queues,
-        role: match config.replication {
-            Replication::Master { .. } => Role::Master,
-            Replication::Slave { .. } => Role::Slave,
-        },
-        copies: match config.replication {
-            Replication::Master { copies: count, timeout, .. } => Copies { count, timeout },
-            Replication::Slave { .. } => Copies::ONE,
-        },
+        role,
+        copies,
         ..broker_options(&config.storage, advertised)
     };
     let broker = tokio::select! {
@@ -62,10 +64,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         default_queues: config.default_queues,
         shown,
         data: config.storage.data.clone(),
-        slave: match &config.replication {
-            Replication::Master { .. } => None,
-            Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
-        },
+        slave,
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);

@@ -1,16 +1,20 @@
 //! The two ports that clients come to, gRPC and HTTP: opened together, closed in order.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use gateway_http::server::Door;
 use gateway_http::webhooks::Webhooks;
-use gateway_http::{Answers, Readiness};
+use gateway_http::{Gateway, Readiness};
+use rustls::ServerConfig;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::http::Http;
 use crate::local::notify;
 use crate::signals::Signals;
 
@@ -25,23 +29,35 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Serves both from here on; webhooks end with them.
+    /// Serves both from here on; the gateway's webhooks end with them.
+    ///
+    /// # Errors
+    /// The HTTP listener has no address.
     pub(crate) fn open(
         proxy: proxy::Server,
-        door: Door<impl Answers + Sync>,
-        webhooks: Option<Webhooks>,
+        gateway: Gateway,
+        tls: Option<Arc<ServerConfig>>,
+        settings: &Http,
+        drain_timeout: Duration,
         (grpc, http): (TcpListener, TcpListener),
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (stop_grpc, stop_http) = (CancellationToken::new(), CancellationToken::new());
-        let drain_timeout = door.drain;
-        Self {
+        let webhooks = gateway.webhooks.clone();
+        let door = Door {
+            routes: gateway_http::router(gateway),
+            tls,
+            hosts: settings.hosts(http.local_addr()?),
+            connections_max: settings.connections_max(),
+            drain: drain_timeout,
+        };
+        Ok(Self {
             grpc: tokio::spawn(proxy.serve(grpc, stop_grpc.clone())),
             http: tokio::spawn(gateway_http::server::serve(http, door, stop_http.clone())),
             stop_grpc,
             stop_http,
             webhooks,
             drain_timeout,
-        }
+        })
     }
 
     /// Waits for a signal; then nobody is ready any more, gRPC and webhooks drain, and after them HTTP.

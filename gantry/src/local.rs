@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use broker::{LocalBroker, StartError, takeover};
-use gateway_http::server::{Door, PROTOCOLS};
+use gateway_http::server::PROTOCOLS;
 use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
@@ -168,15 +168,8 @@ async fn serve_clients(
         limits,
         origins: config.http_settings.origins(),
         admin: Some(broker),
-        webhooks: webhooks.clone(),
+        webhooks,
         probes: probes(telemetry, &readiness),
-    };
-    let door = Door {
-        routes: gateway_http::router(gateway),
-        tls,
-        hosts: config.http_settings.hosts(http.address()),
-        connections_max: config.http_settings.connections_max(),
-        drain: config.drain_timeout,
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let banner = Banner {
@@ -185,7 +178,7 @@ async fn serve_clients(
         data: absolute(&config.storage.data),
         is_sync: config.storage.flush == Flush::Sync,
     };
-    let doors = Doors::open(proxy, door, webhooks, (grpc, http));
+    let doors = Doors::open(proxy, gateway, tls, &config.http_settings, config.drain_timeout, (grpc, http))?;
     readiness.set_ready();
     announce(&banner);
     doors.serve(signals, &readiness).await

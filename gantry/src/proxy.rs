@@ -10,7 +10,7 @@ use ::proxy::cluster::{self, Cluster};
 use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
-use gateway_http::server::{Door, PROTOCOLS};
+use gateway_http::server::PROTOCOLS;
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 
@@ -49,19 +49,12 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         limits,
         origins: config.http_settings.origins(),
         admin: config.http_admin.then(|| Arc::new(cluster.clone()) as _),
-        webhooks: webhooks.clone(),
+        webhooks,
         probes: probes(telemetry, &readiness),
-    };
-    let door = Door {
-        routes: gateway_http::router(gateway),
-        tls,
-        hosts: config.http_settings.hosts(http.address()),
-        connections_max: config.http_settings.connections_max(),
-        drain: config.drain_timeout,
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
-    let doors = Doors::open(proxy, door, webhooks, (grpc, http));
+    let doors = Doors::open(proxy, gateway, tls, &config.http_settings, config.drain_timeout, (grpc, http))?;
     readiness.set_ready();
 
     // Nobody may be reading.

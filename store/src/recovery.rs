@@ -199,7 +199,7 @@ pub(crate) fn check(
 /// may be damaged, as that of any record before: the one who reads it is told so.
 pub(crate) fn is_covered(segments: &Segments, end: End) -> Result<bool, Error> {
     let Some(last) = end.last else { return Ok(end.at.0 == segments.first()) };
-    let segment_end = segments.base_of(last.0) + segments.segment_bytes;
+    let segment_end = segments.end_of(last.0);
     if last < PhysicalOffset(segments.first()) || last >= end.at || end.at.0 > segment_end {
         return Ok(false);
     }

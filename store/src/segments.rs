@@ -61,6 +61,11 @@ impl Segments {
         position - position % self.segment_bytes
     }
 
+    /// End of the segment that holds a position.
+    pub(crate) fn end_of(&self, position: u64) -> u64 {
+        self.base_of(position) + self.segment_bytes
+    }
+
     pub(crate) fn path(&self, base: u64) -> PathBuf {
         self.dir.join(name_of(base))
     }

@@ -17,7 +17,7 @@ import grpc
 from rocketmq.grpc_protocol import MessagingServiceStub
 
 import calls
-from survive import ARRIVES_WITHIN, ack, receive, send
+from survive import consume, send
 
 SENDERS = 8
 # Of each sender: 160 a second together.
@@ -64,30 +64,13 @@ def main():
     stubs = [MessagingServiceStub(grpc.insecure_channel(address, CHANNEL)) for address in (first, second)]
     # A group that is new begins at the end: it is there once it has asked.
     calls.receive(stubs[0], topic, group, most=1, invisible=10, wait=1)
-    acks, finished, delivered = Acks(acks), set(), set()
+    acks = Acks(acks)
     orders = itertools.islice(itertools.cycle([stubs, stubs[::-1]]), SENDERS)
     producers = [threading.Thread(target=produce, args=(order, topic, acks, end), daemon=True) for order in orders]
     for producer in producers:
         producer.start()
     print("begun", flush=True)
-    newest = time.monotonic()
-    for popper, acker in itertools.cycle([stubs, stubs[::-1]]):
-        for message in receive(popper, topic, group):
-            body = message.body.decode()
-            # What was finished stays so, whoever is killed.
-            assert body not in finished, f"{body} was delivered again after its acknowledgement"
-            if body not in delivered:
-                delivered.add(body)
-                newest = time.monotonic()
-            # Through the other proxy than it came.
-            if ack(acker, topic, group, message):
-                finished.add(body)
-        # In this order: what is acknowledged until the last producer ends is looked for.
-        is_over = not any(producer.is_alive() for producer in producers)
-        lost = acks.all() - delivered
-        if is_over and not lost:
-            break
-        assert time.monotonic() < newest + ARRIVES_WITHIN, f"lost: {sorted(lost)} of {len(acks.all())}"
+    delivered, finished = consume(stubs, topic, group, producers, acks.all)
     print(f"passed: {len(acks.all())} sent, {len(delivered)} delivered, {len(finished)} finished", flush=True)
 
 

@@ -55,14 +55,9 @@ def produce(stubs, topic, count, sent):
             return
 
 
-def main():
-    first, second, topic, group, count = sys.argv[1:]
-    stubs = [MessagingServiceStub(grpc.insecure_channel(address)) for address in (first, second)]
-    # A group that is new begins at the end: it is there once it has asked.
-    receive(stubs[0], topic, group)
-    sent, finished, delivered = [], set(), set()
-    producer = threading.Thread(target=produce, args=(stubs, topic, int(count), sent), daemon=True)
-    producer.start()
+def consume(stubs, topic, group, producers, acknowledged):
+    """Receives and acknowledges until the producers have ended and all of `acknowledged()` has come; what came, and what is finished."""
+    finished, delivered = set(), set()
     newest = time.monotonic()
     for popper, acker in itertools.cycle([stubs, stubs[::-1]]):
         for message in receive(popper, topic, group):
@@ -75,10 +70,24 @@ def main():
             # Through the other proxy than it came.
             if ack(acker, topic, group, message):
                 finished.add(body)
-        if not producer.is_alive() and delivered.issuperset(sent):
-            break
-        lost = set(sent) - delivered
+        # In this order: what is acknowledged until the last producer ends is looked for.
+        is_over = not any(producer.is_alive() for producer in producers)
+        sent = acknowledged()
+        lost = sent - delivered
+        if is_over and not lost:
+            return delivered, finished
         assert time.monotonic() < newest + ARRIVES_WITHIN, f"lost: {sorted(lost)} of {len(sent)}"
+
+
+def main():
+    first, second, topic, group, count = sys.argv[1:]
+    stubs = [MessagingServiceStub(grpc.insecure_channel(address)) for address in (first, second)]
+    # A group that is new begins at the end: it is there once it has asked.
+    receive(stubs[0], topic, group)
+    sent = []
+    producer = threading.Thread(target=produce, args=(stubs, topic, int(count), sent), daemon=True)
+    producer.start()
+    delivered, finished = consume(stubs, topic, group, [producer], lambda: set(sent))
     print(f"passed: {len(sent)} sent, {len(delivered)} delivered, {len(finished)} finished", flush=True)
 
 

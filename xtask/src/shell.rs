@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Where a program's output goes.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,18 @@ pub(crate) fn output(command: &mut Command, log: &Path) -> Result<(String, bool)
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+/// Does it to all at once, each in a thread of its own; the answers in their order, or the first failure.
+pub(crate) fn side_by_side<T: Send, R: Send>(
+    all: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let running: Vec<_> = all.into_iter().map(|one| scope.spawn(move || work(one))).collect();
+        running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+    })
 }
 
 /// The last lines of a file that are not blank.

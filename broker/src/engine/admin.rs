@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Journals and applies a change and shows it to everyone.
-    fn publish_catalog(&mut self, event: catalog::Event) {
+    pub(super) fn publish_catalog(&mut self, event: catalog::Event) {
         let event = Event::Catalog(event);
         self.commit_event(&event);
         if let Event::Catalog(event) = event {

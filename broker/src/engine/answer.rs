@@ -45,9 +45,11 @@ pub(crate) struct Reached {
     pub(crate) durability: Durability,
 }
 
-/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by what they are told to wait.
-#[derive(Debug, Default)]
+/// All answers that wait. Bounded by [`ANSWERS_MAX`] and, in time, by `wait`.
+#[derive(Debug)]
 pub(crate) struct Answers {
+    /// How long an answer waits for the disk and for slaves at the longest; `None` when the write is enough.
+    wait: Option<Duration>,
     /// Of this round.
     round: Vec<Answer>,
     /// Of earlier rounds, oldest first; their positions and deadlines rise.
@@ -59,12 +61,15 @@ pub(crate) struct Answers {
 struct Unflushed {
     to: PhysicalOffset,
     deadline: Moment,
-    /// How long that is after the write.
-    wait: Duration,
     answers: Vec<Answer>,
 }
 
 impl Answers {
+    /// See [`crate::Options::answer_wait`].
+    pub(crate) fn new(wait: Option<Duration>) -> Self {
+        Self { wait, round: Vec::new(), unflushed: VecDeque::new(), unflushed_answers: 0 }
+    }
+
     pub(crate) fn push(&mut self, answer: Answer) {
         self.round.push(answer);
     }
@@ -73,22 +78,18 @@ impl Answers {
         self.unflushed_answers + self.round.len() >= ANSWERS_MAX
     }
 
-    /// The round is written and that is enough.
-    pub(crate) fn settle_round(&mut self) {
-        for answer in self.round.drain(..) {
-            answer.settle(Durability::Written, Duration::ZERO);
-        }
-    }
-
-    /// The round is written `now`; its answers wait until the log may be acknowledged up to `to`, at the longest for `wait`, which is the
-    /// same for all rounds.
-    pub(crate) fn wait(&mut self, to: PhysicalOffset, now: Moment, wait: Duration) {
+    /// The round is written `now`; its answers go, or wait until the log may be acknowledged up to `to`.
+    pub(crate) fn written(&mut self, to: PhysicalOffset, now: Moment) {
+        let Some(wait) = self.wait else {
+            self.round.drain(..).for_each(|answer| answer.settle(Durability::Written, Duration::ZERO));
+            return;
+        };
         if self.round.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.round);
         self.unflushed_answers += answers.len();
-        self.unflushed.push_back(Unflushed { to, deadline: now.plus(wait), wait, answers });
+        self.unflushed.push_back(Unflushed { to, deadline: now.plus(wait), answers });
     }
 
     /// The events of this round are not in the log: only what was appended as records is true.
@@ -103,6 +104,7 @@ impl Answers {
 
     /// The log has got so far, and it is `now`.
     pub(crate) fn reached(&mut self, reached: Reached, now: Moment) {
+        let waited = self.wait.unwrap_or_default();
         while let Some(first) = self.unflushed.front() {
             let is_visible = first.to <= reached.visible_to;
             if !is_visible && first.deadline > now {
@@ -117,7 +119,7 @@ impl Answers {
                 false => Durability::FlushTimedOut,
             };
             for answer in first.answers {
-                answer.settle(durability, first.wait);
+                answer.settle(durability, waited);
             }
         }
     }
@@ -241,11 +243,11 @@ mod tests {
 
     #[test]
     fn answers_wait_for_their_position_in_order() {
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(Some(FLUSH_TIMEOUT));
         let mut first = ended(&mut answers);
-        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+        answers.written(AT(10), ms(0));
         let mut second = ended(&mut answers);
-        answers.wait(AT(20), ms(1), FLUSH_TIMEOUT);
+        answers.written(AT(20), ms(1));
         assert_eq!(answers.next_flush(), Some(AT(10)));
         answers.reached(flushed(10), ms(2));
         assert_eq!(first.try_recv(), Ok(Ok(())));
@@ -257,10 +259,10 @@ mod tests {
 
     #[test]
     fn a_slow_disk_is_told_in_time() {
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(Some(FLUSH_TIMEOUT));
         let mut other = ended(&mut answers);
         let mut sent = sent(&mut answers);
-        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+        answers.written(AT(10), ms(0));
         answers.reached(flushed(0), ms(4_999));
         assert!(sent.try_recv().is_err());
         answers.reached(flushed(0), ms(5_000));
@@ -270,10 +272,10 @@ mod tests {
 
     #[test]
     fn senders_are_told_of_slow_and_of_missing_slaves() {
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(Some(FLUSH_TIMEOUT));
         let mut told = |reached, now| {
             let mut sent = sent(&mut answers);
-            answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+            answers.written(AT(10), ms(0));
             answers.reached(reached, now);
             sent.try_recv().ok().map(|(_, durability)| durability)
         };
@@ -288,9 +290,9 @@ mod tests {
 
     #[test]
     fn a_failed_store_leaves_nobody_waiting() {
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(Some(FLUSH_TIMEOUT));
         let mut unflushed = ended(&mut answers);
-        answers.wait(AT(10), ms(0), FLUSH_TIMEOUT);
+        answers.written(AT(10), ms(0));
         let mut of_round = ended(&mut answers);
         answers.fail_all(&Unavailable::Stopping);
         assert_eq!(unflushed.try_recv(), Ok(Err(Unavailable::Stopping.into())));

@@ -12,7 +12,6 @@ use super::fetch::Unread;
 use crate::catalog::Auto;
 use crate::command::{GiveUpCommand, Outcome, Reply};
 use crate::copy;
-use crate::journal::Event;
 use crate::pop::{Standing, Unfinished};
 
 /// Why there is no copy.
@@ -102,8 +101,7 @@ impl Engine {
         }
         let always = Auto { topics: true, groups: false, queues: 1 };
         if let Some(event) = self.machines.catalog.decide_first_use(topic, always) {
-            self.commit_event(&Event::Catalog(event));
-            self.shared.directory.publish_topic(&self.machines.catalog, topic);
+            self.publish_catalog(event);
         }
     }
 

@@ -2,14 +2,14 @@
 
 use smallvec::smallvec;
 use types::GroupName;
-use types::admin::{AdminError, BLOCKED_MAX};
+use types::admin::{AdminError, BLOCKED_MAX, Blocked};
 use types::broker::{Durability, LeaseOwner, Unavailable};
 
 use super::Engine;
 use super::answer::{Answer, tell};
 use crate::command::{BlockedBy, CopyCommand, Placed};
 use crate::copy::Copy;
-use crate::pop::{Blocking, RETRIES_MAX};
+use crate::pop::RETRIES_MAX;
 use crate::transaction::{HALF_TOPIC, Transactions};
 
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
     pub(super) fn blocked(&mut self, group: &GroupName) -> Result<Vec<BlockedBy>, AdminError> {
         self.machines.catalog.find_group(group)?;
         let blocking = self.machines.pop.blocking(group, BLOCKED_MAX);
-        let with_entry = |at: Blocking| {
+        let with_entry = |at: Blocked| {
             let entry = self.entry(&at.topic, at.queue, at.offset);
             (at, entry)
         };

@@ -142,7 +142,7 @@ impl LocalBroker {
         let name = group.clone();
         let asked = self.ask(|reply| Command::Admin(AdminCommand::Blocked { name, reply })).await;
         let mut blocked = Vec::new();
-        for (at, entry) in asked.map_err(LookupError::Unavailable)?? {
+        for (mut at, entry) in asked.map_err(LookupError::Unavailable)?? {
             let bytes = match entry {
                 Some(entry) => self.record_at(entry.physical_offset).await?,
                 None => None,
@@ -150,17 +150,9 @@ impl LocalBroker {
             // The record is not kept: all of them together may be a gigabyte.
             let record = bytes.as_ref().and_then(|bytes| record::decode(bytes).ok());
             let property = |name| record.as_ref().and_then(|record| record.property(name)).map(str::to_owned);
-            blocked.push(Blocked {
-                topic: at.topic,
-                queue: at.queue,
-                offset: at.offset,
-                message_id: property(names::UNIQUE_KEY),
-                message_group: property(names::MESSAGE_GROUP),
-                attempts: at.attempts,
-                holder: at.holder,
-                until: at.until,
-                waiting: at.waiting,
-            });
+            at.message_id = property(names::UNIQUE_KEY);
+            at.message_group = property(names::MESSAGE_GROUP);
+            blocked.push(at);
         }
         Ok(blocked)
     }

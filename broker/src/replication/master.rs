@@ -18,15 +18,11 @@ use tokio_util::task::TaskTracker;
 use types::PhysicalOffset;
 
 use super::slaves::{BEHIND_BYTES_MAX, SlaveId, Slaves};
-use super::wire::{self, REPORT_BYTES, Report, SENT_BYTES_MAX, Welcome};
+use super::wire::{self, ALIVE_EVERY, REPORT_BYTES, Report, SENT_BYTES_MAX, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 
 /// Slaves at a time; a further one is sent away. Each costs a frame's memory.
 const SLAVES_MAX: usize = 64;
-/// A slave that says nothing for so long is gone. Source: `haHousekeepingInterval`.
-const SILENT_MAX: Duration = Duration::from_secs(20);
-/// How often a slave is told that the master lives when there is nothing else to tell. Source: `haSendHeartbeatInterval`.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// How long a broker that stops waits for its slaves to have what it has, and how often it looks.
 const LAST_WITHIN: Duration = Duration::from_secs(3);
 const LAST_EVERY: Duration = Duration::from_millis(10);

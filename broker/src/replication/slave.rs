@@ -16,16 +16,12 @@ use tokio::sync::watch;
 use types::PhysicalOffset;
 
 use super::intake::{self, Intake};
-use super::wire::{self, Frame, Report, Welcome};
+use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
 
 /// Longest that a connection may take to be made, and a master to say what it has.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A master that says nothing for so long is gone. Source: `haHousekeepingInterval`.
-const SILENT_MAX: Duration = Duration::from_secs(20);
-/// How often the master is told where this log ends when that has not changed. Source: `haSendHeartbeatInterval`.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// First wait after a connection that has brought nothing; each further one doubles it.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait. Source: `HAClient` waits 5 s.
@@ -271,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
         loop {
             self.input.reserve(READ_BYTES);
             // A master that has nothing to say but that it lives must hear all the same that its slave does.
-            let due = [heard_at.plus(SILENT_MAX), self.reported_at.plus(REPORT_EVERY)];
+            let due = [heard_at.plus(SILENT_MAX), self.reported_at.plus(ALIVE_EVERY)];
             let left = due.map(|at| at.since(clock.moment()));
             tokio::select! {
                 biased;

@@ -19,8 +19,15 @@
 //! Source: Apache 5.5 `DefaultHAConnection`, `DefaultHAClient`, which know no [`HELLO`]: no position is negative, so an Apache master has
 //! nothing to send to a slave that says it and only says it back as the position of frames that say that it lives; an Apache slave never says it.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use types::PhysicalOffset;
+
+/// Who says nothing for so long is gone, for either end. Source: `haHousekeepingInterval`.
+pub(crate) const SILENT_MAX: Duration = Duration::from_secs(20);
+/// How often either end says that it lives when there is nothing else to say. Source: `haSendHeartbeatInterval`.
+pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// What only brokers of ours say: the version of what they say is in its last byte.
 pub(crate) const HELLO: i64 = i64::from_be_bytes(*b"\xffGANTRY\x01");

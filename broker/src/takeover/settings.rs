@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use store::FileError;
-use types::{GroupConfig, GroupName, QueueId, QueueOffset, RetryPolicy, Timestamp, TopicConfig, TopicName, TopicType};
+use types::{GroupConfig, GroupName, QueueId, QueueOffset, RetryPolicy, Timestamp, TopicConfig, TopicName};
 
 use super::config::{ApacheGroup, ApacheTopic, READ, RETRY_SKIPPED, WRITE, is_reply_topic};
 use super::{json, read};
@@ -115,13 +115,9 @@ fn same_group(was: &Value, group: &GroupConfig) -> bool {
 }
 
 fn apache_topic(topic: &TopicConfig) -> Value {
-    let kind = match topic.topic_type {
-        TopicType::Mixed => "MIXED".to_owned(),
-        TopicType::Only(kind) => kind.to_string(),
-    };
     let perm = if topic.is_readable { READ } else { 0 } | if topic.is_writable { WRITE } else { 0 };
     json!({
-        "attributes": {"message.type": kind},
+        "attributes": {"message.type": topic.topic_type.to_string()},
         "order": false,
         "perm": perm,
         "readQueueNums": topic.read_queues,

@@ -5,10 +5,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use remoting::Network;
 use types::topic::QUEUES_MAX;
+
+mod replication;
 
 use super::nameserver;
 use super::setting::{
@@ -18,6 +19,8 @@ use super::{
     Loaded, Log, OUT_OF_BOUNDS, Problem, Reader, Sources, Storage, StorageKeys, TlsFiles, load_as, storage, value,
     within,
 };
+
+pub(crate) use replication::{Replication, SlavesAt};
 
 /// What `gantry broker` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,45 +40,6 @@ pub(crate) struct Broker {
     /// Whose PROXY headers are believed.
     pub(crate) balancers: Vec<Network>,
     pub(crate) log: Log,
-}
-
-/// What it has to do with the other brokers of its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Replication {
-    /// It sends slaves its log.
-    Master {
-        /// Where they connect.
-        slaves_at: SlavesAt,
-        /// Brokers that have what is acknowledged, this one counted.
-        copies: usize,
-        /// How long an answer waits for them.
-        timeout: Duration,
-    },
-    /// It has its master's log.
-    Slave {
-        id: u64,
-        /// `HOST:PORT`; `None`: name servers say it.
-        master: Option<String>,
-    },
-}
-
-/// Where a master's slaves connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SlavesAt {
-    /// Nowhere: neither a role nor a port is set.
-    Nowhere,
-    /// On the port behind that of `listen`.
-    Next,
-    /// On this port.
-    Port(u16),
-}
-
-/// What `--broker-role` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    AsyncMaster,
-    SyncMaster,
-    Slave,
 }
 
 /// Names a setting; its facts stand in [`Keys::setting`].
@@ -220,13 +184,13 @@ impl Keys for Key {
             Self::BrokerIp1 => &BROKER_IP1,
             Self::BrokerName => &BROKER_NAME,
             Self::BrokerClusterName => &BROKER_CLUSTER_NAME,
-            Self::BrokerId => &BROKER_ID,
-            Self::BrokerRole => &BROKER_ROLE,
-            Self::HaListenPort => &HA_LISTEN_PORT,
-            Self::HaMasterAddress => &HA_MASTER_ADDRESS,
-            Self::InSyncReplicas => &IN_SYNC_REPLICAS,
-            Self::MinInSyncReplicas => &MIN_IN_SYNC_REPLICAS,
-            Self::SlaveTimeout => &SLAVE_TIMEOUT,
+            Self::BrokerId => &replication::BROKER_ID,
+            Self::BrokerRole => &replication::BROKER_ROLE,
+            Self::HaListenPort => &replication::HA_LISTEN_PORT,
+            Self::HaMasterAddress => &replication::HA_MASTER_ADDRESS,
+            Self::InSyncReplicas => &replication::IN_SYNC_REPLICAS,
+            Self::MinInSyncReplicas => &replication::MIN_IN_SYNC_REPLICAS,
+            Self::SlaveTimeout => &replication::SLAVE_TIMEOUT,
             Self::AclEnable => &ACL_ENABLE,
             Self::AuthenticationEnabled => &AUTHENTICATION_ENABLED,
             Self::AuthorizationEnabled => &AUTHORIZATION_ENABLED,
@@ -314,7 +278,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let advertised_ip = reader.read_optional(Key::BrokerIp1, value::ip);
     let name = reader.read(Key::BrokerName, word);
     let cluster = reader.read(Key::BrokerClusterName, word);
-    let replication = replication(reader);
+    let replication = replication::replication(reader);
     let unserved = [Key::AclEnable, Key::AuthenticationEnabled, Key::AuthorizationEnabled];
     let is_open = unserved.map(|key| reader.read(key, off));
     let storage = storage(reader, &STORAGE);
@@ -352,69 +316,6 @@ fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
 fn word(text: &str) -> Result<String, value::Expected> {
     let is_word = types::TopicName::new(text).is_ok();
     if is_word { Ok(text.to_owned()) } else { Err(OUT_OF_BOUNDS) }
-}
-
-/// The settings of a master count for a master only, and those of a slave for a slave: groups of brokers share their files.
-fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
-    let role = reader.read(Key::BrokerRole, role);
-    let id = reader.read(Key::BrokerId, |text| {
-        let id = value::count(text)?;
-        role.map_or(Ok(id), |role| id_of(role, id))
-    });
-    let port = reader.read_optional(Key::HaListenPort, port);
-    let master = reader.read_optional(Key::HaMasterAddress, |text| value::endpoint(text).map(|_| text.to_owned()));
-    let copies = reader.read_optional(Key::InSyncReplicas, |text| within(value::count(text)?, 1, COPIES_MAX));
-    let copies_min = reader.read(Key::MinInSyncReplicas, |text| within(value::count(text)?, 1, 1));
-    let timeout = reader.read(Key::SlaveTimeout, |text| within(value::duration(text)?, TIMEOUT_MIN, TIMEOUT_MAX));
-    let (id, port, master, copies, timeout) = (id?, port?, master?, copies?, timeout?);
-    copies_min?;
-    // A log without a password is on a port only where somebody has asked for it.
-    let slaves_at = match (port, reader.is_given(Key::BrokerRole)) {
-        (Some(port), _) => SlavesAt::Port(port),
-        (None, true) => SlavesAt::Next,
-        (None, false) => SlavesAt::Nowhere,
-    };
-    Some(match role? {
-        Role::Slave => Replication::Slave { id, master },
-        Role::AsyncMaster => Replication::Master { slaves_at, copies: 1, timeout },
-        Role::SyncMaster => {
-            Replication::Master { slaves_at, copies: usize::try_from(copies.unwrap_or(COPIES_OF_SYNC)).ok()?, timeout }
-        }
-    })
-}
-
-/// Most brokers that a master waits for, itself counted. A slave that has connected anew may be counted twice for some seconds, so two of
-/// them cannot be waited for yet.
-const COPIES_MAX: u64 = 2;
-/// Brokers that have what a `SYNC_MASTER` acknowledges. Apache 5.x waits for nobody unless `inSyncReplicas` says so; 4.x did for one slave.
-const COPIES_OF_SYNC: u64 = 2;
-const TIMEOUT_MIN: Duration = Duration::from_millis(1);
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
-
-fn role(text: &str) -> Result<Role, value::Expected> {
-    match text {
-        "ASYNC_MASTER" => Ok(Role::AsyncMaster),
-        "SYNC_MASTER" => Ok(Role::SyncMaster),
-        "SLAVE" => Ok(Role::Slave),
-        _ => Err(OUT_OF_BOUNDS),
-    }
-}
-
-/// A slave's configuration must not make a master, nor the reverse.
-fn id_of(role: Role, id: u64) -> Result<u64, value::Expected> {
-    match (role, id) {
-        (Role::Slave, 0) => Err("1 or more: 0 is the master, and the role is SLAVE"),
-        (Role::AsyncMaster | Role::SyncMaster, 1..) => Err("0: another number is a slave's, and the role is not SLAVE"),
-        (Role::Slave, id) => within(id, 1, BROKER_ID_MAX),
-        (_, id) => Ok(id),
-    }
-}
-
-/// Largest number of a slave.
-const BROKER_ID_MAX: u64 = 1_000_000;
-
-fn port(text: &str) -> Result<u16, value::Expected> {
-    text.parse().map_err(|_| OUT_OF_BOUNDS)
 }
 
 /// Who asks for access control must not get a broker that lets everybody in.
@@ -470,69 +371,6 @@ static BROKER_CLUSTER_NAME: Setting = Setting {
     default: Some("DefaultCluster"),
     bound: "letters, digits, '%', '|', '_' and '-', at most 127",
     effect: "The cluster it belongs to",
-    aliases: &[],
-};
-
-static BROKER_ID: Setting = Setting {
-    flag: "broker-id",
-    value: "ID",
-    default: Some("0"),
-    bound: "0 for a master, 1 to 1000000 for a slave",
-    effect: "Its number among those of its name",
-    aliases: &[],
-};
-
-static BROKER_ROLE: Setting = Setting {
-    flag: "broker-role",
-    value: "ROLE",
-    default: Some("ASYNC_MASTER"),
-    bound: "ASYNC_MASTER, SYNC_MASTER or SLAVE",
-    effect: "Whether it decides what is stored and sends slaves its log, with SYNC_MASTER waiting for them before it answers, or has its master's log",
-    aliases: &[],
-};
-
-static HA_LISTEN_PORT: Setting = Setting {
-    flag: "ha-listen-port",
-    value: "PORT",
-    default: None,
-    bound: "0 to 65535, port 0 lets the system choose",
-    effect: "A master's: where slaves get its log, on the address of `--listen`, without a password; without it the port behind that one if `--broker-role` is given, else none",
-    aliases: &[],
-};
-
-static HA_MASTER_ADDRESS: Setting = Setting {
-    flag: "ha-master-address",
-    value: "ADDR",
-    default: None,
-    bound: "HOST:PORT, the port is the master's `--ha-listen-port`",
-    effect: "A slave's: where its master has its log; without it the name servers say that",
-    aliases: &[],
-};
-
-static IN_SYNC_REPLICAS: Setting = Setting {
-    flag: "in-sync-replicas",
-    value: "COUNT",
-    default: None,
-    bound: "1 or 2: that a master waits for several slaves is not there yet",
-    effect: "A SYNC_MASTER's: how many brokers have what it acknowledges, itself counted; without it 2",
-    aliases: &[],
-};
-
-static MIN_IN_SYNC_REPLICAS: Setting = Setting {
-    flag: "min-in-sync-replicas",
-    value: "COUNT",
-    default: Some("1"),
-    bound: "1: that messages are refused while slaves are missing is not there yet",
-    effect: "How many brokers there must be for messages to be taken",
-    aliases: &[],
-};
-
-static SLAVE_TIMEOUT: Setting = Setting {
-    flag: "slave-timeout",
-    value: "TIME",
-    default: Some("3s"),
-    bound: "1ms to 60s",
-    effect: "A SYNC_MASTER's: how long an answer waits for slaves; then a sender is told FLUSH_SLAVE_TIMEOUT, others that it took too long",
     aliases: &[],
 };
 
@@ -605,11 +443,12 @@ static DEFAULT_TOPIC_QUEUE_NUMS: Setting = Setting {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::super::setting::row;
     use super::*;
 
-    fn load_file(text: &str, is_strict: bool) -> Result<Loaded<Broker, Key>, Vec<Problem>> {
+    pub(super) fn load_file(text: &str, is_strict: bool) -> Result<Loaded<Broker, Key>, Vec<Problem>> {
         let sources = Sources { file: Some("broker.conf".into()), is_strict, flags: BTreeMap::new() };
         load(&sources, |_| None, |_| Ok(text.to_owned()))
     }
@@ -643,53 +482,6 @@ mod tests {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 3, "{texts:?}");
         assert!(texts[2].contains("brokerRole is \"MASTER\"") && texts[2].contains("or SLAVE"), "{texts:?}");
-    }
-
-    /// The guides' property files.
-    #[test]
-    fn masters_and_slaves_are_told_apart() {
-        let of = |text: &str| load_file(text, true).expect("valid").config.replication;
-        let timeout = Duration::from_secs(3);
-        let master = |slaves_at, copies, timeout| Replication::Master { slaves_at, copies, timeout };
-        assert_eq!(of("brokerRole=SYNC_MASTER\n"), master(SlavesAt::Next, 2, timeout));
-        assert_eq!(of("brokerRole=ASYNC_MASTER\n"), master(SlavesAt::Next, 1, timeout));
-        assert_eq!(of("haListenPort=7\n"), master(SlavesAt::Port(7), 1, timeout));
-        assert_eq!(
-            of("brokerId=0\n"),
-            master(SlavesAt::Nowhere, 1, timeout),
-            "who asks for nothing gets no further port"
-        );
-        let timed = of("brokerId=0\nbrokerRole=SYNC_MASTER\ninSyncReplicas=1\nminInSyncReplicas=1\nslaveTimeout=500\n");
-        assert_eq!(timed, master(SlavesAt::Next, 1, Duration::from_millis(500)));
-        assert_eq!(of("brokerId=2\nbrokerRole=SLAVE\nhaListenPort=7\n"), Replication::Slave { id: 2, master: None });
-        let master = Some("10.0.0.1:10912".to_owned());
-        assert_eq!(
-            of("brokerId=1\nbrokerRole=SLAVE\nhaMasterAddress=10.0.0.1:10912\n"),
-            Replication::Slave { id: 1, master }
-        );
-        let refused =
-            |text: &str| load_file(text, true).expect_err("refused").iter().map(ToString::to_string).collect();
-        for (text, why) in [
-            ("brokerId=0\nbrokerRole=SLAVE\n", "1 or more"),
-            ("brokerId=1\nbrokerRole=ASYNC_MASTER\n", "another number is a slave's"),
-            ("minInSyncReplicas=2\n", "is not there yet"),
-            ("inSyncReplicas=0\n", "1 or 2"),
-            ("inSyncReplicas=3\n", "several slaves is not there yet"),
-            ("haListenPort=70000\n", "0 to 65535"),
-        ] {
-            let texts: Vec<String> = refused(text);
-            assert!(texts.len() == 1 && texts[0].contains(why), "{texts:?}");
-        }
-    }
-
-    #[test]
-    fn the_files_of_the_replication_page_are_a_masters_and_a_slaves() {
-        let page = include_str!("../../../docs/replication.md");
-        let files = page.split("```properties\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
-        let roles: Vec<_> = files.map(|file| load_file(file, true).expect("valid").config.replication).collect();
-        let master =
-            Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
-        assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
     }
 
     #[test]

@@ -70,13 +70,9 @@ impl World {
         let (messaging, metrics) = (self.messaging(), prometheus::Registry::new());
         let webhooks = Webhooks::start_in(room, Env::real(), messaging.clone(), &metrics, options).expect("started");
         let checks = messaging::tests::server(&self.broker).checks();
-        let admin: Arc<dyn types::Admin> = Arc::new(self.broker.clone());
-        let (admin_routes, _) = crate::admin::described().split_for_parts();
+        let admin = Arc::new(self.broker.clone());
         let routes = Router::new()
-            .nest(
-                "/v1/admin",
-                admin_routes.with_state(crate::admin::Managed { admin, readiness: crate::Readiness::default() }),
-            )
+            .merge(crate::admin::routes(crate::admin::Managed { admin, readiness: crate::Readiness::default() }))
             .nest("/v1", routes(Some(webhooks.clone())))
             .nest("/v1", messaging::routes(messaging, checks, crate::Limits::default()));
         Gateway { webhooks, routes, metrics }

@@ -11,17 +11,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use remoting_proto::{Fields, RequestCode, ResponseCode};
-use serde::de::DeserializeOwned;
 use types::admin::{
     AdminError, Blocked, FoundMessages, GroupDescription, MessageQuery, ResetError, ResetTo, StoreAgainError,
     StoredAgain, TopicDescription,
 };
-use types::broker::Unavailable;
 use types::{Admin, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, TopicConfig, TopicName};
 
 use super::Cluster;
-use super::brokers::{Request, refused, unreadable};
 
 impl Cluster {
     /// The brokers that a change goes to, or a question about all.
@@ -29,22 +25,11 @@ impl Cluster {
         let masters = self.0.brokers.masters().await?;
         Ok(masters.iter().filter(|(_, master)| master.vanished_at.is_none()).map(|(name, _)| name.clone()).collect())
     }
+}
 
-    /// Asks one broker for a body; `None` when it answers with one of these codes.
-    async fn ask_for<T: DeserializeOwned>(
-        &self,
-        broker: &Arc<str>,
-        code: RequestCode,
-        fields: Fields,
-        none: ResponseCode,
-    ) -> Result<Option<T>, Unavailable> {
-        let answer = self.0.brokers.call(broker, Request::new(code, fields)).await?;
-        match answer.response_code() {
-            ResponseCode::Success => remoting_proto::from_slice(&answer.body).map(Some).map_err(unreadable),
-            answered if answered == none => Ok(None),
-            _ => Err(refused(broker, &answer)),
-        }
-    }
+/// A broker's offset of a queue.
+fn offset(number: i64) -> QueueOffset {
+    QueueOffset(u64::try_from(number).unwrap_or_default())
 }
 
 /// What no command of Remoting does.

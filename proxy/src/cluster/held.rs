@@ -168,9 +168,9 @@ impl Leases {
     /// read as much of a broken answer.
     pub(super) fn lost(&mut self, owner: &LeaseOwner, handle: &ReceiptHandle) -> bool {
         let Some(id) = self.id(owner, handle) else { return true };
-        let is_ended = !self.has(id);
+        let is_lost = self.has(id);
         self.remove(id);
-        !is_ended
+        is_lost
     }
 
     /// A lease was ended, for good. It is forgotten when it was told what became of its message on its way to the client.

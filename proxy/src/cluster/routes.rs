@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use env::Clock;
-use remoting_proto::body::{SubscriptionGroupConfig, TopicRouteData, TopicSettings};
-use remoting_proto::requests::{GetRouteInfo, GroupName as GroupHeader, TopicName as TopicHeader};
+use remoting_proto::body::{Permission, SubscriptionGroupConfig, TopicRouteData, TopicSettings};
+use remoting_proto::requests::{
+    AUTO_CREATE_TOPIC, GetRouteInfo, GroupName as GroupHeader, TopicName as TopicHeader, UpdateAndCreateTopic,
+};
 use remoting_proto::{RequestCode, ResponseCode};
 use types::broker::{LookupError, Unavailable};
 use types::{GroupConfig, GroupName, RetryPolicy, TopicConfig, TopicName, TopicType};
@@ -161,17 +163,25 @@ impl Cluster {
     /// # Errors
     /// [`LookupError`].
     pub(super) async fn ask_type(&self, broker: &Arc<str>, topic: &TopicName) -> Result<TopicType, LookupError> {
-        let fields = TopicHeader { topic: topic.to_string() }.to_fields();
-        let answer = self.0.brokers.call(broker, Request::new(RequestCode::GetTopicConfig, fields)).await?;
-        let settings: TopicSettings = match answer.response_code() {
-            ResponseCode::Success => remoting_proto::from_slice(&answer.body).map_err(unreadable)?,
-            ResponseCode::TopicNotExist => return Err(LookupError::TopicNotFound { topic: topic.clone() }),
-            _ => return Err(refused(broker, &answer).into()),
-        };
+        let settings = self.topic_settings(broker, topic).await?;
+        let settings = settings.ok_or_else(|| LookupError::TopicNotFound { topic: topic.clone() })?;
         topic_type(settings.attributes.get(MESSAGE_TYPE).map(String::as_str)).map_err(|kind| {
             let detail = format!("topic {topic} has the {MESSAGE_TYPE} {kind:?}, which is not known");
             Unavailable::Remote { detail }.into()
         })
+    }
+
+    /// What a broker says of a topic; `None` when it does not have it.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub(super) async fn topic_settings(
+        &self,
+        broker: &Arc<str>,
+        topic: &TopicName,
+    ) -> Result<Option<TopicSettings>, Unavailable> {
+        let fields = TopicHeader { topic: topic.to_string() }.to_fields();
+        self.ask_for(broker, RequestCode::GetTopicConfig, fields, ResponseCode::TopicNotExist).await
     }
 
     /// A group's settings.
@@ -219,10 +229,7 @@ fn places(data: &TopicRouteData, known: Option<&Route>, masters: &Masters) -> (V
     let (mut readable, mut writable) = (Vec::new(), Vec::new());
     for data in datas {
         let Some((broker, _)) = masters.get_key_value(data.broker_name.as_str()) else { continue };
-        let all = |queues: i32| {
-            let queues = u32::try_from(queues).unwrap_or(0).min(types::topic::QUEUES_MAX);
-            (0..queues).map(|queue| Place { broker: broker.clone(), queue })
-        };
+        let all = |queues| (0..queue_count(queues)).map(|queue| Place { broker: broker.clone(), queue });
         if data.perm.is_readable() {
             readable.extend(all(data.read_queue_nums));
         }
@@ -241,6 +248,11 @@ fn places(data: &TopicRouteData, known: Option<&Route>, masters: &Masters) -> (V
     (readable, writable)
 }
 
+/// As many queues as a broker says, within what a topic may have.
+pub(super) fn queue_count(queues: i32) -> u32 {
+    u32::try_from(queues).unwrap_or(0).min(types::topic::QUEUES_MAX)
+}
+
 /// A topic without the attribute takes normal messages. Source: Apache `TopicMessageType`.
 pub(super) fn topic_type(attribute: Option<&str>) -> Result<TopicType, &str> {
     match attribute {
@@ -248,6 +260,29 @@ pub(super) fn topic_type(attribute: Option<&str>) -> Result<TopicType, &str> {
         // Topics of 4.x producers that were upgraded.
         Some("MIXED" | "UNSPECIFIED") => Ok(TopicType::Mixed),
         Some(kind) => kind.parse().map(TopicType::Only).map_err(|_| kind),
+    }
+}
+
+/// What makes a topic at a broker as it is wanted; what is not ours to say stays as it is.
+pub(super) fn topic_header(
+    config: &TopicConfig,
+    now: TopicSettings,
+    read_queues: u32,
+    write_queues: u32,
+) -> UpdateAndCreateTopic {
+    let TopicSettings { config: settings, order, topic_filter_type, .. } = now;
+    let perm = Permission::NONE.with_reading(config.is_readable).with_writing(config.is_writable);
+    UpdateAndCreateTopic {
+        topic: config.name.to_string(),
+        read_queue_nums: read_queues.into(),
+        write_queue_nums: write_queues.into(),
+        perm: perm.0.into(),
+        // Apache's broker takes no request without these two.
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
+        topic_filter_type: Some(topic_filter_type),
+        topic_sys_flag: Some(settings.topic_sys_flag.into()),
+        order: Some(order),
+        attributes: Some(format!("+{MESSAGE_TYPE}={}", config.topic_type)),
     }
 }
 
@@ -278,7 +313,7 @@ pub(super) fn group_of(name: GroupName, config: &SubscriptionGroupConfig) -> Gro
 #[cfg(test)]
 mod tests {
     use env::clock::Moment;
-    use remoting_proto::body::{Permission, QueueData};
+    use remoting_proto::body::QueueData;
 
     use super::*;
 
@@ -339,6 +374,15 @@ mod tests {
         assert_eq!(topic_type(Some("FIFO")), Ok(TopicType::Only(types::MessageType::Fifo)));
         assert_eq!(topic_type(Some("MIXED")), Ok(TopicType::Mixed));
         assert_eq!(topic_type(Some("NEW")), Err("NEW"));
+    }
+
+    #[test]
+    fn a_change_names_the_type_and_leaves_the_rest() {
+        let config = TopicConfig::new(TopicName::new("t").expect("valid"), 8, TopicType::Mixed);
+        let now = TopicSettings { order: true, ..TopicSettings::default() };
+        let header = topic_header(&TopicConfig { is_writable: false, ..config }, now, 4, 2);
+        assert_eq!((header.read_queue_nums, header.write_queue_nums, header.perm), (4, 2, 4));
+        assert_eq!((header.order, header.attributes.as_deref()), (Some(true), Some("+message.type=MIXED")));
     }
 
     #[test]

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use remoting_proto::body::SubscriptionGroupConfig;
-use remoting_proto::requests::{AUTO_CREATE_TOPIC, UpdateAndCreateTopic};
+use remoting_proto::body::{SubscriptionGroupConfig, TopicSettings};
 use remoting_proto::{Dialect, Fields, RequestCode, ResponseCode};
+use serde::de::DeserializeOwned;
 use types::broker::{LookupError, Unavailable};
-use types::{TopicConfig, TopicName};
+use types::{MessageType, TopicConfig, TopicName, TopicType};
 
 use super::Cluster;
-use super::brokers::{Request, refused};
+use super::brokers::{Request, refused, unreadable};
+use super::routes::topic_header;
 
 /// How often the name servers are asked for a topic that was just made: brokers tell them at once.
 const LOOKS: u32 = 15;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Readable and writable. Source: Apache `PermName`.
-const READ_WRITE: i64 = 6;
 
 impl Cluster {
     /// As [`types::Broker::shared_topic`].
@@ -66,18 +65,8 @@ impl Cluster {
         let group = SubscriptionGroupConfig { group_name: name.to_string(), ..SubscriptionGroupConfig::default() };
         let group = remoting_proto::to_vec(&group, Dialect::Standard).into();
         self.tell(home, RequestCode::UpdateAndCreateSubscriptionGroup, Fields::default(), group).await?;
-        let topic = UpdateAndCreateTopic {
-            topic: name.to_string(),
-            read_queue_nums: 1,
-            write_queue_nums: 1,
-            perm: READ_WRITE,
-            // Apache's broker takes no request without these two.
-            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
-            topic_filter_type: Some("SINGLE_TAG".to_owned()),
-            topic_sys_flag: Some(0),
-            order: Some(false),
-            attributes: Some("+message.type=NORMAL".to_owned()),
-        };
+        let config = TopicConfig::new(name.clone(), 1, TopicType::Only(MessageType::Normal));
+        let topic = topic_header(&config, TopicSettings::default(), 1, 1);
         self.tell(home, RequestCode::UpdateAndCreateTopic, topic.to_fields(), Bytes::new()).await
     }
 
@@ -93,6 +82,22 @@ impl Cluster {
         match answer.response_code() {
             ResponseCode::Success => Ok(()),
             _ => Err(refused(broker, &answer).into()),
+        }
+    }
+
+    /// Asks a broker for a body; `None` when it answers with this code.
+    pub(super) async fn ask_for<T: DeserializeOwned>(
+        &self,
+        broker: &Arc<str>,
+        code: RequestCode,
+        fields: Fields,
+        none: ResponseCode,
+    ) -> Result<Option<T>, Unavailable> {
+        let answer = self.0.brokers.call(broker, Request::new(code, fields)).await?;
+        match answer.response_code() {
+            ResponseCode::Success => remoting_proto::from_slice(&answer.body).map(Some).map_err(unreadable),
+            answered if answered == none => Ok(None),
+            _ => Err(refused(broker, &answer)),
         }
     }
 }

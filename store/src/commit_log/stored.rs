@@ -8,7 +8,7 @@ use super::{AppendError, CommitLog, Staged, fits};
 impl CommitLog {
     /// Where the next record of another log may be: at the end, or where the next segment begins, behind a blank.
     pub(crate) fn next_stored(&self) -> [u64; 2] {
-        [self.end, self.segments.base_of(self.end) + self.segments.segment_bytes]
+        [self.end, self.segments.end_of(self.end)]
     }
 
     /// Whether a record of this length has room at one of [`CommitLog::next_stored`], by the rule of every log: a blank fits behind it.

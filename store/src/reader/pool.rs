@@ -112,7 +112,7 @@ impl Pool {
 
     /// Reads on from `from`, up to what was appended when it was looked, and keeps it for who goes on there.
     fn read_ahead(&self, from: PhysicalOffset, appended_to: u64) -> Option<Bytes> {
-        let segment_end = self.segments.base_of(from.0) + self.segments.segment_bytes;
+        let segment_end = self.segments.end_of(from.0);
         let bytes = RUN_BYTES_MAX.min(appended_to.min(segment_end) - from.0) as usize;
         let mut buffer = self.ahead.memory();
         buffer.resize(bytes, 0);
@@ -126,7 +126,7 @@ impl Pool {
     /// The log's bytes from `from` on, up to `to` or the end of their segment, whatever they are.
     fn read_raw(&self, from: PhysicalOffset, to: PhysicalOffset) -> Result<Bytes, ReadError> {
         let end = self.end_behind(from)?;
-        let to = to.min(end).0.min(self.segments.base_of(from.0) + self.segments.segment_bytes);
+        let to = to.min(end).0.min(self.segments.end_of(from.0));
         let wanted = to.saturating_sub(from.0) as usize;
         let mut buffer = self.read_bytes(from, wanted).map_err(|error| self.unreadable(from, &error))?;
         // A blank is written without its rest, and after a power loss a file may end there though room was made for all of it.
@@ -159,7 +159,7 @@ impl Pool {
 
     fn read(&self, Place { offset, bytes }: Place) -> Result<Bytes, ReadError> {
         let end = self.end_behind(offset)?;
-        let left = end.0.min(self.segments.base_of(offset.0) + self.segments.segment_bytes) - offset.0;
+        let left = end.0.min(self.segments.end_of(offset.0)) - offset.0;
         let damaged = |problem: String| ReadError::Damaged { offset, problem };
         let unreadable = |error: io::Error| self.unreadable(offset, &error);
         let wanted = bytes.map_or(GUESS_BYTES, |bytes| bytes as usize);

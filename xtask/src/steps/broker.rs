@@ -15,6 +15,7 @@ use super::{go, mqadmin, proxy};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::process::Process;
+use crate::shell::side_by_side;
 use crate::{apache, reference, shell};
 
 /// Longest wait for a process to do its work.
@@ -71,41 +72,30 @@ fn serve_clients(context: &Context, programs: &Programs, go: &Path) -> Result<()
     let name_server = cluster.name_server();
     let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
     // They wait most of the time.
-    side_by_side([
+    let names = name_server.to_string();
+    let clients = |release| show_java(release, &[&["Clients", &names, release], &SCENARIOS[..]].concat(), classes, log);
+    let shows: [&(dyn Fn() -> Result<()> + Sync); 4] = [
         &|| show_all_of_go(go, name_server, folder, log, context.is_full),
-        &|| show_java(&[&name_server.to_string(), "new"], "new", classes, log),
-        &|| show_java(&[&name_server.to_string(), "old"], "old", classes, log),
-        &|| show_popping(&[&name_server.to_string(), &broker], classes, log),
-    ])?;
-    side_by_side([&|| survive(folder, gantry, "new", classes), &|| survive(folder, gantry, "old", classes), &|| {
-        administer(context, programs, name_server)
-    }])?;
+        &|| clients("new"),
+        &|| clients("old"),
+        // A push consumer that the broker tells to pop.
+        &|| show_java("new", &["PopClient", &names, &broker], classes, log),
+    ];
+    side_by_side(shows, |show| show())?;
+    let shows: [&(dyn Fn() -> Result<()> + Sync); 3] =
+        [&|| survive(folder, gantry, "new", classes), &|| survive(folder, gantry, "old", classes), &|| {
+            administer(context, programs, name_server)
+        }];
+    side_by_side(shows, |show| show())?;
     cluster.stop()
 }
 
-/// All of them, each in a thread of its own.
-fn side_by_side<const COUNT: usize>(shows: [&(dyn Fn() -> Result<()> + Sync); COUNT]) -> Result<()> {
-    std::thread::scope(|scope| {
-        let running = shows.map(|show| scope.spawn(show));
-        running.into_iter().try_for_each(|running| running.join().expect("it does not panic"))
-    })
-}
-
-/// All scenarios of a release of Java's clients.
-fn show_java(arguments: &[&str], release: &str, classes: &Path, log: &Path) -> Result<()> {
+/// A program of Java's, with a release of its clients.
+fn show_java(release: &str, arguments: &[&str], classes: &Path, log: &Path) -> Result<()> {
     let mut java = client(release, classes)?;
-    java.arg("Clients").args(arguments).args(SCENARIOS);
+    java.args(arguments);
     let (printed, has_succeeded) = shell::output(&mut java, log)?;
-    ensure!(has_succeeded, "client {release}: {} {printed}", log.display());
-    Ok(())
-}
-
-/// A push consumer that the broker tells to pop.
-fn show_popping(arguments: &[&str], classes: &Path, log: &Path) -> Result<()> {
-    let mut java = client("new", classes)?;
-    java.arg("PopClient").args(arguments);
-    let (printed, has_succeeded) = shell::output(&mut java, log)?;
-    ensure!(has_succeeded, "a consumer that pops: {} {printed}", log.display());
+    ensure!(has_succeeded, "{} with client {release}: {} {printed}", arguments[0], log.display());
     Ok(())
 }
 

@@ -90,12 +90,9 @@ pub(super) fn observe_at(context: &Context, sdk: &str, place: Place<'_>, log: &P
 /// What every feature does there.
 fn find(context: &Context, sdk: &str, place: Place<'_>, log: &Path) -> Result<BTreeMap<String, Finding>> {
     // Side by side: each has a topic of its own and waits most of the time.
-    std::thread::scope(|scope| {
-        let show = |(feature, _)| scope.spawn(move || find_one_at(context, sdk, feature, place, log));
-        let running = reference::FEATURES.map(show);
-        let found = running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")));
-        found.map(|found| found.map(|found| (found.feature.clone(), found))).collect()
-    })
+    let found =
+        shell::side_by_side(reference::FEATURES, |(feature, _)| find_one_at(context, sdk, feature, place, log))?;
+    Ok(found.into_iter().map(|found| (found.feature.clone(), found)).collect())
 }
 
 /// What one feature does at `endpoint`.

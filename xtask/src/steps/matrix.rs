@@ -23,7 +23,7 @@ use crate::cluster::{self, Cluster};
 use crate::plan::{Context, Done};
 use crate::process::Process;
 use crate::workspace::clear;
-use crate::{apache, reference, server, topics};
+use crate::{apache, reference, server, shell, topics};
 
 const BROKER: &str = "broker-a";
 /// Clients in CI: one that shares nothing with Apache's code, and one that speaks TLS.
@@ -215,20 +215,14 @@ fn observe(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr, log:
 
 /// Side by side: all have topics of their own and wait most of the time.
 fn observe_once(context: &Context, scenarios: &[Scenario], endpoint: SocketAddr, log: &Path) -> Result<Findings> {
-    std::thread::scope(|scope| {
-        let run = |&(sdk, feature): &Scenario| {
-            let found = scope.spawn(move || match CALLS.contains(&feature) {
-                true => call(context, sdk, feature, endpoint, log),
-                false => examples::find_one(context, sdk, feature, endpoint, log),
-            });
-            ((sdk, feature.to_owned()), found)
+    let found = shell::side_by_side(scenarios, |&(sdk, feature)| {
+        let found = match CALLS.contains(&feature) {
+            true => call(context, sdk, feature, endpoint, log),
+            false => examples::find_one(context, sdk, feature, endpoint, log),
         };
-        let running: Vec<_> = scenarios.iter().map(run).collect();
-        let found = running
-            .into_iter()
-            .map(|(name, one)| Ok((name, one.join().unwrap_or_else(|_| bail!("a thread panicked"))?)));
-        found.collect()
-    })
+        Ok(((sdk, feature.to_owned()), found?))
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 fn call(context: &Context, sdk: &str, name: &str, endpoint: SocketAddr, log: &Path) -> Result<Finding> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::examples::{self, Place};
 use crate::cluster::broker_configuration;
@@ -20,7 +20,6 @@ use crate::{reference, server};
 
 /// In CI: one that shares nothing with Apache's code, and one that speaks TLS.
 const SDKS: [&str; 2] = ["python", "go"];
-const ALL_SDKS: [&str; 5] = ["python", "go", "node", "java", "rust"];
 /// SDKs that take an IPv6 address in brackets as their endpoint. Source: Java 5.2.0 `Endpoints`, Rust 5.0.0 `Endpoints::from_url`. Python
 /// 5.1.2, Go v5.1.3 and Node 1.0.8 split the text at its first colon, so they are given the address's name.
 const TAKE_IPV6: [&str; 2] = ["java", "rust"];
@@ -57,7 +56,7 @@ static OTHER_ROUNDS: [Round; 2] =
 
 /// Less than a minute.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    let sdks: &[&'static str] = if context.is_full { &ALL_SDKS } else { &SDKS };
+    let sdks: &[&'static str] = if context.is_full { &reference::SDKS } else { &SDKS };
     for sdk in sdks {
         if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
             return Ok(skipped);
@@ -103,21 +102,16 @@ fn show(context: &Context, servers: &Servers<'_>, sdks: &[&'static str]) -> Resu
 }
 
 /// Side by side: they wait most of the time.
-fn observe(context: &Context, servers: &Servers<'_>, sdks: &[&'static str], rounds: &'static [Round]) -> Result<()> {
+fn observe(context: &Context, servers: &Servers<'_>, sdks: &[&str], rounds: &[Round]) -> Result<()> {
     let client = servers.network.client();
     let namespace = Some(client.as_str());
-    std::thread::scope(|scope| {
-        let start = |(sdk, round): (&'static str, &'static Round)| {
-            scope.spawn(move || {
-                let endpoint = &format!("{}:{}", host(sdk, round.is_ipv6), round.server.outside);
-                let place = Place { endpoint, prefix: round.prefix, namespace };
-                examples::observe_at(context, sdk, place, servers.log).with_context(|| endpoint.clone())
-            })
-        };
-        let all = rounds.iter().flat_map(|round| sdks.iter().map(move |sdk| (*sdk, round)));
-        let running: Vec<_> = all.map(start).collect();
-        running.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    let all = rounds.iter().flat_map(|round| sdks.iter().map(move |sdk| (*sdk, round)));
+    shell::side_by_side(all, |(sdk, round)| {
+        let endpoint = &format!("{}:{}", host(sdk, round.is_ipv6), round.server.outside);
+        let place = Place { endpoint, prefix: round.prefix, namespace };
+        examples::observe_at(context, sdk, place, servers.log).with_context(|| endpoint.clone())
     })
+    .map(drop)
 }
 
 fn host(sdk: &str, is_ipv6: bool) -> &'static str {

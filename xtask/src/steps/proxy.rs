@@ -85,10 +85,7 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     prolonged.args([&second_address.to_string(), PROLONGED]);
     let prolonged = Process::start("a slow consumer", prolonged, folder.join("prolonged.log"))?;
     // They wait most of the time.
-    std::thread::scope(|scope| {
-        let shown = SDKS.map(|sdk| scope.spawn(move || show_sdk(context, sdk, first_address, log)));
-        shown.into_iter().try_for_each(|shown| shown.join().expect("it does not panic"))
-    })?;
+    shell::side_by_side(SDKS, |sdk| show_sdk(context, sdk, first_address, log))?;
     // Behind them: beside its transactions Apache's broker was seen to ask the examples' producer twice and to store both outcomes.
     hand_over(context, [first_address, second_address], first.id(), log)?;
     drop(first);

@@ -14,7 +14,7 @@ use types::admin::{AdminError, GroupDescription, GroupProgress, ResetError, Rese
 use types::broker::{LookupError, OffsetAt};
 use types::{GroupConfig, GroupName, QueueId, QueueOffset, RetryPolicy, TopicName};
 
-use super::Cluster;
+use super::{Cluster, offset};
 use crate::cluster::brokers::{Request, refused, unreadable};
 use crate::cluster::routes::{Place, Route, WAITS_SKIPPED, group_of};
 
@@ -179,10 +179,6 @@ fn number(route: &Route, broker: &str, queue: i32) -> Option<QueueId> {
     let is_it = |place: &Place| &*place.broker == broker && i32::try_from(place.queue) == Ok(queue);
     let number = route.readable.iter().position(is_it)?;
     u32::try_from(number).ok().map(QueueId)
-}
-
-fn offset(number: i64) -> QueueOffset {
-    QueueOffset(u64::try_from(number).unwrap_or_default())
 }
 
 /// A group as it is wanted; what is not ours to say stays as it is.

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use remoting_proto::body::{Permission, TopicSettings, TopicStats, Topics};
-use remoting_proto::requests::{AUTO_CREATE_TOPIC, DeleteTopic, TopicName as TopicHeader, UpdateAndCreateTopic};
+use remoting_proto::body::{TopicSettings, TopicStats, Topics};
+use remoting_proto::requests::{DeleteTopic, TopicName as TopicHeader};
 use remoting_proto::{Fields, RequestCode, ResponseCode};
 use types::admin::{AdminError, TopicDescription};
 use types::broker::LookupError;
 use types::topic::QUEUES_MAX;
-use types::{QueueOffset, TopicConfig, TopicName, TopicType};
+use types::{TopicConfig, TopicName, TopicType};
 
-use super::Cluster;
-use crate::cluster::routes::{MESSAGE_TYPE, topic_type};
+use super::{Cluster, offset};
+use crate::cluster::routes::{MESSAGE_TYPE, queue_count, topic_header, topic_type};
 
 /// How the topics end whose messages answer requests, one a cluster. Source: Apache `MixAll.REPLY_TOPIC_POSTFIX`.
 const REPLIES: &str = "_REPLY_TOPIC";
@@ -25,24 +25,17 @@ impl Cluster {
         if name.is_system() {
             return Err(AdminError::System { name: name.to_string() });
         }
-        let known = self.settings(name).await?;
-        if is_update && known.is_empty() {
-            return Err(LookupError::TopicNotFound { topic: name.clone() }.into());
+        let mut brokers = self.settings(name).await?;
+        if is_update {
+            brokers.retain(|(_, settings)| settings.is_some());
+            if brokers.is_empty() {
+                return Err(LookupError::TopicNotFound { topic: name.clone() }.into());
+            }
         }
-        let brokers: Vec<_> = if is_update {
-            known.into_iter().map(|(broker, settings)| (broker, Some(settings))).collect()
-        } else {
-            let mut known: BTreeMap<_, _> = known.into_iter().collect();
-            let with_settings = |broker| {
-                let settings = known.remove(&broker);
-                (broker, settings)
-            };
-            self.all_brokers().await?.into_iter().map(with_settings).collect()
-        };
         // A new topic has no queues yet, also where an earlier attempt has made it.
         let now = |of: fn(&TopicSettings) -> i32| -> Vec<u32> {
             let settings = brokers.iter().map(|(_, settings)| settings.as_ref().filter(|_| is_update));
-            settings.map(|settings| settings.map_or(0, |settings| count(of(settings)))).collect()
+            settings.map(|settings| settings.map_or(0, |settings| queue_count(of(settings)))).collect()
         };
         let read = split(name, config.read_queues, &now(|settings| settings.config.read_queue_nums))?;
         let write = split(name, config.write_queues, &now(|settings| settings.config.write_queue_nums))?;
@@ -51,23 +44,21 @@ impl Cluster {
             return Err(AdminError::Exists { what: "topic", name: name.to_string() });
         }
         for (((broker, settings), read), write) in brokers.iter().zip(read).zip(write) {
-            let header = change(config, settings.clone().unwrap_or_default(), read, write);
+            let header = topic_header(config, settings.clone().unwrap_or_default(), read, write);
             self.tell(broker, RequestCode::UpdateAndCreateTopic, header.to_fields(), Bytes::new()).await?;
         }
         self.doubt_route(name);
         Ok(())
     }
 
-    /// What each broker says of a topic that it has.
-    async fn settings(&self, name: &TopicName) -> Result<Vec<(Arc<str>, TopicSettings)>, AdminError> {
-        let mut known = Vec::new();
+    /// What each broker says of a topic; `None` where it is not.
+    async fn settings(&self, name: &TopicName) -> Result<Vec<(Arc<str>, Option<TopicSettings>)>, AdminError> {
+        let mut brokers = Vec::new();
         for broker in self.all_brokers().await? {
-            let fields = TopicHeader { topic: name.to_string() }.to_fields();
-            let (code, none) = (RequestCode::GetTopicConfig, ResponseCode::TopicNotExist);
-            let settings: Option<TopicSettings> = self.ask_for(&broker, code, fields, none).await?;
-            known.extend(settings.map(|settings| (broker, settings)));
+            let settings = self.topic_settings(&broker, name).await?;
+            brokers.push((broker, settings));
         }
-        Ok(known)
+        Ok(brokers)
     }
 
     /// As [`types::Admin::delete_topic`]: at all brokers, then at all name servers. These are told also when no broker has it any more, since
@@ -76,7 +67,8 @@ impl Cluster {
         if name.is_system() {
             return Err(AdminError::System { name: name.to_string() });
         }
-        let known = self.settings(name).await?;
+        let mut known = self.settings(name).await?;
+        known.retain(|(_, settings)| settings.is_some());
         let is_known = !known.is_empty();
         for (broker, _) in known {
             let fields = TopicHeader { topic: name.to_string() }.to_fields();
@@ -112,7 +104,8 @@ impl Cluster {
     /// As [`types::Admin::describe_topic`]; brokers do not say what was sent. They are asked themselves: a route lacks the queues of a topic
     /// that is closed, and may be older than the last change.
     pub(super) async fn topic_description(&self, name: &TopicName) -> Result<TopicDescription, AdminError> {
-        let known = self.settings(name).await?;
+        let brokers = self.settings(name).await?.into_iter();
+        let known: Vec<_> = brokers.filter_map(|(broker, settings)| Some((broker, settings?))).collect();
         let configs = known.iter().map(|(_, settings)| config_of(name.clone(), settings));
         let config = configs.reduce(|mut all, here| {
             add(&mut all, &here);
@@ -163,33 +156,12 @@ fn split(topic: &TopicName, wanted: u32, now: &[u32]) -> Result<Vec<u32>, AdminE
     Ok(vec![each; now.len()])
 }
 
-/// What makes a topic at a broker as it is wanted; what is not ours to say stays as it is.
-fn change(config: &TopicConfig, now: TopicSettings, read_queues: u32, write_queues: u32) -> UpdateAndCreateTopic {
-    let message_type = match config.topic_type {
-        TopicType::Mixed => "MIXED".to_owned(),
-        TopicType::Only(only) => only.to_string(),
-    };
-    let TopicSettings { config: settings, order, topic_filter_type, .. } = now;
-    let perm = Permission::NONE.with_reading(config.is_readable).with_writing(config.is_writable);
-    UpdateAndCreateTopic {
-        topic: config.name.to_string(),
-        read_queue_nums: read_queues.into(),
-        write_queue_nums: write_queues.into(),
-        perm: perm.0.into(),
-        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
-        topic_filter_type: Some(topic_filter_type),
-        topic_sys_flag: Some(settings.topic_sys_flag.into()),
-        order: Some(order),
-        attributes: Some(format!("+{MESSAGE_TYPE}={message_type}")),
-    }
-}
-
 fn config_of(name: TopicName, settings: &TopicSettings) -> TopicConfig {
     let TopicSettings { config, attributes, .. } = settings;
     TopicConfig {
         name,
-        read_queues: count(config.read_queue_nums),
-        write_queues: count(config.write_queue_nums),
+        read_queues: queue_count(config.read_queue_nums),
+        write_queues: queue_count(config.write_queue_nums),
         is_readable: config.perm.is_readable(),
         is_writable: config.perm.is_writable(),
         // One that is not known may take anything.
@@ -206,16 +178,10 @@ fn add(all: &mut TopicConfig, here: &TopicConfig) {
     all.is_writable |= here.is_writable;
 }
 
-fn count(queues: i32) -> u32 {
-    u32::try_from(queues).unwrap_or(0).min(QUEUES_MAX)
-}
-
-fn offset(number: i64) -> QueueOffset {
-    QueueOffset(u64::try_from(number).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use remoting_proto::body::Permission;
+
     use super::*;
 
     #[test]
@@ -243,14 +209,5 @@ mod tests {
         assert!(is_half_made(&config, &[Some(&settings), None], 4, 4));
         assert!(!is_half_made(&config, &[Some(&settings), Some(&settings)], 4, 4), "it is there");
         assert!(!is_half_made(&config, &[Some(&settings), None], 2, 2), "it is another");
-    }
-
-    #[test]
-    fn a_change_names_the_type_and_leaves_the_rest() {
-        let config = TopicConfig::new(TopicName::new("t").expect("valid"), 8, TopicType::Mixed);
-        let now = TopicSettings { order: true, ..TopicSettings::default() };
-        let header = change(&TopicConfig { is_writable: false, ..config }, now, 4, 2);
-        assert_eq!((header.read_queue_nums, header.write_queue_nums, header.perm), (4, 2, 4));
-        assert_eq!((header.order, header.attributes.as_deref()), (Some(true), Some("+message.type=MIXED")));
     }
 }

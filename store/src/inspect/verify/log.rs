@@ -144,7 +144,7 @@ impl<'a, 'w> Pass<'a, 'w> {
         while from < to {
             match behind(segments, from, to) {
                 Ok(behind) => return behind.record_at.map_or(to, |record_at| record_at.0),
-                Err(_) => from = segments.base_of(from) + segments.segment_bytes,
+                Err(_) => from = segments.end_of(from),
             }
         }
         to

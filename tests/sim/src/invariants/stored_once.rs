@@ -16,7 +16,7 @@ pub fn check_answer(sent: &Sent, receipt: &SendReceipt, is_again: bool) -> Resul
     let is_same_place = sent.stored.is_none_or(|stored| stored.physical_offset == receipt.physical_offset);
     let answered_as_first = match receipt.repeat_of.as_deref() {
         // The first send may have stored it, though its producer was told nothing.
-        Some(id) => sent.keyed_at.is_some() && id == sent.message_id(),
+        Some(id) => sent.is_keyed && id == sent.message_id(),
         None => !is_again,
     };
     match is_same_place && answered_as_first {

@@ -158,8 +158,8 @@ pub struct Sent {
     pub kind: Kind,
     /// When it was first sent, by the true clock.
     pub sent_at: Timestamp,
-    /// The same, by the true clock, if it has an idempotency key.
-    pub keyed_at: Option<Timestamp>,
+    /// Whether it has an idempotency key.
+    pub is_keyed: bool,
     /// What its producer was told; `None` while it was told nothing.
     pub stored: Option<Stored>,
     /// Where consumers find it; known of direct messages when they are stored, of copies when they are seen.
@@ -342,7 +342,7 @@ impl History {
             id,
             kind,
             sent_at: now,
-            keyed_at: None,
+            is_keyed: false,
             stored: None,
             place: None,
             place_known_at: Timestamp::default(),
@@ -425,7 +425,7 @@ impl History {
     /// As [`History::begin_send`], of a message with an idempotency key.
     pub(super) fn begin_keyed(&mut self, kind: Kind, now: Timestamp) -> u64 {
         let id = self.begin_send(kind, now);
-        self.sent(id).keyed_at = Some(now);
+        self.sent(id).is_keyed = true;
         id
     }
 
@@ -437,7 +437,7 @@ impl History {
         now: Timestamp,
         age_max: Duration,
     ) -> Option<(u64, Kind)> {
-        let is_young = |sent: &Sent| sent.keyed_at.is_some_and(|at| now.since(at) < age_max);
+        let is_young = |sent: &Sent| sent.is_keyed && now.since(sent.sent_at) < age_max;
         let is_uncertain = |sent: &Sent| sent.stored.is_some_and(|stored| stored.fate == Fate::Uncertain);
         let may_come_again =
             |sent: &&Sent| is_young(sent) && !sent.is_lost && !is_uncertain(sent) && !sent.recall_asked;

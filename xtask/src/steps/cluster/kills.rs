@@ -1,6 +1,7 @@
 //! Processes of a cluster are killed under load, in an order that chance decides: no acknowledged message is lost, and sends are back to
 //! what they were within a bound, while the killed one is still away.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::BuildHasher;
@@ -105,13 +106,8 @@ fn victims(is_full: bool) -> Vec<Victim> {
     let mut victims = both.concat();
     victims.sort_by_key(|victim| chance.hash_one(format!("{victim:?}")));
     if !is_full {
-        let mut tiers = Vec::new();
-        victims.retain(|victim| {
-            let tier = std::mem::discriminant(victim);
-            let is_first = !tiers.contains(&tier);
-            tiers.push(tier);
-            is_first
-        });
+        let mut tiers = HashSet::new();
+        victims.retain(|victim| tiers.insert(std::mem::discriminant(victim)));
     }
     victims
 }

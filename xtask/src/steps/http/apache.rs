@@ -1,6 +1,5 @@
 //! HTTP before a broker of Apache's: the story of `sdk-examples/curl`, in which only idempotency keys are refused.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -29,7 +28,6 @@ pub(super) fn show(context: &Context, log: &Path) -> Result<()> {
 }
 
 fn show_in(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
     let cluster = Cluster::start(folder, gantry, &[])?;
     let (broker, address) = apache::broker(folder, "broker-a", &[cluster.name_server()], BROKER_SETTINGS)?;
     for (suffix, kind) in TOPICS {
