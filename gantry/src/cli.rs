@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use crate::admin;
 use crate::config::Sources;
 use crate::config::setting::{Form, Key, Keys};
-use crate::config::{broker, nameserver, proxy};
+use crate::config::{broker, controller, nameserver, proxy};
 use crate::{demo_cluster, store};
 
 /// A messaging system that speaks RocketMQ 5 to every language.
@@ -32,6 +32,9 @@ pub(crate) enum Task {
     /// Run a name server: brokers of ours and of Apache's register, clients find their topics
     #[command(after_help = NAMESERVER_AFTER_HELP)]
     Nameserver(SettingArgs<nameserver::Key>),
+    /// Run a controller: Apache's brokers in controller mode get their ids and their master from it
+    #[command(after_help = CONTROLLER_AFTER_HELP)]
+    Controller(SettingArgs<controller::Key>),
     /// Run a broker: it registers with name servers, clients of RocketMQ 4.x send and consume
     #[command(after_help = BROKER_AFTER_HELP)]
     Broker(SettingArgs<broker::Key>),
@@ -75,6 +78,18 @@ Examples:
   gantry nameserver --config namesrv.conf --print-config
 
 Stop it with Ctrl-C or SIGTERM. What brokers told it they tell again after a start; the key-value configuration is kept.";
+
+const CONTROLLER_AFTER_HELP: &str = "\
+Each flag is also a key of the configuration file (--notify-broker-role-changed: notifyBrokerRoleChanged) and an
+environment variable (GANTRY_NOTIFY_BROKER_ROLE_CHANGED). A flag wins over the variable, the variable over the file, the
+file over the default. Three controllers go on when one is lost, five when two are; brokers get the addresses of all.
+
+Examples:
+  gantry controller                             a group of one, on 127.0.0.1:9878
+  gantry controller --id n0 --peers 'n0-10.0.0.1:9878;n1-10.0.0.2:9878;n2-10.0.0.3:9878'
+  gantry controller --config controller.conf --print-config
+
+Stop it with Ctrl-C or SIGTERM. What it answered is on the disks of most controllers of the group.";
 
 const BROKER_AFTER_HELP: &str = "\
 Each flag is also a key of the configuration file (--default-topic-queue-nums: defaultTopicQueueNums) and an environment
@@ -145,7 +160,7 @@ impl<K: Keys> Args for SettingArgs<K> {
         let settings = K::ALL.iter().copied().map(setting_arg);
         let file = match K::FORM {
             Form::Json => "JSON file of settings; keys of Apache's broker and proxy are understood",
-            Form::Properties => "Properties file of settings; Apache's namesrv.conf or broker.conf is understood",
+            Form::Properties => "Properties file of settings; Apache's namesrv.conf, controller.conf or broker.conf is understood",
         };
         command
             .args(settings)

@@ -3,6 +3,7 @@
 
 mod apache;
 pub(crate) mod broker;
+pub(crate) mod controller;
 pub(crate) mod http;
 mod layers;
 pub(crate) mod nameserver;

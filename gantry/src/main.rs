@@ -11,6 +11,8 @@ mod banner;
 mod broker;
 mod cli;
 mod config;
+mod controller;
+mod data_directory;
 mod demo_cluster;
 mod doors;
 mod identity;
@@ -20,6 +22,7 @@ mod nameserver;
 mod open_files;
 mod output;
 mod port;
+mod probe_port;
 mod progress;
 mod proxy;
 mod signals;
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Cli { command: Task::Local(arguments) }) => run_local(&arguments),
         Ok(Cli { command: Task::Nameserver(arguments) }) => run_nameserver(&arguments),
+        Ok(Cli { command: Task::Controller(arguments) }) => run_controller(&arguments),
         Ok(Cli { command: Task::Broker(arguments) }) => run_broker(&arguments),
         Ok(Cli { command: Task::Proxy(arguments) }) => run_proxy(&arguments),
         Ok(Cli { command: Task::DemoCluster(arguments) }) => finish(block_on(demo_cluster::run(&arguments))),
@@ -70,6 +74,11 @@ fn run_local(arguments: &LocalArgs) -> ExitCode {
 fn run_nameserver(arguments: &SettingArgs<config::nameserver::Key>) -> ExitCode {
     let loaded = config::nameserver::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
     run_role(loaded, arguments, |loaded| block_on(nameserver::run(loaded.config, &loaded.warnings)))
+}
+
+fn run_controller(arguments: &SettingArgs<config::controller::Key>) -> ExitCode {
+    let loaded = config::controller::load(&arguments.sources, variable, |path| std::fs::read_to_string(path));
+    run_role(loaded, arguments, |loaded| block_on(controller::run(loaded.config, &loaded.warnings)))
 }
 
 fn run_broker(arguments: &SettingArgs<config::broker::Key>) -> ExitCode {

@@ -126,6 +126,22 @@ pub(crate) fn register_name_server(meter: &Meter, known: impl Fn() -> Known + Se
     register_gauges(meter, NAME_SERVER, &Arc::new([KeyValue::new("node_type", "nameserver")]), &known);
 }
 
+/// What a controller knows: brokers, broker names, and whether it leads.
+pub(crate) type Led = (usize, usize, bool);
+
+/// Numbers of a controller; they go both ways.
+const CONTROLLER: [Number<Led>; 3] = [
+    number("gantry_controller_brokers", "Brokers that have an id", |(brokers, _, _)| *brokers as u64),
+    number("gantry_controller_names", "Names of brokers that have an id", |(_, names, _)| *names as u64),
+    number("gantry_controller_leads", "1 at the controller that leads its group", |(_, _, leads)| u64::from(*leads)),
+];
+
+/// Registers those of a controller; `led` is asked at each scrape.
+pub(crate) fn register_controller(meter: &Meter, led: impl Fn() -> Led + Send + Sync + 'static) {
+    let led: Arc<dyn Fn() -> Led + Send + Sync> = Arc::new(led);
+    register_gauges(meter, CONTROLLER, &Arc::new([KeyValue::new("node_type", "controller")]), &led);
+}
+
 fn register_gauges<T: 'static, const N: usize, const L: usize>(
     meter: &Meter,
     gauges: [Number<T>; N],
@@ -147,6 +163,10 @@ mod tests {
     fn operations_page_lists_every_metric() {
         let page = include_str!("../../docs/operations.md");
         for Number { name, meaning, .. } in NAME_SERVER {
+            let row = format!("| `{name}` | gauge | {meaning} |");
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+        for Number { name, meaning, .. } in CONTROLLER {
             let row = format!("| `{name}` | gauge | {meaning} |");
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }

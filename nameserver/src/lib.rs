@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`registry`], [`kv`] | the routes and the key-value configuration: plain values, told the time, no I/O |
 //! | [`settings`] | what an operator may change while it runs |
-//! | `notifier` | tells brokers of each other |
+//! | `notifier` | what brokers are told of each other |
 //! | `requests` | the request codes, one function each, and the one `match` over them |
 //! | [`server`] | the thin shell: connections and the clock |
 //!

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use env::clock::Moment;
 use env::{Env, Kept, kept};
 use parking_lot::{Mutex, RwLock};
-use remoting::{Connection, ConnectionId, Role, Server};
+use remoting::{Connection, ConnectionId, Notices, Role, Server};
 use remoting_proto::Command;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::kv::{self, KvConfig};
-use crate::notifier::{self, NOTICES_MAX};
-use crate::registry::{Notice, Registry};
-use crate::requests;
+use crate::registry::Registry;
 use crate::settings::{Changes, Settings, Unfit};
+use crate::{notifier, requests};
 
 /// Largest file of the key-value configuration that is read, in bytes: JSON may write a byte as six.
 const KV_FILE_BYTES_MAX: u64 = 8 * kv::BYTES_MAX as u64;
@@ -39,7 +38,7 @@ pub struct Options {
 /// A name server that does not listen yet.
 pub struct NameServer {
     core: Arc<Core>,
-    notices: mpsc::Receiver<Notice>,
+    notices: Notices,
 }
 
 /// What its connections get.
@@ -55,7 +54,7 @@ pub(crate) struct Core {
     pub(crate) changes: Arc<RwLock<Changes>>,
     pub(crate) shown: Vec<(&'static str, String)>,
     pub(crate) started: Moment,
-    notices: mpsc::Sender<Notice>,
+    notices: mpsc::Sender<remoting::Notice>,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
     env: Env,
     kv_file: Kept,
@@ -77,7 +76,7 @@ impl NameServer {
         if !changes.is_empty() {
             tracing::info!(%changes, "settings are as they were changed before (updateNamesrvConfig)");
         }
-        let (tell, notices) = mpsc::channel(NOTICES_MAX);
+        let (tell, notices) = Notices::new();
         let core = Arc::new(Core {
             registry: RwLock::default(),
             kv: Arc::new(RwLock::new(kv)),
@@ -114,7 +113,7 @@ impl NameServer {
         tokio::select! {
             () = server.serve(listener, shutdown) => {}
             () = core.expire_brokers() => {}
-            () = notifier::run(notices, clock) => {}
+            () = notices.send(clock) => {}
         }
     }
 }
@@ -132,7 +131,7 @@ impl Core {
         };
         let is_wanted = self.settings.read().notify_min_broker_id_changed;
         for notice in notices.into_iter().filter(|_| is_wanted) {
-            if let Err(error) = self.notices.try_send(notice) {
+            if let Err(error) = self.notices.try_send(notifier::request(notice)) {
                 tracing::warn!(%error, "brokers are not told who has the lowest id of their name");
             }
         }

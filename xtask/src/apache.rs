@@ -36,13 +36,45 @@ pub(crate) fn broker(
     name_servers: &[SocketAddr],
     settings: &str,
 ) -> Result<(Process, SocketAddr)> {
-    let address = server::free_broker_address()?;
-    let (store, port, ha_port) = (folder.join(name), address.port(), server::free_address()?.port());
+    let at = BrokerAt::free()?;
+    let mut process = start_broker(folder, name, at, name_servers, &format!("brokerName={name}\n{settings}"))?;
+    for name_server in name_servers {
+        process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;
+    }
+    Ok((process, at.address))
+}
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrokerAt {
+    /// For clients.
+    pub(crate) address: SocketAddr,
+    /// For its slaves.
+    ha_port: u16,
+}
+
+impl BrokerAt {
+    /// Free ports.
+    pub(crate) fn free() -> Result<Self> {
+        Ok(Self { address: server::free_broker_address()?, ha_port: server::free_address()?.port() })
+    }
+}
+
+/// Starts a broker on what it left below `folder` under the name `node`, with these settings besides its own.
+pub(crate) fn start_broker(
+    folder: &Path,
+    node: &str,
+    at: BrokerAt,
+    name_servers: &[SocketAddr],
+    settings: &str,
+) -> Result<Process> {
+    let BrokerAt { address, ha_port } = at;
+    let (store, port) = (folder.join(node), address.port());
     let store = store.display();
     let names: Vec<String> = name_servers.iter().map(SocketAddr::to_string).collect();
-    let conf = folder.join(format!("{name}.conf"));
+    let conf = folder.join(format!("{node}.conf"));
     let text = format!(
-        "brokerClusterName={CLUSTER}\nbrokerName={name}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
+        "brokerClusterName={CLUSTER}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
          haListenPort={ha_port}\nnamesrvAddr={}\nstorePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
          autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
          # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
@@ -50,13 +82,9 @@ pub(crate) fn broker(
         names.join(";")
     );
     fs::write(&conf, text)?;
-    let mut command = reference::java(&home(folder, name), &[])?;
+    let mut command = reference::java(&home(folder, node), &[])?;
     command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
-    let mut process = Process::start("Apache's broker", command, folder.join(format!("{name}.log")))?;
-    for name_server in name_servers {
-        process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;
-    }
-    Ok((process, address))
+    Process::start("Apache's broker", command, folder.join(format!("{node}.log")))
 }
 
 /// Starts a proxy in cluster mode; it serves gRPC at the address on return.

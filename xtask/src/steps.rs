@@ -4,6 +4,7 @@ mod admin;
 mod broker;
 mod checks;
 mod cluster;
+mod controller;
 mod deploy;
 mod examples;
 mod fuzz;
@@ -27,7 +28,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 29] = [
+pub(crate) const ALL: [Step; 30] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -53,6 +54,7 @@ pub(crate) const ALL: [Step; 29] = [
     alone("cluster", cluster::run),
     alone("nat", nat::run),
     alone("replication", replication::run),
+    alone("controller", controller::run),
     alone("matrix", matrix::run),
     alone("deploy", deploy::run),
     alone("webhooks", webhooks::run),

@@ -11,6 +11,7 @@ use ::nameserver::Settings;
 use ::nameserver::settings::{SCAN_INTERVAL_MS, WAIT_SECONDS_MAX};
 use remoting::Network;
 
+use super::controller::{self, Group, GroupKeys};
 use super::setting::{
     Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, PROXY_PROTOCOL_FROM, Setting, all_addresses, same, with_unit,
 };
@@ -26,6 +27,10 @@ pub(crate) struct NameServer {
     /// `None`: in the data directory.
     pub(crate) kv_file: Option<PathBuf>,
     pub(crate) settings: Settings,
+    /// `None`: it has no controller beside it.
+    pub(crate) controller: Option<Group>,
+    /// `None`: in the data directory.
+    pub(crate) controller_folder: Option<PathBuf>,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     /// Whose PROXY headers are believed.
@@ -52,6 +57,13 @@ pub(crate) enum Key {
     NotifyMinBrokerIdChanged,
     DeleteTopicWithBrokerRegistration,
     ScanNotActiveBrokerInterval,
+    Controller,
+    Id,
+    Peers,
+    Group,
+    ControllerStorePath,
+    EnableElectUncleanMaster,
+    NotifyBrokerRoleChanged,
     TlsCert,
     TlsKey,
     ProxyProtocolFrom,
@@ -103,6 +115,13 @@ impl Keys for Key {
         Self::NotifyMinBrokerIdChanged,
         Self::DeleteTopicWithBrokerRegistration,
         Self::ScanNotActiveBrokerInterval,
+        Self::Controller,
+        Self::Id,
+        Self::Peers,
+        Self::Group,
+        Self::ControllerStorePath,
+        Self::EnableElectUncleanMaster,
+        Self::NotifyBrokerRoleChanged,
         Self::TlsCert,
         Self::TlsKey,
         Self::ProxyProtocolFrom,
@@ -128,6 +147,13 @@ impl Keys for Key {
             Self::NotifyMinBrokerIdChanged => &NOTIFY_MIN_BROKER_ID_CHANGED,
             Self::DeleteTopicWithBrokerRegistration => &DELETE_TOPIC_WITH_BROKER_REGISTRATION,
             Self::ScanNotActiveBrokerInterval => &SCAN_NOT_ACTIVE_BROKER_INTERVAL,
+            Self::Controller => &CONTROLLER,
+            Self::Id => &controller::ID,
+            Self::Peers => &controller::PEERS,
+            Self::Group => &controller::GROUP,
+            Self::ControllerStorePath => &CONTROLLER_STORE_PATH,
+            Self::EnableElectUncleanMaster => &controller::ENABLE_ELECT_UNCLEAN_MASTER,
+            Self::NotifyBrokerRoleChanged => &controller::NOTIFY_BROKER_ROLE_CHANGED,
             Self::TlsCert => &TLS_CERT,
             Self::TlsKey => &TLS_KEY,
             Self::ProxyProtocolFrom => &PROXY_PROTOCOL_FROM,
@@ -147,6 +173,9 @@ impl Keys for Key {
                 | Self::NeedWaitForService
                 | Self::NotifyMinBrokerIdChanged
                 | Self::DeleteTopicWithBrokerRegistration
+                | Self::Controller
+                | Self::EnableElectUncleanMaster
+                | Self::NotifyBrokerRoleChanged
         )
     }
 
@@ -159,9 +188,23 @@ impl Keys for Key {
     }
 
     fn is_ignored(key: &str) -> bool {
-        IGNORED.binary_search(&key).is_ok()
+        is_ignored(key) || controller::is_ignored(key)
     }
 }
+
+/// Whether Apache's name server knows the key and nothing here depends on it.
+pub(super) fn is_ignored(key: &str) -> bool {
+    IGNORED.binary_search(&key).is_ok()
+}
+
+const GROUP_KEYS: GroupKeys<Key> = GroupKeys {
+    id: Key::Id,
+    peers: Key::Peers,
+    group: Key::Group,
+    elect_unclean: Key::EnableElectUncleanMaster,
+    notify: Key::NotifyBrokerRoleChanged,
+    scan_interval: Key::ScanNotActiveBrokerInterval,
+};
 
 /// Reads and checks all layers.
 ///
@@ -197,6 +240,9 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
         (Duration::from_millis(*SCAN_INTERVAL_MS.start()), Duration::from_millis(*SCAN_INTERVAL_MS.end()));
     let scan_interval =
         reader.read(Key::ScanNotActiveBrokerInterval, |text| within(value::duration(text)?, scan_min, scan_max));
+    let has_controller = reader.read(Key::Controller, value::boolean);
+    let group = reader.group(&GROUP_KEYS);
+    let controller_folder = reader.read_optional(Key::ControllerStorePath, value::path);
     let log = reader.log(Key::LogLevel, Key::LogFormat);
     let tls = reader.tls(Key::TlsCert, Key::TlsKey);
     let balancers = reader.read_optional(Key::ProxyProtocolFrom, Network::list);
@@ -218,6 +264,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<NameServer> {
             delete_topic_with_broker_registration: delete_topic?,
             scan_interval: scan_interval?,
         },
+        controller: Some(group?).filter(|_| has_controller == Some(true)),
+        controller_folder: controller_folder?,
         tls: tls?,
         balancers: balancers?.unwrap_or_default(),
         log: log?,
@@ -355,7 +403,25 @@ static SCAN_NOT_ACTIVE_BROKER_INTERVAL: Setting = Setting {
     value: "DURATION",
     default: Some("5s"),
     bound: "100ms to 1h",
-    effect: "How often brokers are looked for that were not heard of for two minutes, or the time they name",
+    effect: "How often brokers are looked for that were not heard of for two minutes, or the time they name; by the controller too",
+    aliases: &[],
+};
+
+static CONTROLLER: Setting = Setting {
+    flag: "controller",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Have a controller beside it, on the port of its place in the list of `--peers`",
+    aliases: &[Alias { key: "enableControllerInNamesrv", convert: same }],
+};
+
+static CONTROLLER_STORE_PATH: Setting = Setting {
+    flag: "controller-store-path",
+    value: "DIR",
+    default: None,
+    bound: "a directory that no other process uses",
+    effect: "Where what the controllers agreed on is kept instead of the data directory",
     aliases: &[],
 };
 
@@ -413,6 +479,12 @@ mod tests {
         let bound = load_file("bindAddress=127.0.0.1\nlistenPort=9877\n", true).expect("valid").config.listen;
         assert_eq!(bound.to_string(), "127.0.0.1:9877");
         assert_eq!(loaded.warnings, ["accepted without effect by gantry nameserver: serverWorkerThreads"]);
+        assert_eq!(loaded.config.controller, None);
+        let text = "enableControllerInNamesrv = true\ncontrollerDLegerGroup = group1\n\
+                    controllerDLegerPeers = n0-127.0.0.1:9878\ncontrollerDLegerSelfId = n0\ncontrollerStorePath=/c\n";
+        let config = load_file(text, true).expect("valid").config;
+        assert_eq!(config.controller.expect("one").listen.to_string(), "127.0.0.1:9878");
+        assert_eq!(config.controller_folder, Some("/c".into()));
     }
 
     #[test]

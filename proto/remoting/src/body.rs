@@ -4,6 +4,7 @@ mod acks;
 pub mod batch;
 mod broker;
 mod client;
+mod controller;
 mod group;
 mod lists;
 mod queue;
@@ -18,6 +19,7 @@ pub use client::{
     CheckClientConfig, ClientConnection, ConsumerConnection, ConsumerData, ConsumerIdList, GroupList, HeartbeatData,
     ProducerConnection, ProducerData, SubscriptionData,
 };
+pub use controller::{BrokerReplicas, ElectMasterBody, Replica, Replicas, SyncStateSet};
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroupList,
     SubscriptionGroups,

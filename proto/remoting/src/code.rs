@@ -222,9 +222,41 @@ codes! {
         NotifyMinBrokerIdChange = 905,
         /// How far a broker's slaves are.
         GetBrokerHaStatus = 907,
+        /// A master asks a controller to change which brokers are in sync with it.
+        ControllerAlterSyncStateSet = 1001,
+        /// Asks a controller for the election of a master.
+        ControllerElectMaster = 1002,
+        /// A broker that has its id tells a controller where it is.
+        ControllerRegisterBroker = 1003,
+        /// Who is the master of a broker name.
+        ControllerGetReplicaInfo = 1004,
+        /// Which controllers there are, and which of them leads.
+        ControllerGetMetadataInfo = 1005,
+        /// Which brokers of some names are in sync with their masters.
+        ControllerGetSyncStateData = 1006,
+        /// Asks a broker for the epochs of its log.
+        GetBrokerEpochCache = 1007,
+        /// Tells a broker that its name has another master.
+        NotifyBrokerRoleChanged = 1008,
+        /// Changes a controller's settings.
+        UpdateControllerConfig = 1009,
+        /// Asks for them.
+        GetControllerConfig = 1010,
+        /// Makes a controller forget brokers.
+        CleanBrokerData = 1011,
+        /// Asks a controller for an id that no broker of a name has.
+        ControllerGetNextBrokerId = 1012,
+        /// A broker takes an id.
+        ControllerApplyBrokerId = 1013,
         /// Ours: as [`Self::SendMessageV2`], of a message that is to be stored once under its idempotency key. A broker that knows no
         /// keys, Apache's for one, does not know this either, and stores nothing.
         SendOnce = 30_310,
+        /// Ours: between controllers, entries of their common log or a sign of life of their leader.
+        ControllerAppendEntries = 31_001,
+        /// Ours: between controllers, a part of a snapshot.
+        ControllerInstallSnapshot = 31_002,
+        /// Ours: between controllers, a candidate asks for a vote.
+        ControllerVote = 31_003,
         /// Leases messages.
         PopMessage = 200_050,
         /// Ends a lease.
@@ -307,5 +339,35 @@ codes! {
         IllegalOperation = 604,
         /// The connection is to be opened anew.
         GoAway = 1500,
+        /// The master is of another epoch.
+        ControllerFencedMasterEpoch = 2000,
+        /// The set of brokers in sync is of another epoch.
+        ControllerFencedSyncStateSetEpoch = 2001,
+        /// Another broker is the master.
+        ControllerInvalidMaster = 2002,
+        /// A broker that is no member of its name.
+        ControllerInvalidReplicas = 2003,
+        /// The master is gone and no other was found.
+        ControllerMasterNotAvailable = 2004,
+        /// A request that makes no sense.
+        ControllerInvalidRequest = 2005,
+        /// A broker that is not alive.
+        ControllerBrokerNotAlive = 2006,
+        /// Another controller leads, or none.
+        ControllerNotLeader = 2007,
+        /// Nothing is known of this broker name.
+        ControllerBrokerMetadataNotExist = 2008,
+        /// These brokers may not be forgotten.
+        ControllerInvalidCleanBrokerMetadata = 2009,
+        /// The broker has no id yet.
+        ControllerBrokerNeedToBeRegistered = 2010,
+        /// The master is alive and stays.
+        ControllerMasterStillExist = 2011,
+        /// No master was found.
+        ControllerElectMasterFailed = 2012,
+        /// The set of brokers in sync stays as it is.
+        ControllerAlterSyncStateSetFailed = 2013,
+        /// The id cannot be had.
+        ControllerBrokerIdInvalid = 2014,
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod clients;
+mod controller;
 mod kv;
 mod pop;
 mod pull;
@@ -17,6 +18,11 @@ pub use admin::{
 pub use clients::{
     ConsumerGroup, DeleteSubscriptionGroup, GetConsumeStats, GroupName, HeartBeatAnswer, ProducerGroup,
     UnregisterClient,
+};
+pub use controller::{
+    AlterSyncStateSet, AlterSyncStateSetAnswer, ApplyBrokerId, CleanBrokerData, ControllerHeartbeat, ElectMaster,
+    ElectMasterAnswer, GetControllerMetadataAnswer, GetNextBrokerIdAnswer, GetReplicaInfoAnswer,
+    NotifyBrokerRoleChanged, RegisterBrokerToController, RegisterBrokerToControllerAnswer, ToController,
 };
 pub use kv::{GetKvConfig, GetKvConfigAnswer, GetKvListByNamespace, PutKvConfig};
 pub use pop::{

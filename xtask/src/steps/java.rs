@@ -62,7 +62,7 @@ pub(super) fn run_with(
     Ok(Done::Passed)
 }
 
-/// Compiles programs of `tests/STEP/java` against the jars of these folders.
+/// Compiles programs of `tests/STEP/java`, if there are any, against the jars of these folders.
 pub(super) fn compile(
     context: &Context,
     step: &str,
@@ -71,6 +71,9 @@ pub(super) fn compile(
     classes: &Path,
     log: &Path,
 ) -> Result<()> {
+    if programs.is_empty() {
+        return Ok(());
+    }
     let sources = context.workspace.root.join("tests").join(step).join("java");
     let mut javac = Command::new("javac");
     javac.args(["-nowarn", "-d"]).arg(classes);

@@ -2,7 +2,7 @@
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on.
 
-mod client;
+pub(super) mod client;
 mod group;
 
 use std::collections::BTreeSet;
@@ -176,7 +176,8 @@ fn bodies(client: &mut Client) -> Result<BTreeSet<usize>> {
     Ok(found)
 }
 
-fn wait(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Waits until something is the case.
+pub(super) fn wait(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
     let began = Instant::now();
     while !is()? {
         ensure!(began.elapsed() < WITHIN, "{what}: not in time");

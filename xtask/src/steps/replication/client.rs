@@ -21,12 +21,12 @@ const PREPARED: i64 = 4;
 const COMMIT: i64 = 8;
 
 /// A connection to a broker.
-pub(super) struct Client(Connection);
+pub(in crate::steps) struct Client(Connection);
 
 /// A message that was sent.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
-    pub(super) code: ResponseCode,
+pub(in crate::steps) struct Sent {
+    pub(in crate::steps) code: ResponseCode,
     queue_offset: i64,
     log_offset: i64,
 }
@@ -41,12 +41,12 @@ pub(super) struct Popped {
 }
 
 impl Client {
-    pub(super) fn open(broker: SocketAddr) -> Result<Self> {
+    pub(in crate::steps) fn open(broker: SocketAddr) -> Result<Self> {
         Ok(Self(Connection::open(broker)?))
     }
 
     /// Sends a message; it is stored if this is no error, for the rest see its code.
-    pub(super) fn send(&mut self, topic: &str, queue: i64, body: &[u8], properties: &[(&str, &str)]) -> Result<Sent> {
+    pub(in crate::steps) fn send(&mut self, topic: &str, queue: i64, body: &[u8], properties: &[(&str, &str)]) -> Result<Sent> {
         let is_half = properties.iter().any(|(name, _)| *name == "TRAN_MSG");
         let header = SendMessage {
             producer_group: "senders".to_owned(),
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// The bodies of a queue.
-    pub(super) fn pull_all(&mut self, topic: &str, queue_id: i64) -> Result<Vec<Vec<u8>>> {
+    pub(in crate::steps) fn pull_all(&mut self, topic: &str, queue_id: i64) -> Result<Vec<Vec<u8>>> {
         let (mut bodies, mut queue_offset) = (Vec::new(), 0);
         loop {
             let header = PullMessage {

@@ -1,0 +1,160 @@
+//! Which brokers live, as one controller sees it: brokers tell all controllers every second. No I/O; the time is told.
+//!
+//! Source: Apache 5.5 `DefaultBrokerHeartbeatManager`. Where it differs on purpose: a broker belongs to the connection on which it was heard
+//! of last, and what it says last of its log holds, be it less than before.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use env::clock::Moment;
+use remoting::ConnectionId;
+
+use crate::state::{BROKERS_MAX, BrokerId, Standing};
+
+/// How long brokers have, from the begin on, to tell that they live: Apache's look every three seconds for controllers that are back, and
+/// then tell them every second.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// How long a broker counts as living that does not say it. Source: Apache 5.5 `BrokerHeartbeatManager`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that it may say.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Liveness {
+    began: Moment,
+    brokers: BTreeMap<(String, BrokerId), Seen>,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// Where it came from.
+    pub connection: ConnectionId,
+    /// How long the broker counts as living from now on.
+    pub timeout: Option<Duration>,
+    /// How far it is.
+    pub standing: Standing,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Moment,
+    timeout: Duration,
+    connection: ConnectionId,
+    standing: Standing,
+}
+
+impl Liveness {
+    /// Nobody was heard of yet.
+    #[must_use]
+    pub fn new(began: Moment) -> Self {
+        Self { began, brokers: BTreeMap::new() }
+    }
+
+    /// A broker lives. With as many as there may be, one more stays unknown: `false`.
+    pub fn heard(&mut self, name: &str, id: BrokerId, heartbeat: Heartbeat, now: Moment) -> bool {
+        let Heartbeat { connection, timeout, standing } = heartbeat;
+        let timeout = timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
+        let seen = Seen { at: now, timeout, connection, standing };
+        let key = (name.to_owned(), id);
+        let has_room = self.brokers.len() < BROKERS_MAX || self.brokers.contains_key(&key);
+        if has_room {
+            self.brokers.insert(key, seen);
+        }
+        has_room
+    }
+
+    /// Forgets those that were not heard of for too long, and names their connections, which are to be closed.
+    pub fn expire(&mut self, now: Moment) -> Vec<ConnectionId> {
+        let gone = self.brokers.extract_if(.., |_, seen| !seen.lives(now));
+        gone.map(|((name, id), seen)| {
+            tracing::warn!(%name, id = id.0, "broker not heard of for too long");
+            seen.connection
+        })
+        .collect()
+    }
+
+    /// Forgets those that were heard of last on a connection which has ended; whether there were any.
+    pub fn disconnect(&mut self, connection: ConnectionId) -> bool {
+        let gone = self.brokers.extract_if(.., |_, seen| seen.connection == connection);
+        gone.inspect(|((name, id), _)| tracing::warn!(%name, id = id.0, "broker disconnected")).count() > 0
+    }
+
+    /// The brokers of a name that live.
+    #[must_use]
+    pub fn live(&self, name: &str, now: Moment) -> BTreeMap<BrokerId, Standing> {
+        let all = (name.to_owned(), BrokerId(i64::MIN))..=(name.to_owned(), BrokerId(i64::MAX));
+        let live = self.brokers.range(all).filter(|(_, seen)| seen.lives(now));
+        live.map(|((_, id), seen)| (*id, seen.standing)).collect()
+    }
+
+    /// Whether a broker lives.
+    #[must_use]
+    pub fn is_alive(&self, name: &str, id: BrokerId, now: Moment) -> bool {
+        self.brokers.get(&(name.to_owned(), id)).is_some_and(|seen| seen.lives(now))
+    }
+
+    /// Whether brokers had time to tell that they live, so that those which did not are gone.
+    #[must_use]
+    pub fn is_settled(&self, now: Moment) -> bool {
+        now.since(self.began) >= SETTLED_AFTER
+    }
+}
+
+impl Seen {
+    fn lives(&self, now: Moment) -> bool {
+        now.since(self.at) <= self.timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STANDING: Standing = Standing { epoch: 1, max_offset: 2, priority: 3 };
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    fn heartbeat(connection: u64, timeout: Option<u64>) -> Heartbeat {
+        let timeout = timeout.map(Duration::from_secs);
+        Heartbeat { connection: ConnectionId(connection), timeout, standing: STANDING }
+    }
+
+    #[test]
+    fn a_broker_lives_until_its_time_or_its_connection_ends() {
+        let mut liveness = Liveness::new(at(0));
+        assert!(liveness.heard("a", BrokerId(1), heartbeat(7, None), at(0)));
+        assert!(liveness.heard("a", BrokerId(2), heartbeat(8, Some(2)), at(0)));
+        assert!(liveness.heard("b", BrokerId(1), heartbeat(8, None), at(0)));
+        let live = |liveness: &Liveness, now| liveness.live("a", at(now)).into_keys().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!((live(&liveness, 2), live(&liveness, 3)), (vec![1, 2], vec![1]));
+        assert!(liveness.is_alive("a", BrokerId(1), at(10)) && !liveness.is_alive("a", BrokerId(1), at(11)));
+        assert_eq!(liveness.expire(at(3)), [ConnectionId(8)]);
+        // It was heard of elsewhere since.
+        liveness.heard("a", BrokerId(1), heartbeat(9, None), at(4));
+        assert!(!liveness.disconnect(ConnectionId(7)));
+        assert!(liveness.disconnect(ConnectionId(9)));
+        assert_eq!(live(&liveness, 4), [0; 0]);
+        assert!(liveness.is_alive("b", BrokerId(1), at(4)));
+    }
+
+    #[test]
+    fn nobody_is_gone_before_all_had_time_to_speak() {
+        let liveness = Liveness::new(at(3));
+        assert!(!liveness.is_settled(at(12)) && liveness.is_settled(at(13)));
+    }
+
+    #[test]
+    fn those_beyond_the_bound_stay_unknown() {
+        let mut liveness = Liveness::new(at(0));
+        for id in 0..BROKERS_MAX {
+            let id = BrokerId(i64::try_from(id).expect("few"));
+            assert!(liveness.heard("a", id, heartbeat(1, None), at(0)));
+        }
+        assert!(!liveness.heard("b", BrokerId(1), heartbeat(1, None), at(0)));
+        assert!(liveness.heard("a", BrokerId(1), heartbeat(1, None), at(0)));
+    }
+}

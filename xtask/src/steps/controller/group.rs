@@ -1,0 +1,184 @@
+//! Three controllers of ours, one of them beside a name server, and Apache's brokers in controller mode, as processes on data that outlives
+//! them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use remoting_proto::body::{BrokerReplicas, Replica, Replicas};
+use remoting_proto::requests::GetControllerMetadataAnswer;
+use remoting_proto::{Dialect, Fields, RequestCode};
+
+use crate::apache::{self, BrokerAt};
+use crate::process::Process;
+use crate::steps::replication::wait;
+use crate::{remoting, server};
+
+/// The name of all brokers.
+pub(super) const BROKER: &str = "broker-a";
+/// The name of the controllers' group.
+pub(super) const GROUP: &str = "group1";
+/// Longest wait for a process to do its work.
+const WITHIN: Duration = Duration::from_secs(180);
+/// The controller that is beside the name server.
+const BESIDE_NAME_SERVER: usize = 2;
+
+/// Processes that are killed when dropped.
+pub(super) struct Group {
+    folder: PathBuf,
+    gantry: PathBuf,
+    name_server: SocketAddr,
+    pub(super) controllers: Vec<Controller>,
+    brokers: Vec<Broker>,
+}
+
+/// A controller.
+pub(super) struct Controller {
+    pub(super) id: String,
+    pub(super) address: SocketAddr,
+    process: Option<Process>,
+}
+
+struct Broker {
+    node: &'static str,
+    at: BrokerAt,
+    process: Option<Process>,
+}
+
+impl Group {
+    /// Starts the controllers, and brokers with these names of their folders one after the other, the first as the master; all are in sync
+    /// on return.
+    pub(super) fn start(folder: &Path, gantry: &Path, nodes: &[&'static str]) -> Result<Self> {
+        let controller = |index| {
+            Ok(Controller { id: format!("n{index}"), address: server::free_address()?, process: None })
+        };
+        let mut group = Self {
+            folder: folder.to_owned(),
+            gantry: gantry.to_owned(),
+            name_server: server::free_address()?,
+            controllers: (0..3).map(controller).collect::<Result<_>>()?,
+            brokers: Vec::new(),
+        };
+        for index in 0..group.controllers.len() {
+            group.start_controller(index)?;
+        }
+        wait("a controller leads", || Ok(group.leader().is_some()))?;
+        for node in nodes {
+            group.brokers.push(Broker { node, at: BrokerAt::free()?, process: None });
+            group.start_broker(group.brokers.len() - 1)?;
+            let brokers = group.brokers.len();
+            wait("a broker is in sync", || Ok(group.replicas().is_ok_and(|of| of.in_sync_replicas.len() == brokers)))?;
+        }
+        Ok(group)
+    }
+
+    /// Where the name server listens.
+    pub(super) fn name_server(&self) -> SocketAddr {
+        self.name_server
+    }
+
+    /// Starts a controller on what it left; it answers on return.
+    pub(super) fn start_controller(&mut self, index: usize) -> Result<()> {
+        let peers: Vec<_> = self.controllers.iter().map(|peer| format!("{}-{}", peer.id, peer.address)).collect();
+        let Controller { id, address, .. } = &self.controllers[index];
+        let (conf, address) = (self.folder.join(format!("{id}.conf")), *address);
+        // As in Apache's files; one that looks more often shows a failure sooner.
+        let text = format!(
+            "enableControllerInNamesrv=true\ncontrollerDLegerGroup={GROUP}\ncontrollerDLegerPeers={}\n\
+             controllerDLegerSelfId={id}\ncontrollerStorePath={}\nscanNotActiveBrokerInterval=1000\n",
+            peers.join(";"),
+            self.folder.join(format!("{id}-agreed")).display()
+        );
+        let mut command = Command::new(&self.gantry);
+        if index == BESIDE_NAME_SERVER {
+            fs::write(&conf, text)?;
+            command.args(["nameserver", "--strict-config", "--listen", &self.name_server.to_string(), "--data"]);
+            command.arg(self.folder.join(id));
+        } else {
+            fs::write(&conf, text.replace("enableControllerInNamesrv=true\n", ""))?;
+            command.args(["controller", "--strict-config"]);
+        }
+        command.arg("-c").arg(&conf);
+        let mut process = Process::start("gantry controller", command, self.folder.join(format!("{id}.log")))?;
+        process.wait_until("answers", WITHIN, || metadata(address).is_ok())?;
+        self.controllers[index].process = Some(process);
+        Ok(())
+    }
+
+    /// Kills a controller.
+    pub(super) fn kill_controller(&mut self, index: usize) {
+        // It is killed when it is dropped.
+        self.controllers[index].process = None;
+    }
+
+    /// Which controller says that it leads, if one of those that run does.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leads = |controller: &Controller| {
+            controller.process.is_some() && metadata(controller.address).is_ok_and(|of| of.is_leader == Some(true))
+        };
+        self.controllers.iter().position(leads)
+    }
+
+    /// What the controllers know of the brokers.
+    pub(super) fn replicas(&self) -> Result<Replicas> {
+        let leader = &self.controllers[self.leader().context("no controller leads")?];
+        let names = remoting_proto::to_vec(&[BROKER], Dialect::Standard);
+        let code = RequestCode::ControllerGetSyncStateData;
+        let answer = remoting::call(leader.address, code, Fields::default(), names.into())?;
+        let mut table: BrokerReplicas = remoting_proto::from_slice(&answer.body)?;
+        table.replicas_info_table.remove(BROKER).context("the controllers do not know the name")
+    }
+
+    /// The master.
+    pub(super) fn master(&self) -> Result<Replica> {
+        let Replicas { master_broker_id, master_address, in_sync_replicas, .. } = self.replicas()?;
+        let id = master_broker_id.context("there is no master")?;
+        let master = in_sync_replicas.into_iter().find(|replica| replica.broker_id == id);
+        let master = master.context("the master is not in sync")?;
+        ensure!(master_address.as_ref() == Some(&master.broker_address), "two addresses of {master:?}");
+        Ok(master)
+    }
+
+    /// Kills a broker.
+    pub(super) fn kill_broker(&mut self, replica: &Replica) -> Result<()> {
+        let index = self.index_of(replica)?;
+        // It is killed when it is dropped.
+        self.brokers[index].process = None;
+        Ok(())
+    }
+
+    /// Starts a broker that was killed on what it left.
+    pub(super) fn restart_broker(&mut self, replica: &Replica) -> Result<()> {
+        self.start_broker(self.index_of(replica)?)
+    }
+
+    fn index_of(&self, replica: &Replica) -> Result<usize> {
+        let is = |broker: &Broker| broker.at.address.to_string() == replica.broker_address;
+        self.brokers.iter().position(is).with_context(|| format!("no broker is at {}", replica.broker_address))
+    }
+
+    fn start_broker(&mut self, index: usize) -> Result<()> {
+        let controllers: Vec<_> = self.controllers.iter().map(|controller| controller.address.to_string()).collect();
+        let Broker { node, at, .. } = self.brokers[index];
+        let settings = format!(
+            "brokerName={BROKER}\nbrokerId=-1\nbrokerRole=SLAVE\nenableControllerMode=true\ncontrollerAddr={}\n\
+             allAckInSyncStateSet=true\nregisterNameServerPeriod=10000\nsyncBrokerMetadataPeriod=1000\n\
+             checkSyncStateSetPeriod=1000\nsyncControllerMetadataPeriod=1000\n",
+            controllers.join(";")
+        );
+        let process = apache::start_broker(&self.folder, node, at, &[self.name_server], &settings)?;
+        self.brokers[index].process = Some(process);
+        Ok(())
+    }
+}
+
+/// What a controller says of its group.
+fn metadata(controller: SocketAddr) -> Result<GetControllerMetadataAnswer> {
+    let code = RequestCode::ControllerGetMetadataInfo;
+    let answer = remoting::call(controller, code, Fields::default(), bytes::Bytes::new())?;
+    Ok(GetControllerMetadataAnswer::of(&answer.fields)?)
+}
+
