@@ -149,12 +149,21 @@ impl Agreement {
         look(&self.state.read())
     }
 
-    /// Waits until it cannot go on.
-    pub(crate) async fn failed(&self) -> Fatal<u64> {
+    /// Waits until it cannot go on, and logs who leads meanwhile.
+    pub(crate) async fn watch(&self) -> Fatal<u64> {
         let mut metrics = self.raft.metrics();
+        let mut leader = None;
         loop {
-            if let Err(fatal) = &metrics.borrow_and_update().running_state {
-                return fatal.clone();
+            {
+                let now = metrics.borrow_and_update();
+                if let Err(fatal) = &now.running_state {
+                    return fatal.clone();
+                }
+                if now.current_leader != leader {
+                    leader = now.current_leader;
+                    let id = leader.and_then(|leader| self.peers.get(leader)).map(|peer| &*peer.id);
+                    tracing::info!(leader = id.unwrap_or("none"), term = now.current_term, "who leads the controllers");
+                }
             }
             if metrics.changed().await.is_err() {
                 return Fatal::Stopped;

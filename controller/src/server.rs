@@ -124,7 +124,7 @@ impl Controller {
             () = server.serve(listener, shutdown) => Ok(()),
             () = core.elect_masters() => Ok(()),
             () = notices.send(clock) => Ok(()),
-            failed = core.agreement.failed() => Err(Failed(failed)),
+            failed = core.agreement.watch() => Err(Failed(failed)),
         };
         // An error means that it has ended by itself.
         drop(core.agreement.raft.shutdown().await);

@@ -103,8 +103,12 @@ impl Telemetry {
     }
 }
 
+/// It tells of each message that does not arrive, several a second while a controller is away; `controller` logs what follows from that.
+const QUIET: &str = "openraft=off";
+
 fn start_logging(log: &Log, tracers: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter).context("log filter")?;
+    let filter = if log.filter.contains("openraft") { log.filter.clone() } else { format!("{QUIET},{}", log.filter) };
+    let filter = EnvFilter::try_new(filter).context("log filter")?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if log.is_json {
         lines.json().flatten_event(true).boxed()
