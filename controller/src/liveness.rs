@@ -129,7 +129,8 @@ mod tests {
         assert!(liveness.heard("a", BrokerId(1), heartbeat(7, None), at(0)));
         assert!(liveness.heard("a", BrokerId(2), heartbeat(8, Some(2)), at(0)));
         assert!(liveness.heard("b", BrokerId(1), heartbeat(8, None), at(0)));
-        let live = |liveness: &Liveness, now| liveness.live("a", at(now)).into_keys().map(|id| id.0).collect::<Vec<_>>();
+        let live =
+            |liveness: &Liveness, now| liveness.live("a", at(now)).into_keys().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!((live(&liveness, 2), live(&liveness, 3)), (vec![1, 2], vec![1]));
         assert!(liveness.is_alive("a", BrokerId(1), at(10)) && !liveness.is_alive("a", BrokerId(1), at(11)));
         assert_eq!(liveness.expire(at(3)), [ConnectionId(8)]);

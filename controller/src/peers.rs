@@ -110,7 +110,9 @@ mod tests {
     fn what_is_no_list_is_refused() {
         let even = "n0-h:1;n1-h:2";
         let many: String = (0..11).map(|id| format!("n{id}-h:1;")).collect();
-        for text in ["", "n0", "n0-h", "n0-:1", "n0-h:0", "n0-h:x", "n-h:1", "-h:1", "n0-h:1;a0-h:2;n1-h:3", even, &many] {
+        for text in
+            ["", "n0", "n0-h", "n0-:1", "n0-h:0", "n0-h:x", "n-h:1", "-h:1", "n0-h:1;a0-h:2;n1-h:3", even, &many]
+        {
             assert!(Peers::list(text).is_err(), "{text}");
         }
     }

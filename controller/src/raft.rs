@@ -80,7 +80,8 @@ impl Agreement {
         let state = machine.state();
         let network = Network::new(peers.clone(), env.clone());
         let raft = Raft::new(peers.own(), Arc::new(config(peers.group())), network, store, machine).await?;
-        let members: BTreeMap<u64, BasicNode> = peers.iter().map(|(number, _)| (number, BasicNode::default())).collect();
+        let members: BTreeMap<u64, BasicNode> =
+            peers.iter().map(|(number, _)| (number, BasicNode::default())).collect();
         if !raft.is_initialized().await? {
             // All of a new group do the same.
             if let Err(RaftError::Fatal(fatal)) = raft.initialize(members.clone()).await {
@@ -121,11 +122,7 @@ impl Agreement {
     ///
     /// # Errors
     /// [`Error`]; after [`Error::TimedOut`] it may still be done.
-    pub(crate) async fn propose(
-        &self,
-        command: Command,
-        facts: Facts,
-    ) -> Result<Result<Answer, Refusal>, Error> {
+    pub(crate) async fn propose(&self, command: Command, facts: Facts) -> Result<Result<Answer, Refusal>, Error> {
         self.in_time(async {
             let proposal = Proposal { command, facts };
             self.catch_up().await?;

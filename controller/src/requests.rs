@@ -75,9 +75,9 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::ControllerGetMetadataInfo => Ok(views::metadata(core, request)),
         RequestCode::UpdateControllerConfig => config::update(core, request),
         RequestCode::GetControllerConfig => Ok(config::get(core, request)),
-        RequestCode::ControllerAppendEntries
-        | RequestCode::ControllerInstallSnapshot
-        | RequestCode::ControllerVote => peers::serve(core, request).await,
+        RequestCode::ControllerAppendEntries | RequestCode::ControllerInstallSnapshot | RequestCode::ControllerVote => {
+            peers::serve(core, request).await
+        }
         // What brokers and name servers are asked, and what nobody knows.
         _ => {
             let remark = format!(" request type {} not supported", request.code);

@@ -221,7 +221,10 @@ impl Core {
 
 /// The brokers in sync, as Apache's are told.
 pub(crate) fn sync_state_set(set: &BrokerSet) -> SyncStateSet {
-    SyncStateSet { sync_state_set: set.in_sync.iter().map(|id| id.0).collect(), sync_state_set_epoch: set.in_sync_epoch.0 }
+    SyncStateSet {
+        sync_state_set: set.in_sync.iter().map(|id| id.0).collect(),
+        sync_state_set_epoch: set.in_sync_epoch.0,
+    }
 }
 
 /// Why a request is not answered with what was agreed on.

@@ -70,8 +70,7 @@ impl Settings {
             UNCLEAN => self.elect_unclean = text.eq_ignore_ascii_case("true"),
             NOTIFY => self.notify_brokers = text.eq_ignore_ascii_case("true"),
             SCAN_INTERVAL => {
-                let unfit =
-                    || Unfit::Value { key: SCAN_INTERVAL, text: text.to_owned(), expected: "100 to 3600000" };
+                let unfit = || Unfit::Value { key: SCAN_INTERVAL, text: text.to_owned(), expected: "100 to 3600000" };
                 let ms = text.parse().ok().filter(|ms| SCAN_INTERVAL_MS.contains(ms)).ok_or_else(unfit)?;
                 self.scan_interval = Duration::from_millis(ms);
             }
@@ -97,7 +96,8 @@ mod tests {
 
     #[test]
     fn settings_are_changed_all_or_none() {
-        let told = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+        let told =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
         let mut settings = Settings::default();
         for pairs in [[(UNCLEAN, "true"), (SCAN_INTERVAL, "99")], [(UNCLEAN, "true"), ("controllerDLegerPeers", "")]] {
             assert!(settings.change(&told(&pairs)).is_err());

@@ -160,7 +160,9 @@ impl<K: Keys> Args for SettingArgs<K> {
         let settings = K::ALL.iter().copied().map(setting_arg);
         let file = match K::FORM {
             Form::Json => "JSON file of settings; keys of Apache's broker and proxy are understood",
-            Form::Properties => "Properties file of settings; Apache's namesrv.conf, controller.conf or broker.conf is understood",
+            Form::Properties => {
+                "Properties file of settings; Apache's namesrv.conf, controller.conf or broker.conf is understood"
+            }
         };
         command
             .args(settings)

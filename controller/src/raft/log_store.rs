@@ -255,7 +255,8 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
-        let removed = self.write(move |writing| Ok(writing.open_table(LOG)?.retain_in(log_id.index.., |_, _| false)?));
+        let removed =
+            self.write(move |writing| Ok(writing.open_table(LOG)?.retain_in(log_id.index.., |_, _| false)?));
         removed.await.map_err(|error| removal(log_id, error))
     }
 

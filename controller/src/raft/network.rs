@@ -8,7 +8,8 @@ use env::Env;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
 };
 use openraft::{AnyError, BasicNode};
 use remoting::{Client, client};
@@ -55,7 +56,12 @@ impl RaftNetworkFactory<Types> for Network {
 type Failure<E = openraft::error::Infallible> = RPCError<u64, BasicNode, RaftError<u64, E>>;
 
 impl Link {
-    async fn call<A, E>(&mut self, code: RequestCode, message: &impl Serialize, within: Duration) -> Result<A, Failure<E>>
+    async fn call<A, E>(
+        &mut self,
+        code: RequestCode,
+        message: &impl Serialize,
+        within: Duration,
+    ) -> Result<A, Failure<E>>
     where
         A: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
@@ -104,11 +110,7 @@ impl RaftNetwork<Types> for Link {
         self.call(RequestCode::ControllerInstallSnapshot, &message, option.hard_ttl()).await
     }
 
-    async fn vote(
-        &mut self,
-        message: VoteRequest<u64>,
-        option: RPCOption,
-    ) -> Result<VoteResponse<u64>, Failure> {
+    async fn vote(&mut self, message: VoteRequest<u64>, option: RPCOption) -> Result<VoteResponse<u64>, Failure> {
         self.call(RequestCode::ControllerVote, &message, option.hard_ttl()).await
     }
 }

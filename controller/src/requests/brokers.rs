@@ -7,7 +7,8 @@ use remoting::Connection;
 use remoting_proto::body::{BrokerMemberGroup, ElectMasterBody, SyncStateSet};
 use remoting_proto::requests::{
     AlterSyncStateSet, AlterSyncStateSetAnswer, ApplyBrokerId, BrokerMember, CleanBrokerData, ControllerHeartbeat,
-    ElectMaster, ElectMasterAnswer, GetNextBrokerIdAnswer, RegisterBrokerToController, RegisterBrokerToControllerAnswer,
+    ElectMaster, ElectMasterAnswer, GetNextBrokerIdAnswer, RegisterBrokerToController,
+    RegisterBrokerToControllerAnswer,
 };
 use remoting_proto::{Command, ResponseCode};
 
@@ -127,7 +128,10 @@ pub(super) async fn set_in_sync(core: &Core, request: &Command) -> Answered {
 pub(super) async fn forget(core: &Core, request: &Command) -> Answered {
     let header = CleanBrokerData::of(&request.fields)?;
     let unfit = |id: &str| {
-        Refused::new(ResponseCode::ControllerInvalidCleanBrokerMetadata, format!("{id:?} is no id, expected such as 1;2"))
+        Refused::new(
+            ResponseCode::ControllerInvalidCleanBrokerMetadata,
+            format!("{id:?} is no id, expected such as 1;2"),
+        )
     };
     let listed = header.broker_controller_ids_to_clean.unwrap_or_default();
     let ids = listed.split(';').map(str::trim).filter(|id| !id.is_empty());

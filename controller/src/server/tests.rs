@@ -9,8 +9,9 @@ use openraft::Raft;
 use remoting::Client;
 use remoting_proto::body::{BrokerReplicas, ElectMasterBody, Replicas};
 use remoting_proto::requests::{
-    AlterSyncStateSet, ApplyBrokerId, BrokerMember, CleanBrokerData, ControllerHeartbeat, ElectMaster, ElectMasterAnswer,
-    GetControllerMetadataAnswer, GetNextBrokerIdAnswer, RegisterBrokerToController, RegisterBrokerToControllerAnswer,
+    AlterSyncStateSet, ApplyBrokerId, BrokerMember, CleanBrokerData, ControllerHeartbeat, ElectMaster,
+    ElectMasterAnswer, GetControllerMetadataAnswer, GetNextBrokerIdAnswer, RegisterBrokerToController,
+    RegisterBrokerToControllerAnswer,
 };
 use remoting_proto::{Fields, ResponseCode};
 use tempfile::TempDir;
@@ -147,8 +148,7 @@ impl Group {
 
     async fn replicas(&self) -> Option<Replicas> {
         let names = remoting_proto::to_vec(&[NAME], Dialect::Standard);
-        let answer =
-            self.ask_leader(RequestCode::ControllerGetSyncStateData, Fields::default(), names.into()).await;
+        let answer = self.ask_leader(RequestCode::ControllerGetSyncStateData, Fields::default(), names.into()).await;
         let mut table: BrokerReplicas = remoting_proto::from_slice(&answer.body).ok()?;
         table.replicas_info_table.remove(NAME)
     }
@@ -358,7 +358,8 @@ async fn controllers_go_on_without_one_and_a_killed_one_knows_all_again() {
     let (first, second) = two(&group).await;
     let leader = group.leader().await;
     let follower = (leader + 1) % 3;
-    let refused = ask(group.client(follower), RequestCode::ControllerGetNextBrokerId, member().to_fields(), Bytes::new());
+    let refused =
+        ask(group.client(follower), RequestCode::ControllerGetNextBrokerId, member().to_fields(), Bytes::new());
     assert_eq!(refused.await.response_code(), ResponseCode::ControllerNotLeader);
     let metadata = ask(group.client(follower), RequestCode::ControllerGetMetadataInfo, Fields::default(), Bytes::new());
     let metadata = GetControllerMetadataAnswer::of(&metadata.await.fields).expect("whole");

@@ -51,13 +51,7 @@ impl State {
         }
     }
 
-    pub(super) fn register(
-        &self,
-        name: &str,
-        id: BrokerId,
-        address: &str,
-        facts: &Facts,
-    ) -> Result<Decision, Refusal> {
+    pub(super) fn register(&self, name: &str, id: BrokerId, address: &str, facts: &Facts) -> Result<Decision, Refusal> {
         fits(address)?;
         let set = self.known(name)?;
         let Some(member) = set.members.get(&id) else {

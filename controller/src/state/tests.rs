@@ -232,9 +232,9 @@ fn any_proposal() -> impl Strategy<Value = Proposal> {
         },
     );
     let standing = (0_i64..3, 0_i64..3, 0_i64..2);
-    let standing =
-        standing.prop_map(|(epoch, max_offset, priority)| Standing { epoch, max_offset, priority });
-    let facts = (prop::collection::btree_map(id(), standing, 0..5), prop::bool::weighted(0.9), prop::bool::weighted(0.1));
+    let standing = standing.prop_map(|(epoch, max_offset, priority)| Standing { epoch, max_offset, priority });
+    let facts =
+        (prop::collection::btree_map(id(), standing, 0..5), prop::bool::weighted(0.9), prop::bool::weighted(0.1));
     (command, facts).prop_map(|(command, (live, is_settled, is_unclean_allowed))| Proposal {
         command,
         facts: Facts { live, is_settled, is_unclean_allowed },

@@ -12,7 +12,9 @@ use ::controller::{Peers, Settings};
 use remoting::Network;
 
 use super::nameserver::{self, TLS_CERT, TLS_KEY};
-use super::setting::{Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, PROXY_PROTOCOL_FROM, Setting, same, with_unit};
+use super::setting::{
+    Alias, Convert, Form, Keys, LOG_FORMAT, LOG_LEVEL, PROXY_PROTOCOL_FROM, Setting, same, with_unit,
+};
 use super::{Loaded, Log, Problem, Reader, Sources, TlsFiles, load_as, value, within};
 
 /// What `gantry controller` was told, every value valid.
@@ -198,10 +200,10 @@ impl<K: Keys> Reader<'_, K> {
         let notify_brokers = self.read(keys.notify, value::boolean);
         let (scan_min, scan_max) =
             (Duration::from_millis(*SCAN_INTERVAL_MS.start()), Duration::from_millis(*SCAN_INTERVAL_MS.end()));
-        let scan_interval =
-            self.read(keys.scan_interval, |text| within(value::duration(text)?, scan_min, scan_max));
+        let scan_interval = self.read(keys.scan_interval, |text| within(value::duration(text)?, scan_min, scan_max));
         let (all, name) = (all?, name?);
-        let peers = self.read(keys.id, |id| Peers::new(name.clone(), all.clone(), id).ok_or("the id of one of the peers"))?;
+        let peers =
+            self.read(keys.id, |id| Peers::new(name.clone(), all.clone(), id).ok_or("the id of one of the peers"))?;
         Some(Group {
             listen: listen_at(peers.own_address()),
             peers,

@@ -78,9 +78,7 @@ fn leader_killed(group: &mut Group) -> Result<()> {
 fn master_killed(group: &mut Group) -> Result<Replica> {
     let (before, old) = (group.replicas()?, group.master()?);
     group.kill_broker(&old)?;
-    wait("another broker is the master", || {
-        Ok(group.master().is_ok_and(|master| master.broker_id != old.broker_id))
-    })?;
+    wait("another broker is the master", || Ok(group.master().is_ok_and(|master| master.broker_id != old.broker_id)))?;
     let (after, master) = (group.replicas()?, group.master()?);
     let was_in_sync = before.in_sync_replicas.iter().any(|replica| replica.broker_id == master.broker_id);
     ensure!(was_in_sync, "elected {master:?}, in sync were {before:?}");
@@ -127,28 +125,37 @@ fn commands(context: &Context, programs: &Programs, group: &mut Group) -> Result
     let printed = mqadmin::print(context, programs, group.name_server(), &asked_for)?;
     let has = |command: &str, words: &[String]| has(&printed, command, words);
     let leading = &group.controllers[leader];
-    has(&metadata, &[
-        format!("#ControllerGroup\t{GROUP}"),
-        format!("#ControllerLeaderId\t{}", leading.id),
-        format!("#ControllerLeaderAddress\t{}", leading.address),
-        format!("#Peer:\tn0:{}", group.controllers[0].address),
-        format!("#Peer:\tn2:{}", group.controllers[2].address),
-    ])?;
-    has(&in_sync_before, &[
-        format!("#MasterBrokerId\t{}", old.broker_id),
-        format!("#MasterAddr\t{}", old.broker_address),
-        format!("#MasterEpoch\t{}", before.master_epoch),
-        format!("#SyncStateSetEpoch\t{}", before.sync_state_set_epoch),
-        format!("#SyncStateSetNums\t{}", before.in_sync_replicas.len()),
-    ])?;
+    has(
+        &metadata,
+        &[
+            format!("#ControllerGroup\t{GROUP}"),
+            format!("#ControllerLeaderId\t{}", leading.id),
+            format!("#ControllerLeaderAddress\t{}", leading.address),
+            format!("#Peer:\tn0:{}", group.controllers[0].address),
+            format!("#Peer:\tn2:{}", group.controllers[2].address),
+        ],
+    )?;
+    has(
+        &in_sync_before,
+        &[
+            format!("#MasterBrokerId\t{}", old.broker_id),
+            format!("#MasterAddr\t{}", old.broker_address),
+            format!("#MasterEpoch\t{}", before.master_epoch),
+            format!("#SyncStateSetEpoch\t{}", before.sync_state_set_epoch),
+            format!("#SyncStateSetNums\t{}", before.in_sync_replicas.len()),
+        ],
+    )?;
     has(&epochs, &["epoch=1".to_owned(), format!("epoch={}", before.master_epoch)])?;
     has(&configured, &[format!("{:<50}=  1500", "scanNotActiveBrokerInterval"), "controllerDLegerPeers".to_owned()])?;
     has(&alive, &[format!("CODE: {}", ResponseCode::ControllerInvalidCleanBrokerMetadata.number())])?;
-    has(&elect, &[
-        format!("#BrokerMasterAddr\t{}", next.broker_address),
-        format!("#MasterEpoch\t{}", before.master_epoch + 1),
-        format!("#SyncStateSetEpoch\t{}", before.sync_state_set_epoch + 1),
-    ])?;
+    has(
+        &elect,
+        &[
+            format!("#BrokerMasterAddr\t{}", next.broker_address),
+            format!("#MasterEpoch\t{}", before.master_epoch + 1),
+            format!("#SyncStateSetEpoch\t{}", before.sync_state_set_epoch + 1),
+        ],
+    )?;
     forgotten(context, programs, group, asked, &old)
 }
 
@@ -161,7 +168,13 @@ fn forgotten(
     gone: &Replica,
 ) -> Result<()> {
     group.kill_broker(gone)?;
-    wait("it is not alive", || Ok(group.replicas()?.not_in_sync_replicas.iter().any(|replica| replica.broker_id == gone.broker_id && !replica.alive)))?;
+    wait("it is not alive", || {
+        Ok(group
+            .replicas()?
+            .not_in_sync_replicas
+            .iter()
+            .any(|replica| replica.broker_id == gone.broker_id && !replica.alive))
+    })?;
     let clean = format!("cleanBrokerMetadata -a {asked} -b {} -bn {BROKER} -c {CLUSTER}", gone.broker_id);
     let printed = mqadmin::print(context, programs, group.name_server(), &[&clean])?;
     has(&printed, &clean, &[format!("clear broker {BROKER} metadata from controller success")])?;

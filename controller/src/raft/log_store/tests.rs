@@ -1,5 +1,5 @@
-use openraft::testing::{StoreBuilder, Suite};
 use openraft::storage::RaftStateMachine;
+use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder};
 use tempfile::TempDir;
 

@@ -52,9 +52,8 @@ impl Group {
     /// Starts the controllers, and brokers with these names of their folders one after the other, the first as the master; all are in sync
     /// on return.
     pub(super) fn start(folder: &Path, gantry: &Path, nodes: &[&'static str]) -> Result<Self> {
-        let controller = |index| {
-            Ok(Controller { id: format!("n{index}"), address: server::free_address()?, process: None })
-        };
+        let controller =
+            |index| Ok(Controller { id: format!("n{index}"), address: server::free_address()?, process: None });
         let mut group = Self {
             folder: folder.to_owned(),
             gantry: gantry.to_owned(),
@@ -181,4 +180,3 @@ fn metadata(controller: SocketAddr) -> Result<GetControllerMetadataAnswer> {
     let answer = remoting::call(controller, code, Fields::default(), bytes::Bytes::new())?;
     Ok(GetControllerMetadataAnswer::of(&answer.fields)?)
 }
-

@@ -46,7 +46,13 @@ impl Client {
     }
 
     /// Sends a message; it is stored if this is no error, for the rest see its code.
-    pub(in crate::steps) fn send(&mut self, topic: &str, queue: i64, body: &[u8], properties: &[(&str, &str)]) -> Result<Sent> {
+    pub(in crate::steps) fn send(
+        &mut self,
+        topic: &str,
+        queue: i64,
+        body: &[u8],
+        properties: &[(&str, &str)],
+    ) -> Result<Sent> {
         let is_half = properties.iter().any(|(name, _)| *name == "TRAN_MSG");
         let header = SendMessage {
             producer_group: "senders".to_owned(),
