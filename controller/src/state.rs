@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use proposal::{Answer, Command, Facts, Proposal, Refusal, Standing};
+pub use proposal::{Answer, Command, Facts, HasMaster, Proposal, Refusal, Standing};
 
 /// Most brokers, and so most names.
 pub const BROKERS_MAX: usize = 10_000;
