@@ -34,7 +34,7 @@ pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<(
 }
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("signals")?;
+    let signals = Signals::new().context("signals")?;
     let port = Port::bind(config.group.listen, "listen IP:PORT")?;
     let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
     let options = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
@@ -51,7 +51,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stdout(), "gantry {version} controller is ready\n\n{http_line}{line}");
     tracing::info!(data = %config.data.display(), "ready");
     notify(NotifyState::Ready);
-    let failed = signal_or_failure(&mut signals, &mut running).await;
+    let failed = signal_or_failure(signals, &mut running).await;
     probes.readiness().set_draining();
     let ended = running.stop().await;
     probes.close().await?;
@@ -65,7 +65,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It has ended.
-pub(crate) async fn signal_or_failure(signals: &mut Signals, running: &mut Running) -> anyhow::Result<()> {
+pub(crate) async fn signal_or_failure(mut signals: Signals, running: &mut Running) -> anyhow::Result<()> {
     let ended = tokio::select! {
         (name, _) = signals.next() => {
             tracing::info!(signal = name, "stopping; a second signal stops at once");

@@ -38,7 +38,7 @@ pub(crate) async fn run(config: Config, warnings: &[String]) -> anyhow::Result<(
 }
 
 async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("signals")?;
+    let signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen IP:PORT")?;
     let of_controller = config.controller.as_ref().map(|group| Port::bind(group.listen, "peers LIST")).transpose()?;
     let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
@@ -82,7 +82,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     );
     tracing::info!(%address, data = %config.data.display(), "ready");
     notify(NotifyState::Ready);
-    let failed = controller::signal_or_failure(&mut signals, &mut controller).await;
+    let failed = controller::signal_or_failure(signals, &mut controller).await;
     probes.readiness().set_draining();
     stop.cancel();
     let ended = served.await;
