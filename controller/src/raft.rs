@@ -66,7 +66,7 @@ pub(crate) enum Error {
     TimedOut,
     /// This controller cannot go on.
     #[error("the controller has failed: {0}")]
-    Failed(#[from] Fatal<u64>),
+    Failed(Box<Fatal<u64>>),
 }
 
 impl Agreement {
@@ -135,7 +135,7 @@ impl Agreement {
                 Err(RaftError::APIError(
                     ClientWriteError::ForwardToLeader(_) | ClientWriteError::ChangeMembershipError(_),
                 )) => Err(Error::NotLeader),
-                Err(RaftError::Fatal(fatal)) => Err(fatal.into()),
+                Err(RaftError::Fatal(fatal)) => Err(Error::Failed(Box::new(fatal))),
             }
         })
         .await
@@ -175,7 +175,7 @@ impl Agreement {
             Err(RaftError::APIError(
                 CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
             )) => Err(Error::NotLeader),
-            Err(RaftError::Fatal(fatal)) => Err(fatal.into()),
+            Err(RaftError::Fatal(fatal)) => Err(Error::Failed(Box::new(fatal))),
         }
     }
 

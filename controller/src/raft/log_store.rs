@@ -73,10 +73,10 @@ pub enum OpenError {
     },
     /// What is in it makes no sense.
     #[error("what the controller has written cannot be read: {0}")]
-    Content(#[from] StorageError<u64>),
+    Content(AnyError),
     /// It does not run.
     #[error("the controller has failed: {0}")]
-    Failed(#[from] Fatal<u64>),
+    Failed(Box<Fatal<u64>>),
     /// The group has other controllers than the configuration says.
     #[error("the group has the controllers {known:?}, the configuration says {told:?}: a group stays as it began")]
     OtherPeers {
@@ -85,6 +85,12 @@ pub enum OpenError {
         /// What was expected.
         told: BTreeSet<u64>,
     },
+}
+
+impl From<Fatal<u64>> for OpenError {
+    fn from(fatal: Fatal<u64>) -> Self {
+        Self::Failed(Box::new(fatal))
+    }
 }
 
 /// The file; copies are the same.

@@ -11,7 +11,7 @@ use openraft::{
 use parking_lot::RwLock;
 
 use super::Types;
-use super::log_store::{LogStore, json};
+use super::log_store::{LogStore, OpenError, json};
 use crate::state::{Answer, Refusal, State};
 
 /// See the module's head.
@@ -34,12 +34,11 @@ type Meta = SnapshotMeta<u64, BasicNode>;
 
 impl Machine {
     /// The state of the newest snapshot. Blocks.
-    pub(crate) fn open(store: LogStore) -> Result<Self, StorageError<u64>> {
-        let read = store.snapshot().map_err(StorageIOError::read_state_machine)?;
-        let (applied, membership, state) = match read {
+    pub(crate) fn open(store: LogStore) -> Result<Self, OpenError> {
+        let (applied, membership, state) = match store.snapshot().map_err(OpenError::Content)? {
             Some((meta, snapshot)) => {
-                let state = serde_json::from_slice(&snapshot)
-                    .map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), AnyError::new(&error)))?;
+                let state =
+                    serde_json::from_slice(&snapshot).map_err(|error| OpenError::Content(AnyError::new(&error)))?;
                 (meta.last_log_id, meta.last_membership, state)
             }
             None => Default::default(),

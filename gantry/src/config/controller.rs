@@ -52,6 +52,7 @@ pub(super) struct GroupKeys<K> {
 
 /// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
 pub(crate) enum Key {
     Id,
     Peers,

@@ -12,7 +12,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for InFolders {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<u64>> {
         let folder = TempDir::new().expect("a folder");
         let store = LogStore::open(&Env::real(), folder.path()).expect("opens");
-        let machine = Machine::open(store.clone())?;
+        let machine = Machine::open(store.clone()).expect("opens");
         Ok((folder, store, machine))
     }
 }
