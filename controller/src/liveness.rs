@@ -22,7 +22,10 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// See the module's head.
 #[derive(Debug)]
 pub struct Liveness {
+    /// Since when brokers can tell it: since its start, or since it was no longer deaf.
     began: Moment,
+    /// Whether the last of them fell silent and none was heard of since.
+    is_deaf: bool,
     brokers: BTreeMap<(String, BrokerId), Seen>,
 }
 
@@ -49,7 +52,7 @@ impl Liveness {
     /// Nobody was heard of yet.
     #[must_use]
     pub fn new(began: Moment) -> Self {
-        Self { began, brokers: BTreeMap::new() }
+        Self { began, is_deaf: false, brokers: BTreeMap::new() }
     }
 
     /// A broker lives. With as many as there may be, one more stays unknown: `false`.
@@ -57,6 +60,9 @@ impl Liveness {
         let Heartbeat { connection, timeout, standing } = heartbeat;
         let timeout = timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
         let seen = Seen { at: now, timeout, connection, standing };
+        if self.is_deaf(now) {
+            (self.began, self.is_deaf) = (now, false);
+        }
         let key = (name.to_owned(), id);
         let has_room = self.brokers.len() < BROKERS_MAX || self.brokers.contains_key(&key);
         if has_room {
@@ -67,6 +73,7 @@ impl Liveness {
 
     /// Forgets those that were not heard of for too long, and names their connections, which are to be closed.
     pub fn expire(&mut self, now: Moment) -> Vec<ConnectionId> {
+        self.is_deaf = self.is_deaf(now);
         let gone = self.brokers.extract_if(.., |_, seen| !seen.lives(now));
         gone.map(|((name, id), seen)| {
             tracing::warn!(%name, id = id.0, "broker not heard of for too long");
@@ -95,10 +102,15 @@ impl Liveness {
         self.brokers.get(&(name.to_owned(), id)).is_some_and(|seen| seen.lives(now))
     }
 
-    /// Whether brokers had time to tell that they live, so that those which did not are gone.
+    /// Whether brokers had time to tell that they live, so that those which did not are gone. When all fall silent at once it is rather this
+    /// controller that was stopped or cut off: it may lead in a moment, before they have found it again.
     #[must_use]
     pub fn is_settled(&self, now: Moment) -> bool {
-        now.since(self.began) >= SETTLED_AFTER
+        !self.is_deaf(now) && now.since(self.began) >= SETTLED_AFTER
+    }
+
+    fn is_deaf(&self, now: Moment) -> bool {
+        self.is_deaf || (!self.brokers.is_empty() && !self.brokers.values().any(|seen| seen.lives(now)))
     }
 }
 
@@ -146,6 +158,32 @@ mod tests {
     fn nobody_is_gone_before_all_had_time_to_speak() {
         let liveness = Liveness::new(at(3));
         assert!(!liveness.is_settled(at(12)) && liveness.is_settled(at(13)));
+    }
+
+    #[test]
+    fn who_heard_nobody_takes_nobody_for_gone() {
+        for expires in [true, false] {
+            let mut liveness = Liveness::new(at(0));
+            liveness.heard("a", BrokerId(1), heartbeat(1, None), at(12));
+            liveness.heard("a", BrokerId(2), heartbeat(2, None), at(14));
+            assert!(liveness.is_settled(at(24)), "one of them lives");
+            // As after a pause, or when it was cut off.
+            assert!(!liveness.is_settled(at(40)));
+            if expires {
+                assert_eq!(liveness.expire(at(40)), [ConnectionId(1), ConnectionId(2)]);
+                assert!(!liveness.is_settled(at(50)), "nobody was heard of");
+            }
+            liveness.heard("a", BrokerId(2), heartbeat(3, None), at(60));
+            liveness.heard("a", BrokerId(2), heartbeat(3, None), at(69));
+            assert!(!liveness.is_settled(at(69)) && liveness.is_settled(at(70)));
+        }
+    }
+
+    #[test]
+    fn who_saw_the_last_connection_end_knows_that_it_is_gone() {
+        let mut liveness = Liveness::new(at(0));
+        liveness.heard("a", BrokerId(1), heartbeat(1, None), at(12));
+        assert!(liveness.disconnect(ConnectionId(1)) && liveness.is_settled(at(30)));
     }
 
     #[test]

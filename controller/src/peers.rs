@@ -59,6 +59,12 @@ impl Peers {
         &self.group
     }
 
+    /// The numbers of all, with commas between them.
+    #[must_use]
+    pub fn numbers(&self) -> String {
+        self.all.keys().map(u64::to_string).collect::<Vec<_>>().join(",")
+    }
+
     /// The number of this controller.
     #[must_use]
     pub fn own(&self) -> u64 {
@@ -101,7 +107,7 @@ mod tests {
         let all = Peers::list("n0-127.0.0.1:9878;n1-b-host:9868;n12-[::1]:9858").expect("three");
         assert_eq!(all.keys().copied().collect::<Vec<_>>(), [0, 1, 12]);
         let peers = Peers::new("g".to_owned(), all.clone(), "n1").expect("one of them");
-        assert_eq!((peers.own(), peers.own_address()), (1, "b-host:9868"));
+        assert_eq!((peers.own(), peers.own_address(), &*peers.numbers()), (1, "b-host:9868", "0,1,12"));
         assert_eq!(Peers::new("g".to_owned(), all, "n2"), None);
         assert_eq!(Peers::list(" 7-h:1; ").expect("one").len(), 1);
     }

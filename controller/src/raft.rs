@@ -124,8 +124,8 @@ impl Agreement {
     /// [`Error`]; after [`Error::TimedOut`] it may still be done.
     pub(crate) async fn propose(&self, command: Command, facts: Facts) -> Result<Result<Answer, Refusal>, Error> {
         self.in_time(async {
-            let proposal = Proposal { command, facts };
             self.catch_up().await?;
+            let proposal = self.state.read().proposal(command, facts);
             let decision = self.state.read().decide(&proposal);
             if !decision.is_change() {
                 return Ok(decision.outcome);

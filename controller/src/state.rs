@@ -1,5 +1,5 @@
 //! What controllers agree on: the brokers of each name, which of them are in sync, and which is the master. No I/O, no clock: who lives is
-//! part of each proposal, as its leader saw it.
+//! part of each proposal, as its leader saw it. What has a field that is not known here is refused: to leave it out would lead elsewhere.
 //!
 //! Source of the rules: Apache 5.5 `ReplicasInfoManager`, `DefaultElectPolicy`. Where it differs on purpose:
 //! - a decision is made where it is applied, not before it was agreed on;
@@ -59,6 +59,7 @@ impl InSyncEpoch {
 
 /// All broker names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     sets: BTreeMap<String, BrokerSet>,
     /// Where the epochs of new names begin: at the highest that were forgotten.
@@ -71,6 +72,7 @@ pub struct State {
 ///
 /// Invariants: there is a member; the master is in sync; who is in sync is a member; the next id is above all members'.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BrokerSet {
     /// The cluster.
     pub cluster: String,
@@ -92,6 +94,7 @@ pub struct BrokerSet {
 
 /// A broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Member {
     /// `HOST:PORT`.
     pub address: String,
@@ -125,6 +128,14 @@ impl Decision {
 }
 
 impl State {
+    /// A command with what is known of the members it is about. Who says that it lives and is none of them stays out: a proposal has a bound.
+    #[must_use]
+    pub fn proposal(&self, command: Command, mut facts: Facts) -> Proposal {
+        let members = self.get(command.name()).map(|set| &set.members);
+        facts.live.retain(|id, _| members.is_some_and(|members| members.contains_key(id)));
+        Proposal { command, facts }
+    }
+
     /// What a proposal would lead to.
     #[must_use]
     pub fn decide(&self, proposal: &Proposal) -> Decision {

@@ -39,7 +39,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
     let options = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(options.connections_max);
-    let _lock = data_directory::lock(&config.data)?;
+    let _lock = data_directory::lock(&config.data, "--data")?;
     let tls = identity::load(config.tls.as_ref(), &config.data, identity::names(None))?.server_config(&[])?;
     let mut running = Running::start(&config.group, config.data.clone(), port, options, tls, telemetry).await?;
     let probes = ProbePort::open(http, telemetry)?;

@@ -44,7 +44,11 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
     let options = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(options.connections_max);
-    let _lock = data_directory::lock(&config.data)?;
+    let _lock = data_directory::lock(&config.data, "--data")?;
+    let elsewhere = config.controller_folder.as_ref().filter(|folder| **folder != config.data);
+    let elsewhere = elsewhere.filter(|_| config.controller.is_some());
+    let _lock_elsewhere =
+        elsewhere.map(|folder| data_directory::lock(folder, "--controller-store-path")).transpose()?;
     let server = NameServer::open(
         Env::real(),
         Options {

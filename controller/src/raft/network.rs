@@ -1,5 +1,6 @@
 //! Messages between controllers, as requests of Remoting with codes of our own. Bodies are JSON; an answer's body is openraft's `Result`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, BasicNode};
+use parking_lot::Mutex;
 use remoting::{Client, client};
 use remoting_proto::requests::ToController;
 use remoting_proto::{Command, RequestCode, ResponseCode};
@@ -26,20 +28,23 @@ use crate::peers::Peers;
 pub(crate) struct Network {
     peers: Arc<Peers>,
     env: Env,
+    /// One a controller: openraft wants a way anew each time it makes sure that it leads.
+    clients: BTreeMap<u64, Arc<Mutex<Client>>>,
 }
 
 /// The way to one of them.
 pub(crate) struct Link {
-    client: Client,
+    /// Held to take a copy of it or to put another in its place.
+    client: Arc<Mutex<Client>>,
     address: String,
     to: u64,
-    group: String,
+    peers: Arc<Peers>,
     env: Env,
 }
 
 impl Network {
     pub(crate) fn new(peers: Arc<Peers>, env: Env) -> Self {
-        Self { peers, env }
+        Self { peers, env, clients: BTreeMap::new() }
     }
 }
 
@@ -48,8 +53,9 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, to: u64, _node: &BasicNode) -> Link {
         let address = self.peers.get(to).map(|peer| peer.address.clone()).unwrap_or_default();
-        let client = Client::new(&*address, self.env.clock.clone());
-        Link { client, address, to, group: self.peers.group().to_owned(), env: self.env.clone() }
+        let client = self.clients.entry(to);
+        let client = client.or_insert_with(|| Arc::new(Mutex::new(Client::new(&*address, self.env.clock.clone()))));
+        Link { client: client.clone(), address, to, peers: self.peers.clone(), env: self.env.clone() }
     }
 }
 
@@ -66,9 +72,14 @@ impl Link {
         A: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
     {
-        let to = ToController { group: self.group.clone(), to: i64::try_from(self.to).unwrap_or(i64::MAX) };
+        let to = ToController {
+            group: self.peers.group().to_owned(),
+            peers: self.peers.numbers(),
+            to: i64::try_from(self.to).unwrap_or(i64::MAX),
+        };
         let request = Command::request(code, to.to_fields(), Bytes::from(json(message)));
-        let answer = self.client.call(request, within).await.map_err(|error| self.unreachable(&error))?;
+        let client = self.client.lock().clone();
+        let answer = client.call(request, within).await.map_err(|error| self.unreachable(&error))?;
         if answer.response_code() != ResponseCode::Success {
             let remark = answer.remark.unwrap_or_default();
             return Err(NetworkError::new(&AnyError::error(remark)).into());
@@ -78,11 +89,11 @@ impl Link {
         answer.map_err(|error| RemoteError::new(self.to, error).into())
     }
 
-    fn unreachable<E: std::error::Error>(&mut self, error: &client::Error) -> Failure<E> {
+    fn unreachable<E: std::error::Error>(&self, error: &client::Error) -> Failure<E> {
         match error {
             client::Error::Connect { .. } | client::Error::BackOff { .. } => {
                 // openraft knows itself how long to wait, and a candidate cannot wait as long as a client does.
-                self.client = Client::new(&*self.address, self.env.clock.clone());
+                *self.client.lock() = Client::new(&*self.address, self.env.clock.clone());
                 Unreachable::new(error).into()
             }
             client::Error::Busy { .. }

@@ -15,7 +15,9 @@ use remoting_proto::{Command, ResponseCode};
 use super::{Answered, Refused, done, json};
 use crate::liveness::Heartbeat;
 use crate::server::{Core, sync_state_set};
-use crate::state::{self, Answer, BrokerId, BrokerSet, InSyncEpoch, MasterEpoch, Refusal, Standing};
+use crate::state::{
+    self, Answer, BrokerId, BrokerSet, InSyncEpoch, MEMBERS_MAX, MasterEpoch, Refusal, Standing, TEXT_BYTES_MAX,
+};
 
 /// Proposes it, and answers what was decided.
 async fn propose(core: &Core, request: &Command, command: state::Command) -> Answered {
@@ -136,6 +138,10 @@ pub(super) async fn forget(core: &Core, request: &Command) -> Answered {
     let listed = header.broker_controller_ids_to_clean.unwrap_or_default();
     let ids = listed.split(';').map(str::trim).filter(|id| !id.is_empty());
     let ids = ids.map(|id| id.parse().map(BrokerId).map_err(|_| unfit(id))).collect::<Result<BTreeSet<_>, _>>()?;
+    if ids.len() > MEMBERS_MAX {
+        let remark = format!("{} ids, limit is {MEMBERS_MAX}", ids.len());
+        return Err(Refused::new(ResponseCode::ControllerInvalidCleanBrokerMetadata, remark));
+    }
     let command = state::Command::Forget {
         cluster: header.cluster_name.filter(|cluster| !cluster.is_empty()),
         name: header.broker_name,
@@ -152,6 +158,10 @@ pub(super) fn heartbeat(core: &Core, connection: &Connection, request: &Command)
     let Some(id) = header.broker_id.map(BrokerId) else {
         return Err(Refused::new(ResponseCode::ControllerInvalidRequest, "a heartbeat without the broker's id"));
     };
+    let bytes = header.broker_name.len();
+    if bytes > TEXT_BYTES_MAX {
+        return Err(Refused::of(&Refusal::TooLong { bytes }, request.request_code()));
+    }
     let heartbeat = Heartbeat {
         connection: connection.id(),
         timeout: header.heartbeat_timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),

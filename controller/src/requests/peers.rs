@@ -15,10 +15,11 @@ const SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Hands it to openraft, if it is for this controller.
 pub(super) async fn serve(core: &Core, request: &Command) -> Answered {
-    let ToController { group, to } = ToController::of(&request.fields)?;
-    let own = core.peers.own();
-    if group != core.peers.group() || u64::try_from(to) != Ok(own) {
-        let remark = format!("this is controller {own} of group {}, not {to} of {group}", core.peers.group());
+    let ToController { group, peers, to } = ToController::of(&request.fields)?;
+    let (own, own_group, own_peers) = (core.peers.own(), core.peers.group(), core.peers.numbers());
+    // Two that do not count the same controllers do not have the same majority.
+    if group != own_group || peers != own_peers || u64::try_from(to) != Ok(own) {
+        let remark = format!("this is controller {own} of {own_group} ({own_peers}), not {to} of {group} ({peers})");
         return Err(Refused::new(ResponseCode::ControllerInvalidRequest, remark));
     }
     let raft = &core.agreement.raft;

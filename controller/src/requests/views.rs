@@ -1,5 +1,7 @@
 //! Who is the master, who is in sync, who leads the controllers.
 
+use std::collections::BTreeSet;
+
 use remoting_proto::body::{BrokerReplicas, Replica, Replicas};
 use remoting_proto::requests::{BrokerName, GetControllerMetadataAnswer, GetReplicaInfoAnswer};
 use remoting_proto::{Command, ResponseCode};
@@ -37,7 +39,7 @@ pub(super) async fn replica_info(core: &Core, request: &Command) -> Answered {
 }
 
 pub(super) async fn sync_state_data(core: &Core, request: &Command) -> Answered {
-    let names: Vec<String> = remoting_proto::from_slice(&request.body)?;
+    let names: BTreeSet<String> = remoting_proto::from_slice(&request.body)?;
     let sets = core.look(|state| {
         let known = |name: &String| Some((name.clone(), state.get(name)?.clone()));
         names.iter().filter_map(known).collect::<Vec<_>>()

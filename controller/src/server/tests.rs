@@ -344,11 +344,12 @@ async fn requests_are_answered_with_apaches_codes() {
     }
     let unknown = group.ask_leader(RequestCode::SendMessage, Fields::default(), Bytes::new()).await;
     assert_eq!(unknown.response_code(), ResponseCode::RequestCodeNotSupported);
-    let strangers = [("other", 0), ("g", 1)];
-    for (name, to) in strangers {
-        let to = remoting_proto::requests::ToController { group: name.to_owned(), to };
+    let strangers = [("other", "0", 0), ("g", "0", 1), ("g", "0,1,2", 0)];
+    for (name, peers, to) in strangers {
+        let to = remoting_proto::requests::ToController { group: name.to_owned(), peers: peers.to_owned(), to };
         let answer = ask(group.client(0), RequestCode::ControllerVote, to.to_fields(), Bytes::new()).await;
-        assert_eq!(answer.response_code(), ResponseCode::ControllerInvalidRequest, "{name}");
+        let remark = answer.remark.as_deref().unwrap_or_default();
+        assert!(remark.starts_with("this is controller 0 of g (0), not "), "{name} {peers}: {remark}");
     }
 }
 

@@ -8,6 +8,7 @@ use super::{BROKERS_MAX, BrokerId, BrokerSet, InSyncEpoch, MEMBERS_MAX, MasterEp
 
 /// A command, and what its leader knew of the brokers of that name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// What is to be done.
     pub command: Command,
@@ -17,6 +18,7 @@ pub struct Proposal {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Command {
     /// A broker takes an id.
     Apply {
@@ -89,6 +91,7 @@ impl Command {
 
 /// What a leader knows when it proposes something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The brokers of the name that live.
     pub live: BTreeMap<BrokerId, Standing>,
@@ -100,6 +103,7 @@ pub struct Facts {
 
 /// How far a broker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Standing {
     /// The last epoch of its log.
     pub epoch: i64,

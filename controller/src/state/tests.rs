@@ -203,6 +203,30 @@ fn what_has_no_room_is_refused() {
     assert_eq!(put(&mut state, apply_id(next, "h:1;0"), live(&[])), Err(Refusal::Full));
 }
 
+#[test]
+fn a_proposal_says_nothing_of_strangers() {
+    let state = three();
+    assert_eq!(state.proposal(elect(None, false), live(&[1, 3, 4])).facts, live(&[1, 3]));
+    let unknown = Command::Elect { name: "b".to_owned(), by: None, is_designated: false };
+    assert_eq!(state.proposal(unknown, live(&[1])).facts, live(&[]));
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused() {
+    let written = serde_json::to_value(three().proposal(elect(None, false), live(&[1]))).expect("has a JSON form");
+    assert!(serde_json::from_value::<Proposal>(written.clone()).is_ok());
+    for place in ["", "/command/Elect", "/facts", "/facts/live/1"] {
+        let mut newer = written.clone();
+        newer
+            .pointer_mut(place)
+            .expect("there")
+            .as_object_mut()
+            .expect("has fields")
+            .insert("new".to_owned(), 1.into());
+        assert!(serde_json::from_value::<Proposal>(newer).is_err(), "{place}");
+    }
+}
+
 fn any_proposal() -> impl Strategy<Value = Proposal> {
     let name = prop::sample::select(vec!["a", "b"]).prop_map(str::to_owned);
     let id = || (1_i64..5).prop_map(BrokerId);

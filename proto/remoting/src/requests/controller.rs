@@ -191,6 +191,8 @@ header! {
     ToController {
         /// The name of their group.
         group: String = "group",
+        /// The numbers of all of them, as the sender knows them: `0,1,2`.
+        peers: String = "peers",
         /// Its number.
         to: i64 = "to",
     }
