@@ -4,6 +4,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::views::socket::{ClientFrame, ServerFrame};
 use crate::{admin, messaging, webhooks};
 
 #[derive(utoipa::OpenApi)]
@@ -13,6 +14,8 @@ use crate::{admin, messaging, webhooks};
         description = "Messages over HTTP: send, receive as leases, acknowledge. No session: any gateway answers any call.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    // What goes over a WebSocket belongs to no answer.
+    components(schemas(ClientFrame, ServerFrame)),
     servers((url = "/", description = "This server")),
     tags(
         (name = "producers", description = "Sending messages, and taking delayed ones back"),

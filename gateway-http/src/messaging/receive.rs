@@ -128,7 +128,7 @@ impl Service {
         share.try_add_last(delivery.remaining_bytes()).then_some(share)
     }
 
-    fn too_much_undelivered(&self) -> Problem {
+    pub(super) fn too_much_undelivered(&self) -> Problem {
         let limit = self.undelivered.max();
         let detail = format!("messages that clients have not taken yet hold {limit} bytes or more, which is the limit");
         Problem::busy(detail)

@@ -26,6 +26,7 @@ mod described;
 mod events;
 mod leases;
 mod sending;
+mod sockets;
 mod streams;
 mod transactions;
 

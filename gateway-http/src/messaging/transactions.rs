@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use proxy::messaging::message::Draft;
 use proxy::messaging::transaction::{IdError, TransactionId};
+use proxy::sessions::COMMANDS_MAX;
 use types::TopicName;
 use types::broker::Resolution;
 
@@ -89,15 +90,20 @@ pub(super) async fn checks(
     // Each check goes to one producer, so no other site's page may take it.
     super::refuse_cross_site(&headers)?;
     let wait = service.wait(wait.as_deref())?;
-    let found = service.checks.wait(&topic, wait).await.map_err(|full| Problem::busy(full.to_string()))?;
+    let found =
+        service.checks.wait(&topic, wait, COMMANDS_MAX).await.map_err(|full| Problem::busy(full.to_string()))?;
     if found.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let check = |check: proxy::checks::Check| Check {
-        transaction_id: to_path(&topic, &check.transaction_id, true),
+    Ok(Json(Checks { checks: found.into_iter().map(|check| check_view(&topic, check)).collect() }).into_response())
+}
+
+/// What a producer of the topic is shown of a check.
+pub(crate) fn check_view(topic: &TopicName, check: proxy::checks::Check) -> Check {
+    Check {
+        transaction_id: to_path(topic, &check.transaction_id, true),
         message: ReceivedMessage::of(topic.as_str(), check.message),
-    };
-    Ok(Json(Checks { checks: found.into_iter().map(check).collect() }).into_response())
+    }
 }
 
 impl Service {
