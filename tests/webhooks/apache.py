@@ -113,6 +113,11 @@ def order(gateway, topic, group, plain, url):
     wanted = {"topic": topic, "group": plain, "url": f"{url}/fifo", "secrets": [SECRET], "retry": ["0"]}
     status, problem = ask(gateway, "POST", "/v1/webhooks", wanted)
     assert (status, problem["type"]) == (409, "urn:gantry:problem:group-not-ordered"), (status, problem)
+    status, idle = ask(gateway, "POST", "/v1/webhooks", wanted | {"enabled": False})
+    assert status == 201, idle
+    status, problem = ask(gateway, "PATCH", f"/v1/webhooks/{idle['id']}", {"enabled": True})
+    assert (status, problem["type"]) == (409, "urn:gantry:problem:group-not-ordered"), (status, problem)
+    assert ask(gateway, "DELETE", f"/v1/webhooks/{idle['id']}")[0] == 204
     begin(gateway, topic, group)
     create(gateway, wanted | {"group": group})
     messages = [(f"g{group} {n}", f"g{group}") for n in range(MESSAGES_A_GROUP) for group in range(GROUPS)]

@@ -78,7 +78,10 @@ impl Shared {
         let url = &work.endpoint().url;
         self.client.check(url).map_err(|refused| Problem::invalid(format!("url is refused: {refused}")))?;
         match work {
-            Work::Deliver(subscription) if subscription.order == Order::Fifo => self.check_order(&subscription).await,
+            // One that is disabled delivers nothing: its owner may stop what the brokers do not order any longer.
+            Work::Deliver(subscription) if subscription.order == Order::Fifo && subscription.endpoint.is_enabled => {
+                self.check_order(&subscription).await
+            }
             Work::Deliver(_) | Work::Ask(_) => Ok(()),
         }
     }

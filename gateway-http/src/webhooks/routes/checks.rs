@@ -36,7 +36,7 @@ impl Shared {
 }
 
 /// Register a URL that is asked what becomes of a topic's half messages
-#[utoipa::path(post, path = "/check-urls", operation_id = "createCheckUrl", tag = "transactions",
+#[utoipa::path(post, path = "/v1/check-urls", operation_id = "createCheckUrl", tag = "transactions",
     request_body(content = NewCheckUrl),
     responses((status = 201, description = "All gateways know it within seconds", body = CheckUrl),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -50,7 +50,7 @@ async fn create(
 }
 
 /// List check URLs
-#[utoipa::path(get, path = "/check-urls", operation_id = "listCheckUrls", tag = "transactions",
+#[utoipa::path(get, path = "/v1/check-urls", operation_id = "listCheckUrls", tag = "transactions",
     responses((status = 200, description = "All of them", body = CheckUrlList),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 async fn list(State(service): State<Service>) -> Result<Json<CheckUrlList>, Problem> {
@@ -59,7 +59,7 @@ async fn list(State(service): State<Service>) -> Result<Json<CheckUrlList>, Prob
 }
 
 /// Show a check URL
-#[utoipa::path(get, path = "/check-urls/{id}", operation_id = "showCheckUrl", tag = "transactions",
+#[utoipa::path(get, path = "/v1/check-urls/{id}", operation_id = "showCheckUrl", tag = "transactions",
     params(("id" = String, Path, description = "The check URL's id")),
     responses((status = 200, description = "The check URL", body = CheckUrl),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -68,7 +68,7 @@ async fn show(State(service): State<Service>, Named(id): Named<String>) -> Resul
 }
 
 /// Change a check URL
-#[utoipa::path(patch, path = "/check-urls/{id}", operation_id = "changeCheckUrl", tag = "transactions",
+#[utoipa::path(patch, path = "/v1/check-urls/{id}", operation_id = "changeCheckUrl", tag = "transactions",
     params(("id" = String, Path, description = "The check URL's id")),
     request_body(content = ChangeCheckUrl),
     responses((status = 200, description = "The check URL as it is now", body = CheckUrl),
@@ -85,7 +85,7 @@ async fn change(
 }
 
 /// Delete a check URL
-#[utoipa::path(delete, path = "/check-urls/{id}", operation_id = "deleteCheckUrl", tag = "transactions",
+#[utoipa::path(delete, path = "/v1/check-urls/{id}", operation_id = "deleteCheckUrl", tag = "transactions",
     params(("id" = String, Path, description = "The check URL's id")),
     responses((status = 204, description = "All gateways stop asking within seconds"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -96,7 +96,7 @@ async fn delete(State(service): State<Service>, Named(id): Named<String>) -> Res
 }
 
 /// Show the last calls of a check URL by this gateway
-#[utoipa::path(get, path = "/check-urls/{id}/deliveries", operation_id = "checkUrlDeliveries", tag = "transactions",
+#[utoipa::path(get, path = "/v1/check-urls/{id}/deliveries", operation_id = "checkUrlDeliveries", tag = "transactions",
     params(("id" = String, Path, description = "The check URL's id")),
     responses((status = 200, description = "The newest first", body = Deliveries),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
