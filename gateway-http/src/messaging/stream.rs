@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(500);
 const BUSY: &str = "busy";
 
 /// Stream messages as Server-Sent Events until the credits are used up
-#[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
+#[utoipa::path(get, path = "/v1/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group"), OpenStream),
     responses((status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

@@ -76,7 +76,7 @@ impl Shared {
 }
 
 /// Create a webhook
-#[utoipa::path(post, path = "/webhooks", operation_id = "createWebhook", tag = "webhooks",
+#[utoipa::path(post, path = "/v1/webhooks", operation_id = "createWebhook", tag = "webhooks",
     request_body(content = NewWebhook),
     responses((status = 201, description = "All gateways deliver it within seconds", body = Webhook),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -94,7 +94,7 @@ async fn create(
 }
 
 /// List webhooks
-#[utoipa::path(get, path = "/webhooks", operation_id = "listWebhooks", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks",
     responses((status = 200, description = "All of them", body = WebhookList),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 async fn list(State(service): State<Service>) -> Result<Json<WebhookList>, Problem> {
@@ -103,7 +103,7 @@ async fn list(State(service): State<Service>) -> Result<Json<WebhookList>, Probl
 }
 
 /// Show a webhook
-#[utoipa::path(get, path = "/webhooks/{id}", operation_id = "showWebhook", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks/{id}", operation_id = "showWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "The webhook", body = Webhook),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -112,7 +112,7 @@ async fn show(State(service): State<Service>, Named(id): Named<String>) -> Resul
 }
 
 /// Change a webhook
-#[utoipa::path(patch, path = "/webhooks/{id}", operation_id = "changeWebhook", tag = "webhooks",
+#[utoipa::path(patch, path = "/v1/webhooks/{id}", operation_id = "changeWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     request_body(content = ChangeWebhook),
     responses((status = 200, description = "The webhook as it is now", body = Webhook),
@@ -133,7 +133,7 @@ async fn change(
 }
 
 /// Delete a webhook
-#[utoipa::path(delete, path = "/webhooks/{id}", operation_id = "deleteWebhook", tag = "webhooks",
+#[utoipa::path(delete, path = "/v1/webhooks/{id}", operation_id = "deleteWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 204, description = "All gateways stop delivering within seconds"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -145,7 +145,7 @@ async fn delete(State(service): State<Service>, Named(id): Named<String>) -> Res
 }
 
 /// Show the last calls of a webhook by this gateway
-#[utoipa::path(get, path = "/webhooks/{id}/deliveries", operation_id = "webhookDeliveries", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks/{id}/deliveries", operation_id = "webhookDeliveries", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "The newest first", body = Deliveries),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -156,7 +156,7 @@ async fn deliveries(State(service): State<Service>, Named(id): Named<String>) ->
 }
 
 /// Post a test message to a webhook's endpoint, whatever it answers
-#[utoipa::path(post, path = "/webhooks/{id}/test", operation_id = "testWebhook", tag = "webhooks",
+#[utoipa::path(post, path = "/v1/webhooks/{id}/test", operation_id = "testWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "What the call came to", body = DeliveryView),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
