@@ -2,7 +2,6 @@
 
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::views::socket::{ClientFrame, ServerFrame};
 use crate::{admin, messaging, webhooks};
@@ -29,10 +28,11 @@ struct Head;
 
 /// The document of a server that answers operators, or does not.
 pub(crate) fn document(has_admin: bool) -> OpenApi {
-    let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
-    let document = OpenApiRouter::with_openapi(document).nest("/v1", webhooks::described()).into_openapi();
-    if !has_admin {
-        return document;
+    let mut document = Head::openapi();
+    document.merge(messaging::described().into_openapi());
+    document.merge(webhooks::described().into_openapi());
+    if has_admin {
+        document.merge(admin::described().into_openapi());
     }
-    OpenApiRouter::with_openapi(document).nest("/v1/admin", admin::described()).into_openapi()
+    document
 }

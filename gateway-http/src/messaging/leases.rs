@@ -20,7 +20,7 @@ use crate::views::messaging::{Ack, Ended, Extend, LeaseResult, Nack};
 type Outcome = Result<Option<ReceiptHandle>, Problem>;
 
 /// Finish messages
-#[utoipa::path(post, path = "/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),
@@ -38,7 +38,7 @@ pub(super) async fn ack(
 const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no result" };
 
 /// Give messages back, so that they come again
-#[utoipa::path(post, path = "/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Nack),
     responses((status = 200, description = "All of them", body = Ended),
@@ -53,7 +53,7 @@ pub(super) async fn nack(
 }
 
 /// Keep messages longer
-#[utoipa::path(post, path = "/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Extend),
     responses((status = 200, description = "All of them", body = Ended),
@@ -68,7 +68,7 @@ pub(super) async fn extend(
 }
 
 /// Move messages to the group's dead-letter topic
-#[utoipa::path(post, path = "/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),

@@ -40,7 +40,7 @@ const BUSY: &str = "busy";
 /// Stream messages as Server-Sent Events until the credits are used up, or over a WebSocket
 ///
 /// With `Upgrade: websocket`, text frames in JSON go both ways: the client's are `ClientFrame`, the server's `ServerFrame`.
-#[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
+#[utoipa::path(get, path = "/v1/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group"), OpenStream),
     responses((status = 101, description = "A WebSocket, if that was asked for"),
         (status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),

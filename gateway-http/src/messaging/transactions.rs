@@ -22,7 +22,7 @@ use crate::views::messaging::{
 };
 
 /// Store a half message, which nobody sees until it is committed
-#[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders,
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
@@ -49,7 +49,7 @@ fn check_after(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Probl
 }
 
 /// Deliver a half message
-#[utoipa::path(post, path = "/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -58,7 +58,7 @@ pub(super) async fn commit(State(service): State<Service>, Named(id): Named<Stri
 }
 
 /// Drop a half message
-#[utoipa::path(post, path = "/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -67,7 +67,7 @@ pub(super) async fn rollback(State(service): State<Service>, Named(id): Named<St
 }
 
 /// Answer a check: not known yet, ask again
-#[utoipa::path(post, path = "/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -76,7 +76,7 @@ pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<Str
 }
 
 /// Wait for half messages whose outcome a producer of the topic shall say
-#[utoipa::path(get, path = "/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
+#[utoipa::path(get, path = "/v1/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"), WaitForChecks),
     responses((status = 200, description = "Half messages", body = Checks),
         (status = 204, description = "None in time"),

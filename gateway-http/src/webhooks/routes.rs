@@ -32,7 +32,7 @@ const TEST_BODY: &[u8] = b"{\"test\": true}";
 /// The webhooks, where they are delivered.
 type Service = Option<Webhooks>;
 
-/// The routes below `/v1`.
+/// The routes.
 pub(crate) fn routes(webhooks: Service) -> Router {
     let (routes, _) = described().split_for_parts();
     routes.with_state(webhooks)
@@ -135,7 +135,7 @@ impl Shared {
 }
 
 /// Create a webhook
-#[utoipa::path(post, path = "/webhooks", operation_id = "createWebhook", tag = "webhooks",
+#[utoipa::path(post, path = "/v1/webhooks", operation_id = "createWebhook", tag = "webhooks",
     request_body(content = NewWebhook),
     responses((status = 201, description = "All gateways deliver it within seconds", body = Webhook),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -149,7 +149,7 @@ async fn create(
 }
 
 /// List webhooks
-#[utoipa::path(get, path = "/webhooks", operation_id = "listWebhooks", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks",
     responses((status = 200, description = "All of them", body = WebhookList),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 async fn list(State(service): State<Service>) -> Result<Json<WebhookList>, Problem> {
@@ -159,7 +159,7 @@ async fn list(State(service): State<Service>) -> Result<Json<WebhookList>, Probl
 }
 
 /// Show a webhook
-#[utoipa::path(get, path = "/webhooks/{id}", operation_id = "showWebhook", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks/{id}", operation_id = "showWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "The webhook", body = Webhook),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -168,7 +168,7 @@ async fn show(State(service): State<Service>, Named(id): Named<String>) -> Resul
 }
 
 /// Change a webhook
-#[utoipa::path(patch, path = "/webhooks/{id}", operation_id = "changeWebhook", tag = "webhooks",
+#[utoipa::path(patch, path = "/v1/webhooks/{id}", operation_id = "changeWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     request_body(content = ChangeWebhook),
     responses((status = 200, description = "The webhook as it is now", body = Webhook),
@@ -185,7 +185,7 @@ async fn change(
 }
 
 /// Delete a webhook
-#[utoipa::path(delete, path = "/webhooks/{id}", operation_id = "deleteWebhook", tag = "webhooks",
+#[utoipa::path(delete, path = "/v1/webhooks/{id}", operation_id = "deleteWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 204, description = "All gateways stop delivering within seconds"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -196,7 +196,7 @@ async fn delete(State(service): State<Service>, Named(id): Named<String>) -> Res
 }
 
 /// Show the last calls of a webhook by this gateway
-#[utoipa::path(get, path = "/webhooks/{id}/deliveries", operation_id = "webhookDeliveries", tag = "webhooks",
+#[utoipa::path(get, path = "/v1/webhooks/{id}/deliveries", operation_id = "webhookDeliveries", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "The newest first", body = Deliveries),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -207,7 +207,7 @@ async fn deliveries(State(service): State<Service>, Named(id): Named<String>) ->
 }
 
 /// Post a test message to a webhook's endpoint, whatever it answers
-#[utoipa::path(post, path = "/webhooks/{id}/test", operation_id = "testWebhook", tag = "webhooks",
+#[utoipa::path(post, path = "/v1/webhooks/{id}/test", operation_id = "testWebhook", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id")),
     responses((status = 200, description = "What the call came to", body = DeliveryView),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

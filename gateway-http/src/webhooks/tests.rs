@@ -89,8 +89,8 @@ impl World {
         let admin = Arc::new(self.broker.clone());
         let routes = Router::new()
             .merge(crate::admin::routes(crate::admin::Managed { admin, readiness: crate::Readiness::default() }))
-            .nest("/v1", routes(Some(webhooks.clone())))
-            .nest("/v1", messaging::routes(messaging, checks, crate::Limits::default()));
+            .merge(routes(Some(webhooks.clone())))
+            .merge(messaging::routes(messaging, checks, crate::Limits::default()));
         Gateway { webhooks, routes, metrics }
     }
 

@@ -53,7 +53,7 @@ impl Port {
     async fn ask(&self, query: &str, headers: &str) -> (String, Client) {
         let mut stream = TcpStream::connect(self.address).await.expect("listening");
         let request = format!(
-            "GET /groups/g/stream?topic=orders{query} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /v1/groups/g/stream?topic=orders{query} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n",
             self.address
         );
@@ -172,7 +172,7 @@ async fn messages_come_for_credits_and_are_finished_over_the_socket() {
     let given_up = client.ask(json!({"type": "dead-letter", "handles": [both[0]["handle"]]})).await;
     assert_eq!(given_up["status"], 200);
     let handles = json!({"topic": "orders", "handles": [both[1]["handle"]]});
-    assert_eq!(port.world.post("/groups/g/ack", handles).await.status, 200, "by any other way too");
+    assert_eq!(port.world.post("/v1/groups/g/ack", handles).await.status, 200, "by any other way too");
     assert!(port.world.receive(16).await.is_empty());
 }
 
@@ -188,7 +188,7 @@ async fn what_was_not_written_when_a_socket_breaks_is_free_at_once() {
     client.0.read_u8().await.expect("the first byte");
     drop(client);
     let asked = json!({"topic": "orders", "wait": "20s"});
-    let answer = port.world.post("/groups/g/receive", asked).await;
+    let answer = port.world.post("/v1/groups/g/receive", asked).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["messages"][0]["attempt"], 1, "it was not delivered");
 }
@@ -205,7 +205,7 @@ async fn what_was_said_before_a_close_is_done() {
     port.stop.cancel();
     port.serving.await.expect("the stop waits for the work");
     let late = json!({"topic": "orders", "handles": [message["handle"]]});
-    let nacked = port.world.post("/groups/g/nack", late).await;
+    let nacked = port.world.post("/v1/groups/g/nack", late).await;
     assert_eq!((nacked.status, port.world.receive(1).await.len()), (410, 0), "it is finished");
 }
 

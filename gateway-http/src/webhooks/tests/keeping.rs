@@ -256,7 +256,7 @@ async fn nothing_is_known_and_nothing_changed_while_the_brokers_cannot_be_asked(
     let metrics = prometheus::Registry::new();
     let front = Front { messaging, checks: messaging::tests::server(&world.broker).checks() };
     let webhooks = Webhooks::start(Env::real(), front, &metrics, world.options()).expect("started");
-    let gateway = Gateway { routes: Router::new().nest("/v1", routes(Some(webhooks.clone()))), webhooks, metrics };
+    let gateway = Gateway { routes: routes(Some(webhooks.clone())), webhooks, metrics };
     let made = Some(webhook("https://example.org/in", json!({})));
     for (method, body) in [(Method::GET, None), (Method::POST, made)] {
         let (status, problem) = gateway.ask(method, "/v1/webhooks", body).await;
@@ -318,6 +318,6 @@ async fn clients_may_not_use_the_topic_nor_the_group_that_webhooks_are_kept_by()
 #[tokio::test]
 async fn a_gateway_without_a_key_says_so() {
     let request = Request::builder().uri("/v1/webhooks").body(Body::empty()).expect("valid");
-    let response = Router::new().nest("/v1", routes(None)).oneshot(request).await.expect("infallible");
+    let response = routes(None).oneshot(request).await.expect("infallible");
     assert_eq!(response.status(), 501);
 }
