@@ -11,6 +11,7 @@ use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
 use gateway_http::server::PROTOCOLS;
+use gateway_http::webhooks::Front;
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 
@@ -41,11 +42,12 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let tls = options.tls.as_ref().map(|identity| identity.server_config(PROTOCOLS)).transpose()?;
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
-    let messaging = proxy.messaging();
-    let webhooks = webhooks::start(&config.webhooks, None, messaging.clone(), &telemetry.registry)?;
+    let (messaging, checks) = (proxy.messaging(), proxy.checks());
+    let front = Front { messaging: messaging.clone(), checks: checks.clone() };
+    let webhooks = webhooks::start(&config.webhooks, None, front, &telemetry.registry)?;
     let gateway = Gateway {
         messaging,
-        checks: proxy.checks(),
+        checks,
         limits,
         origins: config.http_settings.origins(),
         admin: config.http_admin.then(|| Arc::new(cluster.clone()) as _),

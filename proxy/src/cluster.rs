@@ -149,6 +149,10 @@ impl Broker for Cluster {
         self.find_shared(name, make).await
     }
 
+    async fn orders_message_groups(&self, topic: &TopicName, group: &GroupName) -> Result<bool, LookupError> {
+        self.keeps_order(topic, group).await
+    }
+
     async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>> {
         self.send_messages(queue, messages).await
     }

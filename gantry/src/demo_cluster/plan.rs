@@ -42,20 +42,23 @@ impl Plan {
     /// With everything below `data`, on the usual ports or on free ones.
     ///
     /// # Errors
-    /// No port is free.
+    /// A usual one is somebody else's, or none is free.
     pub(super) fn new(data: &Path, are_ports_free: bool) -> anyhow::Result<Self> {
-        let data = std::path::absolute(data).with_context(|| format!("{} is no directory", data.display()))?;
-        // Held until all are chosen, so that none is chosen twice.
+        // Held until all are chosen, so that none is chosen twice. Somebody else who listens there would be taken for a process of the cluster.
         let mut held = Vec::new();
-        let mut port = |usual: u16| {
-            if !are_ports_free {
-                return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, usual)));
-            }
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+        Self::on(data, |usual| {
+            let asked = if are_ports_free { 0 } else { usual };
+            let taken = || format!("port {usual} is taken; with --free-ports others are");
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, asked)).with_context(taken)?;
             let address = listener.local_addr()?;
             held.push(listener);
-            anyhow::Ok(address)
-        };
+            Ok(address)
+        })
+    }
+
+    /// The same with what `port` makes of each usual one.
+    fn on(data: &Path, mut port: impl FnMut(u16) -> anyhow::Result<SocketAddr>) -> anyhow::Result<Self> {
+        let data = std::path::absolute(data).with_context(|| format!("{} is no directory", data.display()))?;
         let name_server = port(9876)?;
         let brokers = [port(10911)?, port(10921)?];
         let proxies =
@@ -138,8 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_taken_is_named() {
+        // If that fails somebody else has it.
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 9876));
+        let error = Plan::new(Path::new("d"), false).expect_err("taken");
+        assert!(error.to_string().starts_with("port 9876 is taken"), "{error}");
+    }
+
+    #[test]
     fn every_process_has_a_directory_and_a_log_of_its_own() {
-        let plan = Plan::new(Path::new("/d"), false).expect("usual ones");
+        let plan = Plan::on(Path::new("/d"), |usual| Ok((Ipv4Addr::LOCALHOST, usual).into())).expect("usual ones");
         let process = plan.broker_process(1);
         assert_eq!(process.log, Path::new("/d/logs/broker-b.log"));
         let text = process.arguments.join(" ");
