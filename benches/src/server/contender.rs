@@ -22,6 +22,8 @@ const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
 /// How long a topic may take until a proxy before its broker has its route.
 const ROUTE_WITHIN: Duration = Duration::from_secs(60);
 const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
+/// The disk is filled by others.
+const DISK: &str = "diskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\n";
 /// HTTP connections that our server takes at a time, more than any run has.
 const CONNECTIONS_MAX: &str = "20000";
 
@@ -76,7 +78,7 @@ impl Member {
             MemberRole::SlaveOf(master) => format!("brokerId=1\nbrokerRole=SLAVE\nhaMasterAddress={master}\n"),
         };
         let configuration = directory.path().join("broker.conf");
-        std::fs::write(&configuration, format!("brokerName=bench\n{role}"))?;
+        std::fs::write(&configuration, format!("brokerName=bench\n{role}{DISK}"))?;
         let program = gantry.program.as_os_str();
         let mut command = match &self.place {
             None => Command::new(program),
