@@ -148,6 +148,7 @@ impl Run {
         self.report.lives += 1;
         self.history.lock().started();
         self.take_over(&started.0)?;
+        self.progress.cut(started.0.status().appended_to);
         self.note(&started.0)?;
         Ok(Some(started))
     }
@@ -156,7 +157,7 @@ impl Run {
     fn take_over(&mut self, master: &LocalBroker) -> Result<(), Violation> {
         let Some(at) = self.died_at.take() else { return Ok(()) };
         let end = master.status().appended_to;
-        let progress = std::mem::take(&mut self.progress);
+        let progress = &self.progress;
         let mut history = self.history.lock();
         if self.plan.is_sync() {
             confirmed_survives::check(&history, PhysicalOffset(end))?;

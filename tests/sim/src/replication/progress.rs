@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// All since one broker is the master.
+/// All since the first, of the log that there is now.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     samples: Vec<Sample>,
@@ -57,6 +57,13 @@ impl Progress {
             _ => self.samples.push(sample),
         }
         Ok(())
+    }
+
+    /// The log goes on from `end`: what was behind that is no part of it.
+    pub(super) fn cut(&mut self, end: u64) {
+        for Sample { appended_to, durable_to, visible_to, confirmed_to, .. } in &mut self.samples {
+            [appended_to, durable_to, visible_to, confirmed_to].into_iter().for_each(|mark| *mark = end.min(*mark));
+        }
     }
 
     /// Since when a mark may have been beyond `end`; `None` if it never was.
@@ -85,9 +92,11 @@ mod tests {
 
     #[test]
     fn a_mark_was_beyond_an_end_since_it_was_last_seen_before_it() {
-        let progress = Progress { samples: vec![sample(10, 1), sample(20, 2), sample(30, 4)] };
+        let mut progress = Progress { samples: vec![sample(10, 1), sample(20, 2), sample(30, 4), sample(40, 5)] };
+        assert_eq!(progress.since(|sample| sample.visible_to, 4), Some(Timestamp(35)));
+        progress.cut(4);
         let since = |end| progress.since(|sample| sample.visible_to, end);
-        assert_eq!(since(4), None);
+        assert_eq!(since(4), None, "what was behind the end is another log's");
         assert_eq!(since(3), Some(Timestamp(25)));
         assert_eq!(since(0), Some(Timestamp(10)));
     }
