@@ -45,8 +45,10 @@ impl Run {
         for slave in self.slaves() {
             found.push((slave, self.compare(slave, &master).await?));
         }
-        if !is_confirmed(&master.status()) {
-            let detail = format!("slaves have all, and their master counts on less: {:?}", master.status());
+        let status = master.status();
+        if !is_confirmed(&status) {
+            let Status { appended_to, confirmed_to, .. } = status;
+            let detail = format!("slaves have all to {appended_to}, and their master counts on {confirmed_to}");
             return Err(Violation::new(PROMISE, detail));
         }
         for machine in self.slaves().chain([self.master]) {
