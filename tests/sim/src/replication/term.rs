@@ -121,7 +121,10 @@ impl Run {
             }
         }
         if self.faults.has(Fault::Pause) {
-            agenda.add(moment(&mut self.rng), Event::Pause(self.master, moment(&mut self.rng) / 2));
+            let (from, pause) = (moment(&mut self.rng), moment(&mut self.rng) / 2);
+            // A send that is repeated within half of its key's window must not be looked at behind its end.
+            let longest = self.plan.common.key_window.map_or(pause, |window| window / 4);
+            agenda.add(from, Event::Pause(self.master, pause.min(longest)));
         }
         agenda
     }
