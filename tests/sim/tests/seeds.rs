@@ -22,12 +22,23 @@ fn the_broker_survives_power_loss_and_kills() {
 }
 
 #[test]
+fn a_group_of_brokers_keeps_its_promises() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Replication, seed));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     for scenario in Scenario::ALL {
         let first = scenario.run(SEEDS);
         assert_eq!(first, scenario.run(SEEDS), "{scenario}");
         assert_ne!(first, scenario.run(SEEDS + 1), "{scenario}");
     }
+}
+
+/// A master was paused for longer than an idempotency key is known, which is no broken promise.
+#[test]
+fn replication_seed_547() {
+    keeps_its_promises(Scenario::Replication, 547);
 }
 
 /// A sync failed, the process was killed, and the next one took for durable what only memory had.
