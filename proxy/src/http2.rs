@@ -86,15 +86,19 @@ pub(crate) async fn serve<S>(
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout)
         .serve_connection(TokioIo::new(stream), dispatch);
-    run(connection, &calls, draining, abort).await;
+    run(Box::pin(connection), &calls, draining, abort).await;
 }
 
-/// Runs one connection as [`serve`] says.
-pub(crate) async fn run<C>(connection: C, calls: &Calls, draining: CancellationToken, abort: CancellationToken)
-where
+/// Runs one connection as [`serve`] says. It comes in a box, because a future keeps room for what is moved into it and again for where it
+/// is moved to.
+pub(crate) async fn run<C>(
+    mut connection: Pin<Box<C>>,
+    calls: &Calls,
+    draining: CancellationToken,
+    abort: CancellationToken,
+) where
     C: GracefulConnection<Error: std::fmt::Display>,
 {
-    let mut connection = std::pin::pin!(connection);
     let mut is_draining = false;
     loop {
         tokio::select! {

@@ -51,7 +51,7 @@ impl Front {
         let local = stream.local_addr()?;
         let limit = self.shared.options.connections.handshake_timeout;
         let greeted = tokio::select! {
-            greeted = tokio::time::timeout(limit, self.greet(stream)) => greeted,
+            greeted = tokio::time::timeout(limit, Box::pin(self.greet(stream))) => greeted,
             // Nothing was begun on this connection: it does not hold up the end.
             () = self.shared.draining.cancelled() => return Ok(()),
         };
