@@ -160,7 +160,7 @@ pub(crate) struct Dispatch {
     others: OtherServices,
     inbound: Arc<InboundBytes>,
     pub(crate) calls: Calls,
-    web: Option<Web>,
+    web: Option<Box<Web>>,
 }
 
 impl Dispatch {
@@ -169,7 +169,7 @@ impl Dispatch {
         let messaging = MessagingServiceServer::new(service.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        let web = Web::new(&options.web, options.connections, messaging.clone(), others.clone());
+        let web = Web::new(&options.web, options.connections, messaging.clone(), others.clone()).map(Box::new);
         Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default(), web }
     }
 }

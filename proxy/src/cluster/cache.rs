@@ -214,7 +214,11 @@ mod tests {
         assert_eq!(cache.get(&1, || at(21), || async { Ok("b") }).await, Ok("b"));
         cache.doubt(&1);
         assert_eq!(cache.get(&1, || at(21), || async { Ok("c") }).await, Ok("c"));
-        assert_eq!(cache.get(&1, || at(4000), || async { Err(down()) }).await, Ok("c"), "old, but nobody says otherwise");
+        assert_eq!(
+            cache.get(&1, || at(4000), || async { Err(down()) }).await,
+            Ok("c"),
+            "old, but nobody says otherwise"
+        );
     }
 
     #[tokio::test]
@@ -233,14 +237,22 @@ mod tests {
     #[tokio::test]
     async fn one_asks_for_what_is_not_known_and_all_take_the_answer() {
         let cache = Cache::new();
-        let first = cache.get(&1, || at(0), || async {
-            tokio::task::yield_now().await;
-            Err(missing())
-        });
+        let first = cache.get(
+            &1,
+            || at(0),
+            || async {
+                tokio::task::yield_now().await;
+                Err(missing())
+            },
+        );
         let second = cache.get(&1, || at(0), || async { panic!("somebody asks") });
         let (first, second): (Result<&str, _>, _) = tokio::join!(first, second);
         assert_eq!((first, second), (Err(missing()), Err(missing())));
-        assert_eq!(cache.get(&1, || at(0), || async { Err(down()) }).await, Err(down()), "only a failure makes a pause");
+        assert_eq!(
+            cache.get(&1, || at(0), || async { Err(down()) }).await,
+            Err(down()),
+            "only a failure makes a pause"
+        );
         assert_eq!(cache.get(&1, || at(0), || async { panic!("just failed") }).await, Err(down()));
         assert_eq!(cache.get(&1, || at(1), || async { Ok("a") }).await, Ok("a"));
     }

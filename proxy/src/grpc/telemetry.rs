@@ -129,6 +129,8 @@ impl Stream {
     fn say_goodbye(self) {
         let nonce = "0".to_owned();
         let command = Command::ReconnectEndpointsCommand(v2::ReconnectEndpointsCommand { nonce });
-        let _ = self.outbound.try_send(Box::new(Ok(v2::TelemetryCommand { status: Some(status::ok()), command: Some(command) })));
+        let _ = self
+            .outbound
+            .try_send(Box::new(Ok(v2::TelemetryCommand { status: Some(status::ok()), command: Some(command) })));
     }
 }
