@@ -54,7 +54,7 @@ impl Checks {
             () = self.draining.cancelled() => None,
         };
         let further = std::iter::from_fn(|| receiver.try_recv().ok());
-        Ok(first.into_iter().chain(further).filter_map(|command| check(command.ok()?)).collect())
+        Ok(first.into_iter().chain(further).filter_map(|command| check((*command).ok()?)).collect())
     }
 }
 

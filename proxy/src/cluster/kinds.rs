@@ -17,7 +17,7 @@ impl Cluster {
     /// # Errors
     /// It does not say.
     pub(super) async fn is_ours(&self, broker: &Arc<str>) -> Result<bool, Unavailable> {
-        let asked = self.0.ours.get(broker, || self.0.clock.moment(), self.ask_kind(broker)).await;
+        let asked = self.0.ours.get(broker, || self.0.clock.moment(), || self.ask_kind(broker)).await;
         asked.map_err(|error| match error {
             LookupError::Unavailable(error) => error,
             error => Unavailable::Remote { detail: error.to_string() },
