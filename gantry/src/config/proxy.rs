@@ -260,7 +260,7 @@ fn remoting(reader: &mut Reader<'_, Key>) -> Option<Option<Remoting>> {
 
 /// Brokers with a port each, no name and no port twice.
 fn broker_ports(text: &str) -> Result<Vec<(String, u16)>, value::Expected> {
-    let broker = |text: &str| {
+    let broker = |text: &str| -> Result<_, value::Expected> {
         let (name, port) = text.trim().split_once('=').ok_or(OUT_OF_BOUNDS)?;
         let port = port.parse().ok().filter(|port| *port > 0).ok_or(OUT_OF_BOUNDS)?;
         Ok((word(name)?, port))
