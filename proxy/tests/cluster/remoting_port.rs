@@ -205,7 +205,8 @@ async fn queues_are_locked_at_the_broker_that_the_body_names() {
 async fn all_brokers_know_a_client_while_it_is_there_and_reach_it() {
     let site = site(&["a", "b"]).await;
     let proxy = Proxy::start(&site, &[], Arc::new(SystemClock)).await;
-    let (asked, mut questions) = mpsc::channel(1);
+    // More than it is told and asked here.
+    let (asked, mut questions) = mpsc::channel(16);
     let consumer = Client::listening(proxy.address.to_string(), Arc::new(SystemClock), asked);
     assert_eq!(heartbeat(&consumer, "c").await, ResponseCode::Success);
     let direct = |name: &str| Client::new(site.brokers[name].address.to_string(), Arc::new(SystemClock));
@@ -213,6 +214,10 @@ async fn all_brokers_know_a_client_while_it_is_there_and_reach_it() {
         assert!(has_members(&direct(name)).await, "{name}");
     }
     assert!(has_members(&consumer).await);
+    for _ in ["a", "b"] {
+        let told = questions.recv().await.expect("told");
+        assert_eq!(told.request.request_code(), RequestCode::NotifyConsumerIdsChanged, "the group has a member");
+    }
 
     // An operator asks a broker what the client does: both have numbers of their own for that.
     let header = ConsumerClient { consumer_group: GROUP.to_owned(), client_id: Some("c".to_owned()), msg_id: None };
