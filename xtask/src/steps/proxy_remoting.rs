@@ -29,8 +29,24 @@ const SCENARIOS: [&str; 9] =
 const TRACES: [&str; 2] = ["trace", "consumertrace"];
 /// Topics of the consumer that pops, which are at the first broker.
 const POPPED: [&str; 2] = ["popped", "ordered-or-popped"];
-/// Go's scenarios that tell queues apart by their numbers: their topics are at one broker each.
-const GO_TOPICS: [&str; 6] = ["go-batch", "go-selectors", "go-orderly", "go-filter", "go-pull", "go-poll"];
+/// Go's scenarios, whose topics are at one broker each: some tell queues apart by their numbers, and its consumers look half a minute later
+/// whether a topic has come to another broker, with or without a proxy.
+const GO_SCENARIOS: [&str; 14] = [
+    "send",
+    "batch",
+    "selectors",
+    "clustering",
+    "broadcasting",
+    "orderly",
+    "later",
+    "deadletter",
+    "filter",
+    "delay",
+    "transaction",
+    "pull",
+    "poll",
+    "request",
+];
 /// One proxy is killed when so many messages are acknowledged, the other when so many are: the client is at one of them.
 const KILLED_AT: [u32; 2] = [500, 1000];
 
@@ -84,8 +100,8 @@ fn show(programs: &Programs, go: &Path) -> Result<()> {
     for topic in POPPED {
         topics::create(addresses[0], topic, "NORMAL")?;
     }
-    for (topic, broker) in GO_TOPICS.iter().zip(addresses.iter().cycle()) {
-        topics::create(*broker, topic, "NORMAL")?;
+    for (scenario, broker) in GO_SCENARIOS.iter().zip(addresses.iter().cycle()) {
+        topics::create(*broker, &format!("go-{scenario}"), "NORMAL")?;
     }
     let (all, own) = (Ports::free(false)?, Ports::free(true)?);
     let proxies = [all.start(&cluster, "all")?, own.start(&cluster, "own")?];
