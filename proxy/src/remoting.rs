@@ -133,6 +133,7 @@ impl Door {
             Way::Route => self.route(connection, request).await,
             Way::Named => self.pass_to_named(&lines, request).await,
             Way::Any => self.pass_to_any(&lines, request).await,
+            Way::Members => self.members(&lines, request).await,
             Way::All => self.pass_to_all(&lines, request).await,
             Way::Known => self.pass_to_known(&lines, request).await,
             Way::Refused => {

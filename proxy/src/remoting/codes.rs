@@ -15,8 +15,10 @@ pub(super) enum Way {
     Route,
     /// The broker that it names.
     Named,
-    /// Any broker: all know the same.
+    /// Any broker that does it.
     Any,
+    /// All brokers, each for the members of a group that it knows.
+    Members,
     /// All brokers.
     All,
     /// The brokers that this connection has had to do with.
@@ -57,10 +59,8 @@ pub(super) fn way(code: RequestCode) -> Way {
         | Code::ViewMessageById
         | Code::LockBatchMq
         | Code::UnlockBatchMq => Way::Named,
-        Code::GetConsumerListByGroup
-        | Code::GetConsumerConnectionList
-        | Code::CheckClientConfig
-        | Code::QueryAssignment => Way::Any,
+        Code::GetConsumerConnectionList | Code::CheckClientConfig | Code::QueryAssignment => Way::Any,
+        Code::GetConsumerListByGroup => Way::Members,
         Code::HeartBeat => Way::All,
         Code::UnregisterClient => Way::Known,
         _ => Way::Refused,

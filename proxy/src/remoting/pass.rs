@@ -1,12 +1,14 @@
 //! Passing requests on: as they came, and the answers as they come.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::remoting::Client;
 use ::remoting::client::Error;
+use remoting_proto::body::ConsumerIdList;
 use remoting_proto::requests::HeartBeatAnswer;
-use remoting_proto::{Command, FRAME_BYTES_MAX, Flag, RequestCode, ResponseCode};
+use remoting_proto::{Command, Dialect, FRAME_BYTES_MAX, Flag, RequestCode, ResponseCode};
 use tokio::task::JoinSet;
 use types::broker::Unavailable;
 
@@ -35,16 +37,22 @@ impl Door {
         self.pass(lines, &broker, request).await
     }
 
-    /// To a broker, whichever does what is asked.
+    /// To all brokers at once, as one may say nothing; the first by name that does what is asked answers.
     pub(super) async fn pass_to_any(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
-        let mut last = Err(no_broker());
-        for (broker, _) in self.brokers_of(lines).await? {
-            last = self.pass(lines, &broker, request.clone()).await;
-            if last.as_ref().is_ok_and(|answer| answer.response_code() == ResponseCode::Success) {
-                break;
-            }
-        }
-        last
+        let answers = self.ask_all(lines, request).await?;
+        most_wanted(answers).unwrap_or_else(|| Err(no_broker()))
+    }
+
+    /// To all brokers for the members that each knows: who did not come through a proxy is known to the brokers of its topics only.
+    pub(super) async fn members(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
+        let dialect = Dialect::of(request.version);
+        members_of(self.ask_all(lines, request).await?, dialect)
+    }
+
+    async fn ask_all(&self, lines: &Lines, request: Command) -> Result<Vec<Result<Command, Refusal>>, Refusal> {
+        let brokers = self.brokers_of(lines).await?;
+        let to = brokers.iter().map(|(broker, address)| lines.to(broker, address)).collect();
+        Ok(self.tell(to, request).await)
     }
 
     /// To all brokers; one answer is enough. The others hear of it again with the next heartbeat.
@@ -52,13 +60,13 @@ impl Door {
         let brokers = self.brokers_of(lines).await?;
         lines.keep(&brokers);
         let to = brokers.iter().map(|(broker, address)| lines.to(broker, address)).collect();
-        self.tell(to, request).await.ok_or_else(no_broker)?
+        most_wanted(self.tell(to, request).await).unwrap_or_else(|| Err(no_broker()))
     }
 
     /// To the brokers that know the client by this connection.
     pub(super) async fn pass_to_known(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let nobody = request.answer(ResponseCode::Success);
-        self.tell(lines.all(), request).await.unwrap_or(Ok(nobody))
+        most_wanted(self.tell(lines.all(), request).await).unwrap_or(Ok(nobody))
     }
 
     /// Those that a request to any or all is for, with their addresses.
@@ -107,21 +115,24 @@ impl Door {
         }
     }
 
-    /// Tells all of them at once, and waits for [`TELL_WITHIN`]; who answers later has heard of it all the same. `None` if there are none.
-    async fn tell(&self, brokers: Vec<Client>, request: Command) -> Option<Result<Command, Refusal>> {
-        if brokers.is_empty() {
-            return None;
-        }
+    /// Tells all of them at once, and waits for [`TELL_WITHIN`]; who answers later has heard of it all the same. The answers are in the order
+    /// of the brokers.
+    async fn tell(&self, brokers: Vec<Client>, request: Command) -> Vec<Result<Command, Refusal>> {
+        let waited_ms = u64::try_from(TELL_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let mut answers: Vec<_> = brokers.iter().map(|_| Err(Unavailable::TimedOut { waited_ms }.into())).collect();
         let mut told = JoinSet::new();
-        for broker in brokers {
+        for (index, broker) in brokers.into_iter().enumerate() {
             // Whether one has heard of it is known by its answer.
             let request = Command { flag: Flag::default(), ..request.clone() };
-            told.spawn(async move { broker.call(request, ANSWER_WITHIN).await });
+            told.spawn(async move { (index, broker.call(request, ANSWER_WITHIN).await) });
         }
-        let mut answers = Vec::new();
         let all = async {
-            while let Some(answer) = told.join_next().await {
-                answers.extend(answer.ok());
+            while let Some(answered) = told.join_next().await {
+                if let Ok((index, answer)) = answered
+                    && let Some(place) = answers.get_mut(index)
+                {
+                    *place = answer.map_err(|error| self.failed(&error));
+                }
             }
         };
         tokio::select! {
@@ -129,11 +140,7 @@ impl Door {
             () = all => {}
             () = self.clock.sleep(TELL_WITHIN) => told.detach_all(),
         }
-        let answers = answers.into_iter().map(|answer| answer.map_err(|error| self.failed(&error))).collect();
-        Some(most_wanted(answers).unwrap_or_else(|| {
-            let waited_ms = u64::try_from(TELL_WITHIN.as_millis()).unwrap_or(u64::MAX);
-            Err(Unavailable::TimedOut { waited_ms }.into())
-        }))
+        answers
     }
 
     /// What a broker that cannot be asked, or has not answered, is to who asked.
@@ -168,6 +175,21 @@ fn most_wanted(answers: Vec<Result<Command, Refusal>>) -> Option<Result<Command,
         Err(_) => 3,
     };
     answers.into_iter().min_by_key(rank)
+}
+
+/// All members that the brokers which answered know; else why there is no answer.
+fn members_of(mut answers: Vec<Result<Command, Refusal>>, dialect: Dialect) -> Result<Command, Refusal> {
+    let mut members = BTreeSet::new();
+    for answer in answers.iter().flatten().filter(|answer| answer.response_code() == ResponseCode::Success) {
+        members.extend(remoting_proto::from_slice::<ConsumerIdList>(&answer.body)?.consumer_id_list);
+    }
+    if members.is_empty() {
+        return most_wanted(answers).unwrap_or_else(|| Err(no_broker()));
+    }
+    answers.retain(|answer| answer.as_ref().is_ok_and(|answer| answer.response_code() == ResponseCode::Success));
+    let list = ConsumerIdList { consumer_id_list: members.into_iter().collect() };
+    let body = remoting_proto::to_vec(&list, dialect).into();
+    answers.swap_remove(0).map(|answer| Command { body, ..answer })
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use env::clock::SystemClock;
 use proxy::remoting::{Listeners, serve};
 use remoting::Client;
 use remoting_proto::body::{
-    ConsumerData, HeartbeatData, LockBatch, LockBatchAnswer, MessageQueue, RegisterBroker as Registration,
-    TopicRouteData,
+    ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, LockBatchAnswer, MessageQueue,
+    RegisterBroker as Registration, TopicRouteData,
 };
 use remoting_proto::requests::{
     ConsumerClient, ConsumerGroup, GetRouteInfo, OffsetAnswer, PollingInfo, PollingInfoAnswer, PopMessage,
@@ -245,6 +245,21 @@ async fn all_brokers_know_a_client_while_it_is_there_and_reach_it() {
         }
     };
     tokio::time::timeout(SOON, gone).await.expect("the brokers forget it");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn members_that_one_broker_knows_are_members() {
+    let site = site(&["a", "b"]).await;
+    let proxy = Proxy::start(&site, &[], Arc::new(SystemClock)).await;
+    let direct = Client::new(site.brokers["b"].address.to_string(), Arc::new(SystemClock));
+    assert_eq!(heartbeat(&direct, "direct").await, ResponseCode::Success);
+    let client = proxy.client();
+    assert_eq!(heartbeat(&client, "through a proxy").await, ResponseCode::Success);
+    let fields = ConsumerGroup { consumer_group: GROUP.to_owned() }.to_fields();
+    let answer = call(&client, RequestCode::GetConsumerListByGroup, fields, Vec::new()).await;
+    let list: ConsumerIdList = remoting_proto::from_slice(&answer.body).expect("a list");
+    assert_eq!(list.consumer_id_list, ["direct", "through a proxy"]);
     site.end().await;
 }
 
