@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use env::Env;
@@ -28,6 +29,8 @@ pub use crate::raft::OpenError;
 
 /// Requests that wait for an agreement; a further one is answered that the controller is busy.
 const AGREEMENTS_MAX: usize = 1024;
+/// How long a broker may take to be told of a master. Source: Apache 5.5 `ControllerManager#doNotifyBrokerRoleChanged`.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is to be known at the start.
 #[derive(Clone, Debug)]
@@ -178,7 +181,7 @@ impl Core {
         let request = Command::request(RequestCode::NotifyBrokerRoleChanged, header.to_fields(), Bytes::from(body));
         let live = self.liveness.lock().live(name, self.moment());
         let to = live.keys().filter_map(|id| Some(set.members.get(id)?.address.clone())).collect();
-        if let Err(error) = self.notices.try_send(Notice { to, request }) {
+        if let Err(error) = self.notices.try_send(Notice { to, request, within: TOLD_WITHIN }) {
             tracing::warn!(%error, "brokers are not told that they have another master");
         }
     }

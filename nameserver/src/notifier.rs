@@ -1,10 +1,15 @@
 //! What brokers are told of each other, as requests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use remoting_proto::requests::NotifyMinBrokerIdChange;
 use remoting_proto::{Command, RequestCode};
 
 use crate::registry::Notice;
+
+/// Source: Apache 5.5 `RouteInfoManager#notifyMinBrokerIdChanged`.
+const SENT_WITHIN: Duration = Duration::from_millis(300);
 
 /// The request that says it.
 pub(crate) fn request(notice: Notice) -> remoting::Notice {
@@ -16,5 +21,5 @@ pub(crate) fn request(notice: Notice) -> remoting::Notice {
         ha_broker_addr: ha_address,
     };
     let request = Command::request(RequestCode::NotifyMinBrokerIdChange, header.to_fields(), Bytes::new());
-    remoting::Notice { to, request }
+    remoting::Notice { to, request, within: SENT_WITHIN }
 }

@@ -14,8 +14,6 @@ use crate::Client;
 const NOTICES_MAX: usize = 1024;
 /// Connections that are kept; beyond it all are closed.
 const CLIENTS_MAX: usize = 1024;
-/// Source: Apache 5.5 `RouteInfoManager#notifyMinBrokerIdChanged`.
-const SENT_WITHIN: Duration = Duration::from_millis(300);
 
 /// What peers are to be told.
 #[derive(Clone, Debug)]
@@ -24,6 +22,8 @@ pub struct Notice {
     pub to: Vec<String>,
     /// What they are sent.
     pub request: Command,
+    /// How long one of them may take to be reached; then it is not told.
+    pub within: Duration,
 }
 
 /// Notices that wait to be sent.
@@ -41,13 +41,13 @@ impl Notices {
     /// Sends what comes, as long as any may come.
     pub async fn send(mut self, clock: Arc<dyn Clock>) {
         let mut clients = HashMap::new();
-        while let Some(Notice { to, request }) = self.0.recv().await {
+        while let Some(Notice { to, request, within }) = self.0.recv().await {
             for peer in to {
                 if clients.len() == CLIENTS_MAX && !clients.contains_key(&peer) {
                     clients.clear();
                 }
                 let client = clients.entry(peer.clone()).or_insert_with(|| Client::new(peer, clock.clone()));
-                if let Err(error) = client.oneway(request.clone(), SENT_WITHIN).await {
+                if let Err(error) = client.oneway(request.clone(), within).await {
                     tracing::info!(%error, code = request.code, "a peer was not told");
                 }
             }

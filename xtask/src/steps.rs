@@ -19,6 +19,7 @@ mod nameserver;
 mod nat;
 mod planted;
 mod proxy;
+mod proxy_remoting;
 mod replication;
 mod spring;
 mod takeover;
@@ -28,7 +29,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 30] = [
+pub(crate) const ALL: [Step; 31] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -51,6 +52,7 @@ pub(crate) const ALL: [Step; 30] = [
     alone("mqadmin", mqadmin::run),
     alone("admin", admin::run),
     alone("proxy", proxy::run),
+    alone("proxy-remoting", proxy_remoting::run),
     alone("cluster", cluster::run),
     alone("nat", nat::run),
     alone("replication", replication::run),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use env::Clock;
-use env::clock::Moment;
+use env::clock::{BoxFuture, Moment};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -140,6 +140,21 @@ impl Slave {
 
     /// Follows the master for ever, whichever it is.
     pub(crate) async fn run(&self) {
+        let connect = |address| -> BoxFuture<io::Result<TcpStream>> {
+            Box::pin(async move {
+                let stream = TcpStream::connect::<String>(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            })
+        };
+        self.run_on(connect).await;
+    }
+
+    /// The same on connections that `connect` makes to an address.
+    pub async fn run_on<S>(&self, connect: impl Fn(String) -> BoxFuture<io::Result<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let (mut wait, mut told) = (WAIT_MIN, String::new());
         let mut master = self.master.clone();
         loop {
@@ -151,7 +166,7 @@ impl Slave {
             let before = self.broker.marks().appended_to();
             let ended = tokio::select! {
                 biased;
-                ended = self.follow(&address) => ended,
+                ended = self.follow(&address, &connect) => ended,
                 changed = master.changed() => {
                     drop(changed);
                     Err(Ended::Replaced)
@@ -176,12 +191,15 @@ impl Slave {
         }
     }
 
-    async fn follow(&self, address: &str) -> Result<Infallible, Ended> {
-        let connected = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
+    async fn follow<S>(
+        &self,
+        address: &str,
+        connect: impl Fn(String) -> BoxFuture<io::Result<S>>,
+    ) -> Result<Infallible, Ended>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connected = async { Ok(connect(address.to_owned()).await?) };
         let stream = self.within(connected, Ended::Unreachable).await?;
         self.follow_on(stream, address).await
     }

@@ -309,7 +309,13 @@ async fn a_master_whose_connection_ends_is_replaced_and_brokers_are_told() {
     group.settle();
     drop(first);
     until("the other is the master", async || group.master().await == Some(2)).await;
-    let told = second.told.recv().await.expect("told");
+    let mut told = None;
+    until("it is told", async || {
+        told = second.told.try_recv().ok();
+        told.is_some()
+    })
+    .await;
+    let told = told.expect("it came");
     assert_eq!(told.request_code(), RequestCode::NotifyBrokerRoleChanged);
     let header = NotifyBrokerRoleChanged::of(&told.fields).expect("whole");
     assert_eq!((header.master_broker_id, header.master_epoch, header.master_address), (2, 2, second.address.clone()));

@@ -22,6 +22,11 @@ fn the_broker_survives_power_loss_and_kills() {
 }
 
 #[test]
+fn a_group_of_brokers_keeps_its_promises() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Replication, seed));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     for scenario in Scenario::ALL {
         let first = scenario.run(SEEDS);
@@ -30,8 +35,21 @@ fn the_same_seed_gives_the_same_bytes() {
     }
 }
 
+/// A master was paused for longer than an idempotency key is known, which is no broken promise.
+#[test]
+fn replication_seed_547() {
+    keeps_its_promises(Scenario::Replication, 547);
+}
+
 /// A sync failed, the process was killed, and the next one took for durable what only memory had.
 #[test]
 fn log_seed_661() {
     keeps_its_promises(Scenario::Log, 661);
+}
+
+/// A topic and its group were forgotten, messages came and expired, and the group began anew behind the last one: as documented, though the
+/// checker did not know.
+#[test]
+fn messaging_seed_1102() {
+    keeps_its_promises(Scenario::Messaging, 1102);
 }

@@ -7,12 +7,11 @@ use types::broker::{
     EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPlace,
 };
 use types::properties::names;
-use types::{Message, QueueId};
+use types::{Broker, Message, QueueId};
 
 use super::clients::Client;
 use super::history::{Kind, Topic, Wanted};
 use super::plan::QUEUES;
-use crate::invariants::transactions;
 use crate::report::Violation;
 
 /// Message groups, each with a producer of its own.
@@ -54,6 +53,16 @@ fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
         message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
     }
     (id, message)
+}
+
+/// Sends messages one by one whose records are all of one length to one queue: where two logs part, both go on at the same places.
+pub(super) async fn send_uniform(mut client: Client) {
+    loop {
+        let id = client.history.lock().begin_send(Kind::Normal, client.true_now());
+        let message = client.message_of(Topic::Normal, id, 0);
+        send(&client, QueueId(0), vec![(id, message)]).await;
+        client.pause(80).await;
+    }
 }
 
 /// Takes delayed messages back, of this life or an earlier one.
@@ -181,7 +190,10 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, place: Transac
         Ok(()) if wanted == Wanted::Nothing => {}
         Ok(()) => client.history.lock().succeeded(begun_at, "the end of a transaction"),
         Err(TransactionError::Unavailable(_) | TransactionError::Send(SendError::Unavailable(_))) => {}
-        Err(error) => client.judge(transactions::refused(id, wanted, &error)),
+        Err(error) => {
+            let judged = client.history.lock().not_ended(id, &error, client.true_now());
+            client.judge(judged);
+        }
     }
 }
 
