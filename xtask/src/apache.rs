@@ -36,6 +36,18 @@ pub(crate) fn broker(
     name_servers: &[SocketAddr],
     settings: &str,
 ) -> Result<(Process, SocketAddr)> {
+    broker_by("org.apache.rocketmq.broker.BrokerStartup", &[], folder, name, name_servers, settings)
+}
+
+/// The same, started by this class, which may be one of these.
+pub(crate) fn broker_by(
+    class: &str,
+    classes: &[&Path],
+    folder: &Path,
+    name: &'static str,
+    name_servers: &[SocketAddr],
+    settings: &str,
+) -> Result<(Process, SocketAddr)> {
     let address = server::free_broker_address()?;
     let (store, port, ha_port) = (folder.join(name), address.port(), server::free_address()?.port());
     let store = store.display();
@@ -50,8 +62,8 @@ pub(crate) fn broker(
         names.join(";")
     );
     fs::write(&conf, text)?;
-    let mut command = reference::java(&home(folder, name), &[])?;
-    command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
+    let mut command = reference::java(&home(folder, name), classes)?;
+    command.arg(class).arg("-c").arg(&conf);
     let mut process = Process::start("Apache's broker", command, folder.join(format!("{name}.log")))?;
     for name_server in name_servers {
         process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;

@@ -6,6 +6,7 @@ mod broker;
 mod client;
 mod group;
 mod lists;
+mod progress;
 mod queue;
 mod register;
 mod route;
@@ -23,6 +24,7 @@ pub use group::{
     SubscriptionGroups,
 };
 pub use lists::{GANTRY_VERSION, KvTable, TopicList};
+pub use progress::{ConsumerOffsets, DelayOffsets, TimerCheckPoint, TimerMetrics};
 pub use queue::{
     ConsumeOffset, ConsumeStats, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, ResetOffsets, TopicOffset,
     TopicStats,
