@@ -35,7 +35,9 @@ pub use hand_back::{HandBackError, HandedBack, hand_back};
 pub use import::{ImportError, Imported, import};
 pub use pending::Pending;
 
+pub(crate) use consume_queue::{FOLDER as QUEUES_FOLDER, note_end};
 pub(crate) use form::segments;
+pub(crate) use hand_back::empty;
 pub(crate) use json::parse as parse_json;
 pub(crate) use pending::SCHEDULE_TOPIC;
 use pending::{Gathering, Unfinished};

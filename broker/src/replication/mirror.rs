@@ -147,6 +147,8 @@ pub async fn promote(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Result
             error => PromoteError::Import(error),
         })?),
     };
+    // They say less than Apache's own would.
+    takeover::empty(&*env.disk, dir.join(takeover::QUEUES_FOLDER))?;
     let mark = dir.join(MARK);
     env.disk.remove(&mark).map_err(takeover::failed("remove", &mark))?;
     env.disk.sync_dir(dir).map_err(takeover::failed("sync", dir))?;
@@ -269,7 +271,9 @@ impl Core {
     async fn keep_asking(&self) {
         let (mut kept, mut told) = (metadata::Kept::default(), String::new());
         loop {
-            self.env.clock.sleep(ASK_EVERY).await;
+            while self.connected_to.lock().is_none() {
+                self.env.clock.sleep(LOOK_EVERY).await;
+            }
             match self.ask(&mut kept).await {
                 Ok(()) => told.clear(),
                 Err(error) if error.to_string() != told => {
@@ -278,14 +282,13 @@ impl Core {
                 }
                 Err(_) => {}
             }
+            self.env.clock.sleep(ASK_EVERY).await;
         }
     }
 
     async fn ask(&self, kept: &mut metadata::Kept) -> Result<(), Ended> {
-        if self.connected_to.lock().is_none() {
-            return Ok(());
-        }
-        let asked = metadata::ask(&self.master()?).await?;
+        let master = self.master()?;
+        let asked = metadata::ask(&master).await?;
         // What is further than the log would let groups skip messages that are not there yet.
         while self.appended_to() < asked.end {
             if self.connected_to.lock().is_none() {
@@ -294,9 +297,12 @@ impl Core {
             self.env.clock.sleep(LOOK_EVERY).await;
         }
         self.on_log(|log| log.map_or(Ok(()), Log::sync)).await.map_err(log::Error::from)?;
-        let (disk, dir, changed) = (self.env.disk.clone(), self.options.data.clone(), kept.changed(asked));
+        let first = asked.first;
+        let ends = if kept.first() < first { asked.queue_ends(&master).await? } else { Vec::new() };
+        let (disk, dir, changed) = (self.env.disk.clone(), self.options.data.clone(), kept.changed(asked, ends));
         let put = tokio::task::spawn_blocking(move || metadata::put(&*disk, &dir, changed));
         *kept = put.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+        self.on_log(move |log| log.map_or(Ok(()), |log| log.expire(first))).await.map_err(log::Error::from)?;
         Ok(())
     }
 

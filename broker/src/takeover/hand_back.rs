@@ -7,7 +7,7 @@
 //! `DefaultMessageStore.recover`; shown with 5.5.0 by `cargo xtask test --full`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::{Disk, Env};
@@ -211,7 +211,15 @@ fn remove_derived(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     for (folder, names) in DERIVED_FILES {
         remove(disk, &dir.join(folder), |name| names.contains(&name))?;
     }
-    let mut folders: Vec<_> = DERIVED_FOLDERS.map(|name| dir.join(name)).into();
+    DERIVED_FOLDERS.iter().try_for_each(|name| empty(disk, dir.join(name)))
+}
+
+/// Removes the files of a folder and of those in it, durably; the folders stay.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn empty(disk: &dyn Disk, folder: PathBuf) -> Result<(), FileError> {
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         remove(disk, &folder, |_| true)?;
         let inside = disk.list_dirs(&folder).map_err(failed("list", &folder))?;

@@ -230,6 +230,22 @@ impl Log {
         synced
     }
 
+    /// Removes the segments that lie before a position, the first one first; never that which is written to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn expire(&mut self, before: PhysicalOffset) -> Result<(), FileError> {
+        let names = self.disk.list(&self.folder).map_err(failed("list", &self.folder))?;
+        let active = self.base_of(self.end.last.unwrap_or(self.end.at).0);
+        for base in names.iter().filter_map(|name| name.parse::<u64>().ok()) {
+            if base < active && base + self.segment_bytes <= before.0 {
+                let path = self.path(base);
+                self.disk.remove(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        self.disk.sync_dir(&self.folder).map_err(failed("sync", &self.folder))
+    }
+
     fn base_of(&self, at: u64) -> u64 {
         at - at % self.segment_bytes
     }

@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use env::{Disk, Env};
 use remoting::Client;
-use remoting_proto::body::{ClusterInfo, GANTRY_VERSION, KvTable};
+use remoting_proto::body::{ClusterInfo, GANTRY_VERSION, KvTable, TopicStats};
+use remoting_proto::requests::TopicName as Named;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use serde_json::{Value, json};
 use store::FileError;
-use types::PhysicalOffset;
+use types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::super::wire::Welcome;
 use super::{ASK_EVERY, Ended};
@@ -109,10 +110,38 @@ impl Facts {
     }
 }
 
-/// Files by name, and where the log ends that they are true of.
+/// Files by name, and where the log begins and ends that they are true of.
 pub(super) struct Asked {
     files: BTreeMap<&'static str, Bytes>,
+    pub(super) first: PhysicalOffset,
     pub(super) end: PhysicalOffset,
+}
+
+/// Where a queue ends.
+pub(super) type QueueEnd = (TopicName, QueueId, QueueOffset);
+
+impl Asked {
+    /// Where all queues end, one request a topic. With the log's front the last record of a queue may go, and with it what says so.
+    pub(super) async fn queue_ends(&self, master: &Client) -> Result<Vec<QueueEnd>, Error> {
+        let asked = RequestCode::GetTopicStatsInfo;
+        let mut ends = Vec::new();
+        for topic in topics(&self.files[TOPICS])? {
+            let fields = Named { topic: topic.to_string() }.to_fields();
+            let body = match call_with(master, asked, fields).await {
+                Ok(body) => body,
+                // It is gone meanwhile.
+                Err(Error::Refused { code: ResponseCode::TopicNotExist, .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let stats: TopicStats = remoting_proto::from_slice(&body)
+                .map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+            ends.extend(stats.offset_table.0.iter().filter_map(|(queue, offsets)| {
+                let number = u32::try_from(queue.queue_id).ok()?;
+                Some((topic.clone(), QueueId(number), QueueOffset(u64::try_from(offsets.max_offset).ok()?)))
+            }));
+        }
+        Ok(ends)
+    }
 }
 
 /// Asks the master for all of it. Its log's end is asked for last, so that what was said before is true of it.
@@ -128,8 +157,17 @@ pub(super) async fn ask(master: &Client) -> Result<Asked, Error> {
     if let Some(mappings) = mappings(&files[TOPICS])? {
         files.insert(MAPPINGS, mappings);
     }
-    let end = number(&runtime(master).await?, RequestCode::GetBrokerRuntimeInfo, "commitLogMaxOffset")?;
-    Ok(Asked { files, end: PhysicalOffset(end) })
+    let runtime = runtime(master).await?;
+    let of_log = |key| number(&runtime, RequestCode::GetBrokerRuntimeInfo, key).map(PhysicalOffset);
+    Ok(Asked { files, first: of_log("commitLogMinOffset")?, end: of_log("commitLogMaxOffset")? })
+}
+
+/// The topics that a takeover knows.
+fn topics(told: &[u8]) -> Result<Vec<TopicName>, Error> {
+    let asked = RequestCode::GetAllTopicConfig;
+    let told: Value = takeover::parse_json(told).map_err(|problem| Error::Unclear { asked, problem })?;
+    let names = told.get("topicConfigTable").and_then(Value::as_object).into_iter().flat_map(|table| table.keys());
+    Ok(names.filter_map(|name| TopicName::new(name.as_str()).ok()).filter(|topic| !topic.is_system()).collect())
 }
 
 /// Which topics are static, if any: a takeover refuses them by name.
@@ -140,22 +178,31 @@ fn mappings(topics: &[u8]) -> Result<Option<Bytes>, Error> {
     Ok(mappings.map(|mappings| json!({ MAPPINGS_KEPT: mappings }).to_string().into()))
 }
 
-/// What was put in files last.
+/// What was put in files last, and where the log began then.
 #[derive(Default)]
-pub(super) struct Kept(BTreeMap<&'static str, Bytes>);
+pub(super) struct Kept {
+    files: BTreeMap<&'static str, Bytes>,
+    first: PhysicalOffset,
+}
 
 /// What is to be put there.
 pub(super) struct Changed {
-    all: BTreeMap<&'static str, Bytes>,
+    all: Kept,
     changed: Vec<&'static str>,
+    ends: Vec<QueueEnd>,
 }
 
 impl Kept {
-    /// What differs of what was asked for.
-    pub(super) fn changed(&self, asked: Asked) -> Changed {
-        let differs = |(name, content): &(&&'static str, &Bytes)| self.0.get(*name) != Some(*content);
+    /// Where the log began.
+    pub(super) fn first(&self) -> PhysicalOffset {
+        self.first
+    }
+
+    /// What differs of what was asked for, and where queues end.
+    pub(super) fn changed(&self, asked: Asked, ends: Vec<QueueEnd>) -> Changed {
+        let differs = |(name, content): &(&&'static str, &Bytes)| self.files.get(*name) != Some(*content);
         let changed = asked.files.iter().filter(differs).map(|(name, _)| *name).collect();
-        Changed { all: asked.files, changed }
+        Changed { all: Self { files: asked.files, first: asked.first }, changed, ends }
     }
 }
 
@@ -164,14 +211,17 @@ impl Kept {
 /// # Errors
 /// [`Error::File`].
 pub(super) fn put(disk: &dyn Disk, dir: &Path, changed: Changed) -> Result<Kept, Error> {
-    let Changed { all, mut changed } = changed;
+    let Changed { all, mut changed, ends } = changed;
+    for (topic, queue, end) in ends {
+        takeover::note_end(disk, dir, &topic, queue, end)?;
+    }
     let folder = dir.join(FOLDER);
     disk.create_dir_all(&folder).map_err(takeover::failed("create directory", &folder))?;
     changed.sort_by_key(|name| *name == TOPICS);
     for name in changed {
-        store::put_file(disk, &folder, name, &all[name])?;
+        store::put_file(disk, &folder, name, &all.files[name])?;
     }
-    Ok(Kept(all))
+    Ok(all)
 }
 
 /// Whether all of it has come at least once.
@@ -223,7 +273,11 @@ fn number(facts: &BTreeMap<String, String>, asked: RequestCode, key: &str) -> Re
 }
 
 async fn call(master: &Client, asked: RequestCode) -> Result<Bytes, Error> {
-    let answer = master.call(Command::request(asked, Fields::default(), Bytes::new()), ANSWERED_WITHIN).await?;
+    call_with(master, asked, Fields::default()).await
+}
+
+async fn call_with(master: &Client, asked: RequestCode, fields: Fields) -> Result<Bytes, Error> {
+    let answer = master.call(Command::request(asked, fields, Bytes::new()), ANSWERED_WITHIN).await?;
     match answer.response_code() {
         ResponseCode::Success => Ok(answer.body),
         code => Err(Error::Refused { asked, code, remark: answer.remark.unwrap_or_default() }),
@@ -265,12 +319,11 @@ mod tests {
     #[test]
     fn only_what_has_changed_is_put_in_files_again() {
         let files = BTreeMap::from([(TOPICS, Bytes::from_static(b"1")), (TIMERCHECK, Bytes::from_static(b"2"))]);
-        let asked = || Asked { files: files.clone(), end: PhysicalOffset(0) };
-        let Changed { all, changed } = Kept::default().changed(asked());
+        let asked = || Asked { files: files.clone(), first: PhysicalOffset(1), end: PhysicalOffset(2) };
+        let Changed { all: mut kept, changed, .. } = Kept::default().changed(asked(), Vec::new());
         assert_eq!(changed, [TIMERCHECK, TOPICS]);
-        let mut kept = Kept(all);
-        assert!(kept.changed(asked()).changed.is_empty());
-        kept.0.insert(TOPICS, Bytes::new());
-        assert_eq!(kept.changed(asked()).changed, [TOPICS]);
+        assert!(kept.changed(asked(), Vec::new()).changed.is_empty());
+        kept.files.insert(TOPICS, Bytes::new());
+        assert_eq!(kept.changed(asked(), Vec::new()).changed, [TOPICS]);
     }
 }

@@ -50,6 +50,7 @@ impl Core {
     async fn info(&self) -> KvTable {
         let mut table: Vec<(&str, String)> = runtime::zeros().chain(runtime::no_traffic()).collect();
         table.extend([
+            ("brokerActive", "true".to_owned()),
             ("brokerVersionDesc", "V5_5_0".to_owned()),
             ("brokerVersion", VERSION.to_string()),
             (GANTRY_VERSION, env!("CARGO_PKG_VERSION").to_owned()),

@@ -1,6 +1,7 @@
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use env::sim::{self, World};
+use env::sim::{self, Operation, World};
 use types::{Message, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::*;
@@ -84,6 +85,21 @@ fn damaged_records_are_not_added() {
         let elsewhere = [record_at(end.0, 1), record_at(end.0, 1)].concat();
         assert!(matches!(log.append(&elsewhere), Err(Error::Damaged { .. })), "it says that it is where the first is");
         assert_eq!(log.append(&record_at(end.0, 1)).expect("whole").0, 2 * end.0);
+    });
+}
+
+#[test]
+fn the_front_goes_and_the_last_segment_stays() {
+    sim::run(1, async |world: World| {
+        let mut log = open(&world);
+        for base in 0..3 {
+            log.append(&record_at(base * SEGMENT_BYTES, base)).expect("whole");
+        }
+        let there = |world: &World| world.disk().list(&Path::new(DIR).join(COMMIT_LOG_NAME)).expect("listed");
+        log.expire(PhysicalOffset(2 * SEGMENT_BYTES - 1)).expect("removed");
+        assert_eq!(there(&world), [name_of(SEGMENT_BYTES), name_of(2 * SEGMENT_BYTES)]);
+        log.expire(PhysicalOffset(9 * SEGMENT_BYTES)).expect("removed");
+        assert_eq!(there(&world), [name_of(2 * SEGMENT_BYTES)]);
     });
 }
 
