@@ -21,7 +21,7 @@ impl Role for Port {
         let Self(core) = self;
         match request.request_code() {
             RequestCode::GetBrokerHaStatus => json(&request, &core.ha_status()),
-            RequestCode::GetBrokerRuntimeInfo => json(&request, &core.info().await),
+            RequestCode::GetBrokerRuntimeInfo => json(&request, &core.info()),
             RequestCode::GetBrokerConfig => {
                 let lines = core.options.shown.iter().map(|(key, value)| format!("{key}={value}\n"));
                 Command { body: lines.collect::<String>().into(), ..request.answer(ResponseCode::Success) }
@@ -47,7 +47,7 @@ impl Core {
         }
     }
 
-    async fn info(&self) -> KvTable {
+    fn info(&self) -> KvTable {
         let mut table: Vec<(&str, String)> = runtime::zeros().chain(runtime::no_traffic()).collect();
         table.extend([
             ("brokerActive", "true".to_owned()),
