@@ -115,7 +115,10 @@ impl Apache {
                 let broker_addrs = [(0, self.address.to_string())].into();
                 let broker = BrokerData { broker_addrs, ..BrokerData::default() };
                 let broker_addr_table = [(NAME.to_owned(), broker)].into();
-                Some(remoting_proto::to_vec(&ClusterInfo { broker_addr_table, ..ClusterInfo::default() }, Dialect::Fastjson))
+                Some(remoting_proto::to_vec(
+                    &ClusterInfo { broker_addr_table, ..ClusterInfo::default() },
+                    Dialect::Fastjson,
+                ))
             }
             _ => None,
         }

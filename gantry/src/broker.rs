@@ -63,9 +63,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         return run_until_signal(config, advertised, signals, stop, served, async || {}).await;
     }
     let (role, copies) = match &config.replication {
-        Replication::Master { copies, timeout, .. } => {
-            (Role::Master, Copies { count: *copies, timeout: *timeout })
-        }
+        Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
         Replication::Slave { .. } => (Role::Slave, Copies::ONE),
     };
     let stored = ::broker::Options {

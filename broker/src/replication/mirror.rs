@@ -71,7 +71,9 @@ struct Core {
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
     /// It is not known where it answers requests.
-    #[error("no name server knows the master: one must, so that the master can be asked for topics, groups and offsets")]
+    #[error(
+        "no name server knows the master: one must, so that the master can be asked for topics, groups and offsets"
+    )]
     Unknown,
     /// What it was asked was not answered.
     #[error(transparent)]
@@ -229,7 +231,9 @@ impl Core {
         loop {
             let mut wait = registration::REGISTER_EVERY;
             for client in &name_servers {
-                match registration::tell(client, &self.name, &self.options, self.options.advertised, Topics::default()).await {
+                match registration::tell(client, &self.name, &self.options, self.options.advertised, Topics::default())
+                    .await
+                {
                     Ok(answer) => self.find_master(answer),
                     Err(error) => {
                         tracing::warn!(%error, "a name server does not know this broker");
@@ -329,7 +333,8 @@ impl Follower for Core {
         let welcome = facts.check()?;
         let (segment_bytes, end) = self.open_log(welcome).await?;
         check(welcome, segment_bytes, end)?;
-        let own = self.on_log(|log| log.map_or(Ok(Bytes::new()), |log| log.last_record())).await.map_err(Ended::from)?;
+        let own =
+            self.on_log(|log| log.map_or(Ok(Bytes::new()), |log| log.last_record())).await.map_err(Ended::from)?;
         let from = end.last.unwrap_or(end.at);
         let mut intake = Intake::new(segment_bytes, from, own);
         let mut asked = from;

@@ -269,11 +269,7 @@ pub(super) async fn connect(clock: &dyn Clock, address: &str) -> Result<TcpStrea
     within(clock, connected, Ended::Unreachable).await
 }
 
-async fn within<T>(
-    clock: &dyn Clock,
-    work: impl Future<Output = Result<T, Ended>>,
-    late: Ended,
-) -> Result<T, Ended> {
+async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {
     tokio::select! {
         biased;
         done = work => done,

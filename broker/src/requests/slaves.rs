@@ -45,7 +45,10 @@ pub(super) fn timer_metrics(core: &Core, request: &Command) -> Command {
 /// Where this broker has its log, if it is a master with slaves.
 pub(super) fn ha_info(core: &Core, request: &Command) -> Answer {
     let Some(slaves_at) = core.slaves_at else {
-        return Err(Refusal::new(ResponseCode::SystemError, "this broker has no slaves: neither brokerRole nor haListenPort is set"));
+        return Err(Refusal::new(
+            ResponseCode::SystemError,
+            "this broker has no slaves: neither brokerRole nor haListenPort is set",
+        ));
     };
     let answer = ExchangeBrokerHaInfoAnswer {
         master_ha_address: Some(slaves_at.to_string()),

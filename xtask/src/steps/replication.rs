@@ -127,7 +127,8 @@ impl Left {
         }
         let popped = client.pop(POPPED, 0, INVISIBLE_MS)?;
         ensure!(popped.len() == 4, "{} of 4 messages were popped", popped.len());
-        let (acked, unacked): (Vec<_>, Vec<_>) = popped.into_iter().partition(|message| ACKED.contains(&&*message.body));
+        let (acked, unacked): (Vec<_>, Vec<_>) =
+            popped.into_iter().partition(|message| ACKED.contains(&&*message.body));
         for message in &acked {
             client.ack(POPPED, message)?;
         }
@@ -137,8 +138,12 @@ impl Left {
         let half =
             client.send(DEALS, 0, b"deal", &[("TRAN_MSG", "true"), ("UNIQ_KEY", "deal"), ("PGROUP", "senders")])?;
         for (body, end) in [("committed", COMMIT), ("rolled back", ROLL_BACK)] {
-            let half =
-                client.send(DEALS, 0, body.as_bytes(), &[("TRAN_MSG", "true"), ("UNIQ_KEY", body), ("PGROUP", "senders")])?;
+            let half = client.send(
+                DEALS,
+                0,
+                body.as_bytes(),
+                &[("TRAN_MSG", "true"), ("UNIQ_KEY", body), ("PGROUP", "senders")],
+            )?;
             client.end(DEALS, &half, end)?;
         }
         Ok(Self { unacked: unacked.into_iter().map(|message| message.body).collect(), due_ms, half })

@@ -242,7 +242,10 @@ pub(super) async fn is_master_apaches(env: &Env, name: &str, name_servers: &[Str
             }
         }
         if !is_told {
-            tracing::warn!(name, "no name server knows a master of this name that answers: it is asked again, and this slave waits");
+            tracing::warn!(
+                name,
+                "no name server knows a master of this name that answers: it is asked again, and this slave waits"
+            );
             is_told = true;
         }
         env.clock.sleep(ASK_EVERY).await;
@@ -254,16 +257,16 @@ pub(super) async fn is_master_apaches(env: &Env, name: &str, name_servers: &[Str
 async fn master_of(name_server: &Client, name: &str) -> Result<Option<String>, Error> {
     let asked = RequestCode::GetBrokerClusterInfo;
     let body = call(name_server, asked).await?;
-    let known: ClusterInfo = remoting_proto::from_slice(&body)
-        .map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+    let known: ClusterInfo =
+        remoting_proto::from_slice(&body).map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
     Ok(known.broker_addr_table.get(name).and_then(|brokers| brokers.broker_addrs.get(&0).cloned()))
 }
 
 async fn runtime(broker: &Client) -> Result<BTreeMap<String, String>, Error> {
     let asked = RequestCode::GetBrokerRuntimeInfo;
     let body = call(broker, asked).await?;
-    let table: KvTable = remoting_proto::from_slice(&body)
-        .map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+    let table: KvTable =
+        remoting_proto::from_slice(&body).map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
     Ok(table.table)
 }
 
@@ -309,7 +312,8 @@ mod tests {
 
     #[test]
     fn static_topics_are_noted_under_the_name_that_a_takeover_looks_for() {
-        let noted = |topics: &[u8]| mappings(topics).expect("JSON").map(|noted| String::from_utf8_lossy(&noted).into_owned());
+        let noted =
+            |topics: &[u8]| mappings(topics).expect("JSON").map(|noted| String::from_utf8_lossy(&noted).into_owned());
         let told = br#"{"topicQueueMappingDetailMap":{"t":{"bname":"b","hostedQueues":{0:[]}}}}"#;
         assert!(noted(told).expect("one").starts_with(r#"{"topicQueueMappingInfoMap":{"t":"#));
         assert_eq!(noted(br#"{"topicQueueMappingDetailMap":{}}"#), None);

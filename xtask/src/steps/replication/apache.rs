@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use remoting_proto::body::ConsumerOffsets;
@@ -50,7 +49,12 @@ fn show(context: &Context, programs: &Programs, makers: [Maker; 2]) -> Result<()
     fs::create_dir_all(&folder)?;
     let (log, classes) = (programs.log.with_file_name(format!("replication-{name}.log")), programs.classes.clone());
     fs::write(&log, "")?;
-    let pair = Pair { context, name, is_apache_slave, programs: Programs { folder, log, classes, gantry: programs.gantry.clone() } };
+    let pair = Pair {
+        context,
+        name,
+        is_apache_slave,
+        programs: Programs { folder, log, classes, gantry: programs.gantry.clone() },
+    };
     pair.show(makers).with_context(|| name)
 }
 
@@ -109,7 +113,9 @@ impl Pair<'_> {
     /// nobody from.
     fn is_told(&self, group: &Group) -> Result<bool> {
         let table = if self.is_apache_slave {
-            remoting::call(group.slave(), RequestCode::GetAllConsumerOffset, Fields::default(), bytes::Bytes::new())?.body.to_vec()
+            remoting::call(group.slave(), RequestCode::GetAllConsumerOffset, Fields::default(), bytes::Bytes::new())?
+                .body
+                .to_vec()
         } else {
             fs::read(group.file_of_slave("config/consumerOffset.json")).unwrap_or_else(|_| b"{}".to_vec())
         };
@@ -143,10 +149,6 @@ impl Pair<'_> {
     fn consume(&self, group: &Group, consumer_group: &str, count: usize) -> Result<()> {
         let mut java = reference::java(&format!("replication/{}", self.name), &[Path::new(&self.programs.classes)])?;
         java.arg("Consume").args([&group.name_server().to_string(), PLAIN, consumer_group, &count.to_string()]);
-        run(&mut java, &self.programs.log)
+        shell::run(&mut java, To::File(&self.programs.log))
     }
-}
-
-fn run(command: &mut Command, log: &Path) -> Result<()> {
-    shell::run(command, To::File(log))
 }

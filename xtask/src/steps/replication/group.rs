@@ -157,12 +157,7 @@ impl Group {
         Process::start("gantry broker", command, self.folder.join(format!("{name}-{id}.log")))
     }
 
-    fn apache(
-        &self,
-        node: &Node,
-        classes: Option<&Path>,
-        settings: &str,
-    ) -> Result<(Process, SocketAddr)> {
+    fn apache(&self, node: &Node, classes: Option<&Path>, settings: &str) -> Result<(Process, SocketAddr)> {
         let folder = self.folder.join(node.name);
         fs::create_dir_all(&folder)?;
         let name_servers = [self.name_server];
