@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "sockets of the real runtime, above the seams of env")]
 
+use env::Env;
 use remoting_proto::body::{ConsumerOffsets, DelayOffsets, TimerMetrics};
 use remoting_proto::requests::{
     AckMessage, ExchangeBrokerHaInfoAnswer, PopMessage, PopMessageAnswer, SendMessage, UpdateConsumerOffset,
@@ -67,7 +68,7 @@ async fn a_slave_is_told_the_first_that_is_not_finished() {
     send_with(&served, "deals", "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}PG\u{2}", PREPARED).await;
     assert_eq!((offset(&served, HALVES, 0).await, offset(&served, OUTCOMES, 0).await), (Some(0), Some(0)));
 
-    let due_ms: i64 = 4_000_000_000_000;
+    let due_ms = Env::real().clock.now().0 + 3_600_000;
     let before = check_point(&served).await;
     assert!(before[0] < due_ms && before[2] == 0, "nothing waits: {before:?}");
     send_with(&served, "late", &format!("TIMER_DELIVER_MS\u{1}{due_ms}\u{2}"), 0).await;
@@ -124,7 +125,7 @@ async fn pop_and_ack(served: &Served, acked: &[i64]) {
         max_msg_nums: 32,
         invisible_time: 60_000,
         poll_time: 0,
-        born_time: 1,
+        born_time: Env::real().clock.now().0,
         init_mode: 0,
         exp_type: None,
         exp: None,
