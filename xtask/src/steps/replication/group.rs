@@ -162,7 +162,8 @@ impl Group {
         fs::create_dir_all(&folder)?;
         let name_servers = [self.name_server];
         // A check appends a half message anew, and the test ends it where it was.
-        let settings = &format!("{settings}brokerIP2=127.0.0.1\ntransactionCheckInterval=600000\n");
+        let settings =
+            &format!("{settings}brokerIP2=127.0.0.1\nslaveReadEnable=true\ntransactionCheckInterval=600000\n");
         match classes {
             None => apache::broker(&folder, BROKER, &name_servers, settings),
             Some(classes) => apache::broker_by(IMPATIENT, &[classes], &folder, BROKER, &name_servers, settings),
