@@ -5,7 +5,6 @@
 #[path = "common/apache.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod apache;
-#[allow(dead_code, unused_imports, reason = "what the other one uses")]
 mod common;
 
 use std::collections::BTreeMap;
