@@ -33,7 +33,7 @@ const REPEATS_OF_APACHE: RangeInclusive<usize> = 1..=3;
 /// The same of ours: two that were not acked, if Apache moved them to the retry topic right before it was killed and had not noted so yet.
 const REPEATS_OF_GANTRY: RangeInclusive<usize> = 0..=2;
 
-/// Both, side by side: about a minute, with `--full` about a quarter of an hour.
+/// Both, side by side: about a minute; with `--full` a million sends each, one by one.
 pub(super) fn run(context: &Context) -> Result<Done> {
     java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
         // Its own start script's class asks each minute.
