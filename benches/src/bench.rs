@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::network::Network;
 use crate::recovery::KilledLog;
 use crate::rivals::{Apache, Xtask};
-use crate::server::Gantry;
+use crate::server::{Gantry, Server};
 
 /// The window of a quick run.
 const QUICK_WINDOW: Duration = Duration::from_millis(100);
@@ -29,13 +30,28 @@ pub(crate) struct Bench {
     pub(crate) nats_server: Option<PathBuf>,
     /// Apache's server, once it runs and until its scenario has ended.
     pub(crate) apache: Option<Apache>,
+    /// The master of the log that slaves catch up with, once it runs and until its scenario has ended.
+    pub(crate) long_log: Option<Server>,
+    /// The machines that are far from each other, the same.
+    pub(crate) network: Option<Network>,
 }
 
 impl Bench {
     /// Runs of this length; quick ones ignore it.
     pub(crate) fn new(gantry: PathBuf, xtask: Xtask, window: Duration, is_quick: bool, log_bytes: u64) -> Self {
         let window = if is_quick { QUICK_WINDOW } else { window };
-        Self { gantry, xtask, window, is_quick, log_bytes, killed_log: None, nats_server: None, apache: None }
+        Self {
+            gantry,
+            xtask,
+            window,
+            is_quick,
+            log_bytes,
+            killed_log: None,
+            nats_server: None,
+            apache: None,
+            long_log: None,
+            network: None,
+        }
     }
 
     /// Our release binary, if it is there.

@@ -77,6 +77,7 @@ pub(crate) fn set_memories(measurement: &mut Measurement, server: &Server) -> Re
         let metric = match part {
             Part::Proxy => Metric::ProxyMemory,
             Part::Broker => Metric::BrokerMemory,
+            Part::Slave => Metric::SlaveMemory,
             Part::NameServer => Metric::NameServerMemory,
         };
         measurement.set(metric, memory.anonymous_bytes as f64 / MIB);

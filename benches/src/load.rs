@@ -16,13 +16,13 @@ mod streams;
 
 pub(crate) use caller::{Caller, resource};
 pub(crate) use clients::memory_of_clients;
-pub(crate) use fill::{fill, fill_and_kill};
+pub(crate) use fill::{fill, fill_and_kill, fill_by_remoting};
 pub(crate) use gauge::Window;
 pub(crate) use http::{HTTP_BATCH, make_topic_by_http, receive_by_http, send_by_http};
-pub(crate) use paced::{NotHeld, paced};
+pub(crate) use paced::{NotHeld, paced, paced_by_remoting};
 pub(crate) use publish::publish;
 pub(crate) use receive::{Backlog, receive};
-pub(crate) use remoting::{make_topic, send_by_remoting};
+pub(crate) use remoting::{ha_status, make_topic, send_by_remoting};
 pub(crate) use send::{body, send};
 pub(crate) use streams::memory_of_streams;
 

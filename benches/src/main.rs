@@ -14,9 +14,11 @@ mod directory;
 mod load;
 mod measurement;
 mod nats;
+mod network;
 mod noop;
 mod process;
 mod recovery;
+mod replication;
 mod report;
 mod rivals;
 mod scenario;
@@ -80,6 +82,8 @@ enum Command {
     Http(Options),
     /// Proxy, broker and name server as processes: beside Apache's, beside a no-op server and beside all in one process.
     Cluster(Options),
+    /// A master and its slave as processes: beside the master alone, near and far, and while the slave catches up.
+    Replication(Options),
     /// The store beside what the disk allows.
     #[command(args_conflicts_with_subcommands = true)]
     Store {
@@ -152,6 +156,7 @@ async fn main() -> ExitCode {
         Command::Remoting(options) => (Scenario::REMOTING.to_vec(), options, 0),
         Command::Http(options) => (Scenario::HTTP.to_vec(), options, 0),
         Command::Cluster(options) => (Scenario::CLUSTER.to_vec(), options, 0),
+        Command::Replication(options) => (Scenario::REPLICATION.to_vec(), options, 0),
         Command::Store { curves: Some(Store::Curves(options)), .. } => {
             return tokio::select! {
                 result = curves::run(&options) => exit_code(result.map(|()| ExitCode::SUCCESS)),
@@ -215,8 +220,8 @@ async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64) -> Res
             None => outcome(*scenario, &mut bench, pairs).await?,
             Some(reason) => Outcome::skipped(*scenario, reason),
         };
-        // It would take memory and processor time from the scenarios that follow.
-        bench.apache = None;
+        // They would take memory and processor time from the scenarios that follow.
+        (bench.apache, bench.long_log, bench.network) = (None, None, None);
         if !options.json {
             println!("{}", report::table(&outcome));
         }

@@ -21,8 +21,10 @@ pub(crate) enum Metric {
     CpuPerMessage,
     /// The share of the proxy in it, where proxy, broker and name server are processes of their own.
     ProxyCpu,
-    /// That of the broker.
+    /// That of the broker, which is the master where there is a slave.
     BrokerCpu,
+    /// That of the slave.
+    SlaveCpu,
     /// That of the name server.
     NameServerCpu,
     /// Median latency of a request or an append, in microseconds.
@@ -37,6 +39,8 @@ pub(crate) enum Metric {
     ProxyMemory,
     /// Of it the broker's.
     BrokerMemory,
+    /// Of it the slave's.
+    SlaveMemory,
     /// Of it the name server's.
     NameServerMemory,
     /// Resident memory of the process that files back, in MiB, at the end of the run.
@@ -66,6 +70,7 @@ impl Metric {
             Self::CpuPerMessage => "CPU, µs/msg",
             Self::ProxyCpu => "proxy's CPU",
             Self::BrokerCpu => "broker's CPU",
+            Self::SlaveCpu => "slave's CPU",
             Self::NameServerCpu => "name server's CPU",
             Self::P50 => "p50, µs",
             Self::P99 => "p99, µs",
@@ -73,6 +78,7 @@ impl Metric {
             Self::AnonymousMemory => "anonymous memory, MiB",
             Self::ProxyMemory => "proxy's memory",
             Self::BrokerMemory => "broker's memory",
+            Self::SlaveMemory => "slave's memory",
             Self::NameServerMemory => "name server's memory",
             Self::FileMemory => "file-backed memory, MiB",
             Self::MemoryPerStream => "memory a stream, KiB",

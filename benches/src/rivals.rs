@@ -12,6 +12,7 @@ use crate::bench::Bench;
 use crate::cluster;
 use crate::load::{self, Backlog, GROUP, TOPIC, Window};
 use crate::measurement::{Measurement, Metric, median};
+use crate::network::Network;
 use crate::report;
 use crate::scenario::{Scenario, set_memory};
 use crate::server::{Contender, Gantry, Server};
@@ -65,7 +66,7 @@ impl Xtask {
     }
 }
 
-/// Gets what a scenario is compared with, where that is another's server. Returns why it cannot be had here, if so.
+/// Gets what a scenario needs that is not ours. Returns why it cannot be had here, if so.
 pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Option<String>> {
     Ok(match scenario {
         Scenario::StoreNats | Scenario::RemotingNats => match bench.xtask().get("nats-server").await? {
@@ -78,6 +79,13 @@ pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Opt
         Scenario::StorePop | Scenario::ClusterApache | Scenario::ClusterMixed => {
             bench.xtask().get("apache-jars").await?.err()
         }
+        Scenario::ReplicationFar => match Network::up() {
+            Ok(network) => {
+                bench.network = Some(network);
+                None
+            }
+            Err(reason) => Some(reason),
+        },
         _ => None,
     })
 }

@@ -16,7 +16,7 @@ use crate::noop::Protocol;
 use crate::process::Memory;
 use crate::rivals::Apache;
 use crate::server::{Contender, Nats, Server};
-use crate::{cluster, recovery, storage};
+use crate::{cluster, recovery, replication, storage};
 
 /// Before the measured part of a run of sends.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub(crate) const SINGLE_BYTES_A_SECOND: u64 = 100 * 1024 * 1024;
 /// The same with [`BATCH`] messages a request.
 const BATCH_BYTES_A_SECOND: u64 = 400 * 1024 * 1024;
 /// The same of sends over Remoting.
-const REMOTING_BYTES_A_SECOND: u64 = 200 * 1024 * 1024;
+pub(crate) const REMOTING_BYTES_A_SECOND: u64 = 200 * 1024 * 1024;
 /// How long a server sits idle before its memory is read.
 pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
@@ -92,6 +92,18 @@ pub(crate) enum Scenario {
     /// Clients of a cluster that wait, beside as many of a no-op server.
     #[value(skip)]
     ClusterClients,
+    /// Sends to a master with a slave, beside the master alone.
+    #[value(skip)]
+    ReplicationAsync,
+    /// Sends to a master that waits for its slave, beside one that does not.
+    #[value(skip)]
+    ReplicationSync,
+    /// Sends to a master that waits for a slave far away, beside one near.
+    #[value(skip)]
+    ReplicationFar,
+    /// A slave that begins, while 2,000 are sent a second, beside a plain copy and sends alone.
+    #[value(skip)]
+    ReplicationCatchUp,
     /// Async appends of 1 KiB records, beside `pwritev` of as many with a CRC.
     #[value(name = "append")]
     StoreAppend,
@@ -153,6 +165,9 @@ impl Scenario {
         Self::ClusterApache,
         Self::ClusterMixed,
     ];
+    /// Those of `replication`, in its order.
+    pub(crate) const REPLICATION: [Self; 4] =
+        [Self::ReplicationAsync, Self::ReplicationSync, Self::ReplicationFar, Self::ReplicationCatchUp];
     /// Those of `store`, in its order.
     pub(crate) const STORE: [Self; 12] = [
         Self::StoreAppend,
@@ -181,6 +196,10 @@ impl Scenario {
             Self::Remoting | Self::HttpSend | Self::HttpReceive | Self::HttpStreams => Some("no-op"),
             Self::ClusterNoop | Self::ClusterClients => Some("no-op"),
             Self::ClusterHop => Some("local"),
+            Self::ReplicationAsync => Some("alone"),
+            Self::ReplicationSync => Some("async"),
+            Self::ReplicationFar => Some("near"),
+            Self::ReplicationCatchUp => Some("copy"),
             Self::StoreAppend => Some("pwritev"),
             Self::StoreSync => Some("fdatasync"),
             Self::StoreNats | Self::RemotingNats => Some("NATS"),
@@ -209,6 +228,9 @@ impl Scenario {
             | Self::ClusterHop
             | Self::ClusterIdle
             | Self::ClusterClients => cluster::run(self, side, bench).await,
+            Self::ReplicationAsync | Self::ReplicationSync | Self::ReplicationFar | Self::ReplicationCatchUp => {
+                replication::run(self, side, bench).await
+            }
             Self::StoreAppend
             | Self::StoreSync
             | Self::StoreScan
@@ -331,6 +353,10 @@ impl fmt::Display for Scenario {
             Self::ClusterHop => "cluster, send at 2,000 a second",
             Self::ClusterIdle => "cluster, idle proxy",
             Self::ClusterClients => "cluster, waiting clients",
+            Self::ReplicationAsync => "replication, async, send to the master",
+            Self::ReplicationSync => "replication, double write, send to the master",
+            Self::ReplicationFar => "replication, double write, 2 ms away",
+            Self::ReplicationCatchUp => "replication, catch up at 2,000 sends a second",
             Self::StoreAppend => "store append, 1 KiB, async flush",
             Self::StoreSync => "store sync, 128 in flight",
             Self::StoreNats => "store nats, sync flush over gRPC",

@@ -4,6 +4,7 @@ mod contender;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::directory::Directory;
 use crate::process::{self, Memory};
 
-pub(crate) use contender::{Contender, Gantry, Nats, Part};
+pub(crate) use contender::{Contender, Gantry, Member, MemberRole, Nats, Part};
 
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
@@ -41,8 +42,8 @@ impl Server {
 
     /// The same on what an earlier server left.
     pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
-        let address = free_address()?;
-        let other = free_address()?;
+        let address = contender.at(free_address()?);
+        let other = contender.at(free_address()?);
         let mut command = contender.command(address, other, &directory)?;
         let log = File::create(directory.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -105,6 +106,16 @@ impl Server {
     /// Where one of kind [`Contender::Http`] serves gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.other
+    }
+
+    /// Where a master of kind [`Contender::Member`] has its log for slaves.
+    pub(crate) fn slaves_at(&self) -> SocketAddr {
+        self.other
+    }
+
+    /// What it keeps.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.data()
     }
 
     /// The memory that it holds now, with those behind it.

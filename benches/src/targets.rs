@@ -1,4 +1,4 @@
-//! What the figures have to be: the numbers of issues 3 to 6, "What it must show", and of nowhere else.
+//! What the figures have to be: the numbers of issues 3 to 7, "What it must show", and of nowhere else.
 
 use crate::measurement::{LATENCIES, Metric};
 use crate::scenario::Scenario;
@@ -94,6 +94,11 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Scenario::ClusterHop, Metric::P50, Bound::MoreByAtMost(150.0)),
     target(Scenario::ClusterIdle, Metric::AnonymousMemory, Bound::ValueAtMost(25.0)),
     target(Scenario::ClusterClients, Metric::MemoryPerClient, Bound::RatioAtMost(1.5)),
+    target(Scenario::ReplicationAsync, Metric::BrokerCpu, Bound::RatioAtMost(1.15)),
+    target(Scenario::ReplicationSync, Metric::Throughput, Bound::RatioAtLeast(0.6)),
+    target(Scenario::ReplicationFar, Metric::Throughput, Bound::RatioAtLeast(0.9)),
+    target(Scenario::ReplicationCatchUp, Metric::Bandwidth, Bound::RatioAtLeast(0.5)),
+    target(Scenario::ReplicationCatchUp, Metric::P99, Bound::RatioAtMost(2.0)),
     target(Scenario::StoreAppend, Metric::Throughput, Bound::RatioAtLeast(0.6)),
     target(Scenario::StoreSync, Metric::Throughput, Bound::RatioAtLeast(0.8)),
     target(Scenario::StoreNats, Metric::Throughput, Bound::RatioAtLeast(5.0)),

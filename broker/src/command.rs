@@ -170,7 +170,8 @@ pub(crate) struct CopyCommand {
     pub(crate) copy: Box<Copy>,
     /// Whose retry queue it goes to, if it is a popping group's.
     pub(crate) retry: Option<LeaseOwner>,
-    pub(crate) reply: Reply<(SmallVec<[Placed; 1]>, Durability)>,
+    /// Told where in its queue the copy is.
+    pub(crate) reply: Reply<Result<QueueOffset, SendError>>,
 }
 
 /// A request to end a transaction.

@@ -122,6 +122,10 @@ pub struct Status {
     pub appended_to: u64,
     /// End of the log on the disk.
     pub durable_to: u64,
+    /// End of what may be handed out and acknowledged.
+    pub visible_to: u64,
+    /// End of what as many brokers have as are wanted. Less than `visible_to` while slaves are missing that are waited for.
+    pub confirmed_to: u64,
     /// Why the store only refuses, if it does.
     pub failure: Option<String>,
 }

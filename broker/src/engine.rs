@@ -5,7 +5,6 @@
 //! The loop never waits for a client, never reads a cold record and never syncs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use env::Env;
@@ -408,14 +407,10 @@ impl Engine {
     /// Lets the answers go that have waited for the disk or for slaves.
     fn settle_waiting(&mut self) {
         let marks = self.store.marks();
-        let visible_to = marks.visible_to();
         let reached = Reached {
-            visible_to,
+            visible_to: marks.visible_to(),
             stored_to: marks.stored_to(),
-            confirmed_to: match self.options.copies.are_several() {
-                true => PhysicalOffset(self.shared.confirmed_to.load(Ordering::Acquire)),
-                false => visible_to,
-            },
+            confirmed_to: self.shared.confirmed_to(),
             durability: match self.options.flush {
                 store::Flush::Async => Durability::Written,
                 store::Flush::Sync => Durability::Flushed,

@@ -26,7 +26,7 @@ use crate::counters::Status;
 use crate::directory::Directory;
 use crate::engine::{Engine, Fetches, fetch_loop};
 use crate::machines::Machines;
-use crate::options::{COMMANDS_MAX, Copies, Options, Role};
+use crate::options::{COMMANDS_MAX, Options, Role};
 use crate::prepare::Limits;
 use crate::shared::Shared;
 use crate::timer::spill::Loader;
@@ -56,7 +56,6 @@ pub struct LocalBroker {
 struct Inner {
     shared: Arc<Shared>,
     role: Role,
-    copies: Copies,
     /// Bounded by [`COMMANDS_MAX`]; never awaited where a caller can be told that the broker is busy.
     commands: mpsc::Sender<Command>,
     /// Complete when the threads have ended; empty once someone has waited for them.
@@ -114,7 +113,7 @@ impl LocalBroker {
         if copies.are_several() {
             marks.await_replicas();
         }
-        let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);
+        let shared = Shared::new(options.name.as_str().into(), limits, copies, &env, directory, reader.clone(), marks);
         let shared = Arc::new(shared);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (fetches, jobs, report) = Fetches::new();
@@ -127,7 +126,7 @@ impl LocalBroker {
         ];
         threads.extend(reads.spawn(&env, &loader));
         let copying = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { shared, role, copies, commands, threads: Mutex::new(threads), copying }) })
+        Ok(Self { inner: Arc::new(Inner { shared, role, commands, threads: Mutex::new(threads), copying }) })
     }
 
     /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to

@@ -7,17 +7,20 @@ use env::{Clock, Random};
 use parking_lot::Mutex;
 use store::{Marks, Reader};
 use tokio::sync::mpsc;
+use types::PhysicalOffset;
 use types::broker::TransactionCheck;
 
 use crate::counters::{Counters, Status};
 use crate::directory::Directory;
-use crate::options::{CHECK_RECEIVERS_MAX, CHECKS_WAITING_MAX, QUEUED_BYTES_MAX};
+use crate::options::{CHECK_RECEIVERS_MAX, CHECKS_WAITING_MAX, Copies, QUEUED_BYTES_MAX};
 use crate::prepare::Limits;
 
 /// See the module's head.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
+    /// How many brokers have what is acknowledged.
+    pub(crate) copies: Copies,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) directory: Directory,
@@ -30,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) makes_topics: AtomicBool,
     /// Position up to which as many slaves as are waited for have said that they have the log. Only rises; what may be acknowledged goes
     /// beyond it while slaves are missing: see [`crate::replication`].
-    pub(crate) confirmed_to: AtomicU64,
+    confirmed_to: AtomicU64,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
     queued_bytes: AtomicU64,
 }
@@ -39,6 +42,7 @@ impl Shared {
     pub(crate) fn new(
         name: Arc<str>,
         limits: Limits,
+        copies: Copies,
         env: &env::Env,
         directory: Directory,
         reader: Reader,
@@ -47,6 +51,7 @@ impl Shared {
         Self {
             name,
             limits,
+            copies,
             clock: Arc::clone(&env.clock),
             random: Arc::clone(&env.random),
             directory,
@@ -74,6 +79,19 @@ impl Shared {
     /// Gives that room back.
     pub(crate) fn release_bytes(&self, bytes: u64) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Position up to which as many brokers have the log as are wanted. What may be acknowledged goes beyond it while slaves are missing.
+    pub(crate) fn confirmed_to(&self) -> PhysicalOffset {
+        match self.copies.are_several() {
+            true => PhysicalOffset(self.confirmed_to.load(Ordering::Acquire)),
+            false => self.marks.visible_to(),
+        }
+    }
+
+    /// Slaves have said that they have the log so far.
+    pub(crate) fn confirm(&self, to: PhysicalOffset) {
+        self.confirmed_to.fetch_max(to.0, Ordering::AcqRel);
     }
 
     /// Another receiver of transaction checks. Beyond the bound it gets none: its channel is closed.
@@ -135,6 +153,9 @@ impl Shared {
             groups: counters.groups.get(),
             appended_to: self.marks.appended_to().0,
             durable_to: self.marks.durable_to().0,
+            visible_to: self.marks.visible_to().0,
+            // Read last: what is visible and confirmed now was so when it was found visible.
+            confirmed_to: self.confirmed_to().0,
             failure: self.marks.failure().map(|failed| failed.detail.to_string()),
         }
     }

@@ -485,3 +485,30 @@ fn who_waits_for_slaves_is_told_what_they_have() {
         keeper.abort();
     });
 }
+
+/// What an operator has copied is in its topic, but the master may be lost before its slave has it.
+#[test]
+fn a_redriven_message_that_no_slave_has_is_not_told_as_stored() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 2, timeout: Duration::from_secs(3) };
+        let master = start_with(&world, Options { copies, ..options() });
+        let serving = master_of(&world, &master);
+        let keeper = {
+            let serving = Arc::clone(&serving);
+            tokio::spawn(async move { serving.move_mark().await })
+        };
+        send(&master, "t", "given up").await;
+        let popped = pop(&master, pop_of("g", "t")).await.messages;
+        master.dead_letter(owner("g", "t"), popped[0].handle.clone()).await.expect("moved");
+        let mut puppet = Puppet::connect(&serving).await;
+        puppet.take_to(master.status().appended_to).await;
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        let redrive = async || master.redrive(&group("g"), QueueId(0), QueueOffset(0)).await;
+        assert_eq!(redrive().await, Err(Unavailable::TimedOut { waited_ms: 3_000 }.into()));
+        puppet.take_to(master.status().appended_to).await;
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert!(redrive().await.expect("known").is_repeat);
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["given up"]);
+        keeper.abort();
+    });
+}

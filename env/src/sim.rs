@@ -1,4 +1,4 @@
-//! A simulated world: one thread, a clock that jumps to the next timer, a disk in memory, all under one seed.
+//! A simulated world: one thread, a clock that jumps to the next timer, a disk in memory, all under one seed; and more of them in one run.
 //!
 //! What runs in it must not bring randomness of its own: no randomly seeded map that is iterated, `select!` only
 //! with `biased`, no `tokio::sync::watch` with several receivers, no threads. Then the same seed gives the same run.
@@ -64,6 +64,23 @@ impl World {
     #[must_use]
     pub fn random(&self) -> &SimRandom {
         &self.random
+    }
+
+    /// Another machine of the same run: time passes there as here, and all else is its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let mut seeds = self.random.fork();
+        Self {
+            clock: Arc::new(self.clock.another()),
+            random: Arc::new(SimRandom::new(seeds.u64(..))),
+            tasks: Arc::new(self.tasks.another(seeds.u64(..))),
+            disk: Mutex::new(SimDisk::new(seeds.u64(..))),
+        }
+    }
+
+    /// Nothing of the process runs for so long, as between SIGSTOP and SIGCONT.
+    pub fn stall(&self, duration: Duration) {
+        self.tasks.stall(duration);
     }
 
     /// Ends the process and the machine: its tasks stop where they are, and of what was not synced any part is lost.

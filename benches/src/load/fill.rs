@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
 use super::gauge::{Gauge, Workers};
-use super::send;
+use super::{remoting, send};
 use crate::server::Server;
 
 /// How often is looked whether enough is stored.
@@ -17,8 +17,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Stores at least `messages` messages with this body, `batch` a request, where gRPC is spoken.
 pub(crate) async fn fill(address: SocketAddr, batch: usize, body: &Bytes, messages: u64) -> Result<()> {
     let gauge = Arc::new(Gauge::default());
-    let mut workers = send::workers(address, batch, body, &gauge).await?;
-    wait_for(messages, &gauge, &mut workers).await?;
+    let workers = send::workers(address, batch, body, &gauge).await?;
+    finish(messages, &gauge, workers).await
+}
+
+/// The same one a request, where Remoting is spoken.
+pub(crate) async fn fill_by_remoting(address: SocketAddr, body: &Bytes, messages: u64) -> Result<()> {
+    let gauge = Arc::new(Gauge::default());
+    let workers = remoting::workers(address, body, &gauge);
+    finish(messages, &gauge, workers).await
+}
+
+async fn finish(messages: u64, gauge: &Gauge, mut workers: Workers) -> Result<()> {
+    wait_for(messages, gauge, &mut workers).await?;
     gauge.stop();
     while let Some(ended) = workers.join_next().await {
         ended?.context("storing messages")?;

@@ -127,6 +127,7 @@ impl Observed {
             let metric = match part {
                 Part::Proxy => Metric::ProxyCpu,
                 Part::Broker => Metric::BrokerCpu,
+                Part::Slave => Metric::SlaveCpu,
                 Part::NameServer => Metric::NameServerCpu,
             };
             measurement.set(metric, cpu.as_secs_f64() * 1e6 / messages);

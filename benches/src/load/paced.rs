@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::CONNECTIONS;
 use super::caller::{Caller, message};
 use super::gauge::{Gauge, Window, Workers, measure};
 use super::send::{MessageIds, body};
+use super::{CONNECTIONS, remoting};
 use crate::measurement::Measurement;
 use crate::server::Server;
 
@@ -42,6 +42,34 @@ pub(crate) async fn paced(server: &Server, window: Window) -> Result<Measurement
     for _ in 0..CONNECTIONS {
         callers.push(Caller::connect(server.address()).await?);
     }
+    pace(server, callers, window).await
+}
+
+/// The same over Remoting.
+pub(crate) async fn paced_by_remoting(server: &Server, window: Window) -> Result<Measurement> {
+    let callers = (0..CONNECTIONS).map(|_| remoting::client(server.address())).collect();
+    pace(server, callers, window).await
+}
+
+/// Sends single messages; clones share a connection.
+trait SendOne: Clone + Send + 'static {
+    /// One message, whose number is told too.
+    fn send_one(&mut self, number: u64, id: String, body: Bytes) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl SendOne for Caller {
+    async fn send_one(&mut self, _number: u64, id: String, body: Bytes) -> Result<()> {
+        self.send(vec![message(id, body)]).await
+    }
+}
+
+impl SendOne for ::remoting::Client {
+    async fn send_one(&mut self, number: u64, id: String, body: Bytes) -> Result<()> {
+        remoting::send_one(self, &id, number.cast_signed(), body).await
+    }
+}
+
+async fn pace(server: &Server, callers: Vec<impl SendOne>, window: Window) -> Result<Measurement> {
     let gauge = Arc::new(Gauge::default());
     let pacer = Pacer {
         callers,
@@ -56,8 +84,8 @@ pub(crate) async fn paced(server: &Server, window: Window) -> Result<Measurement
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
-struct Pacer {
-    callers: Vec<Caller>,
+struct Pacer<C> {
+    callers: Vec<C>,
     gauge: Arc<Gauge>,
     in_flight: Arc<Semaphore>,
     finished: Arc<Mutex<Finished>>,
@@ -70,19 +98,19 @@ struct Finished {
     failed: Option<anyhow::Error>,
 }
 
-impl Pacer {
+impl<C: SendOne> Pacer<C> {
     fn run(self) -> Result<Vec<Duration>> {
         let body = body();
         let mut ids = MessageIds::of_worker(0);
         let mut due = Instant::now();
         let mut released = Ok(());
-        for caller in self.callers.iter().cycle() {
+        for (number, caller) in (0..).zip(self.callers.iter().cycle()) {
             if self.gauge.is_stopping() || released.is_err() {
                 break;
             }
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             due += SEND_EVERY;
-            released = self.release(caller.clone(), ids.next(), body.clone());
+            released = self.release(caller.clone(), number, ids.next(), body.clone());
         }
         // Every request has a deadline, so this ends.
         drop(self.runtime.block_on(self.in_flight.acquire_many(IN_FLIGHT_MAX))?);
@@ -94,7 +122,7 @@ impl Pacer {
         }
     }
 
-    fn release(&self, mut caller: Caller, id: String, body: Bytes) -> Result<()> {
+    fn release(&self, mut caller: C, number: u64, id: String, body: Bytes) -> Result<()> {
         if let Some(error) = self.lock()?.failed.take() {
             return Err(error);
         }
@@ -103,7 +131,7 @@ impl Pacer {
         let (gauge, finished) = (Arc::clone(&self.gauge), Arc::clone(&self.finished));
         self.runtime.spawn(async move {
             let (is_measured, started) = (gauge.is_measuring(), Instant::now());
-            let sent = caller.send(vec![message(id, body)]).await;
+            let sent = caller.send_one(number, id, body).await;
             let latency = started.elapsed();
             gauge.add(1);
             if let Ok(mut finished) = finished.lock() {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use env::Env;
 use remoting::Client;
+use remoting_proto::body::HaStatus;
 use remoting_proto::requests::{AUTO_CREATE_TOPIC, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, RequestCode, ResponseCode};
 use types::properties::names;
@@ -31,19 +32,35 @@ pub(crate) async fn make_topic(address: SocketAddr) -> Result<()> {
 
 /// Sends one message a request for the window.
 pub(crate) async fn send_by_remoting(server: &Server, window: Window) -> Result<Measurement> {
-    let (gauge, body) = (Arc::new(Gauge::default()), body());
-    let mut workers = Workers::new();
-    for connection in 0..CONNECTIONS {
-        let client = client(server.address());
-        for slot in 0..IN_FLIGHT {
-            let sender = SendOne::new(client.clone(), body.clone(), connection * IN_FLIGHT + slot);
-            workers.spawn(work(sender, Arc::clone(&gauge)));
-        }
-    }
+    let gauge = Arc::new(Gauge::default());
+    let workers = workers(server.address(), &body(), &gauge);
     measure(server, &gauge, workers, window, u64::MAX).await
 }
 
-fn client(address: SocketAddr) -> Client {
+/// Starts [`IN_FLIGHT`] workers on each of [`CONNECTIONS`] connections.
+pub(super) fn workers(address: SocketAddr, body: &Bytes, gauge: &Arc<Gauge>) -> Workers {
+    let mut workers = Workers::new();
+    for connection in 0..CONNECTIONS {
+        let client = client(address);
+        for slot in 0..IN_FLIGHT {
+            let sender = SendOne::new(client.clone(), body.clone(), connection * IN_FLIGHT + slot);
+            workers.spawn(work(sender, Arc::clone(gauge)));
+        }
+    }
+    workers
+}
+
+/// How far a master's slaves are.
+pub(crate) async fn ha_status(master: SocketAddr) -> Result<HaStatus> {
+    let request = Command::request(RequestCode::GetBrokerHaStatus, Default::default(), Bytes::new());
+    let answer = client(master).call(request, REPLY_WITHIN).await.context("asking for the slaves")?;
+    let code = answer.response_code();
+    ensure!(code == ResponseCode::Success, "{code:?}: {}", answer.remark.unwrap_or_default());
+    Ok(serde_json::from_slice(&answer.body)?)
+}
+
+/// A client on a connection of its own; clones share it.
+pub(super) fn client(address: SocketAddr) -> Client {
     Client::new(address.to_string(), Env::real().clock)
 }
 
@@ -58,38 +75,42 @@ impl SendOne {
     fn new(client: Client, body: Bytes, worker: usize) -> Self {
         Self { client, body, ids: MessageIds::of_worker(worker), queue: 0 }
     }
+}
 
-    /// A request as a 4.x client makes it.
-    fn request(&mut self) -> Command {
-        self.queue = (self.queue + 1) % QUEUES;
-        let born_at = Env::real().clock.now();
-        let header = SendMessage {
-            producer_group: "bench-producers".to_owned(),
-            topic: TOPIC.to_owned(),
-            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
-            default_topic_queue_nums: Some(QUEUES),
-            queue_id: self.queue,
-            sys_flag: 0,
-            born_timestamp: born_at.0,
-            flag: 0,
-            properties: Some(format!("{}\u{1}{}\u{2}WAIT\u{1}true", names::UNIQUE_KEY, self.ids.next())),
-            reconsume_times: Some(0),
-            unit_mode: Some(false),
-            max_reconsume_times: None,
-            is_batch: Some(false),
-            broker_name: None,
-        };
-        Command::request(RequestCode::SendMessageV2, header.to_fields(), self.body.clone())
-    }
+/// Sends one message as a 4.x client does.
+pub(super) async fn send_one(client: &Client, id: &str, queue: i64, body: Bytes) -> Result<()> {
+    let answer = client.call(request(id, queue % QUEUES, body), REPLY_WITHIN).await.context("sending")?;
+    let code = answer.response_code();
+    ensure!(code == ResponseCode::Success, "{code:?}: {}", answer.remark.unwrap_or_default());
+    SendMessageAnswer::of(&answer.fields).map(drop)?;
+    Ok(())
+}
+
+fn request(id: &str, queue_id: i64, body: Bytes) -> Command {
+    let born_at = Env::real().clock.now();
+    let header = SendMessage {
+        producer_group: "bench-producers".to_owned(),
+        topic: TOPIC.to_owned(),
+        default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
+        default_topic_queue_nums: Some(QUEUES),
+        queue_id,
+        sys_flag: 0,
+        born_timestamp: born_at.0,
+        flag: 0,
+        properties: Some(format!("{}\u{1}{}\u{2}WAIT\u{1}true", names::UNIQUE_KEY, id)),
+        reconsume_times: Some(0),
+        unit_mode: Some(false),
+        max_reconsume_times: None,
+        is_batch: Some(false),
+        broker_name: None,
+    };
+    Command::request(RequestCode::SendMessageV2, header.to_fields(), body)
 }
 
 impl Step for SendOne {
     async fn step(&mut self) -> Result<usize> {
-        let request = self.request();
-        let answer = self.client.call(request, REPLY_WITHIN).await.context("sending")?;
-        let code = answer.response_code();
-        ensure!(code == ResponseCode::Success, "{code:?}: {}", answer.remark.unwrap_or_default());
-        SendMessageAnswer::of(&answer.fields)?;
+        self.queue += 1;
+        send_one(&self.client, &self.ids.next(), self.queue, self.body.clone()).await?;
         Ok(1)
     }
 }

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use crate::directory::Directory;
 use crate::load::{self, Caller};
 use crate::nats;
+use crate::network::Place;
 use crate::noop::Protocol;
 use crate::rivals::{self, Xtask};
 
@@ -21,6 +22,8 @@ const APACHE_START_UP_MAX: Duration = Duration::from_secs(180);
 /// How long a topic may take until a proxy before its broker has its route.
 const ROUTE_WITHIN: Duration = Duration::from_secs(60);
 const ROUTE_TRY_EVERY: Duration = Duration::from_millis(500);
+/// The disk is filled by others.
+const DISK: &str = "diskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\n";
 /// HTTP connections that our server takes at a time, more than any run has.
 const CONNECTIONS_MAX: &str = "20000";
 
@@ -61,6 +64,36 @@ impl Gantry {
     }
 }
 
+impl Member {
+    fn command(
+        &self,
+        gantry: &Gantry,
+        address: SocketAddr,
+        other: SocketAddr,
+        directory: &Directory,
+    ) -> Result<Command> {
+        let role = match self.role {
+            MemberRole::AsyncMaster => format!("brokerId=0\nbrokerRole=ASYNC_MASTER\nhaListenPort={}\n", other.port()),
+            MemberRole::SyncMaster => format!("brokerId=0\nbrokerRole=SYNC_MASTER\nhaListenPort={}\n", other.port()),
+            MemberRole::SlaveOf(master) => format!("brokerId=1\nbrokerRole=SLAVE\nhaMasterAddress={master}\n"),
+        };
+        let configuration = directory.path().join("broker.conf");
+        std::fs::write(&configuration, format!("brokerName=bench\n{role}{DISK}"))?;
+        let program = gantry.program.as_os_str();
+        let mut command = match &self.place {
+            None => Command::new(program),
+            Some(Place { namespace, .. }) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
+        command.args(["broker", "--strict-config", "-c"]).arg(configuration);
+        command.args(["--listen", &address.to_string(), "--data"]).arg(directory.data());
+        Ok(command)
+    }
+}
+
 /// NATS's server.
 #[derive(Clone)]
 pub(crate) struct Nats {
@@ -77,8 +110,29 @@ pub(crate) enum Part {
     Proxy,
     /// What stores.
     Broker,
+    /// What stores the same.
+    Slave,
     /// What knows the brokers.
     NameServer,
+}
+
+/// A broker of a group.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) role: MemberRole,
+    /// Where it runs, if that is not here.
+    pub(crate) place: Option<Place>,
+}
+
+/// What a broker of a group does.
+#[derive(Clone, Copy)]
+pub(crate) enum MemberRole {
+    /// Waits for nobody.
+    AsyncMaster,
+    /// Waits for its slave.
+    SyncMaster,
+    /// Of the master whose log is there.
+    SlaveOf(SocketAddr),
 }
 
 /// Which server runs.
@@ -91,6 +145,8 @@ pub(crate) enum Contender {
     NameServer(Gantry),
     /// Our broker, for clients that speak Remoting, and known to a name server if there is one.
     Broker(Gantry, Option<SocketAddr>),
+    /// Our broker in a group, known to no name server.
+    Member(Gantry, Member),
     /// Our proxy, before the brokers that a name server knows.
     Proxy(Gantry, SocketAddr),
     /// This program's `noop` command.
@@ -135,6 +191,7 @@ impl Contender {
                 }
                 command
             }
+            Self::Member(gantry, member) => member.command(gantry, address, other, directory)?,
             Self::Proxy(gantry, name_server) => {
                 let mut command = gantry.role("proxy", directory);
                 command.args(["--grpc", &address.to_string(), "--http", &other.to_string()]);
@@ -180,11 +237,20 @@ impl Contender {
         })
     }
 
+    /// A port where it runs.
+    pub(super) fn at(&self, port: SocketAddr) -> SocketAddr {
+        match self {
+            Self::Member(_, Member { place: Some(place), .. }) => SocketAddr::new(place.address, port.port()),
+            _ => port,
+        }
+    }
+
     /// Which part of a cluster it is.
     pub(super) fn part(&self) -> Option<Part> {
         match self {
             Self::Proxy(..) | Self::ApacheProxy(..) => Some(Part::Proxy),
-            Self::Broker(..) | Self::ApacheBroker(..) => Some(Part::Broker),
+            Self::Member(_, Member { role: MemberRole::SlaveOf(_), .. }) => Some(Part::Slave),
+            Self::Broker(..) | Self::Member(..) | Self::ApacheBroker(..) => Some(Part::Broker),
             Self::NameServer(_) | Self::ApacheNameServer(_) => Some(Part::NameServer),
             Self::Gantry(_) | Self::Http(_) | Self::Noop(_) | Self::Nats(_) | Self::Apache { .. } => None,
         }
@@ -209,7 +275,8 @@ impl Contender {
                 let requester = nats::connect(address, 1).await?.pop();
                 return requester.context("no requester")?.make_stream().await;
             }
-            Self::NameServer(_) | Self::ApacheNameServer(_) => return Ok(()),
+            // A master that waits for its slave has none yet.
+            Self::Member(..) | Self::NameServer(_) | Self::ApacheNameServer(_) => return Ok(()),
             Self::ApacheBroker(xtask, _) => return xtask.make_queues(address).await,
             Self::Apache { xtask, .. } => {
                 xtask.make_queues(other).await?;

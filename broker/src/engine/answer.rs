@@ -8,7 +8,7 @@ use env::clock::Moment;
 use smallvec::SmallVec;
 use types::admin::AdminError;
 use types::broker::{Durability, LeaseError, LookupError, RecallError, SendError, TransactionError, Unavailable};
-use types::{GroupConfig, PhysicalOffset, ReceiptHandle, TopicConfig};
+use types::{GroupConfig, PhysicalOffset, QueueOffset, ReceiptHandle, TopicConfig};
 
 use super::replica::{LogEnd, ReplicateError};
 use crate::command::{Placed, Reply};
@@ -28,6 +28,7 @@ pub(crate) enum Answer {
     OffsetCommitted { reply: Reply<Result<(), LookupError>> },
     TopicMade { reply: Reply<Result<Arc<TopicConfig>, LookupError>>, topic: Arc<TopicConfig> },
     GroupMade { reply: Reply<Result<Arc<GroupConfig>, LookupError>>, group: Arc<GroupConfig> },
+    Copied { reply: Reply<Result<QueueOffset, SendError>>, offset: QueueOffset },
     Administered { reply: Reply<Result<(), AdminError>> },
     Replicated { reply: Reply<Result<LogEnd, ReplicateError>>, end: LogEnd },
 }
@@ -94,9 +95,9 @@ impl Answers {
 
     /// The events of this round are not in the log: only what was appended as records is true.
     pub(crate) fn fail_events(&mut self, why: &Unavailable) {
-        let (sent, events): (Vec<_>, Vec<_>) =
-            self.round.drain(..).partition(|answer| matches!(answer, Answer::Sent { .. }));
-        self.round = sent;
+        let is_record = |answer: &Answer| matches!(answer, Answer::Sent { .. } | Answer::Copied { .. });
+        let (records, events): (Vec<_>, Vec<_>) = self.round.drain(..).partition(is_record);
+        self.round = records;
         for answer in events {
             answer.fail(why);
         }
@@ -171,6 +172,7 @@ impl Answer {
             Self::OffsetCommitted { reply } => tell(reply, Ok(())),
             Self::TopicMade { reply, topic } => tell(reply, Ok(topic)),
             Self::GroupMade { reply, group } => tell(reply, Ok(group)),
+            Self::Copied { reply, offset } => tell(reply, Ok(offset)),
             Self::Administered { reply } => tell(reply, Ok(())),
             Self::Replicated { reply, end } => tell(reply, Ok(end)),
         }
@@ -203,6 +205,7 @@ impl Answer {
             Self::OffsetCommitted { reply } => tell(reply, Err(lookup())),
             Self::TopicMade { reply, .. } => tell(reply, Err(lookup())),
             Self::GroupMade { reply, .. } => tell(reply, Err(lookup())),
+            Self::Copied { reply, .. } => tell(reply, Err(why.clone().into())),
             Self::Administered { reply } => tell(reply, Err(lookup().into())),
             Self::Replicated { reply, .. } => tell(reply, Err(why.clone().into())),
         }
@@ -286,6 +289,19 @@ mod tests {
         let alone = Reached { visible_to: AT(10), confirmed_to: AT(5), ..stored };
         assert_eq!(told(alone, ms(0)), Some(Durability::ReplicaMissing));
         assert_eq!(told(Reached { confirmed_to: AT(10), ..alone }, ms(0)), Some(Durability::Written));
+    }
+
+    #[test]
+    fn what_was_appended_is_true_though_the_rounds_events_are_not() {
+        let mut answers = Answers::new(None);
+        let (reply, mut copied) = oneshot::channel();
+        answers.push(Answer::Copied { reply, offset: QueueOffset(7) });
+        let (mut sent, mut ended) = (sent(&mut answers), ended(&mut answers));
+        answers.fail_events(&Unavailable::Stopping);
+        assert_eq!(ended.try_recv(), Ok(Err(Unavailable::Stopping.into())));
+        answers.written(AT(10), ms(0));
+        assert_eq!(copied.try_recv(), Ok(Ok(QueueOffset(7))));
+        assert!(sent.try_recv().is_ok());
     }
 
     #[test]

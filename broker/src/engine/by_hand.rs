@@ -33,7 +33,8 @@ impl ByHand {
         let limits = Limits::of(&options);
         let directory = Directory::new(&machines.catalog);
         let (reader, marks) = (store.reader(), store.marks().clone());
-        let shared = Shared::new(options.name.as_str().into(), limits, &env, directory, reader.clone(), marks);
+        let shared =
+            Shared::new(options.name.as_str().into(), limits, options.copies, &env, directory, reader.clone(), marks);
         let (commands, received) = mpsc::channel(1);
         let (fetches, jobs, report) = Fetches::new();
         drop(env.tasks.spawn_thread("fetch", Box::pin(fetch_loop(reader, jobs, report))));

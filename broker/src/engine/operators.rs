@@ -1,13 +1,12 @@
 //! What operators ask about messages: copies to be stored, and who holds others back.
 
-use smallvec::smallvec;
 use types::GroupName;
 use types::admin::{AdminError, BLOCKED_MAX, Blocked};
-use types::broker::{Durability, LeaseOwner, Unavailable};
+use types::broker::{LeaseOwner, Unavailable};
 
 use super::Engine;
 use super::answer::{Answer, tell};
-use crate::command::{BlockedBy, CopyCommand, Placed};
+use crate::command::{BlockedBy, CopyCommand};
 use crate::copy::Copy;
 use crate::pop::RETRIES_MAX;
 use crate::takeover::Told;
@@ -34,16 +33,15 @@ impl Engine {
     /// Stores a copy that an operator asked for.
     pub(super) fn store_copy(&mut self, command: CopyCommand) {
         let CopyCommand { copy, retry, reply } = command;
-        let refused = |why| (smallvec![Placed::Refused { count: 1, why }], Durability::Written);
         if let Err(why) = self.check_copy(&copy, retry.as_ref()) {
-            return tell(reply, refused(why.into()));
+            return tell(reply, Err(why.into()));
         }
         if copy.message.topic.is_retry() {
             self.make_derived_topic(&copy.message.topic);
         }
         match self.append_outcome(&copy) {
-            Ok(appended) => self.answers.push(Answer::Sent { reply, placed: smallvec![Placed::Stored(appended)] }),
-            Err(why) => tell(reply, refused(why)),
+            Ok(appended) => self.answers.push(Answer::Copied { reply, offset: appended.queue_offset }),
+            Err(why) => tell(reply, Err(why)),
         }
     }
 

@@ -5,16 +5,15 @@
 
 use bytes::Bytes;
 use types::admin::{AdminError, Blocked, StoreAgainError, StoredAgain};
-use types::broker::{Durability, LeaseOwner, LookupError, SendError, Unavailable};
+use types::broker::{LeaseOwner, LookupError, SendError, Unavailable};
 use types::properties::names;
 use types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::LocalBroker;
 use super::read::unavailable;
-use crate::command::{AdminCommand, Command, CopyCommand, Placed};
+use crate::command::{AdminCommand, Command, CopyCommand};
 use crate::copy::{self, Copy, CopyError, system_topic};
 use crate::effect::ENTRY_SOURCE;
-use crate::options::FLUSH_TIMEOUT;
 use crate::transaction::PARK_TOPIC;
 
 /// Positions of a key that are asked for at once.
@@ -86,20 +85,11 @@ impl LocalBroker {
             return Ok(StoredAgain { topic, offset, is_repeat: true });
         }
         let command = |reply| Command::StoreCopy(CopyCommand { copy: Box::new(copy), retry, reply });
-        let (placed, durability) = self.ask(command).await?;
-        let offset = match placed.into_iter().next() {
-            Some(Placed::Stored(appended)) => appended.queue_offset,
-            Some(Placed::Refused { why: SendError::Unavailable(why), .. }) => return Err(why.into()),
-            Some(Placed::Refused { why, .. }) => {
-                return Err(Unavailable::StoreFailed { detail: why.to_string() }.into());
-            }
-            Some(Placed::Repeat(_)) | None => return Err(Unavailable::Stopping.into()),
-        };
-        if durability == Durability::FlushTimedOut {
-            let waited_ms = u64::try_from(FLUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-            return Err(Unavailable::TimedOut { waited_ms }.into());
+        match self.ask(command).await? {
+            Ok(offset) => Ok(StoredAgain { topic, offset, is_repeat: false }),
+            Err(SendError::Unavailable(why)) => Err(why.into()),
+            Err(why) => Err(Unavailable::StoreFailed { detail: why.to_string() }.into()),
         }
-        Ok(StoredAgain { topic, offset, is_repeat: false })
     }
 
     /// Where the same copy of a message that is `at` this place is already.

@@ -1,7 +1,5 @@
 //! What the replication asks: the log to send, and that what came is appended.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use store::{Marks, Reader};
 use types::broker::LookupError;
@@ -34,7 +32,7 @@ impl LocalBroker {
 
     /// How many brokers have what is acknowledged.
     pub(crate) fn copies(&self) -> Copies {
-        self.inner.copies
+        self.inner.shared.copies
     }
 
     /// Says how far as many slaves have the log as are waited for; `None`: fewer than that keep up, and none is waited for.
@@ -44,7 +42,7 @@ impl LocalBroker {
         let to = to.map(|to| to.min(stored_to));
         if let Some(to) = to {
             // Before the mark moves: who sees that sees this.
-            shared.confirmed_to.fetch_max(to.0, Ordering::AcqRel);
+            shared.confirm(to);
         }
         shared.marks.set_replicated(to.unwrap_or(stored_to));
     }

@@ -3,7 +3,7 @@
 //! directory of Apache's is.
 //!
 //! [`follows_apache`] tells whether a slave is one; [`Mirror`] is the running one: `log` its log's files, `metadata` what is asked for,
-//! `port` what it answers; [`promote`] makes its directory ours. Why it is so: `docs/decisions/0011-apache-master.md`.
+//! `port` what it answers; [`promote`] makes its directory ours. Why it is so: `docs/decisions/0013-apache-master.md`.
 
 mod log;
 mod metadata;
@@ -31,7 +31,7 @@ use types::PhysicalOffset;
 
 use self::log::Log;
 use super::intake::Intake;
-use super::slave::{Ended as StreamEnded, Follower, Stream, check, connect, follow_for_ever};
+use super::slave::{Ended as StreamEnded, Follower, Stream, check, connect, connected, follow_for_ever};
 use super::wire::{Report, Welcome};
 use crate::engine::LogEnd;
 use crate::registration;
@@ -201,11 +201,12 @@ impl Mirror {
     ) {
         let Self(core) = self;
         let server = remoting::Server::new(Arc::new(port::Port(core.clone())), options, tls, core.env.clock.clone());
+        let follow = |master| core.follow(master);
         let working = async {
             tokio::select! {
                 () = core.stay_registered(&shutdown) => {}
                 // Both loop for ever.
-                () = follow_for_ever(&*core, &*core.env.clock, core.master_log.subscribe()) => {}
+                () = follow_for_ever(&*core, &*core.env.clock, core.master_log.subscribe(), follow) => {}
                 () = core.keep_asking() => {}
             }
         };
@@ -327,8 +328,9 @@ impl Core {
     }
 }
 
-impl Follower for Core {
-    async fn follow(&self, master: &str) -> Result<Infallible, StreamEnded> {
+impl Core {
+    /// Follows the master whose log is at this address until that ends.
+    async fn follow(&self, master: String) -> Result<Infallible, StreamEnded> {
         let facts = metadata::facts(&self.master()?).await.map_err(Ended::from)?;
         let welcome = facts.check()?;
         let (segment_bytes, end) = self.open_log(welcome).await?;
@@ -344,12 +346,14 @@ impl Follower for Core {
             intake.push(from, &[0])?;
             asked = PhysicalOffset(1);
         }
-        let mut stream = connect(&*self.env.clock, master).await?;
+        let mut stream = connected(&*self.env.clock, connect(master.clone())).await?;
         // Nothing else may be said before the master has heard it: it would take the last of both.
         stream.write_all(&Report::HasTo(asked).encode()).await?;
-        Stream::new(self, &*self.env.clock, stream, master, intake, end.at.max(asked)).run().await
+        Stream::new(self, &*self.env.clock, stream, &master, intake, end.at.max(asked)).run().await
     }
+}
 
+impl Follower for Core {
     fn appended_to(&self) -> PhysicalOffset {
         PhysicalOffset(self.end.load(Ordering::Acquire))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use env::Clock;
-use env::clock::Moment;
+use env::clock::{BoxFuture, Moment};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -146,7 +146,20 @@ impl Slave {
 
     /// Follows the master for ever, whichever it is.
     pub(crate) async fn run(&self) {
-        follow_for_ever(self, &*self.clock, self.master.clone()).await;
+        self.run_on(|address| Box::pin(connect(address))).await;
+    }
+
+    /// The same on connections that `connect` makes to an address.
+    pub async fn run_on<S>(&self, connect: impl Fn(String) -> BoxFuture<io::Result<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let connect = &connect;
+        let follow = |master: String| async move {
+            let stream = connected(&*self.clock, connect(master.clone())).await?;
+            self.follow_on(stream, &master).await
+        };
+        follow_for_ever(self, &*self.clock, self.master.clone(), follow).await;
     }
 
     /// Follows the master that this connection leads to, until that ends.
@@ -180,10 +193,6 @@ impl Slave {
 }
 
 impl Follower for Slave {
-    async fn follow(&self, master: &str) -> Result<Infallible, Ended> {
-        self.follow_on(connect(&*self.clock, master).await?, master).await
-    }
-
     fn appended_to(&self) -> PhysicalOffset {
         self.broker.marks().appended_to()
     }
@@ -205,9 +214,6 @@ impl Follower for Slave {
 
 /// Who has a log that a master's is added to.
 pub(super) trait Follower: Sync {
-    /// Follows the master at this address until that ends.
-    fn follow(&self, master: &str) -> impl Future<Output = Result<Infallible, Ended>> + Send;
-
     /// Where its log ends.
     fn appended_to(&self) -> PhysicalOffset;
 
@@ -218,11 +224,12 @@ pub(super) trait Follower: Sync {
     fn connected(&self, master: Option<&str>);
 }
 
-/// Follows the master for ever, whichever it is.
-pub(super) async fn follow_for_ever(
+/// Follows the master for ever, whichever it is: `follow` does it with the one at an address, until that ends.
+pub(super) async fn follow_for_ever<F: Future<Output = Result<Infallible, Ended>>>(
     follower: &impl Follower,
     clock: &dyn Clock,
     mut master: watch::Receiver<Option<String>>,
+    follow: impl Fn(String) -> F,
 ) {
     let (mut wait, mut told) = (WAIT_MIN, String::new());
     loop {
@@ -234,7 +241,7 @@ pub(super) async fn follow_for_ever(
         let before = follower.appended_to();
         let ended = tokio::select! {
             biased;
-            ended = follower.follow(&address) => ended,
+            ended = follow(address.clone()) => ended,
             changed = master.changed() => {
                 drop(changed);
                 Err(Ended::Replaced)
@@ -259,14 +266,16 @@ pub(super) async fn follow_for_ever(
     }
 }
 
-/// A connection to a master.
-pub(super) async fn connect(clock: &dyn Clock, address: &str) -> Result<TcpStream, Ended> {
-    let connected = async {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    };
-    within(clock, connected, Ended::Unreachable).await
+/// A connection to an address.
+pub(super) async fn connect(address: String) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// What connects to a master has its time for it.
+pub(super) async fn connected<S>(clock: &dyn Clock, connect: impl Future<Output = io::Result<S>>) -> Result<S, Ended> {
+    within(clock, async { Ok(connect.await?) }, Ended::Unreachable).await
 }
 
 async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {

@@ -24,6 +24,11 @@ impl SimClock {
         Self { begin: Instant::now(), skew_ms: AtomicI64::new(0) }
     }
 
+    /// The clock of another machine: time passes there as here, and its wall clock is right.
+    pub(super) fn another(&self) -> Self {
+        Self { begin: self.begin, skew_ms: AtomicI64::new(0) }
+    }
+
     /// Sets how far the wall clock is ahead of the true time, or behind; a step of the clock when it was different.
     pub fn set_skew_ms(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);

@@ -152,6 +152,20 @@ impl SimDisk {
         self.machine.lock().names.list(dir)
     }
 
+    /// A file's bytes, as a test sees them: also of a process that is dead.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it does not exist.
+    pub fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let machine = &mut *self.machine.lock();
+        let id = machine.names.find(path)?;
+        let inode = machine.inode(id);
+        let mut bytes = vec![0; usize::try_from(inode.len()).expect("a file in memory")];
+        let read = inode.read(&mut bytes, 0);
+        assert_eq!(read, bytes.len(), "a file is as long as it says");
+        Ok(bytes)
+    }
+
     /// Makes the process die in the middle of the `nth` change of the disk from now on (from 0): it is partly done, and
     /// every later call fails. [`SimDisk::crash`] or [`SimDisk::kill`] then says which death it was.
     pub fn die_at(&self, nth: u32) {

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::BoxFuture;
 use crate::tasks::Tasks;
@@ -29,6 +30,8 @@ pub struct SimTasks {
     running: Mutex<JoinSet<()>>,
     /// Where their delays come from; held for one draw.
     rng: Mutex<fastrand::Rng>,
+    /// Nothing runs before; held for a look or a change.
+    stalled_until: Arc<Mutex<Instant>>,
     /// Takes the first panic; one is enough to end the run.
     panics: mpsc::Sender<Panic>,
 }
@@ -38,11 +41,26 @@ impl SimTasks {
     pub(super) fn new(seed: u64) -> (Self, mpsc::Receiver<Panic>) {
         let (panics, arrived) = mpsc::channel(1);
         let rng = Mutex::new(fastrand::Rng::with_seed(seed));
-        (Self { running: Mutex::new(JoinSet::new()), rng, panics }, arrived)
+        let stalled_until = Arc::new(Mutex::new(Instant::now()));
+        (Self { running: Mutex::new(JoinSet::new()), rng, stalled_until, panics }, arrived)
     }
 
-    /// Stops all threads where they are.
+    /// The threads of another machine, whose panics arrive at the same place.
+    pub(super) fn another(&self, seed: u64) -> Self {
+        let rng = Mutex::new(fastrand::Rng::with_seed(seed));
+        let stalled_until = Arc::new(Mutex::new(Instant::now()));
+        Self { running: Mutex::new(JoinSet::new()), rng, stalled_until, panics: self.panics.clone() }
+    }
+
+    /// Lets nothing run for so long.
+    pub(super) fn stall(&self, duration: Duration) {
+        let mut stalled_until = self.stalled_until.lock();
+        *stalled_until = (*stalled_until).max(Instant::now() + duration);
+    }
+
+    /// Stops all threads where they are; the next process is not stalled.
     pub(super) async fn stop(&self) {
+        *self.stalled_until.lock() = Instant::now();
         let mut running = std::mem::take(&mut *self.running.lock());
         running.shutdown().await;
     }
@@ -52,7 +70,8 @@ impl Tasks for SimTasks {
     fn spawn_thread(&self, _name: &'static str, work: BoxFuture<()>) -> BoxFuture<()> {
         let (ended, wait) = oneshot::channel();
         let panics = self.panics.clone();
-        let mut late = Late { work, rng: self.rng.lock().fork(), pause: None };
+        let stalled_until = Arc::clone(&self.stalled_until);
+        let mut late = Late { work, rng: self.rng.lock().fork(), stalled_until, pause: None };
         self.running.lock().spawn(async move {
             let polled =
                 poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut late).poll(context))) {
@@ -81,23 +100,30 @@ impl Tasks for SimTasks {
 struct Late {
     work: BoxFuture<()>,
     rng: fastrand::Rng,
+    stalled_until: Arc<Mutex<Instant>>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Future for Late {
     type Output = ();
 
-    #[expect(clippy::disallowed_methods, reason = "this is the seam that the rule points to")]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if self.pause.is_none() && self.rng.u32(..LATE_ONE_IN) == 0 {
-            let pause = Duration::from_millis(self.rng.u64(1..=LATE_MS_MAX));
-            self.pause = Some(Box::pin(tokio::time::sleep(pause)));
+            let late = Duration::from_millis(self.rng.u64(1..=LATE_MS_MAX));
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + late)));
         }
-        if let Some(pause) = &mut self.pause {
-            if pause.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
+        loop {
+            if let Some(pause) = &mut self.pause {
+                if pause.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.pause = None;
             }
-            self.pause = None;
+            let stalled_until = *self.stalled_until.lock();
+            if stalled_until <= Instant::now() {
+                break;
+            }
+            self.pause = Some(Box::pin(sleep_until(stalled_until)));
         }
         self.work.as_mut().poll(context)
     }

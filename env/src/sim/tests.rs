@@ -54,6 +54,55 @@ fn a_power_loss_stops_the_process() {
 }
 
 #[test]
+fn machines_share_the_time_alone() {
+    run(0, |world| async move {
+        let other = world.another();
+        other.clock().set_skew_ms(-3_600_000);
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.clock().true_now(), other.clock().true_now());
+        let (here, there) = (world.env().clock.now(), other.env().clock.now());
+        assert_eq!(here.since(there), Duration::from_secs(3600));
+        assert_ne!(world.env().random.next(), other.env().random.next());
+        drop(world.env().disk.open(Path::new("/f"), OpenMode::Create).expect("created"));
+        assert!(other.env().disk.open(Path::new("/f"), OpenMode::Read).is_err());
+        let held = Arc::new(());
+        let alive = held.clone();
+        let work = async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        };
+        drop(other.env().tasks.spawn_thread("loop", Box::pin(work)));
+        world.kill().await;
+        assert_eq!(Arc::strong_count(&held), 2);
+        other.kill().await;
+        assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn a_stalled_process_goes_on_where_it_was() {
+    run(0, |world| async move {
+        let (clock, ticks) = (world.env().clock, Arc::new(Mutex::new(0)));
+        let ticking = (clock.clone(), ticks.clone());
+        let work = async move {
+            loop {
+                ticking.0.sleep(Duration::from_millis(10)).await;
+                *ticking.1.lock() += 1;
+            }
+        };
+        drop(world.env().tasks.spawn_thread("loop", Box::pin(work)));
+        clock.sleep(Duration::from_secs(1)).await;
+        world.stall(Duration::from_secs(10));
+        let before = *ticks.lock();
+        assert!(before > 0);
+        clock.sleep(Duration::from_secs(9)).await;
+        assert_eq!(*ticks.lock(), before);
+        clock.sleep(Duration::from_secs(2)).await;
+        assert!(*ticks.lock() > before);
+    });
+}
+
+#[test]
 #[should_panic(expected = "the flusher failed")]
 fn a_panic_of_a_task_ends_the_run() {
     run(0, |world| async move {

@@ -37,11 +37,21 @@ pub enum Fault {
     SecondProcess,
     /// A bit of a message's body flips in the log, in the end, when no process runs.
     LogRot,
+    /// A connection between two brokers is cut. As all that follow: only where there are several.
+    Cut,
+    /// For a while nothing that one broker says reaches the other, or neither reaches the other.
+    Partition,
+    /// A process does nothing for a while.
+    Pause,
+    /// A slave dies, and is started again.
+    SlaveDeath,
+    /// A machine is lost with its disk, and another takes its place.
+    LostMachine,
 }
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Write,
         Self::Sync,
         Self::Read,
@@ -53,6 +63,11 @@ impl Fault {
         Self::LostFile,
         Self::SecondProcess,
         Self::LogRot,
+        Self::Cut,
+        Self::Partition,
+        Self::Pause,
+        Self::SlaveDeath,
+        Self::LostMachine,
     ];
 
     /// One seed in so many has it. Those that end a life's work are rarer, lest others never get to strike.
@@ -61,6 +76,7 @@ impl Fault {
             Self::Write | Self::Sync | Self::OtherCall => 6,
             Self::BadSegment | Self::FullDisk | Self::SecondProcess => 5,
             Self::Read | Self::ClockJump | Self::Rot | Self::LostFile | Self::LogRot => 4,
+            Self::Cut | Self::Partition | Self::Pause | Self::SlaveDeath | Self::LostMachine => 2,
         }
     }
 
@@ -93,6 +109,11 @@ impl fmt::Display for Fault {
             Self::LostFile => "lost file",
             Self::SecondProcess => "second process",
             Self::LogRot => "bit rot in the log",
+            Self::Cut => "cut connection",
+            Self::Partition => "partition",
+            Self::Pause => "pause",
+            Self::SlaveDeath => "death of a slave",
+            Self::LostMachine => "lost machine",
         })
     }
 }

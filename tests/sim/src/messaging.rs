@@ -1,14 +1,14 @@
 //! The whole broker in process behind `trait Broker`: producers, consumers and transaction checks, deaths, and a survey of
 //! what is left. What clients were told and have seen is the only thing that the promises are checked against.
 
-mod clients;
+pub(crate) mod clients;
 mod consumer;
 mod history;
 mod life;
-mod plan;
+pub(crate) mod plan;
 mod producer;
 mod rot;
-mod survey;
+pub(crate) mod survey;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use broker::{LocalBroker, StartError};
 use env::sim::World;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
-use types::Broker;
 
 use crate::faults::{self, Fault, Faults};
 use crate::invariants::{alive_stays, derived_agrees};
 use crate::report::{Report, Violation};
-use clients::Client;
+use clients::{Client, Clients};
+pub(crate) use history::Failover;
 pub use history::{Delivery, Fate, History, Kind, Lease, Place, Sent, Stored, Topic, Wanted};
 use plan::{DIR, Plan};
 pub use survey::{Found, Survey};
@@ -31,11 +31,11 @@ pub use survey::{Found, Survey};
 /// How often the end of a life is looked for.
 const TICK: Duration = Duration::from_millis(5);
 /// How long the last life has to deliver everything.
-const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(2 * 3600);
 /// The same where messages expire: longer than any delay, and a message that is lost is waited for to the end.
 const DRAIN_RETAINING_MAX: Duration = Duration::from_secs(20 * 60);
 /// How long is looked whether something finished comes again.
-const QUIET: Duration = Duration::from_secs(120);
+pub(crate) const QUIET: Duration = Duration::from_secs(120);
 /// How far the clock jumps at most, one of these.
 const CLOCK_JUMPS_MS: [i64; 3] = [5_000, 600_000, 2 * 3_600_000];
 
@@ -129,39 +129,13 @@ impl Run {
     }
 
     fn client(&mut self, broker: &LocalBroker) -> Client {
-        let broker: Arc<dyn Broker> = Arc::new(broker.clone());
-        Client {
-            broker,
-            env: self.world.env(),
-            begin: self.world.clock().true_now(),
-            since: tokio::time::Instant::now(),
-            history: self.history.clone(),
-            rng: self.rng.fork(),
-        }
+        let Self { world, history, plan, rng, .. } = self;
+        Clients { broker, world, history, plan }.client(rng)
     }
 
     fn start_clients(&mut self, broker: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
-        let groups = if self.plan.has_groups { producer::GROUPS } else { 0 };
-        let (topics, key_window) = (self.plan.topics(), self.plan.key_window);
-        let mut client = || self.client(broker);
-        for topic in topics {
-            for _ in 0..if *topic == Topic::Seldom { 1 } else { 2 } {
-                clients.spawn(consumer::consume(client(), *topic, is_last));
-            }
-        }
-        clients.spawn(consumer::answer_checks(client()));
-        if !is_last {
-            for topic in [Topic::Normal, Topic::Delay, Topic::Seldom].into_iter().filter(|topic| topics.contains(topic))
-            {
-                clients.spawn(producer::send_plain(client(), topic));
-            }
-            clients.spawn(producer::recall(client()));
-            if let Some(window) = key_window {
-                clients.spawn(producer::send_keyed(client(), window));
-            }
-            (0..groups).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
-            (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
-        }
+        let Self { world, history, plan, rng, .. } = self;
+        Clients { broker, world, history, plan }.start(rng, clients, is_last);
     }
 
     /// Waits until something is the case, at most so long.

@@ -41,6 +41,10 @@ pub struct Report {
     pub carried: u64,
     /// Topics that were empty, that nobody used, and that are deleted.
     pub expired_topics: u64,
+    /// Slaves that were made masters by hand.
+    pub promotions: u64,
+    /// Logs that had parted from their master's and were not followed.
+    pub parted: u64,
     /// How often each kind of fault has struck.
     pub faults: BTreeMap<Fault, u64>,
     /// All that was done to the disk and all that is on it.
@@ -62,6 +66,8 @@ impl Report {
         self.expired_segments += other.expired_segments;
         self.carried += other.carried;
         self.expired_topics += other.expired_topics;
+        self.promotions += other.promotions;
+        self.parted += other.parted;
         other.faults.iter().for_each(|(fault, times)| self.struck(*fault, *times));
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
@@ -70,10 +76,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lives, power_losses, acknowledged, lost, expired_segments, carried, expired_topics, .. } = self;
-        let Self { faults, fingerprint, .. } = self;
+        let Self { promotions, parted, faults, fingerprint, .. } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
         write!(f, "{lost} lost in power losses, {expired_segments} segments expired, {carried} carried or moved, ")?;
-        write!(f, "{expired_topics} topics expired, ")?;
+        write!(f, "{expired_topics} topics expired, {promotions} slaves promoted, {parted} parted logs refused, ")?;
         write!(f, "fingerprint {fingerprint:016x}; faults: ")?;
         let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
         f.write_str(&faults.join(", "))
@@ -87,11 +93,13 @@ pub enum Scenario {
     Log,
     /// The whole broker: [`crate::messaging`].
     Messaging,
+    /// A master and its slaves: [`crate::replication`].
+    Replication,
 }
 
 impl Scenario {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Log, Self::Messaging];
+    pub const ALL: [Self; 3] = [Self::Log, Self::Messaging, Self::Replication];
 
     /// Runs it under a seed, with the seed's faults ([`crate::faults::Faults::of`]).
     ///
@@ -104,6 +112,7 @@ impl Scenario {
         match self {
             Self::Log => crate::log::run(seed),
             Self::Messaging => crate::messaging::run(seed),
+            Self::Replication => crate::replication::run(seed),
         }
     }
 }
@@ -113,6 +122,7 @@ impl fmt::Display for Scenario {
         f.write_str(match self {
             Self::Log => "log",
             Self::Messaging => "messaging",
+            Self::Replication => "replication",
         })
     }
 }

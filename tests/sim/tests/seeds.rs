@@ -22,6 +22,11 @@ fn the_broker_survives_power_loss_and_kills() {
 }
 
 #[test]
+fn a_group_of_brokers_keeps_its_promises() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Replication, seed));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     for scenario in Scenario::ALL {
         let first = scenario.run(SEEDS);

@@ -26,7 +26,7 @@ pub fn check_delivery(sent: &Sent) -> Result<(), Violation> {
 pub fn refused(id: u64, wanted: Wanted, error: &TransactionError) -> Result<(), Violation> {
     match (wanted, error) {
         // Parked, when it has asked often enough.
-        (Wanted::Nothing, TransactionError::AlreadyEnded { is_committed: false }) => Ok(()),
+        (Wanted::Nothing, TransactionError::NotFound { .. }) => Ok(()),
         _ => {
             let detail = format!("message {id}, wanted {wanted:?}: {error}");
             Err(Violation::new("a transaction is ended as its producer wants", detail))

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::LocalBroker;
 use bytes::Bytes;
 use env::Env;
+use env::sim::World;
 use parking_lot::Mutex;
+use tokio::task::JoinSet;
 use types::properties::names;
-use types::{Broker, Message, Timestamp};
+use types::{Message, Timestamp};
 
 use super::history::{History, Topic, message_id};
+use super::plan::Plan;
+use super::{consumer, producer};
 use crate::report::Violation;
 
 /// Bytes of the number that a body begins with.
@@ -17,9 +22,61 @@ const ID_BYTES: usize = 8;
 /// Longest filling behind it.
 const FILLING_BYTES_MAX: usize = 300;
 
+/// What the clients of one process have.
+pub(crate) struct Clients<'a> {
+    pub(crate) broker: &'a LocalBroker,
+    pub(crate) world: &'a World,
+    pub(crate) history: &'a Arc<Mutex<History>>,
+    pub(crate) plan: &'a Plan,
+}
+
+impl Clients<'_> {
+    /// One client.
+    pub(crate) fn client(&self, rng: &mut fastrand::Rng) -> Client {
+        Client {
+            broker: self.broker.clone(),
+            env: self.world.env(),
+            begin: self.world.clock().true_now(),
+            since: tokio::time::Instant::now(),
+            history: self.history.clone(),
+            rng: rng.fork(),
+        }
+    }
+
+    /// Starts all of them; the last ones only finish what is there.
+    pub(crate) fn start(&self, rng: &mut fastrand::Rng, clients: &mut JoinSet<()>, is_last: bool) {
+        let groups = if self.plan.has_groups { producer::GROUPS } else { 0 };
+        let (topics, key_window) = (self.plan.topics(), self.plan.key_window);
+        let mut client = || self.client(rng);
+        for topic in topics {
+            for _ in 0..if *topic == Topic::Seldom { 1 } else { 2 } {
+                clients.spawn(consumer::consume(client(), *topic, is_last));
+            }
+        }
+        clients.spawn(consumer::answer_checks(client()));
+        if !is_last {
+            for topic in [Topic::Normal, Topic::Delay, Topic::Seldom].into_iter().filter(|topic| topics.contains(topic))
+            {
+                clients.spawn(producer::send_plain(client(), topic));
+            }
+            clients.spawn(producer::recall(client()));
+            if let Some(window) = key_window {
+                clients.spawn(producer::send_keyed(client(), window));
+            }
+            (0..groups).for_each(|group| drop(clients.spawn(producer::send_group(client(), group))));
+            (0..2).for_each(|_| drop(clients.spawn(producer::send_transactions(client()))));
+        }
+    }
+
+    /// Starts producers whose messages all have one length and go to one queue, and no consumers.
+    pub(crate) fn start_uniform(&self, rng: &mut fastrand::Rng, clients: &mut JoinSet<()>) {
+        (0..2).for_each(|_| drop(clients.spawn(producer::send_uniform(self.client(rng)))));
+    }
+}
+
 /// A client of the current process.
-pub(super) struct Client {
-    pub(super) broker: Arc<dyn Broker>,
+pub(crate) struct Client {
+    pub(super) broker: LocalBroker,
     pub(super) env: Env,
     /// The true time at `since`.
     pub(super) begin: Timestamp,
@@ -60,7 +117,7 @@ impl Client {
         message
     }
 
-    fn message_of(&self, topic: Topic, id: u64, filling_bytes: usize) -> Message {
+    pub(super) fn message_of(&self, topic: Topic, id: u64, filling_bytes: usize) -> Message {
         let mut body = id.to_be_bytes().to_vec();
         body.resize(ID_BYTES + filling_bytes, b'.');
         let mut message = Message::new(topic.name(), Bytes::from(body));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use types::broker::{ChangeInvisible, ClientId, DeliveryReport, LeaseOwner, Pop, PoppedMessage};
 use types::receipt_handle::HandleSource;
-use types::{Filter, GroupName, PhysicalOffset};
+use types::{Broker, Filter, GroupName, PhysicalOffset};
 
 use super::clients::{Client, id_of};
 use super::history::{Delivery, Kind, Place, Topic};
@@ -62,8 +62,21 @@ fn receive(client: &Client, topic: Topic, messages: &[PoppedMessage]) -> bool {
     for message in messages {
         let noted = delivery_of(message).and_then(|(id, place, physical_offset)| {
             let (popped_at, invisible) = (message.handle.popped_at, message.handle.invisible);
-            let attempt = message.attempt;
-            let delivery = Delivery { topic, place, physical_offset, now, wall, attempt, popped_at, invisible };
+            let (attempt, status) = (message.attempt, client.broker.status());
+            let visible_to = PhysicalOffset(status.visible_to);
+            let is_confirmed = status.visible_to <= status.confirmed_to;
+            let delivery = Delivery {
+                topic,
+                place,
+                physical_offset,
+                visible_to,
+                is_confirmed,
+                now,
+                wall,
+                attempt,
+                popped_at,
+                invisible,
+            };
             client.history.lock().delivered(id, delivery)
         });
         let is_kept = noted.is_ok();

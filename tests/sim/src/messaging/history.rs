@@ -12,7 +12,7 @@ use crate::death::Death;
 use crate::invariants::nothing_lost::{Cut, Judged};
 use crate::invariants::{
     ASYNC_WINDOW, LEASE_WINDOW, acked_stays_acked, attempts, failure_is_final, nothing_lost, offsets_stay, one_outcome,
-    order, recall, stays_in_time, stored_once, suffix_only, timers, transactions, visibility,
+    order, recall, shown_once_visible, stays_in_time, stored_once, suffix_only, timers, transactions, visibility,
 };
 use crate::report::Violation;
 
@@ -214,6 +214,10 @@ pub struct Delivery {
     pub place: Option<Place>,
     /// From where in the log.
     pub physical_offset: PhysicalOffset,
+    /// Where what may be handed out ended then.
+    pub visible_to: PhysicalOffset,
+    /// Whether all before that was on as many brokers as are wanted.
+    pub is_confirmed: bool,
     /// When, by the true clock.
     pub now: Timestamp,
     /// When, by the wall clock.
@@ -226,12 +230,29 @@ pub struct Delivery {
     pub invisible: Duration,
 }
 
+/// Another broker goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failover {
+    /// Where its log ends.
+    pub(crate) end: PhysicalOffset,
+    /// Since when the broker before had told clients what is behind that; `None` if it never did.
+    pub(crate) told_since: Option<Timestamp>,
+    /// Since when it may have appended what is behind that.
+    pub(crate) appended_since: Timestamp,
+    /// When it died.
+    pub(crate) at: Timestamp,
+}
+
 /// Everything that clients know.
 pub struct History {
     flush: Flush,
     messages: BTreeMap<u64, Sent>,
-    /// From when to when what clients were told was lost with the machine, under async flush, by the true clock.
-    power_losses: Vec<(Timestamp, Timestamp)>,
+    /// From when to when what clients were told was lost with a machine, as its settings allow, by the true clock.
+    losses: Vec<(Timestamp, Timestamp)>,
+    /// The farthest record that clients were told or shown as one that all brokers have that are waited for.
+    confirmed: Option<PhysicalOffset>,
+    /// What is before is perhaps confirmed by a broker that has lost it since, as far as this process of the master knows.
+    doubtful_to: PhysicalOffset,
     /// When a write or sync of the log was seen to have failed in this life, by the true clock.
     failed_at: Option<Timestamp>,
     /// Since when nothing more becomes durable, until a process has started again.
@@ -251,11 +272,13 @@ pub struct History {
 }
 
 impl History {
-    pub(super) fn new(flush: Flush, reserved: Option<Duration>) -> Self {
+    pub(crate) fn new(flush: Flush, reserved: Option<Duration>) -> Self {
         Self {
             flush,
             messages: BTreeMap::new(),
-            power_losses: Vec::new(),
+            losses: Vec::new(),
+            confirmed: None,
+            doubtful_to: PhysicalOffset(0),
             failed_at: None,
             unsynced_since: None,
             unjournaled_since: None,
@@ -274,10 +297,10 @@ impl History {
     }
 
     /// Whether something that a client was told at `at` may be lost since: under async flush a power loss followed within
-    /// the window, or the disk failed within it and the power was lost later.
+    /// the window, or the disk failed within it and the power was lost later; or another broker went on without it.
     #[must_use]
     pub fn may_be_lost(&self, at: Timestamp) -> bool {
-        self.power_losses.iter().any(|(from, to)| (*from..=*to).contains(&at))
+        self.losses.iter().any(|(from, to)| (*from..=*to).contains(&at))
     }
 
     /// The latest time that the wall clock has shown.
@@ -331,7 +354,7 @@ impl History {
         self.messages.get(&id).map(|sent| sent.kind)
     }
 
-    pub(super) fn saw_clock(&mut self, wall: Timestamp) {
+    pub(crate) fn saw_clock(&mut self, wall: Timestamp) {
         self.latest_wall = self.latest_wall.max(wall);
     }
 
@@ -361,8 +384,9 @@ impl History {
     }
 
     /// A process has started: what it has found is durable.
-    pub(super) fn started(&mut self) {
+    pub(crate) fn started(&mut self) {
         self.unsynced_since = None;
+        self.doubtful_to = PhysicalOffset(0);
     }
 
     /// A write or sync of the log was seen to have failed, at most `late` ago.
@@ -408,9 +432,12 @@ impl History {
     ) -> Result<(), Violation> {
         let sent = self.sent(id);
         stored_once::check_answer(sent, receipt, is_again)?;
-        if receipt.durability == Durability::FlushTimedOut {
-            return Ok(());
+        match receipt.durability {
+            Durability::FlushTimedOut | Durability::ReplicaTimedOut => return Ok(()),
+            Durability::Written | Durability::Flushed => self.confirm(receipt.physical_offset),
+            Durability::ReplicaMissing => {}
         }
+        let sent = self.sent(id);
         let place = Place { queue: receipt.queue, queue_offset: receipt.queue_offset };
         if sent.stored.is_none() {
             sent.stored = Some(Stored { physical_offset: receipt.physical_offset, at, fate: Fate::Open });
@@ -501,10 +528,14 @@ impl History {
         nothing_lost::check_delivery(sent)?;
         let is_undone = acked_stays_acked::check_delivery(self, sent, &delivery)?;
         delivery.place.map_or(Ok(()), |place| offsets_stay::check_place(sent, place))?;
+        shown_once_visible::check_delivery(sent, &delivery)?;
         visibility::check_delivery(self, sent, &delivery)?;
         attempts::check_delivery(sent, &delivery)?;
         if let Some(place) = delivery.place {
             self.saw(delivery.topic, place, delivery.now);
+        }
+        if delivery.is_confirmed {
+            self.confirm(delivery.physical_offset);
         }
         let sent = self.sent(id);
         if let Some(place) = delivery.place {
@@ -525,7 +556,7 @@ impl History {
     }
 
     /// A process died.
-    pub(super) fn died(&mut self, death: Death, at: Timestamp) {
+    pub(crate) fn died(&mut self, death: Death, at: Timestamp) {
         let window = match death {
             Death::Kill => LEASE_WINDOW,
             Death::PowerLoss => ASYNC_WINDOW,
@@ -535,14 +566,62 @@ impl History {
         self.failed_at = None;
         if death == Death::PowerLoss && self.flush == Flush::Async {
             let unsynced_since = earlier(self.unsynced_since.unwrap_or(at), ASYNC_WINDOW);
-            self.power_losses.push((unsynced_since, at));
             self.may_have_lost = true;
             self.forget_leases(unsynced_since);
-            self.forget_young_copies();
-            // Others may be stored there.
-            let power_losses = &self.power_losses;
-            self.seen.retain(|_, at| !power_losses.iter().any(|(from, to)| (*from..=*to).contains(at)));
+            self.forget_told(unsynced_since, at);
+            self.confirmed = None;
         }
+    }
+
+    /// What clients were told in this time may be gone.
+    fn forget_told(&mut self, since: Timestamp, to: Timestamp) {
+        self.losses.push((since, to));
+        self.forget_young_copies();
+        // Others may be stored there.
+        let losses = &self.losses;
+        self.seen.retain(|_, at| !losses.iter().any(|(from, to)| (*from..=*to).contains(at)));
+    }
+
+    /// Neither leases nor the disk have kept up since then, until a process has started again.
+    pub(crate) fn stalled(&mut self, since: Timestamp) {
+        self.unsynced_since.get_or_insert(since);
+        self.unjournaled_since.get_or_insert(since);
+    }
+
+    fn confirm(&mut self, at: PhysicalOffset) {
+        if at >= self.doubtful_to {
+            self.confirmed = self.confirmed.max(Some(at));
+        }
+    }
+
+    /// A broker that is waited for has lost its log or an end of it, when the master's went to `to`: what it has confirmed until now, and what
+    /// it has said last may still be on its way, may be at the master alone.
+    pub(crate) fn replica_lost(&mut self, to: PhysicalOffset) {
+        (self.confirmed, self.doubtful_to) = (None, to);
+    }
+
+    /// The farthest record that was told or shown as one that all brokers have that are waited for.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<PhysicalOffset> {
+        self.confirmed
+    }
+
+    /// Another broker goes on where its log ends: what is behind that is gone for ever.
+    pub(crate) fn failed_over(&mut self, failover: &Failover) {
+        self.failed_at = None;
+        let unjournaled_since = self.unjournaled_since.take().unwrap_or(failover.appended_since);
+        self.forget_leases(earlier(unjournaled_since.min(failover.appended_since), LEASE_WINDOW));
+        if let Some(since) = failover.told_since {
+            self.forget_told(since, failover.at);
+        }
+        for sent in self.messages.values_mut() {
+            match &mut sent.stored {
+                Some(stored) if stored.physical_offset >= failover.end => sent.is_lost = true,
+                Some(stored) if stored.fate == Fate::Open => stored.fate = Fate::Durable,
+                _ => {}
+            }
+        }
+        self.confirmed = None;
     }
 
     /// The journal of these leases may be gone.
@@ -560,7 +639,7 @@ impl History {
     }
 
     /// A life has found these messages in the queues, before anything else happened.
-    pub(super) fn surveyed(&mut self, survey: &Survey, now: Timestamp) -> Result<(), Violation> {
+    pub(crate) fn surveyed(&mut self, survey: &Survey, now: Timestamp) -> Result<(), Violation> {
         let Survey { found, begins } = survey;
         self.begins.clone_from(begins);
         found.iter().for_each(|found| self.saw(found.topic, found.place, now));
@@ -611,11 +690,11 @@ impl History {
         self.messages.values().find(is_missing)
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.messages.values().filter(|sent| sent.stored.is_some()).count() as u64
     }
 
-    pub(super) fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.messages.values().filter(|sent| sent.is_lost).count() as u64
     }
 
@@ -624,11 +703,11 @@ impl History {
         self.violation.get_or_insert(violation);
     }
 
-    pub(super) fn is_violated(&self) -> bool {
+    pub(crate) fn is_violated(&self) -> bool {
         self.violation.is_some()
     }
 
-    pub(super) fn take_violation(&mut self) -> Result<(), Violation> {
+    pub(crate) fn take_violation(&mut self) -> Result<(), Violation> {
         self.violation.take().map_or(Ok(()), Err)
     }
 

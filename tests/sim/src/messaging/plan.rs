@@ -11,7 +11,7 @@ use super::history::Topic;
 use crate::faults::{Fault, Faults};
 
 /// The broker's directory.
-pub(super) const DIR: &str = "/gantry/data";
+pub(crate) const DIR: &str = "/gantry/data";
 /// One seed in so many has retention.
 const RETENTION_ONE_IN: u8 = 3;
 /// Spreads seeds, so that the numbers of retention are others than those of the faults (the golden ratio).
@@ -53,8 +53,8 @@ fn draw_timers(seed: u64) -> Bounds {
 
 /// A seed's settings for all lives.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    pub(super) flush: Flush,
+pub(crate) struct Plan {
+    pub(crate) flush: Flush,
     /// Lives that end badly.
     pub(super) lives: u32,
     segment_bytes: u64,
@@ -78,9 +78,7 @@ impl Plan {
     pub(super) fn draw(seed: u64, faults: &Faults, rng: &mut fastrand::Rng) -> Self {
         let mut own = fastrand::Rng::with_seed(seed.wrapping_mul(RETENTION));
         let is_retaining = own.u8(..RETENTION_ONE_IN) == 0 && !faults.has(Fault::ClockJump);
-        let mut plan = Self::draw_sizes(rng);
-        plan.timers = draw_timers(seed);
-        plan.key_window = draw_key_window(seed);
+        let mut plan = Self::draw_keeping(seed, rng);
         if is_retaining {
             plan.segment_bytes = own.u64(8..24) * 1024;
             plan.lives = plan.lives.max(3);
@@ -90,6 +88,16 @@ impl Plan {
             plan.idle_max = Some(Duration::from_millis(own.u64(50..800)));
         }
         plan
+    }
+
+    /// Without retention.
+    pub(crate) fn draw_keeping(seed: u64, rng: &mut fastrand::Rng) -> Self {
+        Self { timers: draw_timers(seed), key_window: draw_key_window(seed), ..Self::draw_sizes(rng) }
+    }
+
+    /// With one checkpoint, at the end, and all timers in memory: what files have is cut at the same places whenever they are made.
+    pub(crate) fn with_one_checkpoint(self) -> Self {
+        Self { checkpoint_bytes: u64::MAX, timers: Bounds::default(), ..self }
     }
 
     fn draw_sizes(rng: &mut fastrand::Rng) -> Self {
@@ -116,7 +124,7 @@ impl Plan {
     }
 
     /// The topics that this seed uses.
-    pub(super) fn topics(&self) -> &'static [Topic] {
+    pub(crate) fn topics(&self) -> &'static [Topic] {
         const OFTEN: &[Topic] = &[Topic::Normal, Topic::Fifo, Topic::Delay, Topic::Transaction];
         if self.idle_max.is_some() { &Topic::ALL } else { OFTEN }
     }
@@ -126,11 +134,11 @@ impl Plan {
         self.reserved = None;
     }
 
-    pub(super) fn segment_bytes(&self) -> u64 {
+    pub(crate) fn segment_bytes(&self) -> u64 {
         self.segment_bytes
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let mut options = Options::local(PathBuf::from(DIR));
         options.flush = self.flush;
         options.segment_bytes = self.segment_bytes;

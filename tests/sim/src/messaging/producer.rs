@@ -7,7 +7,7 @@ use types::broker::{
     EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPlace,
 };
 use types::properties::names;
-use types::{Message, QueueId};
+use types::{Broker, Message, QueueId};
 
 use super::clients::Client;
 use super::history::{Kind, Topic, Wanted};
@@ -54,6 +54,16 @@ fn plain(client: &mut Client, topic: Topic) -> (u64, Message) {
         message.properties.set_own(names::TIMER_DELIVER_MS, &due.to_string());
     }
     (id, message)
+}
+
+/// Sends messages one by one whose records are all of one length to one queue: where two logs part, both go on at the same places.
+pub(super) async fn send_uniform(mut client: Client) {
+    loop {
+        let id = client.history.lock().begin_send(Kind::Normal, client.true_now());
+        let message = client.message_of(Topic::Normal, id, 0);
+        send(&client, QueueId(0), vec![(id, message)]).await;
+        client.pause(80).await;
+    }
 }
 
 /// Takes delayed messages back, of this life or an earlier one.

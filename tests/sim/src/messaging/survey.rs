@@ -14,7 +14,7 @@ use super::plan::QUEUES;
 use crate::report::Violation;
 
 /// A message in a queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The queue's topic.
     pub topic: Topic,
@@ -39,7 +39,7 @@ const PULL_MAX: u32 = 512;
 const PROMISE: &str = "a queue can be read from its first offset to its end";
 
 /// Everything that can be pulled.
-pub(super) async fn pull_all(broker: &LocalBroker, topics: &[Topic]) -> Result<Survey, Violation> {
+pub(crate) async fn pull_all(broker: &LocalBroker, topics: &[Topic]) -> Result<Survey, Violation> {
     let mut survey = Survey::default();
     for &topic in topics {
         for queue in (0..QUEUES).map(QueueId) {
