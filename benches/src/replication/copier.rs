@@ -19,6 +19,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// See the module's head. Goes on until it is stopped or all is copied.
 pub(super) struct Copier {
     copied: Arc<AtomicU64>,
+    /// All that there is to copy.
+    bytes: u64,
     connection: TcpStream,
     threads: [JoinHandle<Result<()>>; 2],
 }
@@ -34,16 +36,22 @@ impl Copier {
         let segments = segments(from)?;
         let (counter, connection, to) = (Arc::clone(&copied), sending.try_clone()?, to.to_owned());
         let lengths = segments.iter().map(|segment| Ok(segment.metadata()?.len())).collect::<Result<Vec<_>>>()?;
+        let bytes = lengths.iter().sum();
         let threads = [
             std::thread::spawn(move || send(&segments, sending)),
             std::thread::spawn(move || receive(receiving, &to, &lengths, &counter)),
         ];
-        Ok(Self { copied, connection, threads })
+        Ok(Self { copied, bytes, connection, threads })
     }
 
     /// Bytes that are written so far.
     pub(super) fn copied(&self) -> u64 {
         self.copied.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is left to copy.
+    pub(super) fn has_all(&self) -> bool {
+        self.copied() == self.bytes
     }
 
     /// Ends it.
@@ -128,9 +136,10 @@ mod tests {
         }
         std::fs::write(from.path().join("other"), "no segment").expect("written");
         let copier = Copier::start(from.path(), to.path()).expect("started");
-        while copier.copied() < 2 * bytes.len() as u64 {
+        while !copier.has_all() {
             std::thread::yield_now();
         }
+        assert_eq!(copier.copied(), 2 * bytes.len() as u64);
         copier.stop().expect("no error");
         for name in ["000000", "000001"] {
             assert!(std::fs::read(to.path().join(name)).expect("read") == bytes, "{name}");

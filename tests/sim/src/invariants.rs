@@ -9,6 +9,7 @@ pub mod confirmed_survives;
 pub mod derived_agrees;
 pub mod failure_is_final;
 pub mod marks_rise;
+pub mod no_copy_is_ahead;
 pub mod nothing_lost;
 pub mod offsets_follow;
 pub mod offsets_stay;

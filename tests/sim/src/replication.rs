@@ -19,14 +19,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{LocalBroker, StartError};
+use broker::{Flush, LocalBroker, StartError, Status};
 use env::sim::World;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use types::Timestamp;
 
 use crate::faults::Faults;
-use crate::invariants::{derived_agrees, one_log};
+use crate::invariants::{derived_agrees, no_copy_is_ahead, one_log};
 use crate::messaging::History;
 use crate::messaging::clients::Clients;
 use crate::messaging::plan::DIR;
@@ -68,6 +68,7 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
             machines,
             master: 0,
             progress: Progress::default(),
+            slaves_had_to: 0,
             died_at: None,
         };
         for _ in 0..run.plan.terms {
@@ -93,6 +94,8 @@ struct Run {
     /// Which of them is the master, or was it last and will be again.
     master: usize,
     progress: Progress,
+    /// How far slaves had the log at most, since this process of the master has started.
+    slaves_had_to: u64,
     /// When the broker died in whose place another one goes on, until that has begun.
     died_at: Option<Timestamp>,
 }
@@ -107,9 +110,19 @@ impl Run {
         (0..self.machines.len()).filter(move |machine| *machine != master)
     }
 
-    /// Notes how far the master's log is now.
+    /// Notes how far the master's log is now, and its slaves'.
     fn note(&mut self, master: &LocalBroker) -> Result<(), Violation> {
-        self.progress.note(self.report.lives, self.now(), &master.status())
+        let (flush, master) = (self.plan.common.flush, master.status());
+        for slave in self.slaves().filter(|slave| self.machines[*slave].log == Some(Log::Beginning)) {
+            let Some(broker) = &self.machines[slave].broker else { continue };
+            let slave = broker.status();
+            no_copy_is_ahead::check(stored_to(flush, &master), slave.appended_to)?;
+            self.slaves_had_to = self.slaves_had_to.max(stored_to(flush, &slave));
+        }
+        if self.plan.is_sync() {
+            no_copy_is_ahead::check_confirmed(self.slaves_had_to, master.confirmed_to)?;
+        }
+        self.progress.note(self.report.lives, self.now(), &master)
     }
 
     fn start_clients(&mut self, master: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {
@@ -153,6 +166,14 @@ impl Run {
         let mut hasher = DefaultHasher::new();
         self.machines.iter().for_each(|machine| machine.world.disk().fingerprint().hash(&mut hasher));
         hasher.finish()
+    }
+}
+
+/// Where what a broker may tell others of its log ends.
+fn stored_to(flush: Flush, status: &Status) -> u64 {
+    match flush {
+        Flush::Sync => status.durable_to,
+        Flush::Async => status.appended_to,
     }
 }
 

@@ -35,6 +35,12 @@ fn the_same_seed_gives_the_same_bytes() {
     }
 }
 
+/// A master was paused for longer than an idempotency key is known, which is no broken promise.
+#[test]
+fn replication_seed_547() {
+    keeps_its_promises(Scenario::Replication, 547);
+}
+
 /// A sync failed, the process was killed, and the next one took for durable what only memory had.
 #[test]
 fn log_seed_661() {

@@ -1,9 +1,16 @@
 //! Only what its producer committed is delivered, and the broker does not decide for it.
 
+use std::time::Duration;
+
+use types::Timestamp;
 use types::broker::TransactionError;
 
 use crate::messaging::{Kind, Sent, Wanted};
 use crate::report::Violation;
+
+/// A half message that nobody decides is parked after 20 checks that are 2 s apart; each of at most 11 jumps of the clock brings one of
+/// them early.
+const PARKED_AFTER: Duration = Duration::from_secs(18);
 
 /// Checks a delivery.
 ///
@@ -23,13 +30,11 @@ pub fn check_delivery(sent: &Sent) -> Result<(), Violation> {
 ///
 /// # Errors
 /// When the broker has no reason to refuse: the half message was acknowledged, and nobody has decided otherwise.
-pub fn refused(id: u64, wanted: Wanted, error: &TransactionError) -> Result<(), Violation> {
-    match (wanted, error) {
-        // Parked, when it has asked often enough.
-        (Wanted::Nothing, TransactionError::NotFound { .. }) => Ok(()),
-        _ => {
-            let detail = format!("message {id}, wanted {wanted:?}: {error}");
-            Err(Violation::new("a transaction is ended as its producer wants", detail))
-        }
+pub fn refused(sent: &Sent, error: &TransactionError, now: Timestamp) -> Result<(), Violation> {
+    let is_undecided = sent.kind == Kind::Transaction { wanted: Wanted::Nothing };
+    let may_be_parked = is_undecided && now.since(sent.sent_at) >= PARKED_AFTER;
+    match error {
+        TransactionError::NotFound { .. } if may_be_parked => Ok(()),
+        _ => Err(Violation::new("a transaction is ended as its producer wants", format!("{sent:?}: {error}"))),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker::Flush;
-use types::broker::{ChangeInvisible, Durability, SendReceipt};
+use types::broker::{ChangeInvisible, Durability, SendReceipt, TransactionError};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp, TopicName};
 
 use super::survey::{Found, Survey};
@@ -477,6 +477,11 @@ impl History {
 
     pub(super) fn begin_end(&mut self, id: u64) {
         self.sent(id).end_asked = true;
+    }
+
+    /// Its producer was told why it is not ended.
+    pub(super) fn not_ended(&self, id: u64, error: &TransactionError, now: Timestamp) -> Result<(), Violation> {
+        transactions::refused(&self.messages[&id], error, now)
     }
 
     /// Picks a message that its producer takes back now, with the handle.

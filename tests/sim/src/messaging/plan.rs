@@ -67,7 +67,7 @@ pub(crate) struct Plan {
     /// So small in most seeds that delayed messages go to files and come back.
     timers: Bounds,
     /// How long idempotency keys are known, if any are sent in this seed.
-    pub(super) key_window: Option<Duration>,
+    pub(crate) key_window: Option<Duration>,
     /// How long topics and groups stay that nobody uses, where messages expire: else no topic becomes empty.
     idle_max: Option<Duration>,
 }

@@ -12,7 +12,6 @@ use types::{Broker, Message, QueueId};
 use super::clients::Client;
 use super::history::{Kind, Topic, Wanted};
 use super::plan::QUEUES;
-use crate::invariants::transactions;
 use crate::report::Violation;
 
 /// Message groups, each with a producer of its own.
@@ -191,7 +190,10 @@ pub(super) async fn end(client: &Client, id: u64, wanted: Wanted, place: Transac
         Ok(()) if wanted == Wanted::Nothing => {}
         Ok(()) => client.history.lock().succeeded(begun_at, "the end of a transaction"),
         Err(TransactionError::Unavailable(_) | TransactionError::Send(SendError::Unavailable(_))) => {}
-        Err(error) => client.judge(transactions::refused(id, wanted, &error)),
+        Err(error) => {
+            let judged = client.history.lock().not_ended(id, &error, client.true_now());
+            client.judge(judged);
+        }
     }
 }
 

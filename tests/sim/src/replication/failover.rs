@@ -90,6 +90,7 @@ impl Run {
         for slave in self.slaves() {
             self.kill_slave(slave, Death::Kill).await?;
             self.machines[slave].log = None;
+            self.machines[slave].may_have_parted = true;
         }
         Ok(())
     }
@@ -105,6 +106,10 @@ impl Run {
             one_log::check(&left.log, &self.bytes(slave, end))?;
             self.machines[slave].die(Death::Kill).await;
             farthest = farthest.max(Some((end, slave)));
+        }
+        if self.plan.is_sync() {
+            let end = PhysicalOffset(farthest.map_or(0, |(end, _)| end));
+            confirmed_survives::check(&self.history.lock(), end)?;
         }
         let is_worth_it = |(end, _): &(u64, usize)| end * 2 > left.log.len() as u64;
         Ok(farthest.filter(is_worth_it).map(|(_, slave)| slave))
@@ -137,7 +142,11 @@ impl Run {
             self.machines[self.master].lose(&mut self.rng).await;
         }
         self.master = successor;
-        self.machines.iter_mut().for_each(|machine| machine.log = None);
+        for machine in &mut self.machines {
+            // A slave that was looked at goes less far than the successor; of others it is not known.
+            machine.may_have_parted |= machine.log != Some(Log::Beginning);
+            machine.log = None;
+        }
     }
 
     /// Starts the master; `None` when it dies before it has.
@@ -150,6 +159,7 @@ impl Run {
         self.report.lives += 1;
         self.history.lock().started();
         self.take_over(&started.0)?;
+        self.slaves_had_to = 0;
         self.progress.cut(started.0.status().appended_to);
         self.note(&started.0)?;
         Ok(Some(started))

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use broker::{LocalBroker, Role};
+use broker::{LocalBroker, Role, Status};
 use tokio::task::JoinSet;
 use types::admin::Admin;
 
@@ -45,6 +45,12 @@ impl Run {
         for slave in self.slaves() {
             found.push((slave, self.compare(slave, &master).await?));
         }
+        let status = master.status();
+        if !is_confirmed(&status) {
+            let Status { appended_to, confirmed_to, .. } = status;
+            let detail = format!("slaves have all to {appended_to}, and their master counts on {confirmed_to}");
+            return Err(Violation::new(PROMISE, detail));
+        }
         for machine in self.slaves().chain([self.master]) {
             self.machines[machine].stop().await;
             self.check_derived(machine)?;
@@ -80,7 +86,10 @@ impl Run {
         self.act(master, Agenda::default(), true, |_, now| now >= QUIET).await?;
         clients.shutdown().await;
         self.history.lock().take_violation()?;
-        let is_equal = |run: &Self, now| run.slaves().all(|slave| run.has_all(slave, master)) || now >= CATCH_UP_MAX;
+        let is_equal = |run: &Self, now| {
+            let have_all = run.slaves().all(|slave| run.has_all(slave, master));
+            have_all && is_confirmed(&master.status()) || now >= CATCH_UP_MAX
+        };
         self.act(master, Agenda::default(), true, is_equal).await
     }
 
@@ -138,6 +147,11 @@ impl Run {
         self.machines[slave].stop().await;
         self.history.lock().take_violation()
     }
+}
+
+/// Whether slaves that are waited for have said that they have all.
+fn is_confirmed(master: &Status) -> bool {
+    master.confirmed_to == master.appended_to
 }
 
 /// What was in the queues is there; delayed messages may have come since.

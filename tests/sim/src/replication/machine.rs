@@ -33,6 +33,8 @@ pub(super) struct Machine {
     pub(super) broker: Option<LocalBroker>,
     /// Known of slaves that were started since their master was, until they lose their disk.
     pub(super) log: Option<Log>,
+    /// Whether it may have records that its master lacks: it was the master, or its master has lost some in a power loss.
+    pub(super) may_have_parted: bool,
     /// The last pause, by the true clock.
     paused: Option<(Timestamp, Timestamp)>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(world: World, wire: Wire, rng: &mut fastrand::Rng) -> Self {
         world.clock().set_skew_ms(plan::draw_skew_ms(rng));
-        Self { world, wire, broker: None, log: None, paused: None }
+        Self { world, wire, broker: None, log: None, may_have_parted: false, paused: None }
     }
 
     /// Starts the broker as the master; slaves reach it once what is returned is at their port.

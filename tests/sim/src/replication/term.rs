@@ -78,6 +78,8 @@ impl Run {
         loop {
             let now = self.now().since(begin);
             while let Some(event) = agenda.take_due(now) {
+                // What a slave has had is known when it is gone.
+                self.note(master)?;
                 self.happen(event, now, is_calm, &mut agenda).await?;
             }
             self.note(master)?;
@@ -119,7 +121,10 @@ impl Run {
             }
         }
         if self.faults.has(Fault::Pause) {
-            agenda.add(moment(&mut self.rng), Event::Pause(self.master, moment(&mut self.rng) / 2));
+            let (from, pause) = (moment(&mut self.rng), moment(&mut self.rng) / 2);
+            // A send that is repeated within half of its key's window must not be looked at behind its end.
+            let longest = self.plan.common.key_window.map_or(pause, |window| window / 4);
+            agenda.add(from, Event::Pause(self.master, pause.min(longest)));
         }
         agenda
     }
@@ -227,7 +232,7 @@ impl Run {
             Err(error) => return Err(not_started(&error)),
         };
         self.report.lives += 1;
-        let log = self.judge(slave, broker.status().appended_to);
+        let log = self.judge(slave, broker.status().appended_to)?;
         if log != Log::Beginning {
             let renew = Duration::from_millis(self.rng.u64(..RENEW_MS_MAX));
             agenda.add(now + renew, Event::Renew(slave));
@@ -238,11 +243,14 @@ impl Run {
     }
 
     /// What a log that ends there is to the master's.
-    fn judge(&self, slave: usize, end: u64) -> Log {
+    fn judge(&mut self, slave: usize, end: u64) -> Result<Log, Violation> {
         let master = self.machines[self.master].broker.as_ref().map_or(0, |master| master.status().appended_to);
-        let is_beginning =
-            end <= master && one_log::check(&self.bytes(self.master, end), &self.bytes(slave, end)).is_ok();
-        if is_beginning { Log::Beginning } else { Log::Parted { end } }
+        match one_log::check(&self.bytes(self.master, master), &self.bytes(slave, end)) {
+            Ok(()) => self.machines[slave].may_have_parted = false,
+            Err(_) if self.machines[slave].may_have_parted => return Ok(Log::Parted { end }),
+            Err(violation) => return Err(violation),
+        }
+        Ok(Log::Beginning)
     }
 
     /// A slave whose store has failed is started anew.
