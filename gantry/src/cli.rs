@@ -35,7 +35,7 @@ pub(crate) enum Task {
     /// Run a broker: it registers with name servers, clients of RocketMQ 4.x send and consume
     #[command(after_help = BROKER_AFTER_HELP)]
     Broker(SettingArgs<broker::Key>),
-    /// Run a proxy: clients of RocketMQ 5 connect, brokers of Apache's (5.x) keep the messages
+    /// Run a proxy: clients of RocketMQ 5 and 4.x connect, brokers of ours or Apache's (5.x) keep the messages
     #[command(after_help = PROXY_AFTER_HELP)]
     Proxy(SettingArgs<proxy::Key>),
     /// Run a cluster of processes on this machine to try it out: one name server, two brokers, two proxies
@@ -93,7 +93,7 @@ Each flag is also a key of the configuration file (--cluster-name: clusterName) 
 Any number of proxies run side by side: what a client got from one it may give to another.
 
 Examples:
-  gantry proxy                                  clients on 127.0.0.1:8081, name server on 127.0.0.1:9876
+  gantry proxy                                  clients on 127.0.0.1:8081 (gRPC), 8082 (HTTP) and 8080 (Remoting)
   gantry proxy --nameserver 10.0.0.1:9876;10.0.0.2:9876 --grpc 0.0.0.0:8081
   gantry proxy --config rmq-proxy.json --print-config
 

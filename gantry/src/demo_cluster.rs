@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// Where everything is kept: a directory a process, and what each prints in logs/; made when missing
     #[arg(long, value_name = "DIR", default_value = "./gantry-demo-cluster")]
     data: PathBuf,
-    /// Take ports that are free instead of the usual ones (9876, 10911, 10921, 8081, 8082, 8091, 8092)
+    /// Take ports that are free instead of the usual ones (9876, 10911, 10921, 8080 to 8082, 8085, 8086, 8090 to 8092, 8095, 8096)
     #[arg(long)]
     free_ports: bool,
 }

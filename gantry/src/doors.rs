@@ -1,4 +1,4 @@
-//! The two ports that clients come to, gRPC and HTTP: opened together, closed in order.
+//! The ports that clients come to, gRPC and HTTP, and a proxy's Remoting port: opened together, closed in order.
 
 use std::io;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use crate::config::http::Http;
 use crate::local::notify;
 use crate::signals::Signals;
 
-/// Both ports, being served.
+/// The ports, being served.
 pub(crate) struct Doors {
     grpc: JoinHandle<()>,
+    remoting: Option<JoinHandle<io::Result<()>>>,
     http: JoinHandle<()>,
     stop_grpc: CancellationToken,
     stop_http: CancellationToken,
@@ -52,6 +53,7 @@ impl Doors {
         };
         Ok(Self {
             grpc: tokio::spawn(proxy.serve(grpc, stop_grpc.clone())),
+            remoting: None,
             http: tokio::spawn(gateway_http::server::serve(http, door, stop_http.clone())),
             stop_grpc,
             stop_http,
@@ -60,12 +62,20 @@ impl Doors {
         })
     }
 
-    /// Waits for a signal; then nobody is ready any more, gRPC and webhooks drain, and after them HTTP.
+    /// Serves a Remoting port too, which `serve` does until it is told to stop; it drains beside gRPC.
+    pub(crate) fn with_remoting<S>(self, serve: impl FnOnce(CancellationToken) -> S) -> Self
+    where
+        S: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        Self { remoting: Some(tokio::spawn(serve(self.stop_grpc.clone()))), ..self }
+    }
+
+    /// Waits for a signal; then nobody is ready any more, gRPC, Remoting and webhooks drain, and after them HTTP.
     ///
     /// # Errors
     /// A port failed.
     pub(crate) async fn serve(self, mut signals: Signals, readiness: &Readiness) -> anyhow::Result<()> {
-        let Self { grpc, http, stop_grpc, stop_http, webhooks, drain_timeout } = self;
+        let Self { grpc, remoting, http, stop_grpc, stop_http, webhooks, drain_timeout } = self;
         let (name, _) = signals.next().await;
         tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
         signals.exit_on_next();
@@ -77,10 +87,19 @@ impl Doors {
                 webhooks.stop(drain_timeout).await;
             }
         };
-        let (drained, ()) = tokio::join!(grpc, stop_webhooks);
+        let drain_remoting = async {
+            match remoting {
+                Some(remoting) => {
+                    remoting.await.context("the Remoting port failed")?.context("the Remoting port failed")
+                }
+                None => Ok(()),
+            }
+        };
+        let (drained, remoting, ()) = tokio::join!(grpc, drain_remoting, stop_webhooks);
         // Until now probes and metrics could be asked, so that the drain can be watched.
         stop_http.cancel();
         http.await.context("the HTTP port failed")?;
+        remoting?;
         drained.context("the gRPC port failed")
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use broker::{LocalBroker, StartError, takeover};
 use gateway_http::server::PROTOCOLS;
+use gateway_http::webhooks::Front;
 use gateway_http::{Gateway, Probes, Readiness, Version};
 use proxy::options::{Advertise, ConnectionLimits};
 use sd_notify::NotifyState;
@@ -159,12 +160,12 @@ async fn serve_clients(
     let limits = config.http_settings.limits(options.limits.clone());
     let tls = options.tls.as_ref().map(|identity| identity.server_config(PROTOCOLS)).transpose()?;
     let proxy = proxy::Server::new(broker.clone(), options)?;
-    let messaging = proxy.messaging();
-    let webhooks =
-        webhooks::start(&config.webhooks, Some(&config.storage.data), messaging.clone(), &telemetry.registry)?;
+    let (messaging, checks) = (proxy.messaging(), proxy.checks());
+    let front = Front { messaging: messaging.clone(), checks: checks.clone() };
+    let webhooks = webhooks::start(&config.webhooks, Some(&config.storage.data), front, &telemetry.registry)?;
     let gateway = Gateway {
         messaging,
-        checks: proxy.checks(),
+        checks,
         limits,
         origins: config.http_settings.origins(),
         admin: Some(broker),

@@ -1,7 +1,9 @@
-//! `gantry proxy`: the gRPC API in front of the brokers that name servers know, started and stopped in order.
+//! `gantry proxy`: the gRPC API, HTTP and Remoting in front of the brokers that name servers know, started and stopped in order.
 //!
 //! Start: ports are taken → certificate → ports listen → ready; brokers are asked when clients ask.
-//! Stop: not ready → gRPC drains → HTTP drains → what came for nobody is given back → telemetry.
+//! Stop: not ready → gRPC and Remoting drain → HTTP drains → what came for nobody is given back → telemetry.
+
+mod remoting_port;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use ::proxy::options::{Advertise, ConnectionLimits};
 use anyhow::Context;
 use env::Env;
 use gateway_http::server::PROTOCOLS;
+use gateway_http::webhooks::Front;
 use gateway_http::{Gateway, Readiness};
 use sd_notify::NotifyState;
 
@@ -21,6 +24,7 @@ use crate::port::Port;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 use crate::{identity, open_files, webhooks};
+use remoting_port::RemotingPort;
 
 /// Runs until a signal, or until it cannot start.
 ///
@@ -34,18 +38,23 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let signals = Signals::new().context("signals")?;
     let grpc = Port::bind(config.grpc, "grpc IP:PORT")?;
     let http = Port::bind(config.http, "http IP:PORT")?;
-    open_files::raise(ConnectionLimits::default().connections_max + config.http_settings.connections_max());
+    let remoting = RemotingPort::bind(config)?;
+    let remoting_connections = remoting.as_ref().map_or(0, RemotingPort::connections_max);
+    let connections_max = ConnectionLimits::default().connections_max + config.http_settings.connections_max();
+    open_files::raise(connections_max + remoting_connections);
     let cluster = broker(config);
     let options = options(config)?;
     let limits = config.http_settings.limits(options.limits.clone());
+    let remoting_tls = options.tls.as_ref().map(|identity| identity.server_config(&[])).transpose()?;
     let tls = options.tls.as_ref().map(|identity| identity.server_config(PROTOCOLS)).transpose()?;
     let proxy = ::proxy::Server::new(Arc::new(cluster.clone()), options)?;
     let readiness = Readiness::default();
-    let messaging = proxy.messaging();
-    let webhooks = webhooks::start(&config.webhooks, None, messaging.clone(), &telemetry.registry)?;
+    let (messaging, checks) = (proxy.messaging(), proxy.checks());
+    let front = Front { messaging: messaging.clone(), checks: checks.clone() };
+    let webhooks = webhooks::start(&config.webhooks, None, front, &telemetry.registry)?;
     let gateway = Gateway {
         messaging,
-        checks: proxy.checks(),
+        checks,
         limits,
         origins: config.http_settings.origins(),
         admin: config.http_admin.then(|| Arc::new(cluster.clone()) as _),
@@ -54,7 +63,12 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     };
     let (grpc, http) = (grpc.listen()?, http.listen()?);
     let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
-    let doors = Doors::open(proxy, gateway, tls, &config.http_settings, config.drain_timeout, (grpc, http))?;
+    let remoting = remoting.map(RemotingPort::listen).transpose()?;
+    let remoting_address = remoting.as_ref().map_or("off".to_owned(), |open| open.address.to_string());
+    let mut doors = Doors::open(proxy, gateway, tls, &config.http_settings, config.drain_timeout, (grpc, http))?;
+    if let Some(open) = remoting {
+        doors = doors.with_remoting(|stop| open.serve(cluster.clone(), remoting_tls, stop));
+    }
     readiness.set_ready();
 
     // Nobody may be reading.
@@ -62,9 +76,10 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let _ = writeln!(
         std::io::stdout(),
         "gantry {version} proxy is ready\n\n  gRPC  {grpc_address}  for RocketMQ 5 clients, plaintext and TLS\n  \
-         HTTP  {http_address}  messages without an SDK, plaintext and TLS, /readyz /metrics /version\n  name servers  {name_servers}",
+         HTTP  {http_address}  messages without an SDK, plaintext and TLS, /readyz /metrics /version\n  \
+         Remoting  {remoting_address}  for RocketMQ 4.x clients, as their name server\n  name servers  {name_servers}",
     );
-    tracing::info!(grpc = %grpc_address, http = %http_address, name_servers, "ready");
+    tracing::info!(grpc = %grpc_address, http = %http_address, remoting = remoting_address, name_servers, "ready");
     notify(NotifyState::Ready);
     let served = doors.serve(signals, &readiness).await;
     if tokio::time::timeout(config.drain_timeout, cluster.finish()).await.is_err() {

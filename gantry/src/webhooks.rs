@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use env::Env;
-use gateway_http::webhooks::{Authorities, Keys, Options, Webhooks};
-use proxy::Messaging;
+use gateway_http::webhooks::{Authorities, Front, Keys, Options, Webhooks};
 
 use crate::config::webhooks::Webhooks as Config;
 use crate::identity::{self, KEY_MODE};
@@ -20,7 +19,7 @@ const OWN_KEY_FILE: &str = "webhooks.key";
 pub(crate) fn start(
     config: &Config,
     data: Option<&Path>,
-    messaging: Messaging,
+    front: Front,
     metrics: &prometheus::Registry,
 ) -> anyhow::Result<Option<Webhooks>> {
     let own = data.map(|data| data.join(OWN_KEY_FILE));
@@ -34,7 +33,7 @@ pub(crate) fn start(
     let authorities = authorities.unwrap_or_default();
     let Config { allowed, webhooks_max, rewrite_after, .. } = config.clone();
     let options = Options { keys, allowed, authorities, webhooks_max, rewrite_after };
-    Ok(Some(Webhooks::start(Env::real(), messaging, metrics, options)?))
+    Ok(Some(Webhooks::start(Env::real(), front, metrics, options)?))
 }
 
 /// What a file says.

@@ -59,7 +59,7 @@ impl FromRef<Managed> for Arc<dyn Admin> {
 /// The routes, which a server that does not answer operators lacks.
 pub(crate) fn routes(managed: Managed) -> Router {
     let (routes, _) = described().split_for_parts();
-    Router::new().nest("/v1/admin", routes.with_state(managed))
+    routes.with_state(managed)
 }
 
 /// The routes below `/v1/admin` with what they say of themselves.

@@ -5,7 +5,7 @@
 //! |------------------------------------------|-----------------------------------|-----------------------------|
 //! | `POST /topics/{topic}/messages`          | a message, `SendMany`, CloudEvents | 201 `Sent`, 201 `SentMany`  |
 //! | `POST /groups/{group}/receive`           | `Receive`                         | 200 `Received` or the body, 204 |
-//! | `GET /groups/{group}/stream`             | `OpenStream` in the query         | 200 Server-Sent Events      |
+//! | `GET /groups/{group}/stream`             | `OpenStream` in the query         | 200 Server-Sent Events, 101 WebSocket |
 //! | `POST /groups/{group}/ack`               | `Ack`                             | 200 `Ended`                 |
 //! | `POST /groups/{group}/nack`              | `Nack`                            | 200 `Ended`                 |
 //! | `POST /groups/{group}/extend`            | `Extend`                          | 200 `Ended`                 |
@@ -27,6 +27,7 @@ mod leases;
 mod recall;
 mod receive;
 mod send;
+mod socket;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,6 +36,7 @@ mod transactions;
 pub(crate) use events::is_json;
 pub(crate) use headers::put as put_headers;
 pub(crate) use receive::filter;
+pub(crate) use transactions::check_view;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -111,11 +113,16 @@ pub(crate) fn described() -> OpenApiRouter<Service> {
         .routes(routes!(transactions::checks))
 }
 
-/// The answer with several results: its status is theirs if they agree.
-pub(crate) fn together(mut statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
+/// The answer with several results.
+pub(crate) fn together(statuses: impl Iterator<Item = u16>, results: impl Serialize) -> Response {
+    with_retry_after((agreed(statuses), Json(results)).into_response())
+}
+
+/// The status of several results: theirs if they agree.
+fn agreed(mut statuses: impl Iterator<Item = u16>) -> StatusCode {
     let first = statuses.next().and_then(|first| StatusCode::from_u16(first).ok());
     let agreed = first.filter(|first| statuses.all(|status| status == first.as_u16()));
-    with_retry_after((agreed.unwrap_or(StatusCode::MULTI_STATUS), Json(results)).into_response())
+    agreed.unwrap_or(StatusCode::MULTI_STATUS)
 }
 
 /// For the GETs that take something from others: the layer of all routes lets every GET pass.

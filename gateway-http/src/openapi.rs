@@ -2,8 +2,8 @@
 
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
+use crate::views::socket::{ClientFrame, ServerFrame};
 use crate::{admin, messaging, webhooks};
 
 #[derive(utoipa::OpenApi)]
@@ -13,6 +13,8 @@ use crate::{admin, messaging, webhooks};
         description = "Messages over HTTP: send, receive as leases, acknowledge. No session: any gateway answers any call.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    // What goes over a WebSocket belongs to no answer.
+    components(schemas(ClientFrame, ServerFrame)),
     servers((url = "/", description = "This server")),
     tags(
         (name = "producers", description = "Sending messages, and taking delayed ones back"),
@@ -26,10 +28,11 @@ struct Head;
 
 /// The document of a server that answers operators, or does not.
 pub(crate) fn document(has_admin: bool) -> OpenApi {
-    let document = OpenApiRouter::with_openapi(Head::openapi()).nest("/v1", messaging::described()).into_openapi();
-    let document = OpenApiRouter::with_openapi(document).nest("/v1", webhooks::described()).into_openapi();
-    if !has_admin {
-        return document;
+    let mut document = Head::openapi();
+    document.merge(messaging::described().into_openapi());
+    document.merge(webhooks::described().into_openapi());
+    if has_admin {
+        document.merge(admin::described().into_openapi());
     }
-    OpenApiRouter::with_openapi(document).nest("/v1/admin", admin::described()).into_openapi()
+    document
 }

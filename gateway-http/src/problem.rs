@@ -113,9 +113,14 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Whether to come again may help.
+pub(crate) fn is_temporary(status: StatusCode) -> bool {
+    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+}
+
 /// An answer that says when to come again, if its status is one that passes.
 pub(crate) fn with_retry_after(mut response: Response) -> Response {
-    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    if is_temporary(response.status()) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response

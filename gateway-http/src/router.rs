@@ -91,13 +91,13 @@ pub fn router(gateway: Gateway) -> impl Answers {
         .merge(pages::routes())
         .route("/openapi.json", get(async move || Json(document)))
         .merge(managed.map(admin::routes).unwrap_or_default())
-        .nest("/v1", webhooks::routes(webhooks))
+        .merge(webhooks::routes(webhooks))
         // A body over the limit is refused before it is read.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         // A request that hangs frees its connection.
         .layer(middleware::from_fn(with_timeout))
         // These wait for messages and take large ones, so they have bounds of their own.
-        .nest("/v1", messaging::routes(messaging, checks, limits))
+        .merge(messaging::routes(messaging, checks, limits))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
     layered(routes, origins)

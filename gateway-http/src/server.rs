@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
+use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
 use crate::Hosts;
@@ -70,6 +73,13 @@ pub struct Door<R> {
     pub drain: Duration,
 }
 
+/// The place of a connection among those that the port takes, put beside requests to upgrade it. Who goes on with the connection when HTTP has ended on
+/// it, as a WebSocket does, keeps it: the place stays taken, and a stop waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(
+    #[expect(dead_code, reason = "it is kept, not read")] Arc<(OwnedSemaphorePermit, TaskTrackerToken)>,
+);
+
 /// Serves until `stop`, then answers what was begun.
 pub async fn serve(listener: TcpListener, door: Door<impl Answers>, stop: CancellationToken) {
     serve_patiently(listener, door, stop, PATIENCE).await;
@@ -78,14 +88,14 @@ pub async fn serve(listener: TcpListener, door: Door<impl Answers>, stop: Cancel
 async fn serve_patiently(listener: TcpListener, door: Door<impl Answers>, stop: CancellationToken, patience: Patience) {
     let Door { routes, tls, hosts, connections_max, drain } = door;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let graceful = GracefulShutdown::new();
+    let (graceful, places) = (GracefulShutdown::new(), TaskTracker::new());
     let front = Arc::new(Front { tls: tls.map(TlsAcceptor::from), hosts, patience, stop: stop.clone() });
     let accept_all = async {
         loop {
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection = (stream, Peer(peer), permit);
+                    let connection = (stream, Peer(peer), Place(Arc::new((permit, places.token()))));
                     tokio::spawn(front.clone().serve(connection, routes.clone(), graceful.watcher()));
                 }
                 Err(error) => back_off(&error).await,
@@ -97,7 +107,12 @@ async fn serve_patiently(listener: TcpListener, door: Door<impl Answers>, stop: 
         () = stop.cancelled() => {}
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    places.close();
+    let ended = async {
+        graceful.shutdown().await;
+        places.wait().await;
+    };
+    if tokio::time::timeout(drain, ended).await.is_err() {
         tracing::warn!(?drain, "HTTP requests were cut off: they did not end in time");
     }
 }
@@ -119,7 +134,7 @@ enum Greeted {
 impl Front {
     async fn serve(
         self: Arc<Self>,
-        (stream, peer, _permit): (TcpStream, Peer, OwnedSemaphorePermit),
+        (stream, peer, place): (TcpStream, Peer, Place),
         routes: impl Answers,
         watcher: Watcher,
     ) {
@@ -129,8 +144,8 @@ impl Front {
             () = self.stop.cancelled() => return,
         };
         match greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten() {
-            Ok(Greeted::Plain(stream)) => self.serve_http(stream, peer, routes, watcher).await,
-            Ok(Greeted::Tls(stream)) => self.serve_http(*stream, peer, routes, watcher).await,
+            Ok(Greeted::Plain(stream)) => self.serve_http(stream, (peer, place), routes, watcher).await,
+            Ok(Greeted::Tls(stream)) => self.serve_http(*stream, (peer, place), routes, watcher).await,
             // Port scanners, half-open connections, clients that do not believe the certificate: no news.
             Err(error) => tracing::debug!(%error, "HTTP connection refused"),
         }
@@ -146,16 +161,20 @@ impl Front {
         Ok(Greeted::Tls(Box::new(tls.accept(stream).await?)))
     }
 
-    async fn serve_http<S>(self: Arc<Self>, stream: S, peer: Peer, routes: impl Answers, watcher: Watcher)
+    async fn serve_http<S>(self: Arc<Self>, stream: S, beside: (Peer, Place), routes: impl Answers, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let (peer, place) = beside;
         let Patience { header, write } = self.patience;
         let mut builder = auto::Builder::new(Streams::new(write));
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(KEEP_ALIVE);
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if request.headers().contains_key(UPGRADE) {
+                request.extensions_mut().insert(place.clone());
+            }
             let answered = self.hosts.check(&request).map(|()| routes.clone().oneshot(request.map(Body::new)));
             async move {
                 let response = match answered {
@@ -167,7 +186,7 @@ impl Front {
         });
         let mut stream = TimeoutWriter::new(Greeting::new(stream, header));
         stream.set_timeout(Some(write));
-        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service);
         // Clients that just go away are normal.
         if let Err(error) = watcher.watch(connection.into_owned()).await {
             tracing::debug!(%error, "HTTP connection ended");

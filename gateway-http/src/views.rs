@@ -6,6 +6,7 @@
 pub mod again;
 pub mod messages;
 pub mod messaging;
+pub mod socket;
 
 use std::time::Duration;
 

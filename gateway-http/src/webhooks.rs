@@ -1,5 +1,5 @@
-//! `/v1/webhooks`: messages are posted to URLs, over the leases of consumer groups. Any number of gateways deliver a webhook together and
-//! agree on nothing but what webhooks there are, which is kept in a topic ([`topic`]).
+//! `/v1/webhooks`: messages are posted to URLs, over the leases of consumer groups; `/v1/check-urls`: half messages are asked about at URLs, in
+//! the place of a producer. Any number of gateways do so together and agree on nothing but what there is, which is kept in a topic ([`topic`]).
 //!
 //! | method and path                   | body            | answer              |
 //! |-----------------------------------|-----------------|---------------------|
@@ -10,16 +10,25 @@
 //! | `DELETE /webhooks/{id}`           |                 | 204                 |
 //! | `GET /webhooks/{id}/deliveries`   |                 | 200 `Deliveries`    |
 //! | `POST /webhooks/{id}/test`        |                 | 200 `DeliveryView`  |
+//! | `POST /check-urls`                | `NewCheckUrl`   | 201 `CheckUrl`      |
+//! | `GET /check-urls`                 |                 | 200 `CheckUrlList`  |
+//! | `GET /check-urls/{id}`            |                 | 200 `CheckUrl`      |
+//! | `PATCH /check-urls/{id}`          | `ChangeCheckUrl` | 200 `CheckUrl`     |
+//! | `DELETE /check-urls/{id}`         |                 | 204                 |
+//! | `GET /check-urls/{id}/deliveries` |                 | 200 `Deliveries`    |
 //!
 //! | module | what |
 //! |---|---|
 //! | `views`, `subscription` | what a webhook is, in JSON and checked |
 //! | `registry`, `seal`, `topic`, `keeper` | all of them: a value, as sealed records, in a topic, and who reads and writes it |
-//! | `machine`, `deliver` | when to call and what becomes of messages: a value, and what does as it says |
+//! | `machine`, `caller` | when to call and what becomes of messages: a value, and what does as it says |
+//! | `deliver`, `ask` | what is called about: messages, and checks of half messages |
 //! | `room` | what calls may use up, and which part of it is whose |
 //! | `format`, `signature`, `network`, `client` | one call |
 //! | `history`, `metrics` | what has happened |
 
+mod ask;
+mod caller;
 mod client;
 mod deliver;
 mod format;
@@ -48,6 +57,7 @@ use env::Env;
 use http::StatusCode;
 use parking_lot::Mutex;
 use proxy::Messaging;
+use proxy::checks::Checks;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,7 +72,7 @@ use client::Client;
 use history::History;
 use keeper::{Command, Keeper};
 use metrics::Metrics;
-use registry::{Record, Registry};
+use registry::{Record, Registry, Wanted};
 use room::Room;
 pub(crate) use routes::{described, routes};
 
@@ -84,6 +94,15 @@ pub struct Options {
     pub rewrite_after: Duration,
 }
 
+/// What they work on.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// Where messages are received.
+    pub messaging: Messaging,
+    /// Where it is heard which half messages wait for a producer.
+    pub checks: Checks,
+}
+
 /// The webhooks of a gateway: cheap to clone.
 #[derive(Clone)]
 pub struct Webhooks(Arc<Shared>);
@@ -92,6 +111,7 @@ pub struct Webhooks(Arc<Shared>);
 struct Shared {
     env: Env,
     messaging: Messaging,
+    checks: Checks,
     client: Client,
     metrics: Metrics,
     webhooks_max: usize,
@@ -122,21 +142,16 @@ impl Webhooks {
     ///
     /// # Errors
     /// TLS cannot be set up, or the registry has these metrics already.
-    pub fn start(
-        env: Env,
-        messaging: Messaging,
-        metrics: &prometheus::Registry,
-        options: Options,
-    ) -> Result<Self, StartError> {
+    pub fn start(env: Env, front: Front, metrics: &prometheus::Registry, options: Options) -> Result<Self, StartError> {
         let room = Room::new(room::CALLS_MAX, room::BYTES_MAX, options.webhooks_max);
-        Self::start_in(room, env, messaging, metrics, options)
+        Self::start_in(room, env, front, metrics, options)
     }
 
     /// The same with room for so much.
     fn start_in(
         room: Room,
         env: Env,
-        messaging: Messaging,
+        Front { messaging, checks }: Front,
         metrics: &prometheus::Registry,
         options: Options,
     ) -> Result<Self, StartError> {
@@ -144,6 +159,7 @@ impl Webhooks {
         let shared = Arc::new(Shared {
             env,
             messaging: messaging.clone(),
+            checks,
             client: Client::new(options.allowed, options.authorities)?,
             metrics: Metrics::new(metrics)?,
             webhooks_max: options.webhooks_max,
@@ -212,24 +228,24 @@ impl Shared {
         answer.await.unwrap_or_else(|closed| Err(stopping(closed)))
     }
 
-    /// A change of a webhook.
-    fn changed(&self, record: &Record, webhook: Option<views::NewWebhook>, disabled_because: Option<String>) -> Record {
+    /// A change of a webhook or check URL.
+    fn changed(&self, record: &Record, wanted: Option<Wanted>, disabled_because: Option<String>) -> Record {
         Record {
             id: record.id.clone(),
             since: record.since,
             revision: record.revision + 1,
             tie: self.env.random.next(),
             changed_at_ms: self.env.clock.now().0,
-            webhook,
+            wanted,
             disabled_because,
         }
     }
 
     /// An endpoint wants no more: nobody delivers to it until its owner enables it again.
     async fn disable(&self, record: &Record, why: String) {
-        let Some(webhook) = record.webhook.clone().filter(|webhook| webhook.enabled) else { return };
+        let Some(disabled) = record.wanted.clone().and_then(Wanted::disabled) else { return };
         tracing::warn!(webhook = record.id, why, "a webhook is disabled");
-        let changed = self.changed(record, Some(views::NewWebhook { enabled: false, ..webhook }), Some(why));
+        let changed = self.changed(record, Some(disabled), Some(why));
         match self.write(changed, record.revision).await {
             Ok(()) => {}
             // Another gateway was faster, or its owner was.

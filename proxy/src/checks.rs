@@ -40,12 +40,13 @@ impl Checks {
         Self { sessions, next: Arc::default(), draining }
     }
 
-    /// The half messages of a topic whose producer shall be asked now, at most [`COMMANDS_MAX`]; waits for the first.
+    /// The half messages of a topic whose producer shall be asked now, at most `checks_max` and [`COMMANDS_MAX`] (not 0); waits for the first.
+    /// Further ones go to other producers meanwhile, or are asked again.
     ///
     /// # Errors
     /// [`Full`], when too many producers are connected.
-    pub async fn wait(&self, topic: &TopicName, wait: Duration) -> Result<Vec<Check>, Full> {
-        let (commands, mut receiver) = mpsc::channel(COMMANDS_MAX);
+    pub async fn wait(&self, topic: &TopicName, wait: Duration, checks_max: usize) -> Result<Vec<Check>, Full> {
+        let (commands, mut receiver) = mpsc::channel(checks_max.clamp(1, COMMANDS_MAX));
         let _asking = Asking::begin(self, topic, &commands)?;
         let first = tokio::select! {
             command = receiver.recv() => command,
@@ -53,7 +54,7 @@ impl Checks {
             () = self.draining.cancelled() => None,
         };
         let further = std::iter::from_fn(|| receiver.try_recv().ok());
-        Ok(first.into_iter().chain(further).filter_map(|command| check(command.ok()?)).collect())
+        Ok(first.into_iter().chain(further).filter_map(|command| check((*command).ok()?)).collect())
     }
 }
 
@@ -124,7 +125,7 @@ mod tests {
         assert!(!sessions.command_producer(&topic(), &orphan("1")), "nobody asks yet");
         let asking = tokio::spawn({
             let checks = checks.clone();
-            async move { checks.wait(&topic(), Duration::from_secs(20)).await }
+            async move { checks.wait(&topic(), Duration::from_secs(20), COMMANDS_MAX).await }
         });
         while sessions.all().is_empty() {
             tokio::task::yield_now().await;
@@ -133,14 +134,29 @@ mod tests {
         let found = asking.await.expect("no panic").expect("room");
         assert_eq!(found.iter().map(|check| check.transaction_id.as_str()).collect::<Vec<_>>(), ["2"]);
         assert!(sessions.all().is_empty() && !sessions.command_producer(&topic(), &orphan("3")));
-        assert_eq!(checks.wait(&topic(), Duration::from_secs(20)).await, Ok(Vec::new()), "in vain");
+        assert_eq!(checks.wait(&topic(), Duration::from_secs(20), COMMANDS_MAX).await, Ok(Vec::new()), "in vain");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_more_than_it_takes() {
+        let sessions = Arc::new(Sessions::default());
+        let checks = Checks::new(sessions.clone(), CancellationToken::new());
+        let asking = tokio::spawn(async move { checks.wait(&topic(), Duration::from_secs(20), 2).await });
+        while sessions.all().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let is_asked = ["1", "2", "3"].map(|id| sessions.command_producer(&topic(), &orphan(id)));
+        assert_eq!(is_asked, [true, true, false]);
+        assert_eq!(asking.await.expect("no panic").expect("room").len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_goes_away_is_forgotten() {
         let sessions = Arc::new(Sessions::default());
         let checks = Checks::new(sessions.clone(), CancellationToken::new());
-        let asked = tokio::time::timeout(Duration::from_secs(1), checks.wait(&topic(), Duration::from_secs(20))).await;
+        let asked =
+            tokio::time::timeout(Duration::from_secs(1), checks.wait(&topic(), Duration::from_secs(20), COMMANDS_MAX))
+                .await;
         assert!(asked.is_err() && sessions.all().is_empty());
     }
 
@@ -149,6 +165,6 @@ mod tests {
         let draining = CancellationToken::new();
         let checks = Checks::new(Arc::default(), draining.clone());
         draining.cancel();
-        assert_eq!(checks.wait(&topic(), Duration::MAX).await, Ok(Vec::new()));
+        assert_eq!(checks.wait(&topic(), Duration::MAX, COMMANDS_MAX).await, Ok(Vec::new()));
     }
 }

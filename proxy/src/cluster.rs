@@ -45,10 +45,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use env::Clock;
 use parking_lot::Mutex;
+use remoting_proto::{Command, Fields, RequestCode};
 use tokio_util::task::TaskTracker;
 use types::broker::{
     ChangeInvisible, ClientId, DeliveryReport, EndTransaction, LeaseError, LeaseOwner, LookupError, OffsetAt, Pop,
     PopError, Popped, Pull, PullError, Pulled, RecallError, SendError, SendReceipt, TransactionCheck, TransactionError,
+    Unavailable,
 };
 use types::{Broker, GroupConfig, GroupName, Message, QueueId, QueueOffset, ReceiptHandle, TopicConfig, TopicName};
 
@@ -124,6 +126,36 @@ impl Cluster {
         Self(Arc::new(inner))
     }
 
+    /// What the name server that answers first says.
+    ///
+    /// # Errors
+    /// None does.
+    pub(crate) async fn ask_name_servers(&self, code: RequestCode, fields: Fields) -> Result<Command, Unavailable> {
+        self.0.brokers.ask_name_servers(code, fields).await
+    }
+
+    /// The brokers that have a master, by name, with its address, `HOST:PORT`.
+    ///
+    /// # Errors
+    /// No name server can be asked.
+    pub(crate) async fn masters(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, LookupError> {
+        let masters = self.0.brokers.masters().await?;
+        Ok(masters.iter().map(|(name, master)| (name.clone(), master.address.clone())).collect())
+    }
+
+    /// The address of this broker's master; `None` if no broker has the name.
+    ///
+    /// # Errors
+    /// No name server can be asked.
+    pub(crate) async fn master(&self, broker: &str) -> Result<Option<Arc<str>>, Unavailable> {
+        self.0.brokers.master(broker).await
+    }
+
+    /// Lets the next caller ask where the masters are: one is not there any more.
+    pub(crate) fn doubt_masters(&self) {
+        self.0.brokers.doubt_masters();
+    }
+
     /// Waits for what goes on when its caller is gone: messages that nobody waits for any longer are given back.
     pub async fn finish(&self) {
         self.0.tasks.close();
@@ -147,6 +179,10 @@ impl Broker for Cluster {
 
     async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError> {
         self.find_shared(name, make).await
+    }
+
+    async fn orders_message_groups(&self, topic: &TopicName, group: &GroupName) -> Result<bool, LookupError> {
+        self.keeps_order(topic, group).await
     }
 
     async fn send(&self, queue: QueueId, messages: Vec<Message>) -> Vec<Result<SendReceipt, SendError>> {

@@ -86,15 +86,19 @@ pub(crate) async fn serve<S>(
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout)
         .serve_connection(TokioIo::new(stream), dispatch);
-    run(connection, &calls, draining, abort).await;
+    run(Box::pin(connection), &calls, draining, abort).await;
 }
 
-/// Runs one connection as [`serve`] says.
-pub(crate) async fn run<C>(connection: C, calls: &Calls, draining: CancellationToken, abort: CancellationToken)
-where
+/// Runs one connection as [`serve`] says. It comes in a box, because a future keeps room for what is moved into it and again for where it
+/// is moved to.
+pub(crate) async fn run<C>(
+    mut connection: Pin<Box<C>>,
+    calls: &Calls,
+    draining: CancellationToken,
+    abort: CancellationToken,
+) where
     C: GracefulConnection<Error: std::fmt::Display>,
 {
-    let mut connection = std::pin::pin!(connection);
     let mut is_draining = false;
     loop {
         tokio::select! {
@@ -156,7 +160,7 @@ pub(crate) struct Dispatch {
     others: OtherServices,
     inbound: Arc<InboundBytes>,
     pub(crate) calls: Calls,
-    web: Option<Web>,
+    web: Option<Box<Web>>,
 }
 
 impl Dispatch {
@@ -165,7 +169,7 @@ impl Dispatch {
         let messaging = MessagingServiceServer::new(service.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(usize::MAX);
-        let web = Web::new(&options.web, options.connections, messaging.clone(), others.clone());
+        let web = Web::new(&options.web, options.connections, messaging.clone(), others.clone()).map(Box::new);
         Self { service, messaging, message_bytes_max, others, inbound, calls: Calls::default(), web }
     }
 }

@@ -1,4 +1,4 @@
-//! The gRPC front door: the RocketMQ 5 API over `trait Broker`.
+//! The gRPC front door: the RocketMQ 5 API over `trait Broker`; and the Remoting port of a cluster's proxy.
 //!
 //! Stateless: connections, sessions and settings are kept to serve them, and nothing depends on them; any proxy may
 //! die at any moment. Never sees `store` or `broker`.
@@ -11,6 +11,7 @@
 //! | [`messaging`] | what all front doors share: queue choice, long polling, deliveries, transactions, back-off |
 //! | [`sessions`], [`clients`], [`checks`] | who is connected, and commands to them |
 //! | [`cluster`] | `trait Broker` over Remoting, in front of any number of brokers |
+//! | [`remoting`] | requests of Remoting clients, passed on to the brokers of a cluster |
 //! | [`validate`], `convert`, [`status`] | the protocol's limits, messages and result codes |
 
 mod calls;
@@ -27,6 +28,7 @@ pub mod listener;
 pub mod messaging;
 pub mod options;
 pub mod origins;
+pub mod remoting;
 pub mod server;
 pub mod sessions;
 pub mod status;

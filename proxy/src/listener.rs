@@ -51,7 +51,7 @@ impl Front {
         let local = stream.local_addr()?;
         let limit = self.shared.options.connections.handshake_timeout;
         let greeted = tokio::select! {
-            greeted = tokio::time::timeout(limit, self.greet(stream)) => greeted,
+            greeted = tokio::time::timeout(limit, Box::pin(self.greet(stream))) => greeted,
             // Nothing was begun on this connection: it does not hold up the end.
             () = self.shared.draining.cancelled() => return Ok(()),
         };
@@ -59,7 +59,7 @@ impl Front {
         let connection = Connection::new(remote, local);
         match greeted {
             Greeted::Plain(stream) => self.serve_http(stream, connection).await,
-            Greeted::Tls(stream) => self.serve_http(*stream, connection).await,
+            Greeted::Tls(stream) => self.serve_http(stream, connection).await,
         }
         Ok(())
     }
@@ -73,8 +73,8 @@ impl Front {
             return Ok((remote, Greeted::Plain(http2::read_preface(stream, is_web_served).await?)));
         }
         let tls = self.tls.as_ref().ok_or_else(no_certificate)?;
-        let stream = http2::read_preface(tls.accept(stream).await?, is_web_served).await?;
-        Ok((remote, Greeted::Tls(Box::new(stream))))
+        let stream = Box::new(tls.accept(stream).await?);
+        Ok((remote, Greeted::Tls(http2::read_preface(stream, is_web_served).await?)))
     }
 
     async fn serve_http<S>(&self, stream: http2::WithPreface<S>, connection: Connection)
@@ -98,5 +98,5 @@ impl Front {
 /// What a client turned out to speak, below HTTP.
 enum Greeted {
     Plain(http2::WithPreface<TcpStream>),
-    Tls(Box<http2::WithPreface<tokio_rustls::server::TlsStream<TcpStream>>>),
+    Tls(http2::WithPreface<Box<tokio_rustls::server::TlsStream<TcpStream>>>),
 }

@@ -58,6 +58,11 @@ impl Messaging {
         self.shared.draining.is_cancelled()
     }
 
+    /// Returns when the server begins to stop.
+    pub async fn draining(&self) {
+        self.shared.draining.cancelled().await;
+    }
+
     /// The next turn of a topic's round robin.
     fn next_round(&self, topic: &TopicName) -> u32 {
         let hash = topic.as_str().bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));

@@ -30,8 +30,8 @@ pub const COMMANDS_MAX: usize = 64;
 /// A client that was not heard of for so long is forgotten. Rust clients' heartbeats are 30 s apart.
 pub const EXPIRY: Duration = Duration::from_secs(120);
 
-/// What goes out on a telemetry stream.
-pub(crate) type Command = Result<v2::TelemetryCommand, tonic::Status>;
+/// What goes out on a telemetry stream. In a box, because a channel takes room for 32 of them even if it never has any.
+pub(crate) type Command = Box<Result<v2::TelemetryCommand, tonic::Status>>;
 
 /// More clients than the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -218,7 +218,7 @@ impl Session {
     /// Sends a command, if it has a stream with room for it, and says whether.
     pub(crate) fn command(&self, command: v2::TelemetryCommand) -> bool {
         let stream = self.state.lock().stream();
-        stream.is_some_and(|commands| commands.try_send(Ok(command)).is_ok())
+        stream.is_some_and(|commands| commands.try_send(Box::new(Ok(command))).is_ok())
     }
 
     /// Whether it has an open stream.

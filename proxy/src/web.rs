@@ -118,5 +118,5 @@ pub(crate) async fn serve_http1<S>(
         .header_read_timeout(limits.keepalive_interval)
         .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(Box::pin(stream)), dispatch);
-    http2::run(connection, &calls, draining, abort).await;
+    http2::run(Box::pin(connection), &calls, draining, abort).await;
 }

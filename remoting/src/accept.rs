@@ -78,7 +78,8 @@ pub async fn begin<S: Future<Output = ()>>(
     Ok(Beginning { remote: source.map_or(peer, canonical), is_tls: begins_with_tls(stream).await? })
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// IPv4 never written as IPv6, as it is by a socket for both.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

@@ -79,7 +79,7 @@ struct Inner {
     /// Whom it believes; without it speaks in plaintext.
     trust: Option<Trust>,
     /// Takes what the peer asks.
-    asked: Option<mpsc::Sender<Command>>,
+    asked: Option<mpsc::Sender<Question>>,
     /// Held while a connection is opened, so that all who need it wait for the same one.
     link: tokio::sync::Mutex<(Option<Link>, BackOff)>,
 }
@@ -102,6 +102,28 @@ struct Sender {
     ended: CancellationToken,
 }
 
+/// What the peer asks.
+#[derive(Debug)]
+pub struct Question {
+    /// It.
+    pub request: Command,
+    /// To the peer, on the connection on which it asked.
+    frames: mpsc::Sender<connection::Frame>,
+}
+
+impl Question {
+    /// Answers it; on return the answer waits to be written. It is lost when the connection has ended, as who asked is gone then.
+    ///
+    /// # Errors
+    /// The answer fits in no frame.
+    pub async fn answer(self, answer: Command) -> Result<(), remoting_proto::Error> {
+        let mut frame = BytesMut::new();
+        remoting_proto::encode(&Command { opaque: self.request.opaque, ..answer }, &mut frame)?;
+        drop(self.frames.send(frame.freeze().into()).await);
+        Ok(())
+    }
+}
+
 impl Client {
     /// A client of `address` (`HOST:PORT`), not connected yet.
     #[must_use]
@@ -117,7 +139,7 @@ impl Client {
 
     /// One that also hands on what the peer asks on the connection. While `asked` has no room, answers behind it wait too.
     #[must_use]
-    pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Command>) -> Self {
+    pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Question>) -> Self {
         Self::with(address.into(), clock, None, Some(asked))
     }
 
@@ -125,7 +147,7 @@ impl Client {
         address: String,
         clock: Arc<dyn Clock>,
         trust: Option<Trust>,
-        asked: Option<mpsc::Sender<Command>>,
+        asked: Option<mpsc::Sender<Question>>,
     ) -> Self {
         Self(Arc::new(Inner { address, clock, trust, asked, link: tokio::sync::Mutex::default() }))
     }
@@ -237,7 +259,7 @@ impl Drop for Place<'_> {
 }
 
 /// Runs a connection in a task of its own, which ends with it or with the guard.
-fn start<R, W>(socket: R, sink: W, asked: Option<mpsc::Sender<Command>>) -> Link
+fn start<R, W>(socket: R, sink: W, asked: Option<mpsc::Sender<Question>>) -> Link
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -248,6 +270,7 @@ where
     let traffic = Arc::<Traffic>::default();
     let inbound = Arc::new(Semaphore::new(connection::permits(INBOUND_BYTES_MAX)));
     let reader = Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound };
+    let asked = asked.map(|asked| (asked, frames.clone()));
     let sender = Sender { frames, in_flight: in_flight.clone(), traffic: traffic.clone(), ended: ended.clone() };
     let guard = ended.clone().drop_guard();
     tokio::spawn(async move {
@@ -269,13 +292,16 @@ where
 async fn read<R: AsyncRead + Unpin>(
     mut reader: Reader<R>,
     in_flight: &Mutex<InFlight<oneshot::Sender<Command>>>,
-    asked: Option<&mpsc::Sender<Command>>,
+    asked: Option<&(mpsc::Sender<Question>, mpsc::Sender<connection::Frame>)>,
 ) -> Result<(), connection::Error> {
     while let Some((answer, _place)) = reader.next().await? {
         if !answer.flag.is_response() {
             let code = answer.code;
             let is_taken = match asked {
-                Some(asked) => asked.send(answer).await.is_ok(),
+                Some((asked, frames)) => {
+                    let question = Question { request: answer, frames: frames.clone() };
+                    asked.send(question).await.is_ok()
+                }
                 None => false,
             };
             if !is_taken {

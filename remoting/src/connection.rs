@@ -39,6 +39,7 @@ pub struct ConnectionId(pub u64);
 pub struct Connection {
     id: ConnectionId,
     remote: SocketAddr,
+    local: SocketAddr,
     closed: CancellationToken,
     /// Cancelled when nothing more is read from it.
     unheard: CancellationToken,
@@ -69,11 +70,12 @@ pub enum CallError {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, remote: SocketAddr, outbound_bytes: usize) -> Self {
+    pub(crate) fn new(id: ConnectionId, (remote, local): (SocketAddr, SocketAddr), outbound_bytes: usize) -> Self {
         Self {
             room: Arc::new(Semaphore::new(permits(outbound_bytes))),
             id,
             remote,
+            local,
             closed: CancellationToken::new(),
             unheard: CancellationToken::new(),
             frames: OnceLock::new(),
@@ -93,6 +95,12 @@ impl Connection {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// The address of this machine to which it came.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Whether an answer of so many bytes may wait to be written now, behind those that the peer has not read.

@@ -13,7 +13,7 @@ mod server;
 pub mod tls;
 mod trust;
 
-pub use client::Client;
+pub use client::{Client, Question};
 pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId, WAITING_MAX};
 pub use network::Network;
 pub use server::{Options, Role, Server};

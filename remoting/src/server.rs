@@ -19,7 +19,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::Network;
-use crate::accept::{accept, begin, no_certificate};
+use crate::accept::{accept, begin, canonical, no_certificate};
 use crate::connection::{self, Connection, ConnectionId, Frame, Reader, Traffic};
 
 /// An answer of no more bytes takes no room among those that wait to be written.
@@ -201,7 +201,8 @@ impl<R: Role> Server<R> {
         let begun = begin(&mut stream, &self.options.balancers, |time| self.clock.sleep(time));
         let begun = self.within(self.options.idle, begun).await?;
         let outbound_bytes_max = self.options.outbound_bytes_max.max(FRAME_BYTES_MAX);
-        let connection = Connection::new(id, begun.remote, outbound_bytes_max);
+        let local = canonical(stream.local_addr()?);
+        let connection = Connection::new(id, (begun.remote, local), outbound_bytes_max);
         if !begun.is_tls {
             return Ok((Greeted::Plain(stream), connection));
         }

@@ -8,7 +8,7 @@ use env::Clock;
 use env::clock::{BoxFuture, Moment, SystemClock};
 use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
-use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -80,11 +80,18 @@ async fn what_the_peer_asks_is_handed_on_beside_the_answers() {
     let mut socket = accept(&listener).await;
     let heartbeat = receive(&mut socket).await;
     let mut frame = BytesMut::new();
-    remoting_proto::encode(&request("a question").oneway(), &mut frame).expect("fits");
+    remoting_proto::encode(&Command { opaque: Opaque(77), ..request("a question") }, &mut frame).expect("fits");
     socket.write_all(&frame).await.expect("taken");
     answer(&mut socket, &heartbeat).await;
     assert_eq!(called.await.expect("no panic").expect("answered").body, "heartbeat".as_bytes());
-    assert_eq!(questions.recv().await.expect("open").body, "a question".as_bytes());
+    let question = questions.recv().await.expect("open");
+    assert_eq!(question.request.body, "a question".as_bytes());
+    // Whoever knows the answer got it under a number of its own.
+    let known = Command { opaque: Opaque(5), ..question.request.answer(ResponseCode::Success) };
+    question.answer(known).await.expect("fits");
+    let answered = receive(&mut socket).await;
+    assert!(answered.flag.is_response());
+    assert_eq!(answered.opaque, Opaque(77));
     drop(client);
     assert!(questions.recv().await.is_none(), "it ends with the client");
 }

@@ -332,6 +332,7 @@ async fn the_end_of_a_connection_is_told_whoever_ends_it() {
     let mut socket = TcpStream::connect(server.address).await.expect("listens");
     let first = server_connected(&mut server, &mut socket).await;
     assert_eq!(first.remote(), socket.local_addr().expect("connected"));
+    assert_eq!(first.local(), server.address);
     first.close();
     ended(&mut socket).await;
     assert_eq!(server.disconnected().await, first.id());

@@ -1,8 +1,10 @@
 """Receives webhooks and verifies them with the public package `standardwebhooks`.
 
-receiver.py PORT SECRET: the secret (whsec_...) is the one that the webhook was made with. Answers 204, or 401 to what is not signed.
+receiver.py PORT SECRET: the secret (whsec_...) is the one that the webhook was made with. Answers 204, or 401 to what is not signed; at /checks, where
+it is asked about transactions, with an outcome.
 """
 
+import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,16 +25,20 @@ class Receiver(BaseHTTPRequestHandler):
         except WebhookVerificationError as error:
             print(f"refused: {error}", flush=True)
             return self.answer(401)
+        if self.path == "/checks":
+            # In production: commit if the database says that its work is done, rollback if it cannot be any more, else unknown.
+            return self.answer(200, json.dumps({"outcome": "commit"}).encode())
         message = self.headers["webhook-id"]
         if message not in seen:
             seen.add(message)
             print(f"{message}: {body.decode()}", flush=True)
         self.answer(204)
 
-    def answer(self, status):
+    def answer(self, status, body=b""):
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass

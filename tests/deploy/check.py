@@ -94,6 +94,8 @@ class Members:
         """An address to listen on becomes one of loopback, a host's name that of the one name server."""
         if re.fullmatch(r"0\.0\.0\.0:9876|[a-z-]*nameserver:9876", text):
             return f"127.0.0.1:{self.name_server}"
+        if re.fullmatch(r"[a-z0-9-]+=\d+(,[a-z0-9-]+=\d+)*", text):
+            return re.sub(r"=\d+", lambda _: f"={free_port()}", text)
         return f"127.0.0.1:{free_port()}" if text.startswith("0.0.0.0:") else text
 
     def start(self, name, arguments, environment):

@@ -1,4 +1,5 @@
-"""Messages sent and received by gRPC and by HTTP in all four pairings: a consumer sees the same, whichever it uses and whichever sent.
+"""Messages sent and received by gRPC and by HTTP in all four pairings, and received over a WebSocket: a consumer sees the same, whichever it uses
+and whichever sent.
 
 pairings.py GRPC HTTP: a server's two HOST:PORT. Prints a line a scenario and pairing; exit code 0 if all held.
 Runs with the Python example's environment (sdk-examples/python/.venv): the official client on one side, the standard library on the other.
@@ -11,6 +12,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+
+from websocket import Closed, WebSocket
 
 from rocketmq import ClientConfiguration, Credentials, FilterExpression, Message, Producer, SimpleConsumer
 
@@ -119,6 +122,44 @@ class Http:
         pass
 
 
+class Socket(Http):
+    """Receives, acknowledges and gives back over a WebSocket."""
+
+    name = "socket"
+
+    def __init__(self, endpoint, http_endpoint, topic):
+        super().__init__(endpoint, http_endpoint, topic)
+        self.address = http_endpoint
+        self.socket = None
+        self.credits = 0
+
+    def receive(self, group):
+        if self.socket is None:
+            self.socket = WebSocket(self.address, f"/v1/groups/{group}/stream?topic={self.topic}&invisible={INVISIBLE}s")
+        if self.credits == 0:
+            self.credits = self.ask(type="credit", credits=1)["credits"]
+        frame = self.socket.hear()
+        assert frame["type"] == "message", frame
+        self.credits = frame["credits"]
+        return [frame["message"]]
+
+    def ask(self, **frame):
+        self.socket.say(**frame)
+        answer = self.socket.hear()
+        assert answer["type"] == "answer" and answer["status"] == 200, answer
+        return answer
+
+    def ack(self, group, message):
+        self.ask(type="ack", handles=[message["handle"]])
+
+    def nack(self, group, message):
+        self.ask(type="nack", handles=[message["handle"]], delay="1s")
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+
+
 def received(receiver, group, count):
     """Messages as they come, at most `count`."""
     deadline = time.monotonic() + ARRIVES_WITHIN
@@ -183,13 +224,13 @@ def main():
     has_failed = False
     for scenario in (everything, attempts, order, delay):
         for sending in (Grpc, Http):
-            for receiving in (Grpc, Http):
+            for receiving in (Grpc, Http, Socket):
                 topic = f"pairing-{scenario.__name__}-{sending.name}-{receiving.name}-{RUN}"
                 sender, receiver = (side(grpc_endpoint, http_endpoint, topic) for side in (sending, receiving))
                 try:
                     scenario(sender, receiver, f"{topic}-group")
                     verdict = "holds"
-                except (AssertionError, ValueError, urllib.error.URLError) as error:
+                except (AssertionError, ValueError, urllib.error.URLError, Closed) as error:
                     verdict, has_failed = f"FAILED {type(error).__name__}: {error}", True
                 print(f"{scenario.__name__:<10} {sending.name} -> {receiving.name}: {verdict}", flush=True)
                 for side in (sender, receiver):

@@ -1,4 +1,5 @@
-"""Messages that were acknowledged to their sender are delivered, though gateways and brokers are killed while 16 consumers work.
+"""Messages that were acknowledged to their sender are delivered, though gateways and brokers are killed while 16 consumers work, some of
+them over WebSockets.
 
 survive.py BALANCER FIRST SECOND TOPIC GROUP COUNT [CONSUMER...]: HOST:PORT of a balancer before two gateways, and of these; the command of one more
 consumer, such as that of sdk-examples/php. Prints "acked N" as it goes on; exit code 0 if it held. Needs the standard library only.
@@ -11,8 +12,10 @@ import time
 import uuid
 
 from api import Lost, ack, call, receive
+from websocket import Closed, WebSocket
 
-CONSUMERS = 16
+CONSUMERS = 12
+SOCKETS = 4
 INVISIBLE = 12
 # Longest time without a new message before those that are missing count as lost.
 ARRIVES_WITHIN = 90
@@ -25,6 +28,7 @@ class Run:
         self.sent, self.delivered, self.finished, self.wrong = set(), set(), set(), []
         self.newest = time.monotonic()
         self.is_over = False
+        self.sockets = []
         self.finished_elsewhere = 0
 
     def produce(self):
@@ -52,9 +56,39 @@ class Run:
                 continue
             leased_at = time.monotonic()
             for message in messages:
+                self.note(message)
                 self.finish(message, leased_at)
 
-    def finish(self, message, leased_at):
+    def consume_by_socket(self):
+        path = f"/v1/groups/{self.group}/stream?topic={self.topic}&invisible={INVISIBLE}s"
+        while not self.is_over:
+            try:
+                stream = WebSocket(self.balancer, path)
+                with self.lock:
+                    self.sockets.append(stream)
+                while not self.is_over:
+                    self.serve(stream)
+            except Closed:
+                time.sleep(0.1)
+
+    def serve(self, stream):
+        """Asks for a message and finishes it; when the socket ends in between, by a call of its own."""
+        stream.say(type="credit", credits=1)
+        frame = stream.hear()
+        while frame["type"] != "message":
+            frame = stream.hear()
+        message, leased_at = frame["message"], time.monotonic()
+        self.note(message)
+        try:
+            stream.say(type="ack", handles=[message["handle"]])
+            answer = stream.hear()
+        except Closed:
+            self.finish(message, leased_at, was_unheard=True)
+            raise
+        if not self.is_settled(message, leased_at, answer["status"], was_unheard=False):
+            self.finish(message, leased_at, was_unheard=True)
+
+    def note(self, message):
         body = message["body"]
         with self.lock:
             if body in self.finished:
@@ -62,26 +96,30 @@ class Run:
             if body not in self.delivered:
                 self.delivered.add(body)
                 self.newest = time.monotonic()
-        was_unheard = False
+
+    def finish(self, message, leased_at, was_unheard=False):
         while True:
             try:
                 status = ack(self.balancer, self.topic, self.group, message["handle"])
             except Lost:
                 was_unheard = True
                 continue
-            if status == 200:
-                with self.lock:
-                    self.finished.add(body)
+            if self.is_settled(message, leased_at, status, was_unheard):
                 return
-            if status == 410:
-                # An acknowledgement whose answer was lost may have ended the lease; else only its time does.
-                if not was_unheard and time.monotonic() < leased_at + INVISIBLE:
-                    with self.lock:
-                        self.wrong.append(f"{body}: its handle is refused {time.monotonic() - leased_at:.1f} s after it was given")
-                return
-            # 5xx: what was asked for may have been done.
+            # What was asked for may have been done.
             was_unheard = True
             time.sleep(0.1)
+
+    def is_settled(self, message, leased_at, status, was_unheard):
+        """Whether an acknowledgement that is answered so need not be repeated."""
+        body = message["body"]
+        with self.lock:
+            if status == 200:
+                self.finished.add(body)
+            # An acknowledgement whose answer was lost may have ended the lease; else only its time does.
+            elif status == 410 and not was_unheard and time.monotonic() < leased_at + INVISIBLE:
+                self.wrong.append(f"{body}: its handle is refused {time.monotonic() - leased_at:.1f} s after it was given")
+        return status in (200, 410)
 
     def listen(self, consumer):
         """Takes into account what another program says that it got and finished."""
@@ -122,7 +160,8 @@ def main():
     any_gateway_takes_any_handle([first, second], topic, group)
     run = Run(balancer, topic, group, int(count))
     producers = [threading.Thread(target=run.produce, daemon=True) for _ in range(2)]
-    consumers = [threading.Thread(target=run.consume, daemon=True) for _ in range(CONSUMERS)]
+    work = [run.consume] * CONSUMERS + [run.consume_by_socket] * SOCKETS
+    consumers = [threading.Thread(target=consume, daemon=True) for consume in work]
     for thread in producers + consumers:
         thread.start()
     if command:
@@ -131,6 +170,8 @@ def main():
     while not run.is_done(producers):
         time.sleep(0.1)
     run.is_over = True
+    for stream in run.sockets:
+        stream.cut()
     for thread in consumers:
         thread.join()
     if command:

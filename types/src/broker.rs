@@ -41,6 +41,14 @@ pub trait Broker: Send + Sync + 'static {
     /// [`LookupError::TopicNotFound`] only when that broker says that it is not there; while it cannot be asked, [`LookupError::Unavailable`].
     async fn shared_topic(&self, name: &TopicName, make: bool) -> Result<Arc<TopicConfig>, LookupError>;
 
+    /// Whether messages of a message group come to this consumer group one after the other. A topic that takes none has nothing to keep.
+    ///
+    /// # Errors
+    /// [`LookupError`]
+    async fn orders_message_groups(&self, _topic: &TopicName, _group: &GroupName) -> Result<bool, LookupError> {
+        Ok(true)
+    }
+
     /// Stores messages, each with a result of its own, in order. All messages of one call go to one queue and,
     /// when stored, have consecutive places in it. A delivery time (`TIMER_DELIVER_MS`) makes a message wait, the mark
     /// of a half message (`TRAN_MSG`) makes it wait for [`Broker::end_transaction`].

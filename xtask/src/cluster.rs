@@ -11,6 +11,8 @@ use anyhow::{Result, bail, ensure};
 use crate::process::Process;
 use crate::{remoting, server};
 
+/// Where a proxy's Remoting clients come.
+pub(crate) const REMOTING: &str = "--remoting";
 /// Longest wait for a process to serve.
 const WITHIN: Duration = Duration::from_secs(120);
 
@@ -205,6 +207,10 @@ fn proxy_at(
     let mut command = Command::new(gantry);
     command.args(["proxy", "--nameserver", name_servers, "--grpc", &grpc.to_string()]);
     command.args(["--http", &http.to_string(), "--data"]).arg(folder.join(name)).args(settings);
+    if !settings.contains(&REMOTING) {
+        // The usual port is one proxy's.
+        command.args([REMOTING, "off"]);
+    }
     let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
     process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
     Ok(process)

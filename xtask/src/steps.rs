@@ -18,6 +18,7 @@ mod nameserver;
 mod nat;
 mod planted;
 mod proxy;
+mod proxy_remoting;
 mod replication;
 mod spring;
 mod takeover;
@@ -27,7 +28,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 29] = [
+pub(crate) const ALL: [Step; 30] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -50,6 +51,7 @@ pub(crate) const ALL: [Step; 29] = [
     alone("mqadmin", mqadmin::run),
     alone("admin", admin::run),
     alone("proxy", proxy::run),
+    alone("proxy-remoting", proxy_remoting::run),
     alone("cluster", cluster::run),
     alone("nat", nat::run),
     alone("replication", replication::run),

@@ -195,7 +195,7 @@ impl Contender {
             Self::Proxy(gantry, name_server) => {
                 let mut command = gantry.role("proxy", directory);
                 command.args(["--grpc", &address.to_string(), "--http", &other.to_string()]);
-                command.args(["--nameserver", &name_server.to_string()]);
+                command.args(["--remoting", "off", "--nameserver", &name_server.to_string()]);
                 command
             }
             Self::Noop(protocol) => {

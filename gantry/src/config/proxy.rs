@@ -3,7 +3,8 @@
 //!
 //! Source of the aliases: Apache 5.5 `ProxyConfig`.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use remoting::Network;
 use super::http::{self, Http, HttpKeys};
 use super::setting::{self, Alias, Form, Keys, LOG_FORMAT, LOG_LEVEL, Setting, all_addresses, same};
 use super::webhooks::{self, WebhookKeys, Webhooks};
-use super::{HOUR, Loaded, Log, Problem, Reader, Sources, TlsFiles, apache, load_as, value, within};
+use super::{HOUR, Loaded, Log, OUT_OF_BOUNDS, Problem, Reader, Sources, TlsFiles, apache, load_as, value, within};
 
 /// What `gantry proxy` was told, every value valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct Proxy {
     pub(crate) cluster: String,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// `None`: there is none.
+    pub(crate) remoting: Option<Remoting>,
     /// Whether operators are answered there.
     pub(crate) http_admin: bool,
     /// Host and port told to clients; `None`: those that they dialled.
@@ -41,6 +44,16 @@ pub(crate) struct Proxy {
     pub(crate) log: Log,
 }
 
+/// Where Remoting clients come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remoting {
+    pub(crate) listen: SocketAddr,
+    /// Brokers with a port of their own, on the same IP address.
+    pub(crate) brokers: Vec<(String, u16)>,
+    /// Told to clients; `None`: the address to which they came.
+    pub(crate) host: Option<String>,
+}
+
 /// Names a setting; its facts stand in [`Keys::setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::enum_variant_names, reason = "a variant is named as its flag, and --tls-key is a flag")]
@@ -49,6 +62,9 @@ pub(crate) enum Key {
     ClusterName,
     Grpc,
     Http,
+    Remoting,
+    RemotingBrokers,
+    RemotingHost,
     Advertise,
     GrpcWeb,
     Data,
@@ -81,6 +97,9 @@ impl Keys for Key {
         Self::ClusterName,
         Self::Grpc,
         Self::Http,
+        Self::Remoting,
+        Self::RemotingBrokers,
+        Self::RemotingHost,
         Self::Advertise,
         Self::GrpcWeb,
         Self::Data,
@@ -113,6 +132,9 @@ impl Keys for Key {
             Self::ClusterName => &CLUSTER_NAME,
             Self::Grpc => &GRPC,
             Self::Http => &HTTP,
+            Self::Remoting => &REMOTING,
+            Self::RemotingBrokers => &REMOTING_BROKERS,
+            Self::RemotingHost => &REMOTING_HOST,
             Self::Advertise => &ADVERTISE,
             Self::GrpcWeb => &setting::GRPC_WEB,
             Self::Data => &DATA,
@@ -166,6 +188,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
     let cluster = reader.read(Key::ClusterName, word);
     let grpc = reader.read(Key::Grpc, value::address);
     let http = reader.read(Key::Http, value::address);
+    let remoting = remoting(reader);
     let http_admin = reader.read(Key::HttpAdmin, value::boolean);
     let advertise = reader.read_optional(Key::Advertise, value::endpoint);
     let grpc_web = reader.read_optional(Key::GrpcWeb, str::parse::<Origins>);
@@ -182,6 +205,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Proxy> {
         cluster: cluster?,
         grpc: grpc?,
         http: http?,
+        remoting: remoting?,
         http_admin: http_admin?,
         advertise: advertise?,
         grpc_web: grpc_web?.unwrap_or_default(),
@@ -220,6 +244,42 @@ pub(crate) fn name_servers(text: &str) -> Result<Vec<String>, value::Expected> {
         .split(';')
         .map(|address| value::endpoint(address.trim()).map(|_| address.trim().to_owned()))
         .collect()
+}
+
+/// The Remoting port, if there is to be one; `None` after a problem.
+fn remoting(reader: &mut Reader<'_, Key>) -> Option<Option<Remoting>> {
+    let listen = reader.read(Key::Remoting, |text| match text {
+        "off" => Ok(None),
+        _ => value::address(text).map(Some),
+    });
+    let brokers = reader.read_optional(Key::RemotingBrokers, broker_ports);
+    let host = reader.read_optional(Key::RemotingHost, host);
+    let (listen, brokers, host) = (listen?, brokers?.unwrap_or_default(), host?);
+    Some(listen.map(|listen| Remoting { listen, brokers, host }))
+}
+
+/// Brokers with a port each, no name and no port twice.
+fn broker_ports(text: &str) -> Result<Vec<(String, u16)>, value::Expected> {
+    let broker = |text: &str| -> Result<_, value::Expected> {
+        let (name, port) = text.trim().split_once('=').ok_or(OUT_OF_BOUNDS)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or(OUT_OF_BOUNDS)?;
+        Ok((word(name)?, port))
+    };
+    let brokers: Vec<(String, u16)> = text.split(',').map(broker).collect::<Result<_, _>>()?;
+    let names: BTreeSet<_> = brokers.iter().map(|(name, _)| name).collect();
+    let ports: BTreeSet<_> = brokers.iter().map(|(_, port)| port).collect();
+    let are_different = names.len() == brokers.len() && ports.len() == brokers.len();
+    if are_different { Ok(brokers) } else { Err("each broker and each port once") }
+}
+
+/// A host without a port; an IPv6 address with or without brackets.
+fn host(text: &str) -> Result<String, value::Expected> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if bare.unwrap_or(text).parse::<Ipv6Addr>().is_ok() {
+        return Ok(bare.unwrap_or(text).to_owned());
+    }
+    let is_host = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':' | '[' | ']'));
+    if is_host { Ok(text.to_owned()) } else { Err(OUT_OF_BOUNDS) }
 }
 
 /// The broker that keeps webhooks, which only means something together with their key; `None` after a problem.
@@ -276,6 +336,33 @@ static HTTP: Setting = Setting {
     aliases: &[],
 };
 
+static REMOTING: Setting = Setting {
+    flag: "remoting",
+    value: "ADDR",
+    default: Some("127.0.0.1:8080"),
+    bound: "IP:PORT, port 0 lets the system choose, or off",
+    effect: "Where clients that speak Remoting (4.x and 5.x) connect, as to a name server whose brokers are all here; plaintext and TLS, without a password",
+    aliases: &[Alias { key: "remotingListenPort", convert: all_addresses }],
+};
+
+static REMOTING_BROKERS: Setting = Setting {
+    flag: "remoting-brokers",
+    value: "LIST",
+    default: None,
+    bound: "names and ports such as broker-a=8085,broker-b=8086",
+    effect: "Ports of brokers on the same IP address, for clients whose requests name no broker (before 5.0, and not Java's); without them only a cluster of one broker serves such clients",
+    aliases: &[],
+};
+
+static REMOTING_HOST: Setting = Setting {
+    flag: "remoting-host",
+    value: "HOST",
+    default: None,
+    bound: "a host name or an IP address",
+    effect: "The host that routes tell Remoting clients, when they cannot use the address to which they came",
+    aliases: &[Alias { key: "remotingAccessAddr", convert: same }],
+};
+
 static HTTP_ADMIN: Setting = Setting {
     flag: "http-admin",
     value: "BOOL",
@@ -308,7 +395,7 @@ static TLS_CERT: Setting = Setting {
     value: "FILE",
     default: None,
     bound: "PEM file, together with the key",
-    effect: "Certificate chain for TLS on the gRPC and HTTP ports; without it a self-signed one is made and kept in the data directory",
+    effect: "Certificate chain for TLS on all ports; without it a self-signed one is made and kept in the data directory",
     aliases: &[Alias { key: "tlsCertPath", convert: same }],
 };
 
@@ -336,7 +423,8 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         let config = load_file("{}", true).expect("valid").config;
-        assert_eq!((config.grpc.port(), config.http.port()), (8081, 8082));
+        let remoting = config.remoting.expect("one").listen.port();
+        assert_eq!((config.grpc.port(), config.http.port(), remoting), (8081, 8082, 8080));
         assert_eq!(config.name_servers, ["127.0.0.1:9876"]);
         assert!(!config.http_admin, "a port that teams send to is not opened to operators by an upgrade");
     }
@@ -347,6 +435,31 @@ mod tests {
         let config = load_file(text, true).expect("valid").config;
         assert_eq!(config.name_servers, ["a:1", "b:2"]);
         assert_eq!((config.cluster.as_str(), config.grpc.to_string().as_str()), ("C", "0.0.0.0:28081"));
+    }
+
+    #[test]
+    fn the_remoting_port_is_apaches_or_none() {
+        let remoting = |text| load_file(text, true).expect("valid").config.remoting;
+        let apaches =
+            remoting(r#"{"remotingListenPort": 28080, "remotingAccessAddr": "mq.example.org"}"#).expect("one");
+        assert_eq!(
+            (apaches.listen.to_string().as_str(), apaches.host.as_deref()),
+            ("0.0.0.0:28080", Some("mq.example.org"))
+        );
+        assert_eq!(remoting(r#"{"remoting": "off", "remotingBrokers": "a=1"}"#), None);
+    }
+
+    #[test]
+    fn each_broker_has_one_port() {
+        let pair = |name: &str, port| (name.to_owned(), port);
+        assert_eq!(broker_ports("a=8085, b=8086"), Ok(vec![pair("a", 8085), pair("b", 8086)]));
+        for bad in ["", "a", "a=0", "a=x", "=1", "a=1,", "a=1,a=2", "a=1,b=1"] {
+            assert!(broker_ports(bad).is_err(), "{bad}");
+        }
+        assert_eq!(host("[fd00::1]"), Ok("fd00::1".to_owned()));
+        for bad in ["", "a:1", "http://a", "[a]", "a b"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

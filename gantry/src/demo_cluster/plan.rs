@@ -26,6 +26,10 @@ pub(super) enum Kind {
 pub(super) struct ProxyPorts {
     pub(super) grpc: SocketAddr,
     pub(super) http: SocketAddr,
+    /// For clients of 4.x, as their name server.
+    pub(super) remoting: SocketAddr,
+    /// For those of them that name no broker, one for each.
+    pub(super) brokers: [SocketAddr; BROKERS],
 }
 
 /// See the module's head.
@@ -42,24 +46,34 @@ impl Plan {
     /// With everything below `data`, on the usual ports or on free ones.
     ///
     /// # Errors
-    /// No port is free.
+    /// A usual one is somebody else's, or none is free.
     pub(super) fn new(data: &Path, are_ports_free: bool) -> anyhow::Result<Self> {
-        let data = std::path::absolute(data).with_context(|| format!("{} is no directory", data.display()))?;
-        // Held until all are chosen, so that none is chosen twice.
+        // Held until all are chosen, so that none is chosen twice. Somebody else who listens there would be taken for a process of the cluster.
         let mut held = Vec::new();
-        let mut port = |usual: u16| {
-            if !are_ports_free {
-                return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, usual)));
-            }
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+        Self::on(data, |usual| {
+            let asked = if are_ports_free { 0 } else { usual };
+            let taken = || format!("port {usual} is taken; with --free-ports others are");
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, asked)).with_context(taken)?;
             let address = listener.local_addr()?;
             held.push(listener);
-            anyhow::Ok(address)
-        };
+            Ok(address)
+        })
+    }
+
+    /// The same with what `port` makes of each usual one.
+    fn on(data: &Path, mut port: impl FnMut(u16) -> anyhow::Result<SocketAddr>) -> anyhow::Result<Self> {
+        let data = std::path::absolute(data).with_context(|| format!("{} is no directory", data.display()))?;
         let name_server = port(9876)?;
         let brokers = [port(10911)?, port(10921)?];
-        let proxies =
-            [ProxyPorts { grpc: port(8081)?, http: port(8082)? }, ProxyPorts { grpc: port(8091)?, http: port(8092)? }];
+        let mut proxy = |first: u16| {
+            anyhow::Ok(ProxyPorts {
+                remoting: port(first)?,
+                grpc: port(first + 1)?,
+                http: port(first + 2)?,
+                brokers: [port(first + 5)?, port(first + 6)?],
+            })
+        };
+        let proxies = [proxy(8080)?, proxy(8090)?];
         Ok(Self { data, name_server, brokers, proxies })
     }
 
@@ -87,8 +101,23 @@ impl Plan {
 
     pub(super) fn proxy_process(&self, index: usize) -> Process {
         let (name, name_server) = (letter("proxy", index), self.name_server.to_string());
-        let (grpc, http) = (self.proxies[index].grpc.to_string(), self.proxies[index].http.to_string());
-        let arguments = ["proxy", "--nameserver", &name_server, "--grpc", &grpc, "--http", &http];
+        let ProxyPorts { grpc, http, remoting, brokers } = self.proxies[index];
+        let (grpc, http, remoting) = (grpc.to_string(), http.to_string(), remoting.to_string());
+        let own = |(index, address): (usize, &SocketAddr)| format!("{}={}", letter("broker", index), address.port());
+        let brokers = brokers.iter().enumerate().map(own).collect::<Vec<_>>().join(",");
+        let arguments = [
+            "proxy",
+            "--nameserver",
+            &name_server,
+            "--grpc",
+            &grpc,
+            "--http",
+            &http,
+            "--remoting",
+            &remoting,
+            "--remoting-brokers",
+            &brokers,
+        ];
         self.process(Kind::Proxy, name, &arguments)
     }
 
@@ -110,8 +139,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { data, name_server, brokers: [broker_a, broker_b], proxies: [proxy_a, proxy_b] } = self;
         writeln!(f, "gantry {} demo cluster is ready\n", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "  proxy-a     gRPC {}  HTTP {}", proxy_a.grpc, proxy_a.http)?;
-        writeln!(f, "  proxy-b     gRPC {}  HTTP {}", proxy_b.grpc, proxy_b.http)?;
+        for (name, proxy) in [("proxy-a", proxy_a), ("proxy-b", proxy_b)] {
+            writeln!(f, "  {name}     gRPC {}  HTTP {}  Remoting {}", proxy.grpc, proxy.http, proxy.remoting)?;
+        }
         writeln!(f, "  broker-a    {broker_a}\n  broker-b    {broker_b}")?;
         writeln!(f, "  nameserver  {name_server}\n  data        {}, what they print in logs/\n", data.display())?;
         writeln!(f, "Send through one proxy and receive through the other, with nothing but curl:\n")?;
@@ -132,19 +162,30 @@ mod tests {
     #[test]
     fn free_ports_are_all_different() {
         let plan = Plan::new(Path::new("d"), true).expect("free ones");
-        let proxies = plan.proxies.iter().flat_map(|ports| [ports.grpc, ports.http]);
+        let of_proxy = |ports: &ProxyPorts| [ports.grpc, ports.http, ports.remoting].into_iter().chain(ports.brokers);
+        let proxies = plan.proxies.iter().flat_map(of_proxy);
         let all: BTreeSet<_> = proxies.chain(plan.brokers).chain([plan.name_server]).collect();
-        assert_eq!(all.len(), 1 + BROKERS + 2 * PROXIES);
+        assert_eq!(all.len(), 1 + BROKERS + (3 + BROKERS) * PROXIES);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        // If that fails somebody else has it.
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 9876));
+        let error = Plan::new(Path::new("d"), false).expect_err("taken");
+        assert!(error.to_string().starts_with("port 9876 is taken"), "{error}");
     }
 
     #[test]
     fn every_process_has_a_directory_and_a_log_of_its_own() {
-        let plan = Plan::new(Path::new("/d"), false).expect("usual ones");
+        let plan = Plan::on(Path::new("/d"), |usual| Ok((Ipv4Addr::LOCALHOST, usual).into())).expect("usual ones");
         let process = plan.broker_process(1);
         assert_eq!(process.log, Path::new("/d/logs/broker-b.log"));
         let text = process.arguments.join(" ");
         assert!(text.starts_with("broker --broker-name broker-b --listen 127.0.0.1:10921"), "{text}");
         assert!(text.ends_with("--data /d/broker-b"), "{text}");
+        let text = plan.proxy_process(1).arguments.join(" ");
+        assert!(text.contains("--remoting 127.0.0.1:8090 --remoting-brokers broker-a=8095,broker-b=8096"), "{text}");
         assert!(plan.to_string().contains("curl http://127.0.0.1:8092/v1/groups/readers/receive"));
     }
 }

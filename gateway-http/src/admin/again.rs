@@ -19,7 +19,7 @@ use crate::views::again::{
 };
 
 /// A group's dead letters; nothing is leased
-#[utoipa::path(get, path = "/groups/{name}/dead-letters", operation_id = "listDeadLetters", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/groups/{name}/dead-letters", operation_id = "listDeadLetters", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group"), ListDeadLetters),
     responses((status = 200, description = "From an offset on", body = DeadLetters),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -46,7 +46,7 @@ pub(super) async fn dead_letters(
 }
 
 /// Half messages that nobody decided and that producers are not asked about any more
-#[utoipa::path(get, path = "/transactions/parked", operation_id = "listParkedTransactions", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/transactions/parked", operation_id = "listParkedTransactions", tag = "admin",
     params(ListParked),
     responses((status = 200, description = "From an offset on", body = ParkedTransactions),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -61,7 +61,7 @@ pub(super) async fn parked(
 }
 
 /// Ask producers again about parked transactions; of each once
-#[utoipa::path(post, path = "/transactions/parked/resume", operation_id = "resumeTransactions", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/transactions/parked/resume", operation_id = "resumeTransactions", tag = "admin",
     request_body(content = Resume),
     responses((status = 200, description = "All were resumed before", body = Resumed),
         (status = 201, description = "All are resumed", body = Resumed),

@@ -27,7 +27,7 @@ const RETRY_MULTIPLIER: RangeInclusive<u32> = 1..=100;
 const CONSUME_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=10_800_000;
 
 /// All consumer groups that are not the system's
-#[utoipa::path(get, path = "/groups", operation_id = "listGroups", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/groups", operation_id = "listGroups", tag = "admin",
     responses((status = 200, description = "By name", body = Groups),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Groups>, Problem> {
@@ -38,7 +38,7 @@ pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Gro
 }
 
 /// Make a consumer group
-#[utoipa::path(post, path = "/groups/{name}", operation_id = "createGroup", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/groups/{name}", operation_id = "createGroup", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = GroupSettings),
     responses((status = 201, description = "Made", body = Group),
@@ -55,7 +55,7 @@ pub(super) async fn create(
 }
 
 /// A consumer group, and how far it is on each queue that it has consumed from
-#[utoipa::path(get, path = "/groups/{name}", operation_id = "describeGroup", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/groups/{name}", operation_id = "describeGroup", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     responses((status = 200, description = "The group", body = GroupDetails),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -68,7 +68,7 @@ pub(super) async fn describe(
 }
 
 /// Change a consumer group; what is missing stays as it is
-#[utoipa::path(patch, path = "/groups/{name}", operation_id = "updateGroup", tag = "admin",
+#[utoipa::path(patch, path = "/v1/admin/groups/{name}", operation_id = "updateGroup", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = GroupSettings),
     responses((status = 200, description = "Changed", body = Group),
@@ -85,7 +85,7 @@ pub(super) async fn update(
 }
 
 /// What holds back messages that come to a group in order, and who has it
-#[utoipa::path(get, path = "/groups/{name}/blocked", operation_id = "listBlocked", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/groups/{name}/blocked", operation_id = "listBlocked", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     responses((status = 200, description = "The delivered messages behind which others wait", body = Blockers),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -98,7 +98,7 @@ pub(super) async fn blocked(
 }
 
 /// Delete a consumer group with its leases and offsets
-#[utoipa::path(delete, path = "/groups/{name}", operation_id = "deleteGroup", tag = "admin",
+#[utoipa::path(delete, path = "/v1/admin/groups/{name}", operation_id = "deleteGroup", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     responses((status = 204, description = "Deleted"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

@@ -17,7 +17,7 @@ use crate::views::messages::{FindMessages, Message, Messages};
 const MESSAGES_DEFAULT: usize = 32;
 
 /// Look for stored messages of a topic by key or store time; nothing is leased
-#[utoipa::path(get, path = "/topics/{name}/messages", operation_id = "findMessages", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/topics/{name}/messages", operation_id = "findMessages", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic; a dead-letter topic may be named too"), FindMessages),
     responses((status = 200, description = "Those that were found", body = Messages),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -63,7 +63,7 @@ pub(super) fn count(max: Option<usize>) -> Result<usize, Problem> {
 }
 
 /// The message that an offset message id names
-#[utoipa::path(get, path = "/messages/{id}", operation_id = "showMessage", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/messages/{id}", operation_id = "showMessage", tag = "admin",
     params(("id" = String, Path, description = "Its offset message id")),
     responses((status = 200, description = "The message", body = Message),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

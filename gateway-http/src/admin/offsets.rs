@@ -15,7 +15,7 @@ use crate::text;
 use crate::views::{Offsets, QueueAt, ResetOffsets};
 
 /// Let a group go on elsewhere with a topic, at once: its leases there end
-#[utoipa::path(post, path = "/groups/{name}/offsets", operation_id = "resetOffsets", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/groups/{name}/offsets", operation_id = "resetOffsets", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = ResetOffsets),
     responses((status = 200, description = "Where it goes on", body = Offsets),

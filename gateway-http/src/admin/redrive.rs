@@ -35,7 +35,7 @@ const RATE_MAX: f64 = 1000.0;
 const NDJSON: &str = "application/x-ndjson";
 
 /// Deliver dead letters again, to their group alone, while the answer is read: a line for each
-#[utoipa::path(post, path = "/groups/{name}/dead-letters/redrive", operation_id = "redriveDeadLetters", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/groups/{name}/dead-letters/redrive", operation_id = "redriveDeadLetters", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Redrive),
     responses((status = 200, description = "Lines of JSON: offset, status and stored or problem of each, then end", body = String, content_type = "application/x-ndjson"),

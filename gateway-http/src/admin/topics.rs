@@ -15,7 +15,7 @@ use crate::views::{self, FreezeTopic, Topic, TopicDetails, TopicSettings, Topics
 const QUEUES_DEFAULT: u32 = 8;
 
 /// All topics that are not the system's
-#[utoipa::path(get, path = "/topics", operation_id = "listTopics", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/topics", operation_id = "listTopics", tag = "admin",
     responses((status = 200, description = "By name", body = Topics),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Topics>, Problem> {
@@ -26,7 +26,7 @@ pub(super) async fn list(State(admin): State<Arc<dyn Admin>>) -> Result<Json<Top
 }
 
 /// Make a topic
-#[utoipa::path(post, path = "/topics/{name}", operation_id = "createTopic", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/topics/{name}", operation_id = "createTopic", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic")),
     request_body(content = TopicSettings),
     responses((status = 201, description = "Made", body = Topic),
@@ -43,7 +43,7 @@ pub(super) async fn create(
 }
 
 /// A topic, its queues and what was sent to it
-#[utoipa::path(get, path = "/topics/{name}", operation_id = "describeTopic", tag = "admin",
+#[utoipa::path(get, path = "/v1/admin/topics/{name}", operation_id = "describeTopic", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic")),
     responses((status = 200, description = "The topic", body = TopicDetails),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -56,7 +56,7 @@ pub(super) async fn describe(
 }
 
 /// Change a topic; what is missing stays as it is
-#[utoipa::path(patch, path = "/topics/{name}", operation_id = "updateTopic", tag = "admin",
+#[utoipa::path(patch, path = "/v1/admin/topics/{name}", operation_id = "updateTopic", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic")),
     request_body(content = TopicSettings),
     responses((status = 200, description = "Changed", body = Topic),
@@ -73,7 +73,7 @@ pub(super) async fn update(
 }
 
 /// Fix the topic's type to the one named, or else to the one that was used
-#[utoipa::path(post, path = "/topics/{name}/freeze", operation_id = "freezeTopic", tag = "admin",
+#[utoipa::path(post, path = "/v1/admin/topics/{name}/freeze", operation_id = "freezeTopic", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic")),
     request_body(content = FreezeTopic),
     responses((status = 200, description = "Fixed", body = Topic),
@@ -94,7 +94,7 @@ pub(super) async fn freeze(
 }
 
 /// Delete a topic
-#[utoipa::path(delete, path = "/topics/{name}", operation_id = "deleteTopic", tag = "admin",
+#[utoipa::path(delete, path = "/v1/admin/topics/{name}", operation_id = "deleteTopic", tag = "admin",
     params(("name" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic")),
     responses((status = 204, description = "Deleted"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

@@ -20,7 +20,7 @@ use crate::views::messaging::{Ack, Ended, Extend, LeaseResult, Nack};
 type Outcome = Result<Option<ReceiptHandle>, Problem>;
 
 /// Finish messages
-#[utoipa::path(post, path = "/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/ack", operation_id = "ackMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),
@@ -29,25 +29,16 @@ type Outcome = Result<Option<ReceiptHandle>, Problem>;
 pub(super) async fn ack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
-    Body(Ack { topic, handles }): Body<Ack>,
+    Body(asked): Body<Ack>,
 ) -> Result<Response, Problem> {
-    let (lease, parsed) = service.named(group, &topic, &handles)?;
-    let valid = parsed.iter().filter_map(|handle| handle.as_ref().ok().cloned()).collect();
-    let acked = tokio::time::timeout(REQUEST_TIMEOUT, service.messaging.broker().ack(lease, valid));
-    let mut results = acked.await.map_err(|_| timed_out())?.into_iter();
-    let outcome = |parsed: Result<ReceiptHandle, Problem>| match parsed {
-        Ok(_) => results.next().unwrap_or(Err(NO_RESULT)).map(|()| None).map_err(Problem::from),
-        Err(problem) => Err(problem),
-    };
-    let outcomes = parsed.into_iter().map(outcome).collect();
-    Ok(answer(handles, outcomes))
+    service.ack(group, asked).await.map(answer)
 }
 
 /// A broker that answers fewer handles than it was given knows the others no more than a lost lease.
 const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no result" };
 
 /// Give messages back, so that they come again
-#[utoipa::path(post, path = "/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/nack", operation_id = "nackMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Nack),
     responses((status = 200, description = "All of them", body = Ended),
@@ -56,17 +47,13 @@ const NO_RESULT: LeaseError = LeaseError::Invalid { reason: "the broker gave no 
 pub(super) async fn nack(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
-    Body(Nack { topic, handles, delay, counts_as_attempt }): Body<Nack>,
+    Body(asked): Body<Nack>,
 ) -> Result<Response, Problem> {
-    let (lease, parsed) = service.named(group, &topic, &handles)?;
-    let delay = text::length("delay", delay.as_deref().unwrap_or("0"))?;
-    let invisible = service.limits.messages.changed_invisible(delay)?;
-    let change = ChangeInvisible { invisible, suspend: !counts_as_attempt.unwrap_or(true) };
-    Ok(answer(handles, service.each(&lease, parsed, End::GiveBack(change)).await))
+    service.nack(group, asked).await.map(answer)
 }
 
 /// Keep messages longer
-#[utoipa::path(post, path = "/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/extend", operation_id = "extendLeases", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Extend),
     responses((status = 200, description = "All of them", body = Ended),
@@ -75,15 +62,13 @@ pub(super) async fn nack(
 pub(super) async fn extend(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
-    Body(Extend { topic, handles, invisible }): Body<Extend>,
+    Body(asked): Body<Extend>,
 ) -> Result<Response, Problem> {
-    let (lease, parsed) = service.named(group, &topic, &handles)?;
-    let invisible = service.limits.messages.changed_invisible(text::length("invisible", &invisible)?)?;
-    Ok(answer(handles, service.each(&lease, parsed, End::Extend(invisible)).await))
+    service.extend(group, asked).await.map(answer)
 }
 
 /// Move messages to the group's dead-letter topic
-#[utoipa::path(post, path = "/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/dead-letter", operation_id = "deadLetterMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Ack),
     responses((status = 200, description = "All of them", body = Ended),
@@ -92,10 +77,9 @@ pub(super) async fn extend(
 pub(super) async fn dead_letter(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
-    Body(Ack { topic, handles }): Body<Ack>,
+    Body(asked): Body<Ack>,
 ) -> Result<Response, Problem> {
-    let (lease, parsed) = service.named(group, &topic, &handles)?;
-    Ok(answer(handles, service.each(&lease, parsed, End::DeadLetter).await))
+    service.dead_letter(group, asked).await.map(answer)
 }
 
 /// How a lease goes on.
@@ -153,7 +137,47 @@ where
     results
 }
 
+/// What became of each handle.
+pub(super) type Results = Result<Vec<LeaseResult>, Problem>;
+
 impl Service {
+    /// Finishes messages.
+    pub(super) async fn ack(&self, group: GroupName, Ack { topic, handles }: Ack) -> Results {
+        let (lease, parsed) = self.named(group, &topic, &handles)?;
+        let valid = parsed.iter().filter_map(|handle| handle.as_ref().ok().cloned()).collect();
+        let acked = tokio::time::timeout(REQUEST_TIMEOUT, self.messaging.broker().ack(lease, valid));
+        let mut acked = acked.await.map_err(|_| timed_out())?.into_iter();
+        let outcome = |parsed: Result<ReceiptHandle, Problem>| match parsed {
+            Ok(_) => acked.next().unwrap_or(Err(NO_RESULT)).map(|()| None).map_err(Problem::from),
+            Err(problem) => Err(problem),
+        };
+        let outcomes = parsed.into_iter().map(outcome).collect();
+        Ok(results(handles, outcomes))
+    }
+
+    /// Gives messages back.
+    pub(super) async fn nack(&self, group: GroupName, asked: Nack) -> Results {
+        let Nack { topic, handles, delay, counts_as_attempt } = asked;
+        let (lease, parsed) = self.named(group, &topic, &handles)?;
+        let delay = text::length("delay", delay.as_deref().unwrap_or("0"))?;
+        let invisible = self.limits.messages.changed_invisible(delay)?;
+        let change = ChangeInvisible { invisible, suspend: !counts_as_attempt.unwrap_or(true) };
+        Ok(results(handles, self.each(&lease, parsed, End::GiveBack(change)).await))
+    }
+
+    /// Keeps messages longer.
+    pub(super) async fn extend(&self, group: GroupName, Extend { topic, handles, invisible }: Extend) -> Results {
+        let (lease, parsed) = self.named(group, &topic, &handles)?;
+        let invisible = self.limits.messages.changed_invisible(text::length("invisible", &invisible)?)?;
+        Ok(results(handles, self.each(&lease, parsed, End::Extend(invisible)).await))
+    }
+
+    /// Gives messages up.
+    pub(super) async fn dead_letter(&self, group: GroupName, Ack { topic, handles }: Ack) -> Results {
+        let (lease, parsed) = self.named(group, &topic, &handles)?;
+        Ok(results(handles, self.each(&lease, parsed, End::DeadLetter).await))
+    }
+
     /// Whose leases the handles are of, and each handle or what is wrong with it.
     fn named(
         &self,
@@ -197,12 +221,15 @@ impl Service {
     }
 }
 
-fn answer(handles: Vec<String>, outcomes: Vec<Outcome>) -> Response {
+fn results(handles: Vec<String>, outcomes: Vec<Outcome>) -> Vec<LeaseResult> {
     let result = |(handle, outcome): (String, Outcome)| match outcome {
         Ok(next) => LeaseResult { status: 200, handle: next.map_or(handle, |next| next.to_string()), problem: None },
         Err(problem) => LeaseResult { status: problem.status.as_u16(), handle, problem: Some(problem.document()) },
     };
-    let results: Vec<_> = handles.into_iter().zip(outcomes).map(result).collect();
+    handles.into_iter().zip(outcomes).map(result).collect()
+}
+
+fn answer(results: Vec<LeaseResult>) -> Response {
     let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
     together(statuses.into_iter(), Ended { results })
 }

@@ -13,7 +13,7 @@ use crate::views::messaging::Recalled;
 const HANDLE_BYTES_MAX: usize = 4096;
 
 /// Take back a delayed message
-#[utoipa::path(delete, path = "/topics/{topic}/delayed/{handle}", operation_id = "recallMessage", tag = "producers",
+#[utoipa::path(delete, path = "/v1/topics/{topic}/delayed/{handle}", operation_id = "recallMessage", tag = "producers",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"), ("handle" = String, Path, description = "The recallHandle of its send")),
     responses((status = 200, description = "Taken back", body = Recalled),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]

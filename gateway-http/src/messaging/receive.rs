@@ -41,7 +41,7 @@ const OCTETS: &str = "application/octet-stream";
 /// Lease messages, waiting for the first
 ///
 /// With `Accept: application/octet-stream` one message: its body is the answer's, all else stands in headers.
-#[utoipa::path(post, path = "/groups/{group}/receive", operation_id = "receiveMessages", tag = "consumers",
+#[utoipa::path(post, path = "/v1/groups/{group}/receive", operation_id = "receiveMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group")),
     request_body(content = Receive),
     responses((status = 200, description = "Messages", content((ReceivedMessages = "application/json"), (RawBody = "application/octet-stream"))),
@@ -128,7 +128,7 @@ impl Service {
         share.try_add_last(delivery.remaining_bytes()).then_some(share)
     }
 
-    fn too_much_undelivered(&self) -> Problem {
+    pub(super) fn too_much_undelivered(&self) -> Problem {
         let limit = self.undelivered.max();
         let detail = format!("messages that clients have not taken yet hold {limit} bytes or more, which is the limit");
         Problem::busy(detail)

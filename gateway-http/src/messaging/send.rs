@@ -33,7 +33,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 ///
 /// A header `Property-NAME` is stored as the message's property `name`; headers `ce-NAME` make the body a CloudEvent's data. 207 when the results
 /// of several messages differ.
-#[utoipa::path(post, path = "/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages", operation_id = "sendMessages", tag = "producers",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders),
     request_body(content((RawBody = "application/octet-stream"), (SendMany = "application/json"),

@@ -1,4 +1,4 @@
-//! Receiving as Server-Sent Events: messages as they come, until the credits that the client gave are used up. It works them off,
+//! Receiving as Server-Sent Events (a WebSocket is [`socket`]): messages as they come, until the credits that the client gave are used up. It works them off,
 //! acknowledges them by calls of their own at any gateway, and opens the next stream; `EventSource` would not wait for that.
 //!
 //! Nothing is lost when a stream breaks: what was not written is free again at once, the rest when its lease ends.
@@ -8,7 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::{IntoResponse, Response, Sse, sse};
 use http::HeaderMap;
 use proxy::messaging::receive::Delivery;
@@ -16,16 +19,17 @@ use tokio_stream::Stream;
 use types::GroupName;
 use types::broker::{Pop, PopError};
 
-use super::Service;
 use super::receive::answer::one;
+use super::{Service, socket};
 use crate::extract::{Named, QueryOf};
 use crate::limits::Share;
 use crate::problem::{Document, Problem};
+use crate::server::Place;
 use crate::views::messaging::{OpenStream, Receive, ReceivedMessage};
 
 /// Messages of a stream, when the request does not say.
 const CREDITS_DEFAULT: u32 = 256;
-const CREDITS_MAX: u32 = 4096;
+pub(super) const CREDITS_MAX: u32 = 4096;
 /// How often a silent stream shows that it lives, which also finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long `EventSource` waits before it opens the next stream.
@@ -33,23 +37,28 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Why a stream ends when clients have not taken too much.
 const BUSY: &str = "busy";
 
-/// Stream messages as Server-Sent Events until the credits are used up
-#[utoipa::path(get, path = "/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
+/// Stream messages as Server-Sent Events until the credits are used up, or over a WebSocket
+///
+/// With `Upgrade: websocket`, text frames in JSON go both ways: the client's are `ClientFrame`, the server's `ServerFrame`.
+#[utoipa::path(get, path = "/v1/groups/{group}/stream", operation_id = "streamMessages", tag = "consumers",
     params(("group" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The consumer group"), OpenStream),
-    responses((status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),
+    responses((status = 101, description = "A WebSocket, if that was asked for"),
+        (status = 200, description = "Events message, end, problem", body = String, content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
 pub(super) async fn call(
     State(service): State<Service>,
     Named(group): Named<GroupName>,
     QueryOf(open): QueryOf<OpenStream>,
+    place: Option<Extension<Place>>,
     headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     // Unlike other GETs this one takes messages from others, so no other site's page may make it.
     super::refuse_cross_site(&headers)?;
-    let credits = open.credits.unwrap_or(CREDITS_DEFAULT);
-    if !(1..=CREDITS_MAX).contains(&credits) {
+    if let Some(credits) = open.credits.filter(|credits| !(1..=CREDITS_MAX).contains(credits)) {
         return Err(Problem::invalid(format!("credits is {credits}, allowed are 1 to {CREDITS_MAX}")));
     }
+    let credits = open.credits;
     let receive = Receive {
         topic: open.topic,
         invisible: open.invisible,
@@ -59,6 +68,11 @@ pub(super) async fn call(
     };
     let pop = service.pop(group, receive, false)?;
     service.check_undelivered()?;
+    if socket::is_asked_for(&headers) {
+        let upgrade = upgrade.map_err(|refused| Problem::new(refused.status(), "no-websocket", refused.body_text()))?;
+        return Ok(socket::open(service, pop, credits.unwrap_or(0), place, upgrade));
+    }
+    let credits = credits.unwrap_or(CREDITS_DEFAULT);
     // What can be refused is refused before the stream begins.
     let first = service.messaging.receive(Pop { wait: Duration::ZERO, ..with_credits(&pop, credits) }).await?;
     let events = Events { service, pop, credits, state: Next::Begin(Some(first)) };
@@ -66,7 +80,8 @@ pub(super) async fn call(
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
 
-fn with_credits(pop: &Pop, credits: u32) -> Pop {
+/// The receive of a client that takes so many more messages.
+pub(super) fn with_credits(pop: &Pop, credits: u32) -> Pop {
     Pop { messages_max: pop.messages_max.min(credits), ..pop.clone() }
 }
 
@@ -79,7 +94,7 @@ struct Events {
     state: Next,
 }
 
-type Receiving = Pin<Box<dyn Future<Output = Result<Delivery, PopError>> + Send>>;
+pub(super) type Receiving = Pin<Box<dyn Future<Output = Result<Delivery, PopError>> + Send>>;
 
 enum Next {
     /// Says how to go on after the end, then delivers what is there already.

@@ -26,6 +26,7 @@ mod described;
 mod events;
 mod leases;
 mod sending;
+mod sockets;
 mod streams;
 mod transactions;
 
@@ -140,14 +141,14 @@ impl World {
 
     /// Sends a message and returns the answer's document.
     async fn send(&self, headers: &[(&str, &str)], body: &'static str) -> Value {
-        let answer = self.ask(with(raw("/topics/orders/messages"), headers), body).await;
+        let answer = self.ask(with(raw("/v1/topics/orders/messages"), headers), body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
 
     /// What a receive that does not wait gets.
     async fn receive(&self, max: u32) -> Vec<Value> {
-        let answer = self.post("/groups/g/receive", json!({"topic": "orders", "max": max, "wait": "0"})).await;
+        let answer = self.post("/v1/groups/g/receive", json!({"topic": "orders", "max": max, "wait": "0"})).await;
         match answer.status {
             204 => Vec::new(),
             200 => answer.json()["messages"].as_array().expect("a list").clone(),

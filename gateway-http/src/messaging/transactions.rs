@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use proxy::messaging::message::Draft;
 use proxy::messaging::transaction::{IdError, TransactionId};
+use proxy::sessions::COMMANDS_MAX;
 use types::TopicName;
 use types::broker::Resolution;
 
@@ -21,7 +22,7 @@ use crate::views::messaging::{
 };
 
 /// Store a half message, which nobody sees until it is committed
-#[utoipa::path(post, path = "/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/topics/{topic}/transactions", operation_id = "beginTransaction", tag = "transactions",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"),
         MessageHeaders,
         ("Check-After" = Option<String>, Header, description = "How long its producer wants to be left alone, such as 30s")),
@@ -48,7 +49,7 @@ fn check_after(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Probl
 }
 
 /// Deliver a half message
-#[utoipa::path(post, path = "/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/commit", operation_id = "commitTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -57,7 +58,7 @@ pub(super) async fn commit(State(service): State<Service>, Named(id): Named<Stri
 }
 
 /// Drop a half message
-#[utoipa::path(post, path = "/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/rollback", operation_id = "rollbackTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -66,7 +67,7 @@ pub(super) async fn rollback(State(service): State<Service>, Named(id): Named<St
 }
 
 /// Answer a check: not known yet, ask again
-#[utoipa::path(post, path = "/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
+#[utoipa::path(post, path = "/v1/transactions/{id}/unknown", operation_id = "unknownTransaction", tag = "transactions",
     params(("id" = String, Path, description = "The transactionId")),
     responses((status = 204, description = "Done; once more is fine"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
@@ -75,7 +76,7 @@ pub(super) async fn unknown(State(service): State<Service>, Named(id): Named<Str
 }
 
 /// Wait for half messages whose outcome a producer of the topic shall say
-#[utoipa::path(get, path = "/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
+#[utoipa::path(get, path = "/v1/producers/{topic}/checks", operation_id = "transactionChecks", tag = "transactions",
     params(("topic" = String, Path, pattern = "^[%|a-zA-Z0-9_-]{1,255}$", description = "The topic"), WaitForChecks),
     responses((status = 200, description = "Half messages", body = Checks),
         (status = 204, description = "None in time"),
@@ -89,15 +90,20 @@ pub(super) async fn checks(
     // Each check goes to one producer, so no other site's page may take it.
     super::refuse_cross_site(&headers)?;
     let wait = service.wait(wait.as_deref())?;
-    let found = service.checks.wait(&topic, wait).await.map_err(|full| Problem::busy(full.to_string()))?;
+    let found =
+        service.checks.wait(&topic, wait, COMMANDS_MAX).await.map_err(|full| Problem::busy(full.to_string()))?;
     if found.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let check = |check: proxy::checks::Check| Check {
-        transaction_id: to_path(&topic, &check.transaction_id, true),
+    Ok(Json(Checks { checks: found.into_iter().map(|check| check_view(&topic, check)).collect() }).into_response())
+}
+
+/// What a producer of the topic is shown of a check.
+pub(crate) fn check_view(topic: &TopicName, check: proxy::checks::Check) -> Check {
+    Check {
+        transaction_id: to_path(topic, &check.transaction_id, true),
         message: ReceivedMessage::of(topic.as_str(), check.message),
-    };
-    Ok(Json(Checks { checks: found.into_iter().map(check).collect() }).into_response())
+    }
 }
 
 impl Service {

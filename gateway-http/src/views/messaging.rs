@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut, BytesMut};
 use http::StatusCode;
 use proxy::messaging::body::Encoding;
 use proxy::messaging::message::Received;
@@ -327,6 +328,29 @@ impl ReceivedMessage {
             Ok(text) => (Some(text.to_owned()), None),
             Err(_) => (None, Some(STANDARD.encode(&message.body))),
         };
+        Self { body, body_base64, ..Self::without_body(topic, message) }
+    }
+
+    /// Writes what [`ReceivedMessage::of`] is in JSON; the body, which is most of it, is copied once.
+    pub(crate) fn write(topic: &str, message: Received, json: &mut BytesMut) {
+        let body = message.body.clone();
+        let view = Self::without_body(topic, message);
+        serde_json::to_writer(json.writer(), &view).expect("plain data, written to memory");
+        json.truncate(json.len() - "}".len());
+        if let Ok(text) = str::from_utf8(&body) {
+            json.put_slice(br#","body":"#);
+            serde_json::to_writer(json.writer(), text).expect("a text, written to memory");
+            json.put_u8(b'}');
+        } else {
+            json.put_slice(br#","bodyBase64":""#);
+            let begin = json.len();
+            json.resize(begin + base64::encoded_len(body.len(), true).expect("a body is bounded"), 0);
+            STANDARD.encode_slice(&body, &mut json[begin..]).expect("as long as was asked for");
+            json.put_slice(br#""}"#);
+        }
+    }
+
+    fn without_body(topic: &str, message: Received) -> Self {
         let (dead_letter_topic, dead_letter_message_id) = message.dead_letter_of.unzip();
         Self {
             message_id: message.message_id,
@@ -345,8 +369,8 @@ impl ReceivedMessage {
             properties: message.properties,
             dead_letter_topic,
             dead_letter_message_id,
-            body,
-            body_base64,
+            body: None,
+            body_base64: None,
             compressed: message.encoding == Encoding::Compressed,
         }
     }
@@ -475,4 +499,46 @@ pub struct OpenStream {
     /// Only messages whose properties meet this SQL92 condition; not together with `filter`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sql: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use types::Timestamp;
+
+    use super::*;
+
+    fn received(body: Vec<u8>) -> Received {
+        Received {
+            message_id: "ID".to_owned(),
+            body: Bytes::from(body),
+            encoding: Encoding::Compressed,
+            tag: None,
+            keys: Vec::new(),
+            message_group: None,
+            deliver_at: None,
+            priority: None,
+            properties: BTreeMap::new(),
+            handle: "H".to_owned(),
+            attempt: 1,
+            queue: 2,
+            offset: 3,
+            born_at: Timestamp(4),
+            stored_at: Timestamp(5),
+            dead_letter_of: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_the_view_in_json(
+            body in prop_oneof![any::<Vec<u8>>(), any::<String>().prop_map(String::into_bytes)],
+        ) {
+            let mut json = BytesMut::from(&b"["[..]);
+            ReceivedMessage::write("t", received(body.clone()), &mut json);
+            let read: ReceivedMessage = serde_json::from_slice(&json[1..]).expect("JSON");
+            prop_assert_eq!(read, ReceivedMessage::of("t", received(body)));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
@@ -12,13 +13,13 @@ use types::Timestamp;
 use super::format::Content;
 use super::network::{Allowed, Refused, Resolver};
 use super::signature;
-use super::subscription::Subscription;
+use super::subscription::Endpoint;
 
 /// Longest wait for a connection; a webhook's time-out may end it sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Of an answer's body so much is read, so that the connection can be used again; a longer one costs the connection.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
-/// The status has decided: its body gets no longer than this.
+/// Its body gets no longer than this once the status is there.
 const ANSWER_BODY_WITHIN: Duration = Duration::from_secs(1);
 /// Connections to a host that are kept for the next call.
 const IDLE_MAX: usize = 16;
@@ -52,6 +53,8 @@ pub(super) struct Answer {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
+    /// What came of its body, nothing of one that is longer than is read.
+    pub(super) body: Bytes,
 }
 
 /// Who vouches for certificates of endpoints besides those whom the system trusts.
@@ -111,31 +114,24 @@ impl Client {
     }
 
     /// Posts the content, which may take `within`; `now` is what is signed.
-    pub(super) async fn post(
-        &self,
-        subscription: &Subscription,
-        content: Content,
-        within: Duration,
-        now: Timestamp,
-    ) -> Answer {
+    pub(super) async fn post(&self, endpoint: &Endpoint, content: Content, within: Duration, now: Timestamp) -> Answer {
         let failed = |error: String| {
             let error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
-            Answer { outcome: Outcome::Failed, status: None, error }
+            Answer { outcome: Outcome::Failed, status: None, error, body: Bytes::new() }
         };
-        if let Err(refused) = self.check(&subscription.url) {
+        if let Err(refused) = self.check(&endpoint.url) {
             return failed(refused.to_string());
         }
-        let headers = match signed(subscription, &content, now) {
+        let headers = match signed(endpoint, &content, now) {
             Ok(headers) => headers,
             Err(error) => return failed(error.to_string()),
         };
-        let request = self.http.post(subscription.url.clone()).headers(headers).timeout(within);
+        let request = self.http.post(endpoint.url.clone()).headers(headers).timeout(within);
         match request.body(content.body).send().await {
             Ok(response) => {
                 let answer = judge(response.status(), response.headers(), now);
-                // In time or not, it changes nothing.
-                let _ = tokio::time::timeout(ANSWER_BODY_WITHIN, read(response)).await;
-                answer
+                let body = tokio::time::timeout(ANSWER_BODY_WITHIN, read(response)).await;
+                Answer { body: body.unwrap_or_default(), ..answer }
             }
             Err(error) => failed(chain(&error.without_url())),
         }
@@ -143,13 +139,13 @@ impl Client {
 }
 
 fn signed(
-    subscription: &Subscription,
+    endpoint: &Endpoint,
     content: &Content,
     now: Timestamp,
 ) -> Result<HeaderMap, http::header::InvalidHeaderValue> {
     let mut headers = content.headers.clone();
     let seconds = now.0.div_euclid(1000);
-    let signature = signature::header(&subscription.secrets, &content.id, seconds, &content.body);
+    let signature = signature::header(&endpoint.secrets, &content.id, seconds, &content.body);
     headers.insert(ID, HeaderValue::from_str(&content.id)?);
     headers.insert(TIMESTAMP, HeaderValue::from(seconds));
     headers.insert(SIGNATURE, HeaderValue::from_str(&signature)?);
@@ -174,7 +170,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
         _ if status.is_redirection() => Some(format!("status {status}: redirects are not followed")),
         _ => Some(format!("status {status}")),
     };
-    Answer { outcome, status: Some(status.as_u16()), error }
+    Answer { outcome, status: Some(status.as_u16()), error, body: Bytes::new() }
 }
 
 /// How long from now; seconds, or a date as HTTP has it.
@@ -189,12 +185,14 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
 }
 
-async fn read(mut response: reqwest::Response) {
-    let mut bytes = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        bytes += chunk.len();
-        if bytes > ANSWER_BYTES_MAX {
-            return;
+/// The body, if it is whole and not too long.
+async fn read(mut response: reqwest::Response) -> Bytes {
+    let mut body = BytesMut::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_BYTES_MAX => body.extend_from_slice(&chunk),
+            Ok(None) => return body.freeze(),
+            Ok(Some(_)) | Err(_) => return Bytes::new(),
         }
     }
 }

@@ -70,7 +70,7 @@ fn media_type(message: &Received) -> Option<HeaderValue> {
 }
 
 /// The id that receivers tell repetitions by. A dot would make it ambiguous what is signed.
-fn id(messages: &[Received]) -> String {
+pub(super) fn id(messages: &[Received]) -> String {
     let is_plain = |id: &str| {
         (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'.')
     };

@@ -10,11 +10,14 @@ use proxy::Code;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::Asker;
+use super::caller::Caller;
 use super::deliver::Deliverer;
 use super::history::History;
-use super::registry::{Entry, Record, Registry};
+use super::machine::Pace;
+use super::registry::{Claim, Entry, Record, Registry, Wanted, Work};
 use super::room::Lane;
-use super::subscription::not_found;
+use super::subscription::{check_url_not_found, not_found};
 use super::topic::{NAME, Topic};
 use super::{Shared, unknown};
 use crate::problem::Problem;
@@ -152,13 +155,13 @@ impl Keeper {
         }
     }
 
-    /// Ends webhooks whose group another one has. All gateways that see one do: more than one tombstone says no more than one.
+    /// Ends those whose claim another one has. All gateways that see one do: more than one tombstone says no more than one.
     async fn end_rivals(&mut self) {
         let rivals = self.shared.known.lock().registry.rivals();
         for rival in rivals {
             tracing::warn!(
                 webhook = rival.id,
-                "a webhook is ended: another one was made for its group at the same moment"
+                "a webhook is ended: another one was made for its group, or check URL for its topic, at the same moment"
             );
             if let Err(problem) = self.topic.write(&self.shared.changed(&rival, None, None)).await {
                 tracing::warn!(webhook = rival.id, why = problem.detail, "it could not be ended, it is tried soon");
@@ -182,7 +185,7 @@ impl Keeper {
             self.shared.env.clock.sleep(BETWEEN_LOOKS).await;
         }
         let outcome = match counts {
-            Some(counts) => self.shared.look(|registry| check_group(registry, record))?.and_then(|()| {
+            Some(counts) => self.shared.look(|registry| check_claim(registry, record))?.and_then(|()| {
                 let detail =
                     format!("the webhook was changed at the same moment: another change of revision {of} counts");
                 if counts { Ok(()) } else { Err(Problem::conflict("webhook-changed", detail)) }
@@ -207,18 +210,21 @@ impl Keeper {
                     format!("the webhook was changed meanwhile: revision {of} is {} now", entry.record.revision);
                 Err(Problem::conflict("webhook-changed", detail))
             }
-            None if of > 0 => Err(not_found(&record.id)),
+            None if of > 0 => Err(match &record.wanted {
+                Some(Wanted::CheckUrl(_)) => check_url_not_found(&record.id),
+                Some(Wanted::Webhook(_)) | None => not_found(&record.id),
+            }),
             None => {
                 let (count, max) = (registry.live().len(), self.shared.webhooks_max);
                 if count >= max {
-                    let detail = format!("there are {count} webhooks, limit is {max} (--webhook-max)");
+                    let detail = format!("there are {count} webhooks and check URLs, limit is {max} (--webhook-max)");
                     let code = Some(Code::TooManyRequests);
                     return Err(Problem {
                         code,
                         ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-webhooks", detail)
                     });
                 }
-                check_group(registry, record)
+                check_claim(registry, record)
             }
         })?
     }
@@ -232,7 +238,7 @@ impl Keeper {
             self.shared.histories.lock().retain(|id, _| live.contains_key(id));
             // What a webhook that was deleted has under way counts until it ends.
             self.lanes.retain(|id, lane| live.contains_key(id) || lane.is_used());
-            live.into_iter().filter(|(_, entry)| entry.is_delivered()).collect()
+            live.into_iter().filter(|(_, entry)| entry.enabled_work().is_some()).collect()
         };
         self.running.retain(|id, running| {
             let is_wanted = wanted.get(id).is_some_and(|entry| entry.record == running.record);
@@ -242,7 +248,7 @@ impl Keeper {
             is_wanted
         });
         for (id, entry) in wanted {
-            let Entry { record, subscription: Some(subscription), .. } = entry else { continue };
+            let Entry { record, work: Some(work), .. } = entry else { continue };
             if self.running.contains_key(&id) {
                 continue;
             }
@@ -254,8 +260,17 @@ impl Keeper {
                 hash_map::Entry::Vacant(new) => new.insert(self.shared.room.lane().into()).clone(),
             };
             let (history, stop) = (self.shared.history(&id), CancellationToken::new());
-            let deliverer = Deliverer::new(self.shared.clone(), record.clone(), subscription, history.clone(), lane);
-            self.shared.tasks.spawn(deliverer.run(stop.clone()));
+            let caller = |pace| Caller::new(self.shared.clone(), record.clone(), history.clone(), lane, pace);
+            match work {
+                Work::Deliver(subscription) => {
+                    let deliverer = Deliverer::new(caller(Pace::of(&subscription)), subscription);
+                    self.shared.tasks.spawn(deliverer.run(stop.clone()));
+                }
+                Work::Ask(check_url) => {
+                    let asker = Asker::new(caller(Pace::of_checks(&check_url)), check_url);
+                    self.shared.tasks.spawn(asker.run(stop.clone()));
+                }
+            }
             self.running.insert(id, Running { record, history, stop });
         }
         let open = self.running.values().filter(|running| running.history.is_open()).count();
@@ -270,15 +285,19 @@ fn unwritten(why: &Problem) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks-unknown", detail)
 }
 
-/// Whether no other webhook has the group of this one.
-fn check_group(registry: &Registry, record: &Record) -> Result<(), Problem> {
-    let Some(webhook) = &record.webhook else { return Ok(()) };
-    match registry.holder(&webhook.group) {
-        Some(holder) if holder.record.id != record.id => {
-            let (group, holder) = (&webhook.group, &holder.record.id);
+/// Whether nobody else has what this one claims.
+fn check_claim(registry: &Registry, record: &Record) -> Result<(), Problem> {
+    let Some(claim) = record.wanted.as_ref().map(Wanted::claim) else { return Ok(()) };
+    let holder = registry.holder(claim).map(|holder| &holder.record.id);
+    let Some(holder) = holder.filter(|holder| **holder != record.id) else { return Ok(()) };
+    Err(match claim {
+        Claim::Group(group) => {
             let detail = format!("group {group} is that of webhook {holder}, and would share its messages");
-            Err(Problem::conflict("webhook-group-taken", detail))
+            Problem::conflict("webhook-group-taken", detail)
         }
-        _ => Ok(()),
-    }
+        Claim::Checks(topic) => {
+            let detail = format!("topic {topic} has check URL {holder} already: change it, or delete it first");
+            Problem::conflict("check-url-taken", detail)
+        }
+    })
 }

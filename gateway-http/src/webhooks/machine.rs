@@ -13,7 +13,7 @@ use types::GroupConfig;
 use types::broker::Pop;
 
 use super::client::Outcome;
-use super::subscription::Subscription;
+use super::subscription::{CheckUrl, Subscription};
 use super::views::{Format, Order};
 
 pub(super) mod breaker;
@@ -55,11 +55,22 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn of(subscription: &Subscription) -> Self {
         Self {
-            calls_max: subscription.concurrency,
+            calls_max: subscription.endpoint.concurrency,
             rate: subscription.rate,
             is_ordered: subscription.order == Order::Fifo,
             is_batch: subscription.format == Format::JsonBatch,
             retry: subscription.retry.clone(),
+        }
+    }
+
+    /// Checks come one by one as the broker makes them, which also repeats them.
+    pub(super) fn of_checks(check_url: &CheckUrl) -> Self {
+        Self {
+            calls_max: check_url.endpoint.concurrency,
+            rate: None,
+            is_ordered: false,
+            is_batch: false,
+            retry: Vec::new(),
         }
     }
 }

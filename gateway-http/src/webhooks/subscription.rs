@@ -1,4 +1,4 @@
-//! A webhook whose every value is valid, and what is wrong with one that is not.
+//! A webhook or check URL whose every value is valid, and what is wrong with one that is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use reqwest::Url;
 use types::{Filter, GroupName, TopicName};
 
 use super::signature::Secret;
+use super::views::checks::NewCheckUrl;
 use super::views::{Format, NewWebhook, Order};
 use crate::messaging::filter;
 use crate::problem::Problem;
@@ -35,15 +36,29 @@ pub(super) struct Subscription {
     pub(super) topic: TopicName,
     pub(super) group: GroupName,
     pub(super) filter: Arc<Filter>,
-    pub(super) url: Url,
-    pub(super) secrets: Vec<Secret>,
+    pub(super) endpoint: Endpoint,
     pub(super) format: Format,
     pub(super) order: Order,
-    pub(super) concurrency: u32,
     /// Calls a second.
     pub(super) rate: Option<f64>,
-    pub(super) timeout: Duration,
     pub(super) retry: Vec<Duration>,
+}
+
+/// Whom a topic's producers have to say for them what becomes of half messages.
+#[derive(Debug)]
+pub(super) struct CheckUrl {
+    pub(super) topic: TopicName,
+    pub(super) endpoint: Endpoint,
+}
+
+/// What is called, and how.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) url: Url,
+    pub(super) secrets: Vec<Secret>,
+    /// Calls at a time from one gateway.
+    pub(super) concurrency: u32,
+    pub(super) timeout: Duration,
     pub(super) is_enabled: bool,
 }
 
@@ -62,15 +77,36 @@ impl Subscription {
             topic: TopicName::for_client(&webhook.topic).map_err(Invalid::Topic)?,
             group: GroupName::for_client(&webhook.group).map_err(Invalid::Group)?,
             filter: Arc::new(filter),
-            url: url(&webhook.url)?,
-            secrets: secrets(&webhook.secrets)?,
+            endpoint: Endpoint {
+                url: url(&webhook.url)?,
+                secrets: secrets(&webhook.secrets)?,
+                concurrency: concurrency(webhook.concurrency)?,
+                timeout: timeout(&webhook.timeout)?,
+                is_enabled: webhook.enabled,
+            },
             format,
             order,
-            concurrency: within("concurrency", webhook.concurrency, 1, CONCURRENCY_MAX)?,
             rate: rate(webhook.rate)?,
-            timeout: length("timeout", &webhook.timeout, TIMEOUT_MIN, TIMEOUT_MAX)?,
             retry: retry(&webhook.retry)?,
-            is_enabled: webhook.enabled,
+        })
+    }
+}
+
+impl CheckUrl {
+    /// Checks what somebody wants.
+    ///
+    /// # Errors
+    /// As those of [`Subscription::parse`].
+    pub(super) fn parse(check_url: &NewCheckUrl) -> Result<Self, Problem> {
+        Ok(Self {
+            topic: TopicName::for_client(&check_url.topic).map_err(Invalid::Topic)?,
+            endpoint: Endpoint {
+                url: url(&check_url.url)?,
+                secrets: secrets(&check_url.secrets)?,
+                concurrency: concurrency(check_url.concurrency)?,
+                timeout: timeout(&check_url.timeout)?,
+                is_enabled: check_url.enabled,
+            },
         })
     }
 }
@@ -127,6 +163,10 @@ fn retry(texts: &[String]) -> Result<Vec<Duration>, Problem> {
     texts.iter().enumerate().map(one).collect()
 }
 
+fn timeout(text: &str) -> Result<Duration, Problem> {
+    length("timeout", text, TIMEOUT_MIN, TIMEOUT_MAX)
+}
+
 fn length(field: &str, text: &str, min: Duration, max: Duration) -> Result<Duration, Problem> {
     let length = text::length(field, text)?;
     if (min..=max).contains(&length) {
@@ -136,21 +176,27 @@ fn length(field: &str, text: &str, min: Duration, max: Duration) -> Result<Durat
     Err(Problem::invalid(format!("{field} is {text:?}, allowed are {min}s to {max}s")))
 }
 
-fn within(field: &str, value: u32, min: u32, max: u32) -> Result<u32, Problem> {
-    if (min..=max).contains(&value) {
+fn concurrency(value: u32) -> Result<u32, Problem> {
+    if (1..=CONCURRENCY_MAX).contains(&value) {
         return Ok(value);
     }
-    Err(Problem::invalid(format!("{field} is {value}, allowed are {min} to {max}")))
+    Err(Problem::invalid(format!("concurrency is {value}, allowed are 1 to {CONCURRENCY_MAX}")))
 }
 
-/// A webhook that the caller knows by its id.
+/// A webhook that the caller knows by its id, and nobody else.
 pub(super) fn not_found(id: &str) -> Problem {
+    missing(id, "webhook-not-found", "webhook")
+}
+
+/// The same of a check URL.
+pub(super) fn check_url_not_found(id: &str) -> Problem {
+    missing(id, "check-url-not-found", "check URL")
+}
+
+fn missing(id: &str, kind: &'static str, what: &str) -> Problem {
     let shown: String = id.chars().take(64).collect();
     let code = Some(Code::NotFound);
-    Problem {
-        code,
-        ..Problem::new(StatusCode::NOT_FOUND, "webhook-not-found", format!("there is no webhook {shown:?}"))
-    }
+    Problem { code, ..Problem::new(StatusCode::NOT_FOUND, kind, format!("there is no {what} {shown:?}")) }
 }
 
 #[cfg(test)]
@@ -173,8 +219,11 @@ pub(super) mod tests {
     #[test]
     fn defaults_are_valid() {
         let parsed = Subscription::parse(&webhook()).expect("valid");
-        assert_eq!((parsed.concurrency, parsed.timeout, parsed.rate), (8, Duration::from_secs(15), None));
-        assert!(parsed.is_enabled && parsed.retry.is_empty());
+        assert_eq!(
+            (parsed.endpoint.concurrency, parsed.endpoint.timeout, parsed.rate),
+            (8, Duration::from_secs(15), None)
+        );
+        assert!(parsed.endpoint.is_enabled && parsed.retry.is_empty());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use types::{Admin as _, Broker as _, GroupConfig, GroupName, RetryPolicy, TopicN
 use super::*;
 use crate::messaging;
 
+mod asking;
 mod delivering;
 mod keeping;
 
@@ -67,14 +68,29 @@ impl World {
     }
 
     fn gateway_in(&self, room: Room, options: Options) -> Gateway {
-        let (messaging, metrics) = (self.messaging(), prometheus::Registry::new());
-        let webhooks = Webhooks::start_in(room, Env::real(), messaging.clone(), &metrics, options).expect("started");
-        let checks = messaging::tests::server(&self.broker).checks();
+        self.gateway_beside(&messaging::tests::server(&self.broker), room, options)
+    }
+
+    /// One beside a gRPC port, whose producers are asked about half messages.
+    async fn asking_gateway(&self) -> Gateway {
+        let server = messaging::tests::server(&self.broker);
+        let options = self.options();
+        let room = Room::new(room::CALLS_MAX, room::BYTES_MAX, options.webhooks_max);
+        let gateway = self.gateway_beside(&server, room, options);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        tokio::spawn(server.serve(listener, CancellationToken::new()));
+        gateway
+    }
+
+    fn gateway_beside(&self, server: &proxy::Server, room: Room, options: Options) -> Gateway {
+        let (messaging, checks, metrics) = (self.messaging(), server.checks(), prometheus::Registry::new());
+        let front = Front { messaging: messaging.clone(), checks: checks.clone() };
+        let webhooks = Webhooks::start_in(room, Env::real(), front, &metrics, options).expect("started");
         let admin = Arc::new(self.broker.clone());
         let routes = Router::new()
             .merge(crate::admin::routes(crate::admin::Managed { admin, readiness: crate::Readiness::default() }))
-            .nest("/v1", routes(Some(webhooks.clone())))
-            .nest("/v1", messaging::routes(messaging, checks, crate::Limits::default()));
+            .merge(routes(Some(webhooks.clone())))
+            .merge(messaging::routes(messaging, checks, crate::Limits::default()));
         Gateway { webhooks, routes, metrics }
     }
 

@@ -1,5 +1,7 @@
 //! JSON shapes of `/v1/webhooks`.
 
+pub mod checks;
+
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _};

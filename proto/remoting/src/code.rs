@@ -273,6 +273,8 @@ codes! {
         MessageIllegal = 13,
         /// Nothing of this kind can be done now.
         ServiceNotAvailable = 14,
+        /// A request as older versions wrote it, which lacks what is needed here.
+        VersionNotSupported = 15,
         /// Refused.
         NoPermission = 16,
         /// There is no such topic.

@@ -167,7 +167,7 @@ impl Brokers {
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn masters(&self) -> Result<Masters, LookupError> {
-        self.masters.get(&(), || self.clock.moment(), self.ask_masters()).await
+        self.masters.get(&(), || self.clock.moment(), || self.ask_masters()).await
     }
 
     /// Lets the next caller ask who is there.

@@ -46,25 +46,29 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         Self { entries: papaya::HashMap::new(), asks: papaya::HashMap::new() }
     }
 
-    /// The value, from `ask` if it is not known or too old. If that fails what is known goes on to be used.
+    /// The value, from `ask` if it is not known or too old. If that fails what is known goes on to be used. Asking is in a box of its own:
+    /// hardly any of those who wait for messages ever asked, and each keeps the room that its future may need.
     ///
     /// # Errors
     /// What `ask` says; that there is no such thing is believed at once.
-    pub(super) async fn get(
+    pub(super) async fn get<F>(
         &self,
         key: &K,
         clock: impl Fn() -> Moment,
-        ask: impl Future<Output = Result<V, LookupError>>,
-    ) -> Result<V, LookupError> {
+        ask: impl FnOnce() -> F,
+    ) -> Result<V, LookupError>
+    where
+        F: Future<Output = Result<V, LookupError>>,
+    {
         let now = clock();
         let known = self.entries.pin().get(key).cloned();
-        let Some(entry) = known else { return self.ask_first(key, clock, ask).await };
+        let Some(entry) = known else { return Box::pin(self.ask_first(key, clock, ask())).await };
         entry.used_at_ms.store(ms(now), Ordering::Relaxed);
         if entry.is_fresh(now) {
             return Ok(entry.value.clone());
         }
         let Some(renewing) = entry.begin_renewing() else { return Ok(entry.value.clone()) };
-        let asked = ask.await;
+        let asked = Box::pin(ask()).await;
         match asked {
             Ok(value) => {
                 self.put(key, now, value.clone());
@@ -203,65 +207,77 @@ mod tests {
     #[tokio::test]
     async fn values_are_asked_for_again_when_old_or_doubted_and_outlive_a_failure() {
         let cache = Cache::new();
-        assert_eq!(cache.get(&1, || at(0), async { Ok("a") }).await, Ok("a"));
-        assert_eq!(cache.get(&1, || at(19), async { panic!("fresh") }).await, Ok("a"));
-        assert_eq!(cache.get(&1, || at(20), async { Err(down()) }).await, Ok("a"));
-        assert_eq!(cache.get(&1, || at(20), async { panic!("just failed") }).await, Ok("a"));
-        assert_eq!(cache.get(&1, || at(21), async { Ok("b") }).await, Ok("b"));
+        assert_eq!(cache.get(&1, || at(0), || async { Ok("a") }).await, Ok("a"));
+        assert_eq!(cache.get(&1, || at(19), || async { panic!("fresh") }).await, Ok("a"));
+        assert_eq!(cache.get(&1, || at(20), || async { Err(down()) }).await, Ok("a"));
+        assert_eq!(cache.get(&1, || at(20), || async { panic!("just failed") }).await, Ok("a"));
+        assert_eq!(cache.get(&1, || at(21), || async { Ok("b") }).await, Ok("b"));
         cache.doubt(&1);
-        assert_eq!(cache.get(&1, || at(21), async { Ok("c") }).await, Ok("c"));
-        assert_eq!(cache.get(&1, || at(4000), async { Err(down()) }).await, Ok("c"), "old, but nobody says otherwise");
+        assert_eq!(cache.get(&1, || at(21), || async { Ok("c") }).await, Ok("c"));
+        assert_eq!(
+            cache.get(&1, || at(4000), || async { Err(down()) }).await,
+            Ok("c"),
+            "old, but nobody says otherwise"
+        );
     }
 
     #[tokio::test]
     async fn only_what_is_not_used_makes_room() {
         let cache = Cache::new();
         for key in 0..ENTRIES_MAX {
-            cache.get(&key, || at(0), async { Ok("a") }).await.expect("asked");
+            cache.get(&key, || at(0), || async { Ok("a") }).await.expect("asked");
         }
-        cache.get(&1, || at(299), async { Err(down()) }).await.expect("known");
-        cache.get(&ENTRIES_MAX, || at(300), async { Ok("b") }).await.expect("asked");
-        assert_eq!(cache.get(&ENTRIES_MAX, || at(300), async { panic!("fresh") }).await, Ok("b"));
-        assert_eq!(cache.get(&1, || at(300), async { Err(down()) }).await, Ok("a"));
-        assert_eq!(cache.get(&2, || at(300), async { Err(down()) }).await, Err(down()), "made room");
+        cache.get(&1, || at(299), || async { Err(down()) }).await.expect("known");
+        cache.get(&ENTRIES_MAX, || at(300), || async { Ok("b") }).await.expect("asked");
+        assert_eq!(cache.get(&ENTRIES_MAX, || at(300), || async { panic!("fresh") }).await, Ok("b"));
+        assert_eq!(cache.get(&1, || at(300), || async { Err(down()) }).await, Ok("a"));
+        assert_eq!(cache.get(&2, || at(300), || async { Err(down()) }).await, Err(down()), "made room");
     }
 
     #[tokio::test]
     async fn one_asks_for_what_is_not_known_and_all_take_the_answer() {
         let cache = Cache::new();
-        let first = cache.get(&1, || at(0), async {
-            tokio::task::yield_now().await;
-            Err(missing())
-        });
-        let second = cache.get(&1, || at(0), async { panic!("somebody asks") });
+        let first = cache.get(
+            &1,
+            || at(0),
+            || async {
+                tokio::task::yield_now().await;
+                Err(missing())
+            },
+        );
+        let second = cache.get(&1, || at(0), || async { panic!("somebody asks") });
         let (first, second): (Result<&str, _>, _) = tokio::join!(first, second);
         assert_eq!((first, second), (Err(missing()), Err(missing())));
-        assert_eq!(cache.get(&1, || at(0), async { Err(down()) }).await, Err(down()), "only a failure makes a pause");
-        assert_eq!(cache.get(&1, || at(0), async { panic!("just failed") }).await, Err(down()));
-        assert_eq!(cache.get(&1, || at(1), async { Ok("a") }).await, Ok("a"));
+        assert_eq!(
+            cache.get(&1, || at(0), || async { Err(down()) }).await,
+            Err(down()),
+            "only a failure makes a pause"
+        );
+        assert_eq!(cache.get(&1, || at(0), || async { panic!("just failed") }).await, Err(down()));
+        assert_eq!(cache.get(&1, || at(1), || async { Ok("a") }).await, Ok("a"));
     }
 
     #[tokio::test]
     async fn what_is_gone_is_gone_at_once() {
         let cache = Cache::new();
-        cache.get(&1, || at(0), async { Ok("a") }).await.expect("asked");
-        assert_eq!(cache.get(&1, || at(30), async { Err(missing()) }).await, Err(missing()));
-        assert_eq!(cache.get(&1, || at(30), async { Err(down()) }).await, Err(down()));
+        cache.get(&1, || at(0), || async { Ok("a") }).await.expect("asked");
+        assert_eq!(cache.get(&1, || at(30), || async { Err(missing()) }).await, Err(missing()));
+        assert_eq!(cache.get(&1, || at(30), || async { Err(down()) }).await, Err(down()));
     }
 
     #[tokio::test]
     async fn a_caller_that_is_dropped_lets_the_next_one_ask() {
         let cache = Cache::new();
-        cache.get(&1, || at(0), async { Ok("a") }).await.expect("asked");
+        cache.get(&1, || at(0), || async { Ok("a") }).await.expect("asked");
         {
-            let asking = cache.get(&1, || at(30), std::future::pending());
+            let asking = cache.get(&1, || at(30), std::future::pending);
             tokio::pin!(asking);
             assert!(
                 std::future::poll_fn(|context| std::task::Poll::Ready(asking.as_mut().poll(context).is_pending()))
                     .await
             );
-            assert_eq!(cache.get(&1, || at(30), async { panic!("somebody asks") }).await, Ok("a"));
+            assert_eq!(cache.get(&1, || at(30), || async { panic!("somebody asks") }).await, Ok("a"));
         }
-        assert_eq!(cache.get(&1, || at(30), async { Ok("b") }).await, Ok("b"));
+        assert_eq!(cache.get(&1, || at(30), || async { Ok("b") }).await, Ok("b"));
     }
 }

@@ -84,7 +84,7 @@ impl Link {
         let client = Client::listening(&*address, clock, asked);
         tokio::spawn(async move {
             while let Some(question) = questions.recv().await {
-                match checks::check(&broker, &question) {
+                match checks::check(&broker, &question.request) {
                     Ok(check) => checkers.pass_on(check).await,
                     Err(error) => tracing::debug!(%broker, %error, "a broker's question is left alone"),
                 }

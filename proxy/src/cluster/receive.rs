@@ -297,3 +297,22 @@ fn is_wanted(filter: &Filter, message: &PoppedMessage) -> bool {
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Options;
+    use crate::cluster::turns::tests::pop;
+
+    /// Of the future that one more waiting client costs.
+    const WAITING_BYTES_MAX: usize = 2048;
+
+    #[test]
+    fn who_waits_keeps_no_room_for_asking_name_servers() {
+        let clock = Arc::new(env::clock::SystemClock);
+        let options = Options { name_servers: Vec::new(), name: "c".to_owned(), shared_broker: None, clock };
+        let cluster = Cluster::new(options);
+        let bytes = size_of_val(&cluster.receive(pop("g")));
+        assert!(bytes <= WAITING_BYTES_MAX, "{bytes} bytes");
+    }
+}

@@ -75,7 +75,7 @@ impl Cluster {
     /// [`LookupError`].
     pub(super) async fn route(&self, topic: &TopicName) -> Result<Arc<Route>, LookupError> {
         let routes = &self.0.routes;
-        routes.topics.get(topic, || routes.clock.moment(), self.ask_route(topic)).await
+        routes.topics.get(topic, || routes.clock.moment(), || self.ask_route(topic)).await
     }
 
     /// Lets the next caller ask where a topic is: a broker says that it is not there.
@@ -190,7 +190,7 @@ impl Cluster {
     /// [`LookupError`].
     pub(super) async fn group_config(&self, group: &GroupName) -> Result<Arc<GroupConfig>, LookupError> {
         let routes = &self.0.routes;
-        routes.groups.get(group, || routes.clock.moment(), self.ask_group(group)).await
+        routes.groups.get(group, || routes.clock.moment(), || self.ask_group(group)).await
     }
 
     /// Asks one broker after the other: all have the same groups, but one may be away.

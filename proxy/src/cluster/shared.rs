@@ -43,8 +43,19 @@ impl Cluster {
     /// The topic, if the name servers know that its broker has it; else what the broker itself says.
     async fn look_for_shared(&self, home: &Arc<str>, name: &TopicName) -> Result<Arc<TopicConfig>, LookupError> {
         let elsewhere = match self.route(name).await {
-            Ok(route) if route.readers().contains(home) => return Ok(route.config.clone()),
-            Ok(route) => route.readers(),
+            Ok(route) => {
+                let (here, elsewhere): (Vec<_>, Vec<_>) =
+                    route.readers().into_iter().partition(|broker| broker == home);
+                match (here.first(), elsewhere.first()) {
+                    (Some(_), None) => return Ok(route.config.clone()),
+                    // What is written would be spread over them, and none alone could say that something is not there.
+                    (Some(_), Some(other)) => {
+                        let detail = format!("topic {name} is on broker {other} besides {home}: delete it there");
+                        return Err(Unavailable::Remote { detail }.into());
+                    }
+                    (None, _) => elsewhere,
+                }
+            }
             Err(LookupError::TopicNotFound { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };

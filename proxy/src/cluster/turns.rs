@@ -67,14 +67,14 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use types::Filter;
 
     use super::*;
 
-    fn pop(group: &str) -> Pop {
+    pub(in crate::cluster) fn pop(group: &str) -> Pop {
         Pop {
             group: GroupName::new(group).expect("valid"),
             client: "c".into(),

@@ -26,7 +26,11 @@ const ATTEMPT_ID_BYTES_MAX: usize = 256;
 
 pub(super) async fn call(service: &Service, request: Request<v2::ReceiveMessageRequest>) -> Frames {
     let delay = deadline::refusal_delay(request.metadata());
-    match receive(service, request).await {
+    let received = match asked_for(service, request) {
+        Ok(pop) => service.shared.messaging.receive(pop).await.map_err(Refusal::from),
+        Err(refusal) => Err(refusal),
+    };
+    match received {
         Ok(delivery) => Frames::found(delivery, service.connection.clone()),
         Err(Refusal(status)) => {
             clock::sleep(delay).await;
@@ -35,7 +39,8 @@ pub(super) async fn call(service: &Service, request: Request<v2::ReceiveMessageR
     }
 }
 
-async fn receive(service: &Service, request: Request<v2::ReceiveMessageRequest>) -> Result<Delivery, Refusal> {
+/// What a request asks for; the request itself, with its headers, does not stay while it waits.
+fn asked_for(service: &Service, request: Request<v2::ReceiveMessageRequest>) -> Result<Pop, Refusal> {
     let session = service.session(request.metadata())?;
     let (headers, _, request) = request.into_parts();
     let limits = &service.shared.options.limits;
@@ -51,7 +56,7 @@ async fn receive(service: &Service, request: Request<v2::ReceiveMessageRequest>)
     validate::length("attempt_id", attempt_id.as_deref(), ATTEMPT_ID_BYTES_MAX)?;
     service.check_unread()?;
     let asked = request.long_polling_timeout.as_ref().map(convert::duration);
-    let pop = Pop {
+    Ok(Pop {
         group,
         client: session.id().clone(),
         topic,
@@ -63,8 +68,7 @@ async fn receive(service: &Service, request: Request<v2::ReceiveMessageRequest>)
         filter: Arc::new(filter),
         wait: deadline::polling_time(asked, limits.long_polling_max, &headers),
         attempt_id: attempt_id.map(Into::into),
-    };
-    Ok(service.shared.messaging.receive(pop).await?)
+    })
 }
 
 impl Service {

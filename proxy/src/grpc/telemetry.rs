@@ -5,6 +5,8 @@ use std::sync::Arc;
 use grpc::v2;
 use grpc::v2::telemetry_command::Command;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Streaming};
@@ -16,14 +18,15 @@ use crate::sessions::{self, COMMANDS_MAX, Session};
 use crate::status::{self, Refusal};
 
 /// What goes out.
-pub(super) type Commands = ReceiverStream<sessions::Command>;
+pub(super) type Commands = Map<ReceiverStream<sessions::Command>, fn(sessions::Command) -> Outbound>;
+type Outbound = Result<v2::TelemetryCommand, tonic::Status>;
 
 pub(super) fn call(service: &Service, request: Request<Streaming<v2::TelemetryCommand>>) -> Commands {
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     let (headers, _, inbound) = request.into_parts();
     let stream = Stream { service: service.clone(), headers, outbound: sender };
     service.shared.tasks.spawn(stream.run(inbound));
-    ReceiverStream::new(receiver)
+    ReceiverStream::new(receiver).map(|command| *command)
 }
 
 /// One open stream.
@@ -46,8 +49,9 @@ impl Stream {
             };
             match command {
                 Ok(Some(command)) => {
-                    if let Err(refusal) = self.take(command).await {
-                        return self.refuse(refusal).await;
+                    // Commands are rare, and a stream that waits for the next should not keep the room that one needs.
+                    if let Err(refusal) = Box::pin(self.take(command)).await {
+                        return Box::pin(self.refuse(refusal)).await;
                     }
                 }
                 Ok(None) => return,
@@ -91,7 +95,7 @@ impl Stream {
         self.remember(&session, said, answer.clone());
         let command = v2::TelemetryCommand { status: Some(status::ok()), command: Some(Command::Settings(answer)) };
         // A closed stream ends the loop at its next turn.
-        let _ = self.outbound.send(Ok(command)).await;
+        let _ = self.outbound.send(Box::new(Ok(command))).await;
         Ok(())
     }
 
@@ -116,8 +120,8 @@ impl Stream {
         // SDKs that are refused open the stream again at once.
         clock::sleep(super::deadline::REFUSAL_DELAY).await;
         let command = v2::TelemetryCommand { status: Some(status), command: None };
-        if self.outbound.send(Ok(command)).await.is_ok() {
-            let _ = self.outbound.send(Err(end)).await;
+        if self.outbound.send(Box::new(Ok(command))).await.is_ok() {
+            let _ = self.outbound.send(Box::new(Err(end))).await;
         }
     }
 
@@ -125,6 +129,8 @@ impl Stream {
     fn say_goodbye(self) {
         let nonce = "0".to_owned();
         let command = Command::ReconnectEndpointsCommand(v2::ReconnectEndpointsCommand { nonce });
-        let _ = self.outbound.try_send(Ok(v2::TelemetryCommand { status: Some(status::ok()), command: Some(command) }));
+        let _ = self
+            .outbound
+            .try_send(Box::new(Ok(v2::TelemetryCommand { status: Some(status::ok()), command: Some(command) })));
     }
 }

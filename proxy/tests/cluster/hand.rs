@@ -34,7 +34,7 @@ use crate::support::{SOON, topic};
 const BEGAN: Timestamp = Timestamp(1_767_323_045_000);
 
 /// Time that passes when it is told to.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct HandClock(watch::Sender<Duration>);
 
 impl HandClock {
@@ -102,7 +102,7 @@ pub(crate) struct Hand {
 impl Hand {
     /// Brokers with these names, with two queues of every topic each.
     pub(crate) async fn start(names: &[&'static str]) -> Self {
-        let clock = HandClock(watch::Sender::new(Duration::ZERO));
+        let clock = HandClock::default();
         let (tell, asked) = mpsc::unbounded_channel();
         let (mut brokers, mut addresses) = (BTreeMap::new(), BTreeMap::new());
         for name in names {

@@ -6,6 +6,7 @@ mod faults;
 mod hand;
 mod keys;
 mod prolonged;
+mod remoting_port;
 mod shared;
 mod support;
 mod transactions;

@@ -1,7 +1,7 @@
 //! The topic in which gateways keep what they must agree on, on a broker that is named for it.
 
 use types::broker::LookupError;
-use types::{Admin as _, Broker as _, TopicName};
+use types::{Admin as _, Broker as _, MessageType, TopicConfig, TopicName, TopicType};
 
 use crate::support::{POLL_EVERY, SOON, Site, topic};
 
@@ -57,5 +57,24 @@ async fn a_gateway_with_another_broker_named_is_told_where_it_is() {
     }
     let error = site.naming(None).shared_topic(&shared(), false).await.expect_err("no broker is named").to_string();
     assert_eq!(error, "no broker is named that keeps topic gantry_sys_shared");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_somebody_made_on_two_brokers_is_not_taken() {
+    let config = TopicConfig::new(shared(), 1, TopicType::Only(MessageType::Normal));
+    let site = Site::start(&["a", "b"], &[config], |_| {}).await;
+    let expected = "topic gantry_sys_shared is on broker a besides b: delete it there";
+    // The name server knows a broker a little later than that listens.
+    let refused = async {
+        loop {
+            let asked = site.naming(Some("b")).shared_topic(&shared(), true).await;
+            if asked.is_err_and(|error| error.to_string() == expected) {
+                return;
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    };
+    tokio::time::timeout(SOON, refused).await.expect("it says where the other is");
     site.end().await;
 }

@@ -23,7 +23,7 @@ pub(crate) const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// A name server and its brokers. Each topic has one queue on each.
 pub(crate) struct Site {
-    name_server: SocketAddr,
+    pub(crate) name_server: SocketAddr,
     pub(crate) brokers: BTreeMap<&'static str, Running>,
     _dir: TempDir,
 }
@@ -31,6 +31,7 @@ pub(crate) struct Site {
 /// A broker and its port.
 pub(crate) struct Running {
     pub(crate) broker: LocalBroker,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     ended: JoinHandle<()>,
 }
@@ -105,9 +106,10 @@ impl Running {
             broker.put_topic(topic.clone(), false).await.expect("made");
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
         let options = broker::server::Options {
             cluster: "C".to_owned(),
-            advertised: listener.local_addr().expect("bound"),
+            advertised: address,
             name_servers: vec![name_server.to_string()],
             auto_create_topics: false,
             default_queues: 1,
@@ -118,7 +120,7 @@ impl Running {
         let server = BrokerServer::new(Env::real(), broker.clone(), options, None);
         let stop = CancellationToken::new();
         let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
-        Self { broker, stop, ended }
+        Self { broker, address, stop, ended }
     }
 
     pub(crate) async fn end(self) {

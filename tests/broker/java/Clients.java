@@ -264,7 +264,7 @@ public final class Clients {
     private void orderly() throws Exception {
         String topic = prefix + "-orderly";
         fill(topic, 1);
-        Map<Integer, Long> next = new ConcurrentHashMap<>();
+        Map<MessageQueue, Long> next = new ConcurrentHashMap<>();
         Set<String> received = ConcurrentHashMap.newKeySet();
         List<String> wrong = new ArrayList<>();
         List<DefaultMQPushConsumer> members = new ArrayList<>();
@@ -272,7 +272,7 @@ public final class Clients {
             DefaultMQPushConsumer consumer = consumer(topic, "orderly", "CLUSTERING");
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 for (MessageExt one : messages) {
-                    Long expected = next.put(one.getQueueId(), one.getQueueOffset() + 1);
+                    Long expected = next.put(context.getMessageQueue(), one.getQueueOffset() + 1);
                     // One that was under way when the queue moved may come again, together with what follows it.
                     if (expected != null && one.getQueueOffset() > expected) {
                         wrong.add(one.toString());

@@ -27,7 +27,7 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
  * A push consumer of 5.5 that pops: the broker says that it does and which queues it has.
  *
  * <pre>
- * PopClient NAMESERVER BROKER_ADDRESS    prints "passed pop" and "passed ordered", or why not
+ * PopClient NAMESERVER BROKER_ADDRESS [OPERATORS_NAMESERVER]    prints "passed pop" and "passed ordered", or why not
  * </pre>
  *
  * Every message fails once and comes again; all are acked then, which the group's progress shows. Then another group reads in order, and
@@ -45,7 +45,7 @@ public final class PopClient {
     public static void main(String[] arguments) throws Exception {
         int code = 0;
         try {
-            run(arguments[0], arguments[1]);
+            run(arguments[0], arguments[1], arguments[arguments.length == 3 ? 2 : 0]);
             System.out.println("passed pop");
             order(arguments[0], arguments[1]);
             System.out.println("passed ordered");
@@ -58,7 +58,7 @@ public final class PopClient {
         Runtime.getRuntime().halt(code);
     }
 
-    private static void run(String nameServer, String broker) throws Exception {
+    private static void run(String nameServer, String broker, String operators) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer("pop-producers");
         producer.setNamesrvAddr(nameServer);
         producer.setSendMsgTimeout(30_000);
@@ -71,7 +71,7 @@ public final class PopClient {
             producer.send(new Message(TOPIC, "tag", text.getBytes(StandardCharsets.UTF_8)));
         }
         DefaultMQAdminExt admin = new DefaultMQAdminExt();
-        admin.setNamesrvAddr(nameServer);
+        admin.setNamesrvAddr(operators);
         admin.setMqClientApiTimeout(API_MS);
         admin.start();
         admin.setMessageRequestMode(broker, TOPIC, GROUP, MessageRequestMode.POP, 0, API_MS);

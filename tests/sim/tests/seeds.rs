@@ -46,3 +46,10 @@ fn replication_seed_547() {
 fn log_seed_661() {
     keeps_its_promises(Scenario::Log, 661);
 }
+
+/// A topic and its group were forgotten, messages came and expired, and the group began anew behind the last one: as documented, though the
+/// checker did not know.
+#[test]
+fn messaging_seed_1102() {
+    keeps_its_promises(Scenario::Messaging, 1102);
+}

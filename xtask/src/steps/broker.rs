@@ -53,8 +53,8 @@ const MQADMIN: [(&str, &[&str]); 8] = [
     ("deleteTopic -c DefaultCluster -t made", &["success"]),
 ];
 
-/// What Go's clients need of Apache's broker that is off by default.
-const APACHE_SETTINGS: &str = "autoCreateTopicEnable=true\n";
+/// What these clients need of Apache's broker that is off by default.
+pub(super) const APACHE_SETTINGS: &str = "autoCreateTopicEnable=true\n";
 
 /// About a minute and a half.
 pub(super) fn run(context: &Context) -> Result<Done> {
@@ -73,13 +73,14 @@ fn serve_clients(context: &Context, programs: &Programs, go: &Path) -> Result<()
     let broker = cluster.broker_addresses().first().context("one broker")?.to_string();
     // They wait most of the time.
     let names = name_server.to_string();
-    let clients = |release| show_java(release, &[&["Clients", &names, release], &SCENARIOS[..]].concat(), classes, log);
+    let clients =
+        |release| show_java(direct(release, classes)?, &[&["Clients", &names, release], &SCENARIOS[..]].concat(), log);
     let shows: [&(dyn Fn() -> Result<()> + Sync); 4] = [
         &|| show_all_of_go(go, name_server, folder, log, context.is_full),
         &|| clients("new"),
         &|| clients("old"),
         // A push consumer that the broker tells to pop.
-        &|| show_java("new", &["PopClient", &names, &broker], classes, log),
+        &|| show_java(client("new", classes)?, &["PopClient", &names, &broker], log),
     ];
     side_by_side(shows, |show| show())?;
     let shows: [&(dyn Fn() -> Result<()> + Sync); 3] =
@@ -90,12 +91,11 @@ fn serve_clients(context: &Context, programs: &Programs, go: &Path) -> Result<()
     cluster.stop()
 }
 
-/// A program of Java's, with a release of its clients.
-fn show_java(release: &str, arguments: &[&str], classes: &Path, log: &Path) -> Result<()> {
-    let mut java = client(release, classes)?;
+/// A program of Java's with what it is told: its name first.
+pub(super) fn show_java(mut java: Command, arguments: &[&str], log: &Path) -> Result<()> {
     java.args(arguments);
     let (printed, has_succeeded) = shell::output(&mut java, log)?;
-    ensure!(has_succeeded, "{} with client {release}: {} {printed}", arguments[0], log.display());
+    ensure!(has_succeeded, "{}: {} {printed}", arguments.join(" "), log.display());
     Ok(())
 }
 
@@ -109,7 +109,7 @@ fn show_all_of_go(go: &Path, name_server: SocketAddr, folder: &Path, log: &Path,
 }
 
 /// What Go's clients see.
-fn show_go(go: &Path, name_server: SocketAddr, folder: &Path, log: &Path) -> Result<String> {
+pub(super) fn show_go(go: &Path, name_server: SocketAddr, folder: &Path, log: &Path) -> Result<String> {
     let mut go = Command::new(go);
     // Where members of a broadcast keep their places.
     go.arg(name_server.to_string()).env("rocketmq.client.localOffsetStoreDir", folder.join("go-offsets"));
@@ -127,18 +127,23 @@ fn show_go_at_apache(go: &Path, folder: &Path, log: &Path) -> Result<String> {
     show_go(go, name_server, &folder, log)
 }
 
-fn client(release: &str, classes: &Path) -> Result<Command> {
+/// Java with a release of the client, `old` or `new`.
+pub(super) fn client(release: &str, classes: &Path) -> Result<Command> {
     let mut java = match release {
-        "old" => {
-            let mut java = reference::java_with_client(OLD_CLIENT, "broker/client", &[classes])?;
-            // As early clients do by default: to the port two below.
-            java.arg("-Dcom.rocketmq.sendMessageWithVIPChannel=true");
-            java
-        }
+        "old" => reference::java_with_client(OLD_CLIENT, "broker/client", &[classes])?,
         _ => reference::java("broker/client", &[classes])?,
     };
     // Clients look for their queues each 20 s else.
     java.arg("-Drocketmq.client.rebalance.waitInterval=1000");
+    Ok(java)
+}
+
+/// The same; the old one sends as early ones do by default: to the port two below a broker's.
+fn direct(release: &str, classes: &Path) -> Result<Command> {
+    let mut java = client(release, classes)?;
+    if release == "old" {
+        java.arg("-Dcom.rocketmq.sendMessageWithVIPChannel=true");
+    }
     Ok(java)
 }
 
@@ -147,7 +152,7 @@ fn survive(folder: &Path, gantry: &Path, release: &str, classes: &Path) -> Resul
     let folder = folder.join(format!("survive-{release}"));
     fs::create_dir(&folder)?;
     let mut cluster = Cluster::start(&folder, gantry, &[BROKER])?;
-    let mut java = client(release, classes)?;
+    let mut java = direct(release, classes)?;
     java.arg("Clients").args([&cluster.name_server().to_string(), release, "survive"]);
     let log = folder.join("client.log");
     let mut client = Process::start("client", java, log.clone())?;

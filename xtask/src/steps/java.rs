@@ -33,10 +33,31 @@ pub(super) fn run(
     run_with(context, step, programs, || Ok(vec![reference::jars()?]), show)
 }
 
-/// The same against other jars, of these folders.
+/// The same with programs of another step, in `tests/SOURCES/java`.
+pub(super) fn run_of(
+    context: &Context,
+    step: &str,
+    sources: &str,
+    programs: &[&str],
+    show: impl FnOnce(&Programs) -> Result<()>,
+) -> Result<Done> {
+    run_all(context, (step, sources), programs, || Ok(vec![reference::jars()?]), show)
+}
+
+/// As [`run`] against other jars, of these folders.
 pub(super) fn run_with(
     context: &Context,
     step: &str,
+    programs: &[&str],
+    jars: impl FnOnce() -> Result<Vec<PathBuf>>,
+    show: impl FnOnce(&Programs) -> Result<()>,
+) -> Result<Done> {
+    run_all(context, (step, step), programs, jars, show)
+}
+
+fn run_all(
+    context: &Context,
+    (step, sources): (&str, &str),
     programs: &[&str],
     jars: impl FnOnce() -> Result<Vec<PathBuf>>,
     show: impl FnOnce(&Programs) -> Result<()>,
@@ -55,7 +76,7 @@ pub(super) fn run_with(
     // A log tells of one run.
     fs::write(&log, "")?;
     let classes = folder.join("classes");
-    compile(context, step, programs, &jars, &classes, &log)?;
+    compile(context, sources, programs, &jars, &classes, &log)?;
     let programs = Programs { classes, log, gantry: server::build(context)?, folder };
     show(&programs).with_context(|| format!("data kept: {}", programs.folder.display()))?;
     clear(&programs.folder)?;

@@ -92,8 +92,10 @@ fn show(context: &Context, servers: &Servers<'_>, sdks: &[&'static str]) -> Resu
     broker.wait_until("is registered", WITHIN, || {
         servers.admin(&["clusterList"]).is_ok_and(|all| all.contains(BROKER))
     })?;
-    let proxy =
-        servers.start("proxy", &["--nameserver", NAME_SERVER, "--grpc", &address(&PROXY), "--http", "[::]:8085"])?;
+    let proxy = servers.start(
+        "proxy",
+        &["--nameserver", NAME_SERVER, "--grpc", &address(&PROXY), "--http", "[::]:8085", "--remoting", "off"],
+    )?;
     observe(context, servers, sdks, &ROUNDS)?;
     if context.is_full {
         observe(context, servers, sdks, &OTHER_ROUNDS)?;

@@ -1,6 +1,6 @@
 //! Webhooks: the receivers of `sdk-examples` verify what two `gantry proxy` before a broker sign, what `docs/webhooks.md` shows is run as it stands
 //! there, an endpoint that fails and hangs gets every message in order while the proxies are killed in turn, and a proxy that starts while the broker
-//! is away knows that it does not know the webhooks.
+//! is away knows that it does not know the webhooks. With `--full` also before Apache's broker.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,6 +19,8 @@ use crate::shell::{self, To};
 use crate::workspace::clear;
 use crate::{server, topics};
 
+mod apache;
+
 /// Longest wait for a process to do its work.
 const WITHIN: Duration = Duration::from_secs(180);
 /// The same of all messages of a full run.
@@ -28,9 +30,10 @@ const RECEIVERS: [&str; 2] = ["webhook-python", "webhook-node"];
 const STORM: &str = "storm";
 const SIGNED: &str = "signed";
 const BROKER: &str = "broker-a";
-/// The topic, the group and the receiver's address that the page names.
+/// The topics, the group and the receiver's address that the page names.
 const SHOWN: &str = "orders";
 const SHOWN_GROUP: &str = "orders-hook";
+const SHOWN_TRANSACTIONS: &str = "transfers";
 const SHOWN_RECEIVER: &str = "127.0.0.1:9000";
 const MESSAGES: u32 = 2_000;
 const MESSAGES_FULL: u32 = 100_000;
@@ -68,6 +71,9 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     let gantry = server::build(context)?;
     show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?;
     clear(&folder)?;
+    if context.is_full {
+        apache::show(context, &gantry, &log)?;
+    }
     Ok(Done::Passed)
 }
 
@@ -76,6 +82,7 @@ fn show(context: &Context, folder: &Path, gantry: &Path, log: &Path) -> Result<(
     for broker in cluster.broker_addresses() {
         topics::create(broker, SHOWN, "NORMAL")?;
         topics::create_group(broker, SHOWN_GROUP, false)?;
+        topics::create(broker, SHOWN_TRANSACTIONS, "TRANSACTION")?;
         topics::create(broker, STORM, "FIFO")?;
         topics::create(broker, SIGNED, "NORMAL")?;
         for receiver in 0..3 {

@@ -107,8 +107,7 @@ impl Answer {
         if has_forerunner {
             chunk.put_u8(b',');
         }
-        let view = ReceivedMessage::of(self.delivery.topic(), message);
-        serde_json::to_writer(chunk.writer(), &view).expect("plain data, written to memory");
+        ReceivedMessage::write(self.delivery.topic(), message, chunk);
     }
 }
 

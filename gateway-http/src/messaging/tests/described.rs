@@ -20,6 +20,7 @@ fn every_route_is_described() {
         [
             "delete /v1/admin/groups/{name}",
             "delete /v1/admin/topics/{name}",
+            "delete /v1/check-urls/{id}",
             "delete /v1/topics/{topic}/delayed/{handle}",
             "delete /v1/webhooks/{id}",
             "get /v1/admin/groups",
@@ -31,6 +32,9 @@ fn every_route_is_described() {
             "get /v1/admin/topics/{name}",
             "get /v1/admin/topics/{name}/messages",
             "get /v1/admin/transactions/parked",
+            "get /v1/check-urls",
+            "get /v1/check-urls/{id}",
+            "get /v1/check-urls/{id}/deliveries",
             "get /v1/groups/{group}/stream",
             "get /v1/producers/{topic}/checks",
             "get /v1/webhooks",
@@ -38,6 +42,7 @@ fn every_route_is_described() {
             "get /v1/webhooks/{id}/deliveries",
             "patch /v1/admin/groups/{name}",
             "patch /v1/admin/topics/{name}",
+            "patch /v1/check-urls/{id}",
             "patch /v1/webhooks/{id}",
             "post /v1/admin/groups/{name}",
             "post /v1/admin/groups/{name}/dead-letters/redrive",
@@ -45,6 +50,7 @@ fn every_route_is_described() {
             "post /v1/admin/topics/{name}",
             "post /v1/admin/topics/{name}/freeze",
             "post /v1/admin/transactions/parked/resume",
+            "post /v1/check-urls",
             "post /v1/groups/{group}/ack",
             "post /v1/groups/{group}/dead-letter",
             "post /v1/groups/{group}/extend",
@@ -91,4 +97,19 @@ fn members_of_variants_are_named_as_they_are_written() {
     let policies = document["components"]["schemas"]["Retry"]["oneOf"].as_array().expect("two").clone();
     assert!(policies[0]["properties"]["nextMs"].is_object(), "{policies:?}");
     assert!(policies[1]["properties"]["initialMs"].is_object(), "{policies:?}");
+}
+
+#[test]
+fn what_goes_over_a_websocket_has_shapes() {
+    let document = serde_json::to_value(openapi::document(false)).expect("plain data");
+    let schemas = &document["components"]["schemas"];
+    for frame in ["ClientFrame", "ServerFrame"] {
+        assert!(schemas[frame].is_object(), "{frame}");
+    }
+    // Whatever they refer to is there, too.
+    let text = document.to_string();
+    let referred = text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+    for name in referred {
+        assert!(schemas[name].is_object(), "{name}");
+    }
 }

@@ -6,7 +6,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
 async fn send(world: &World, media_type: &str, body: Value) -> Answer {
-    world.ask(raw("/topics/orders/messages").header("content-type", media_type), body.to_string()).await
+    world.ask(raw("/v1/topics/orders/messages").header("content-type", media_type), body.to_string()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn events_of_all_three_modes_are_messages_with_the_same_properties() {
         ("tag", "t"),
         ("content-type", "application/json"),
     ];
-    let binary = world.ask(with(raw("/topics/orders/messages"), &attributes), r#"{"order":4711}"#).await;
+    let binary = world.ask(with(raw("/v1/topics/orders/messages"), &attributes), r#"{"order":4711}"#).await;
     // JSON that is an event's data is no list of messages.
     assert_eq!(binary.status, 201, "{binary:?}");
     let messages = world.receive(16).await;
@@ -53,12 +53,12 @@ async fn bad_events_are_refused_and_the_others_of_a_batch_stored() {
     for (body, status) in [(json!([]), 400), (json!({}), 422), (json!(vec![1; 1025]), 400)] {
         assert_eq!(send(&world, BATCH, body).await.status, status);
     }
-    let cut = world.ask(raw("/topics/orders/messages").header("content-type", BATCH), "[{}").await;
+    let cut = world.ask(raw("/v1/topics/orders/messages").header("content-type", BATCH), "[{}").await;
     assert_eq!((cut.status, cut.problem().as_str()), (400, "invalid-body"));
     let none =
-        world.ask(raw("/topics/orders/messages").header("content-type", "application/cloudevents+avro"), "x").await;
+        world.ask(raw("/v1/topics/orders/messages").header("content-type", "application/cloudevents+avro"), "x").await;
     assert_eq!((none.status, none.problem().as_str()), (415, "invalid-body"));
-    let without = world.ask(raw("/topics/orders/messages").header("ce-id", "1"), "x").await;
+    let without = world.ask(raw("/v1/topics/orders/messages").header("ce-id", "1"), "x").await;
     assert_eq!((without.status, without.problem().as_str()), (400, "invalid-event"));
     assert!(world.receive(16).await.is_empty());
     let some = send(&world, BATCH, json!([bad, good])).await;
@@ -72,14 +72,14 @@ async fn bad_events_are_refused_and_the_others_of_a_batch_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_message_may_be_an_event() {
     let world = World::start();
-    let begin = |media_type: &str| raw("/topics/orders/transactions").header("content-type", media_type);
+    let begin = |media_type: &str| raw("/v1/topics/orders/transactions").header("content-type", media_type);
     let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": "x"});
     let half = world.ask(begin(STRUCTURED), event.to_string()).await;
     assert_eq!(half.status, 201, "{half:?}");
     let batch = world.ask(begin(BATCH), json!([event]).to_string()).await;
     assert_eq!((batch.status, batch.problem().as_str()), (400, "invalid-event"));
     let id = half.json()["transactionId"].as_str().expect("an id").to_owned();
-    assert_eq!(world.ask(raw(&format!("/transactions/{id}/commit")), "").await.status, 204);
+    assert_eq!(world.ask(raw(&format!("/v1/transactions/{id}/commit")), "").await.status, 204);
     let [message] = world.receive(16).await.try_into().expect("one");
     assert_eq!(message["properties"]["ce-type"], "t");
 }

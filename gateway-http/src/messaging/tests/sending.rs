@@ -24,13 +24,13 @@ async fn a_raw_message_comes_back_with_all_that_was_said_of_it() {
 async fn one_message_is_the_body_for_shells() {
     let world = World::start();
     let sent = world.send(&[("tag", "t"), ("property-a", "1")], "\u{0}\u{1}").await;
-    let request = || json_request("/groups/g/receive").header("accept", "application/octet-stream");
+    let request = || json_request("/v1/groups/g/receive").header("accept", "application/octet-stream");
     let answer = world.ask(request(), json!({"topic": "orders", "wait": "0"}).to_string()).await;
     assert_eq!((answer.status, &answer.body[..]), (200, &b"\0\x01"[..]));
     assert_eq!(answer.header("message-id"), sent["messageId"]);
     assert_eq!((answer.header("tag"), answer.header("property-a"), answer.header("attempt")), ("t", "1", "1"));
     let handles = json!({"topic": "orders", "handles": [answer.header("receipt-handle")]});
-    assert_eq!(world.post("/groups/g/ack", handles).await.status, 200);
+    assert_eq!(world.post("/v1/groups/g/ack", handles).await.status, 200);
     let two = world.ask(request(), json!({"topic": "orders", "max": 2}).to_string()).await;
     assert_eq!((two.status, two.problem().as_str()), (400, "invalid-request"));
 }
@@ -40,7 +40,7 @@ async fn several_messages_have_a_result_each() {
     let world = World::start();
     let answer = world
         .post(
-            "/topics/orders/messages",
+            "/v1/topics/orders/messages",
             json!({"messages": [
                 {"body": "one", "tag": "t"},
                 {"bodyBase64": "//8="},
@@ -59,7 +59,7 @@ async fn several_messages_have_a_result_each() {
     let messages = world.receive(16).await;
     assert_eq!(messages.len(), 2, "the others are not stored");
     assert_eq!((&messages[0]["body"], &messages[1]["bodyBase64"]), (&json!("one"), &json!("//8=")));
-    let both = world.post("/topics/orders/messages", json!({"messages": [{"body": "a"}, {"body": "b"}]})).await;
+    let both = world.post("/v1/topics/orders/messages", json!({"messages": [{"body": "a"}, {"body": "b"}]})).await;
     assert_eq!(both.status, 201);
 }
 
@@ -74,7 +74,7 @@ async fn messages_of_a_group_come_one_after_the_other() {
         assert_eq!((&message["body"], &message["messageGroup"]), (&json!(expected), &json!("g-1")));
         assert!(world.receive(16).await.is_empty(), "the group is held");
         let handles = json!({"topic": "orders", "handles": [message["handle"]]});
-        assert_eq!(world.post("/groups/g/ack", handles).await.status, 200);
+        assert_eq!(world.post("/v1/groups/g/ack", handles).await.status, 200);
     }
 }
 
@@ -87,7 +87,7 @@ async fn a_filter_leaves_the_others_to_other_groups() {
     for (group, filter) in [("tags", json!({"filter": "b || c"})), ("sql", json!({"sql": "level > 1"}))] {
         let mut request = json!({"topic": "orders", "wait": "0"});
         request.as_object_mut().expect("an object").extend(filter.as_object().expect("an object").clone());
-        let answer = world.post(&format!("/groups/{group}/receive"), request).await;
+        let answer = world.post(&format!("/v1/groups/{group}/receive"), request).await;
         let mut tags: Vec<_> =
             answer.json()["messages"].as_array().expect("a list").iter().map(|m| m["tag"].clone()).collect();
         tags.sort_by_key(Value::to_string);
@@ -99,7 +99,7 @@ async fn a_filter_leaves_the_others_to_other_groups() {
 async fn a_repeat_under_its_key_is_stored_once_and_says_so() {
     let world = World::start();
     let send = async |body: &'static str| {
-        world.ask(raw("/topics/orders/messages").header("idempotency-key", "order-1"), body).await
+        world.ask(raw("/v1/topics/orders/messages").header("idempotency-key", "order-1"), body).await
     };
     let first = send("hello").await;
     let again = send("hello").await;
@@ -125,7 +125,7 @@ async fn delays_are_read_in_every_form() {
         ([("delay", "48h"), ("tag", "t")], "delivery_timestamp is"),
         ([("deliver-at", "soon"), ("tag", "t")], "expected a time with its offset"),
     ] {
-        let answer = world.ask(with(raw("/topics/orders/messages"), &headers), "x").await;
+        let answer = world.ask(with(raw("/v1/topics/orders/messages"), &headers), "x").await;
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(answer.json()["detail"].as_str().expect("text").contains(detail), "{answer:?}");
     }

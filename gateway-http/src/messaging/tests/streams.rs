@@ -10,7 +10,7 @@ struct Reader {
 
 impl Reader {
     async fn open(world: &World, query: &str) -> Self {
-        let request = Request::builder().uri(format!("/groups/g/stream?topic=orders{query}"));
+        let request = Request::builder().uri(format!("/v1/groups/g/stream?topic=orders{query}"));
         let response = world.begin(request, "").await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -43,7 +43,7 @@ impl Reader {
 
 async fn ack(world: &World, message: &Value) {
     let handles = json!({"topic": "orders", "handles": [message["handle"]]});
-    assert_eq!(world.post("/groups/g/ack", handles).await.status, 200);
+    assert_eq!(world.post("/v1/groups/g/ack", handles).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn a_stream_that_breaks_loses_nothing() {
 async fn bad_streams_are_refused_before_they_begin() {
     let world = World::start();
     let get = async |query: &str, headers: &[(&str, &str)]| {
-        world.ask(with(Request::builder().uri(format!("/groups/g/stream?{query}")), headers), "").await
+        world.ask(with(Request::builder().uri(format!("/v1/groups/g/stream?{query}")), headers), "").await
     };
     for (query, headers, status, kind) in [
         ("topic=orders&credits=0", [("host", "a")], 400, "invalid-request"),

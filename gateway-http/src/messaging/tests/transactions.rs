@@ -4,13 +4,13 @@ use super::super::transactions::to_path;
 use super::*;
 
 async fn begin(world: &World, body: &'static str) -> String {
-    let answer = world.ask(raw("/topics/orders/transactions").header("tag", "t"), body).await;
+    let answer = world.ask(raw("/v1/topics/orders/transactions").header("tag", "t"), body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.json()["transactionId"].as_str().expect("an id").to_owned()
 }
 
 async fn end(world: &World, id: &str, outcome: &str) -> Answer {
-    world.ask(raw(&format!("/transactions/{id}/{outcome}")), "").await
+    world.ask(raw(&format!("/v1/transactions/{id}/{outcome}")), "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,7 @@ async fn an_orphaned_transaction_reaches_who_asks() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.serve(listener, stop.clone()));
-    let ask = Request::get("/producers/orders/checks").body(Body::empty()).expect("valid");
+    let ask = Request::get("/v1/producers/orders/checks").body(Body::empty()).expect("valid");
     let asking = tokio::spawn(routes.clone().oneshot(ask));
     let id = begin(&world, "orphan").await;
     let answer = Answer::of(asking.await.expect("no panic").expect("infallible")).await;
@@ -71,12 +71,12 @@ async fn an_orphaned_transaction_reaches_who_asks() {
 async fn a_delayed_message_is_taken_back_once() {
     let world = World::start();
     let sent = world.send(&[("delay", "1h")], "later").await;
-    let path = format!("/topics/orders/delayed/{}", sent["recallHandle"].as_str().expect("a handle"));
+    let path = format!("/v1/topics/orders/delayed/{}", sent["recallHandle"].as_str().expect("a handle"));
     let recall = || Request::builder().method(Method::DELETE).uri(&path);
     let first = world.ask(recall(), "").await;
     assert_eq!((first.status, &first.json()["messageId"]), (200, &sent["messageId"]));
     let again = world.ask(recall(), "").await;
     assert_eq!((again.status, again.problem().as_str()), (404, "message-not-found"));
-    let rubbish = Request::builder().method(Method::DELETE).uri("/topics/orders/delayed/rubbish");
+    let rubbish = Request::builder().method(Method::DELETE).uri("/v1/topics/orders/delayed/rubbish");
     assert_eq!(world.ask(rubbish, "").await.status, 400);
 }

@@ -108,3 +108,20 @@ async fn all_origins_may_be_let_in() {
         assert_eq!(told(answer.headers()), ["access-control-allow-origin: *", "access-control-expose-headers: *"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_is_opened_for_pages_that_may_call_and_for_no_others() {
+    let upgrade = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let path = "/v1/groups/g/stream?topic=orders";
+    let server = open_to(APP);
+    // Browsers ask nothing before, so the answer itself must refuse. A request without a connection below cannot be upgraded.
+    for (origin, status) in [(APP, 426), (OTHER, 403), ("null", 403)] {
+        assert_eq!(server.ask_from(origin, Method::GET, path, &upgrade).await.status(), status, "{origin}");
+    }
+    assert_eq!(Server::new(Maps::default()).ask_from(APP, Method::GET, path, &upgrade).await.status(), 403);
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::super::subscription::Subscription;
 use super::super::subscription::tests::webhook;
 use super::super::views::NewWebhook;
 use super::*;
@@ -19,8 +20,8 @@ fn content() -> Content {
     Content { id: "id-1".to_owned(), headers, body: Bytes::from_static(b"hello") }
 }
 
-fn subscription(url: &str) -> Subscription {
-    Subscription::parse(&NewWebhook { url: url.to_owned(), ..webhook() }).expect("valid")
+fn endpoint(url: &str) -> Endpoint {
+    Subscription::parse(&NewWebhook { url: url.to_owned(), ..webhook() }).expect("valid").endpoint
 }
 
 fn private() -> Allowed {
@@ -33,7 +34,7 @@ async fn post(allowed: Allowed, url: &str) -> Answer {
 
 async fn post_trusting(authorities: Authorities, allowed: Allowed, url: &str) -> Answer {
     let client = Client::new(allowed, authorities).expect("TLS");
-    client.post(&subscription(url), content(), Duration::from_secs(2), NOW).await
+    client.post(&endpoint(url), content(), Duration::from_secs(2), NOW).await
 }
 
 async fn unwanted() -> StatusCode {
@@ -98,7 +99,7 @@ async fn a_call_is_signed_and_carries_its_content() {
     assert_eq!((method, body.as_ref()), (Method::POST, b"hello".as_slice()));
     let header = |name: &str| headers[name].to_str().expect("text").to_owned();
     assert_eq!((header("webhook-id"), header("webhook-timestamp")), ("id-1".to_owned(), "1700000000".to_owned()));
-    let secrets = &subscription("http://a/").secrets;
+    let secrets = &endpoint("http://a/").secrets;
     assert_eq!(header("webhook-signature"), signature::header(secrets, "id-1", 1_700_000_000, b"hello"));
     assert_eq!(header("content-type"), "text/plain");
 }

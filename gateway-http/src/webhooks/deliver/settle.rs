@@ -22,8 +22,8 @@ impl Deliverer {
         group: Option<&GroupConfig>,
     ) -> Vec<(ReceiptHandle, Settle)> {
         // The same for all of them: a batch that failed comes again together, under one id.
-        let (now, random) = (self.now(), self.env().random.next());
-        let machine = self.machine.lock();
+        let (now, random) = (self.caller.now(), self.caller.env().random.next());
+        let machine = self.caller.machine.lock();
         let decide = |(handle, attempt): (ReceiptHandle, u32)| {
             Some((handle, machine.settle(now, outcome, attempt, group, random)?))
         };
@@ -34,17 +34,17 @@ impl Deliverer {
     pub(super) async fn settle(&self, mut open: Vec<(ReceiptHandle, Settle)>, lease_ends: Moment) {
         loop {
             open = self.settle_once(open).await;
-            if open.is_empty() || self.now() >= lease_ends {
+            if open.is_empty() || self.caller.now() >= lease_ends {
                 return;
             }
-            self.env().clock.sleep(SETTLE_PAUSE).await;
+            self.caller.env().clock.sleep(SETTLE_PAUSE).await;
         }
     }
 
     /// Returns what the broker could not do now.
     async fn settle_once(&self, settles: Vec<(ReceiptHandle, Settle)>) -> Vec<(ReceiptHandle, Settle)> {
         let lease = LeaseOwner { group: self.subscription.group.clone(), topic: self.subscription.topic.clone() };
-        let broker = self.messaging().broker();
+        let broker = self.caller.messaging().broker();
         let (acks, others): (Vec<_>, Vec<_>) = settles.into_iter().partition(|(_, settle)| *settle == Settle::Ack);
         let mut open = Vec::new();
         if !acks.is_empty() {
@@ -63,7 +63,7 @@ impl Deliverer {
             if self.is_open(&result) {
                 open.push((handle, settle));
             } else if settle == Settle::DeadLetter && result.is_ok() {
-                self.shared.metrics.dead_letters.inc();
+                self.caller.shared.metrics.dead_letters.inc();
             }
         }
         open
@@ -76,7 +76,7 @@ impl Deliverer {
             // It comes again, or has come; who receives it tells repetitions by their id.
             Err(error @ LeaseError::Invalid { .. }) => {
                 if *error != LeaseError::FINISHED {
-                    tracing::debug!(webhook = self.record.id, %error, "a lease has ended before its call");
+                    tracing::debug!(webhook = self.caller.record.id, %error, "a lease has ended before its call");
                 }
                 false
             }

@@ -12,8 +12,8 @@ const UNREAD_MAX: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_secs(15);
 
 fn record(id: &str, revision: u64, tie: u64, is_live: bool) -> Record {
-    let webhook = is_live.then(|| NewWebhook { group: group(id).to_owned(), ..webhook() });
-    Record { id: id.to_owned(), since: None, revision, tie, changed_at_ms: 0, webhook, disabled_because: None }
+    let wanted = is_live.then(|| Wanted::Webhook(NewWebhook { group: group(id).to_owned(), ..webhook() }));
+    Record { id: id.to_owned(), since: None, revision, tie, changed_at_ms: 0, wanted, disabled_because: None }
 }
 
 /// What its owner wants for the webhook with this id: `a` and `b` want the same group.
@@ -38,6 +38,20 @@ fn the_greater_revision_wins_and_a_tombstone_ends_it() {
     assert!(apply(2, 2, true, 11), "two changes at once");
     assert!(apply(3, 0, false, 12));
     assert!(registry.get("a").is_none() && shown(&registry).is_empty());
+}
+
+#[test]
+fn a_stored_record_says_by_its_members_what_it_is() {
+    let read = |wanted: &str| {
+        let text = format!(r#"{{"id": "a", "revision": 1, "tie": 1, "changedAtMs": 0, "webhook": {wanted}}}"#);
+        serde_json::from_str::<Record>(&text).map(|record| record.wanted).map_err(drop)
+    };
+    let (webhook, secrets) = (webhook(), r#""secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]"#);
+    assert_eq!(read(&serde_json::to_string(&webhook).expect("plain data")), Ok(Some(Wanted::Webhook(webhook))));
+    let check_url = format!(r#"{{"topic": "orders", "url": "https://example.org/in", {secrets}}}"#);
+    assert!(matches!(read(&check_url), Ok(Some(Wanted::CheckUrl(_)))));
+    assert_eq!(read("null"), Ok(None), "a tombstone");
+    assert_eq!(read(r#"{"of": "a newer version"}"#), Err(()));
 }
 
 #[test]
@@ -113,15 +127,15 @@ impl World {
 
     fn write(&mut self, of: &Record, is_live: bool) {
         self.ties += 1;
-        let webhook = record(&of.id, 0, 0, is_live).webhook;
-        let changed = Record { revision: of.revision + 1, tie: self.ties, webhook, ..of.clone() };
+        let wanted = record(&of.id, 0, 0, is_live).wanted;
+        let changed = Record { revision: of.revision + 1, tie: self.ties, wanted, ..of.clone() };
         self.log.push((changed, self.now));
     }
 
     /// A gateway makes, changes or deletes a webhook as it knows it, which may be an old one.
     fn change(&mut self, gateway: usize, id: &str, is_live: bool) {
         let registry = &self.gateways[gateway].registry;
-        let of = match (registry.entries.get(id), registry.holder(group(id))) {
+        let of = match (registry.entries.get(id), registry.holder(Claim::Group(group(id)))) {
             (_, Some(holder)) if holder.record.id != id => return,
             (Some(known), _) => known.record.as_ref().clone(),
             (None, _) if is_live => record(id, 0, 0, false),

@@ -152,7 +152,7 @@ async fn a_gateway_that_was_away_for_longer_than_records_live_begins_anew() {
         revision,
         tie: 0,
         changed_at_ms: 0,
-        webhook: None,
+        wanted: None,
         disabled_because: None,
     };
     writer.write(&record("wh_0", 1)).await.expect("written");
@@ -230,7 +230,7 @@ async fn a_webhook_whose_maker_died_before_it_saw_that_its_group_was_taken_is_en
         revision: 1,
         tie: 0,
         changed_at_ms: 0,
-        webhook: serde_json::from_value(webhook("https://rival.example.org/", json!({}))).expect("valid"),
+        wanted: serde_json::from_value(webhook("https://rival.example.org/", json!({}))).expect("valid"),
         disabled_because: None,
     };
     topic::Topic::new(world.messaging(), world.keys.clone()).write(&rival).await.expect("written");
@@ -254,8 +254,9 @@ async fn nothing_is_known_and_nothing_changed_while_the_brokers_cannot_be_asked(
     let broker = Arc::new(proxy::cluster::Cluster::new(nobody));
     let messaging = Messaging::new(broker, CancellationToken::new(), TaskTracker::new());
     let metrics = prometheus::Registry::new();
-    let webhooks = Webhooks::start(Env::real(), messaging, &metrics, world.options()).expect("started");
-    let gateway = Gateway { routes: Router::new().nest("/v1", routes(Some(webhooks.clone()))), webhooks, metrics };
+    let front = Front { messaging, checks: messaging::tests::server(&world.broker).checks() };
+    let webhooks = Webhooks::start(Env::real(), front, &metrics, world.options()).expect("started");
+    let gateway = Gateway { routes: routes(Some(webhooks.clone())), webhooks, metrics };
     let made = Some(webhook("https://example.org/in", json!({})));
     for (method, body) in [(Method::GET, None), (Method::POST, made)] {
         let (status, problem) = gateway.ask(method, "/v1/webhooks", body).await;
@@ -317,6 +318,6 @@ async fn clients_may_not_use_the_topic_nor_the_group_that_webhooks_are_kept_by()
 #[tokio::test]
 async fn a_gateway_without_a_key_says_so() {
     let request = Request::builder().uri("/v1/webhooks").body(Body::empty()).expect("valid");
-    let response = Router::new().nest("/v1", routes(None)).oneshot(request).await.expect("infallible");
+    let response = routes(None).oneshot(request).await.expect("infallible");
     assert_eq!(response.status(), 501);
 }

@@ -692,7 +692,17 @@ impl History {
         let is_missing = |sent: &&Sent| {
             nothing_lost::is_owed(sent) && sent.deliveries == 0 && !self.has_expired(sent) && !is_counted(sent)
         };
-        self.messages.values().find(is_missing)
+        self.messages.values().find(|sent| is_missing(sent) && !self.may_be_passed_over(sent))
+    }
+
+    /// Whether messages before it have expired that its group never got, of a group that expires. Who was away so long that the group and its topic
+    /// were forgotten begins as a new group then, at the end (`docs/decisions/0009-idle-topics-and-groups.md`).
+    fn may_be_passed_over(&self, sent: &Sent) -> bool {
+        let Some(place) = sent.place.filter(|_| sent.kind == Kind::Seldom) else { return false };
+        let is_got = |other: &&Sent| other.kind == Kind::Seldom && other.deliveries > 0;
+        let got = self.messages.values().filter(is_got).filter_map(|other| other.place);
+        let got_to = got.filter(|got| got.queue == place.queue).map(|got| got.queue_offset.0 + 1).max();
+        self.begin_of((Topic::Seldom, place.queue)).0 > got_to.unwrap_or_default()
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
