@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use types::admin::{AdminError, Blocked, GroupDescription, TopicDescription};
 use types::broker::{
     ChangeInvisible, ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError,
-    RecallError, Resolution, SendError, TransactionError, TransactionPosition,
+    RecallError, Resolution, SendError, TransactionError, TransactionPosition, Unavailable,
 };
 use types::{
     Filter, GroupConfig, GroupName, PhysicalOffset, QueueId, QueueOffset, ReceiptHandle, Timestamp, TopicConfig,
@@ -24,6 +24,7 @@ use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
+use crate::takeover::Told;
 use crate::timer::Due;
 use crate::transaction::HalfMessage;
 
@@ -72,6 +73,7 @@ pub(crate) enum Command {
     GroupFirstUse { group: GroupName, reply: Reply<Result<Arc<GroupConfig>, LookupError>> },
     StoreCopy(CopyCommand),
     Admin(AdminCommand),
+    Told { reply: Reply<Result<Told, Unavailable>> },
     Replicate { records: Bytes, reply: Reply<Result<LogEnd, ReplicateError>> },
     Stop,
 }

@@ -358,6 +358,10 @@ impl Engine {
             Command::GroupFirstUse { group, reply } => self.group_first_use(&group, reply),
             Command::StoreCopy(command) => self.store_copy(command),
             Command::Admin(command) => self.administer(command),
+            Command::Told { reply } => {
+                let told = self.told();
+                answer::tell(reply, told);
+            }
             Command::Replicate { records, reply } => self.replicate(&records, reply),
             Command::Stop => self.is_stopping = true,
         }

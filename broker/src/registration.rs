@@ -4,6 +4,7 @@
 //! Source: Apache 5.5 `BrokerController#registerBrokerAll`, `BrokerOuterAPI`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,18 @@ use bytes::Bytes;
 use remoting::Client;
 use remoting_proto::body::{DataVersion, Permission, RegisterBroker as Body, TopicConfig};
 use remoting_proto::requests::{AUTO_CREATE_TOPIC, RegisterBroker, RegisterBrokerAnswer, UnregisterBroker, body_crc32};
-use remoting_proto::{Command, RequestCode, ResponseCode};
+use remoting_proto::{Command, FieldError, RequestCode, ResponseCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Core;
+use crate::server::{Core, Options};
 use crate::settings::Settings;
 
 /// Source: `registerNameServerPeriod`.
-const REGISTER_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const REGISTER_EVERY: Duration = Duration::from_secs(30);
 /// After a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Changes within this time are told together.
 const GATHER: Duration = Duration::from_millis(50);
 /// Source: `registerBrokerTimeoutMills`.
@@ -105,12 +106,16 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
             () = shutdown.cancelled() => {}
         }
     }
-    let Core { options, .. } = &*core;
+    leave(&client, core.name(), &core.options).await;
+}
+
+/// Tells a name server that the broker of this name leaves.
+pub(crate) async fn leave(client: &Client, name: &str, options: &Options) {
     let header = UnregisterBroker {
-        broker_name: core.name().to_owned(),
+        broker_name: name.to_owned(),
         broker_addr: options.advertised.to_string(),
         cluster_name: options.cluster.clone(),
-        broker_id: broker_id(&core),
+        broker_id: broker_id(options),
     };
     let request = Command::request(RequestCode::UnregisterBroker, header.to_fields(), Bytes::new());
     if let Err(error) = client.call(request, LEAVE_WITHIN).await {
@@ -120,9 +125,11 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
 
 /// Why a name server does not know the broker.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Call(#[from] remoting::client::Error),
+    #[error(transparent)]
+    Answer(#[from] FieldError),
     #[error("it answers {code:?}: {remark}")]
     Refused { code: ResponseCode, remark: String },
 }
@@ -133,15 +140,31 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
     let allowed = core.settings.lock().permission;
     let body = Body { version, topics: topics(core, allowed), mappings: BTreeMap::new() };
+    // Where slaves are not served nobody listens there.
+    let slaves_at = core.slaves_at.unwrap_or(options.advertised);
+    let answer = tell(client, core.name(), options, slaves_at, body).await?;
+    // A slave that was not told its master learns it from name servers.
+    let asks = options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
+    found(&core.master, answer.ha_server_addr.filter(|_| asks));
+    Ok(())
+}
+
+/// Tells a name server that the broker of this name lives, with its topics if it has any; answers what it is told.
+pub(crate) async fn tell(
+    client: &Client,
+    name: &str,
+    options: &Options,
+    slaves_at: SocketAddr,
+    body: Body,
+) -> Result<RegisterBrokerAnswer, Error> {
     let is_compressed = body.topics.len() > PLAIN_TOPICS_MAX;
     let body = if is_compressed { body.encode_compressed() } else { body.encode() };
     let header = RegisterBroker {
-        broker_name: core.name().to_owned(),
+        broker_name: name.to_owned(),
         broker_addr: options.advertised.to_string(),
         cluster_name: options.cluster.clone(),
-        // Where slaves are not served nobody listens there.
-        ha_server_addr: core.slaves_at.unwrap_or(options.advertised).to_string(),
-        broker_id: broker_id(core),
+        ha_server_addr: slaves_at.to_string(),
+        broker_id: broker_id(options),
         heartbeat_timeout_ms: None,
         enable_acting_master: None,
         body_crc32: Some(body_crc32(&body)),
@@ -151,26 +174,20 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     let request = Command::request(RequestCode::RegisterBroker, header.to_fields(), body.into());
     let answer = client.call(request, ANSWERED_WITHIN).await?;
     match answer.response_code() {
-        ResponseCode::Success => {
-            if let Ok(answer) = RegisterBrokerAnswer::of(&answer.fields) {
-                find_master(core, answer);
-            }
-            Ok(())
-        }
+        ResponseCode::Success => Ok(RegisterBrokerAnswer::of(&answer.fields)?),
         code => Err(Error::Refused { code, remark: answer.remark.unwrap_or_default() }),
     }
 }
 
 /// Its number among the brokers of its name: 0 is the master.
-fn broker_id(core: &Core) -> i64 {
-    core.options.slave.as_ref().map_or(0, |slave| i64::try_from(slave.id).unwrap_or(i64::MAX))
+fn broker_id(options: &Options) -> i64 {
+    options.slave.as_ref().map_or(0, |slave| i64::try_from(slave.id).unwrap_or(i64::MAX))
 }
 
-/// A slave that was not told its master learns it from name servers; while they know none it stays with the last one.
-fn find_master(core: &Core, answer: RegisterBrokerAnswer) {
-    let asks = core.options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
-    let Some(address) = answer.ha_server_addr.filter(|address| asks && !address.is_empty()) else { return };
-    core.master.send_if_modified(|master| {
+/// A name server says where the master has its log; while they know none the last one stays.
+pub(crate) fn found(master: &watch::Sender<Option<String>>, address: Option<String>) {
+    let Some(address) = address.filter(|address| !address.is_empty()) else { return };
+    master.send_if_modified(|master| {
         let is_new = master.as_ref() != Some(&address);
         if is_new {
             *master = Some(address);

@@ -14,6 +14,8 @@ use types::{GroupName, TopicName};
 const MODES_MAX: usize = 100_000;
 /// Where they are kept, in the broker's data directory. Source: `BrokerPathConfigHelper.getMessageRequestModePath`.
 pub(crate) const FILE: &str = "config/messageRequestMode.json";
+/// Its name in that folder.
+pub(crate) const FILE_NAME: &str = "messageRequestMode.json";
 /// Most bytes of that file: names have at most 255 and 120.
 pub(crate) const FILE_BYTES_MAX: u64 = MODES_MAX as u64 * 1024;
 /// A client that pops leases messages and acks each.

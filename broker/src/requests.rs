@@ -19,9 +19,10 @@ mod refusal;
 mod relay;
 mod reply;
 mod reset;
-mod runtime;
+pub(crate) mod runtime;
 mod send;
 mod send_back;
+mod slaves;
 mod stats;
 mod topics;
 mod transaction;
@@ -120,6 +121,11 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::ConsumeMessageDirectly => relay::consume_directly(core, request).await,
         RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request).await),
         RequestCode::GetBrokerHaStatus => Ok(runtime::ha_status(core, request)),
+        RequestCode::ExchangeBrokerHaInfo => slaves::ha_info(core, request),
+        RequestCode::GetAllConsumerOffset => slaves::consumer_offsets(core, request).await,
+        RequestCode::GetAllDelayOffset => slaves::delay_offsets(core, request).await,
+        RequestCode::GetTimerCheckPoint => slaves::timer_check_point(core, request).await,
+        RequestCode::GetTimerMetrics => Ok(slaves::timer_metrics(core, request)),
         RequestCode::GetBrokerConfig => Ok(runtime::config(core, request)),
         RequestCode::UpdateBrokerConfig => runtime::update(core, request),
         RequestCode::GetSystemTopicListFromBroker => Ok(topics::of_system(core, request)),

@@ -27,6 +27,7 @@ mod pops;
 mod queues;
 mod read;
 mod settings;
+mod told;
 
 pub use config::{Config, Progress};
 pub use form::{Form, Kind, Refusal};
@@ -34,8 +35,15 @@ pub use hand_back::{HandBackError, HandedBack, hand_back};
 pub use import::{ImportError, Imported, import};
 pub use pending::Pending;
 
+pub(crate) use consume_queue::{FOLDER as QUEUES_FOLDER, note_end};
+pub(crate) use form::segments;
+pub(crate) use hand_back::empty;
+pub(crate) use json::parse as parse_json;
+pub(crate) use pending::SCHEDULE_TOPIC;
 use pending::{Gathering, Unfinished};
 use queues::Queues;
+pub(crate) use read::file;
+pub(crate) use told::{OffsetTable, Told};
 
 /// All that is known of a directory without changing it.
 #[derive(Debug)]
@@ -117,7 +125,7 @@ fn read_log(
 }
 
 /// For `map_err`: names what was tried on which path.
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
     let path = path.to_owned();
     move |error| FileError { what, path, error }
 }

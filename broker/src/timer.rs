@@ -230,6 +230,14 @@ impl Timer {
         self.first().map(|(due, _)| due)
     }
 
+    /// Before which time no message is due that waits or whose delivery has begun; `None` when there is none.
+    #[must_use]
+    pub fn earliest(&self) -> Option<Timestamp> {
+        let delivering = self.delivering.first_key_value().map(|(key, _)| *key);
+        let held = self.first().into_iter().chain(delivering);
+        held.chain(self.parts.iter().map(|part| part.next)).min().map(|(due, _)| due)
+    }
+
     fn first(&self) -> Option<Key> {
         let firsts = [self.near.first_key_value(), self.young.first_key_value()];
         firsts.into_iter().flatten().map(|(key, _)| *key).min()

@@ -6,11 +6,14 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use ::broker::replication::mirror::{self, Mirror};
 use ::broker::server::{Options, SlaveOptions};
+use ::broker::takeover::Imported;
 use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
 use env::Env;
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::broker::{Broker as Config, Replication, SlavesAt};
@@ -36,26 +39,6 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
-    let (role, copies, slave) = match &config.replication {
-        Replication::Master { copies, timeout, .. } => {
-            (Role::Master, Copies { count: *copies, timeout: *timeout }, None)
-        }
-        Replication::Slave { id, master } => {
-            (Role::Slave, Copies::ONE, Some(SlaveOptions { id: *id, master: master.clone() }))
-        }
-    };
-    let options = ::broker::Options {
-        name: config.name.clone(),
-        default_queues: config.default_queues,
-        role,
-        copies,
-        ..broker_options(&config.storage, advertised)
-    };
-    let broker = tokio::select! {
-        started = start_broker(options) => started?,
-        // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
-        (name, _) = signals.next() => bail!("stopped by {name} while starting"),
-    };
     let options = Options {
         cluster: config.cluster.clone(),
         advertised,
@@ -64,19 +47,58 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         default_queues: config.default_queues,
         shown,
         data: config.storage.data.clone(),
-        slave,
+        slave: slave_options(&config.replication),
+    };
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    let is_mirror = tokio::select! {
+        is_mirror = prepare(config, &options) => is_mirror?,
+        (name, _) = signals.next() => bail!("stopped by {name} while starting"),
+    };
+    if is_mirror {
+        let flush = broker_options(&config.storage, advertised).flush;
+        let mirror = Mirror::open(Env::real(), config.name.clone(), options, flush)?;
+        let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+        let (listener, stop) = (port.listen()?, CancellationToken::new());
+        let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
+        return run_until_signal(config, advertised, signals, stop, served, async || {}).await;
+    }
+    let (role, copies) = match &config.replication {
+        Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
+        Replication::Slave { .. } => (Role::Slave, Copies::ONE),
+    };
+    let stored = ::broker::Options {
+        name: config.name.clone(),
+        default_queues: config.default_queues,
+        role,
+        copies,
+        ..broker_options(&config.storage, advertised)
+    };
+    let broker = tokio::select! {
+        started = start_broker(stored) => started?,
+        // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
+        (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
     if let Some(listener) = vip_port.and_then(|port| port.listen().map_err(without_vip).ok()) {
         server = server.also_on(listener);
     }
     let stop = CancellationToken::new();
-    let mut served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
+    let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
+    run_until_signal(config, advertised, signals, stop, served, async || broker.stop().await).await
+}
 
+/// Says that the broker is ready, and ends it in order at a signal; `end` comes last.
+async fn run_until_signal(
+    config: &Config,
+    advertised: SocketAddr,
+    mut signals: Signals,
+    stop: CancellationToken,
+    mut served: JoinHandle<()>,
+    end: impl AsyncFnOnce(),
+) -> anyhow::Result<()> {
     // Nobody may be reading.
     let version = env!("CARGO_PKG_VERSION");
     let _ = writeln!(
@@ -90,7 +112,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         (name, _) = signals.next() => name,
         // A process that is ready and deaf helps nobody: whoever watches it starts another.
         ended = &mut served => {
-            broker.stop().await;
+            end().await;
             bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
         }
     };
@@ -99,9 +121,30 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     notify(NotifyState::Stopping);
     stop.cancel();
     let ended = served.await;
-    broker.stop().await;
+    end().await;
     tracing::info!("stopped");
     ended.context("the port failed")
+}
+
+fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
+    match replication {
+        Replication::Master { .. } => None,
+        Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
+    }
+}
+
+/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master.
+async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
+    let (env, data) = (Env::real(), &config.storage.data);
+    if options.slave.is_some() {
+        return Ok(mirror::follows_apache(&env, &config.name, options).await?);
+    }
+    let promoted = mirror::promote(&env, data, &mut |_| {}).await;
+    let promoted = promoted.with_context(|| format!("{} is a slave's of an Apache master", data.display()))?;
+    if let Some(Imported { records, topics, groups, offsets, pending, .. }) = promoted {
+        tracing::info!(records, topics, groups, offsets, ?pending, "the Apache master's directory was taken over");
+    }
+    Ok(false)
 }
 
 /// Where a master's slaves connect, if they do.

@@ -36,12 +36,38 @@ pub(crate) fn broker(
     name_servers: &[SocketAddr],
     settings: &str,
 ) -> Result<(Process, SocketAddr)> {
+    broker_by(Program::BROKER, folder, name, name_servers, settings)
+}
+
+/// The same, by a program that may be another one.
+pub(crate) fn broker_by(
+    program: Program<'_>,
+    folder: &Path,
+    name: &'static str,
+    name_servers: &[SocketAddr],
+    settings: &str,
+) -> Result<(Process, SocketAddr)> {
     let at = BrokerAt::free()?;
-    let mut process = start_broker(folder, name, at, name_servers, &format!("brokerName={name}\n{settings}"))?;
+    let settings = format!("brokerName={name}\n{settings}");
+    let mut process = start_broker(program, folder, name, at, name_servers, &settings)?;
     for name_server in name_servers {
         process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;
     }
     Ok((process, at.address))
+}
+
+/// What is started as a broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program<'a> {
+    /// The class with `main`.
+    pub(crate) class: &'a str,
+    /// Where it is, if not in Apache's jars.
+    pub(crate) classes: &'a [&'a Path],
+}
+
+impl Program<'static> {
+    /// Apache's broker as it is.
+    pub(crate) const BROKER: Self = Self { class: "org.apache.rocketmq.broker.BrokerStartup", classes: &[] };
 }
 
 /// Where a broker listens.
@@ -62,6 +88,7 @@ impl BrokerAt {
 
 /// Starts a broker on what it left below `folder` under the name `node`, with these settings besides its own.
 pub(crate) fn start_broker(
+    program: Program<'_>,
     folder: &Path,
     node: &str,
     at: BrokerAt,
@@ -82,8 +109,8 @@ pub(crate) fn start_broker(
         names.join(";")
     );
     fs::write(&conf, text)?;
-    let mut command = reference::java(&home(folder, node), &[])?;
-    command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&conf);
+    let mut command = reference::java(&home(folder, node), program.classes)?;
+    command.arg(program.class).arg("-c").arg(&conf);
     Process::start("Apache's broker", command, folder.join(format!("{node}.log")))
 }
 

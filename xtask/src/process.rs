@@ -11,6 +11,8 @@ use crate::shell::{self, To};
 
 /// How long it may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
+/// Exit code of a Java program that SIGTERM has ended.
+const JAVA_STOPPED: i32 = 128 + 15;
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Lines of its log that are shown when it does not do what it must.
 const LOG_LINES_SHOWN: usize = 20;
@@ -70,7 +72,19 @@ impl Process {
     ///
     /// # Errors
     /// It did not stop in time, or not with exit code 0.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
+        self.stop_with(0)
+    }
+
+    /// The same of a program of Java's, which ends so in order.
+    ///
+    /// # Errors
+    /// It did not stop in time, or not with that exit code.
+    pub(crate) fn stop_java(self) -> Result<()> {
+        self.stop_with(JAVA_STOPPED)
+    }
+
+    fn stop_with(mut self, code: i32) -> Result<()> {
         let pid = self.child.id().to_string();
         shell::run(Command::new("kill").args(["-TERM", &pid]), To::Terminal)?;
         let began = Instant::now();
@@ -81,7 +95,7 @@ impl Process {
                 None => std::thread::sleep(POLL_EVERY),
             }
         };
-        ensure!(status.success(), "{} stopped with {status}, its log: {}", self.name, self.log.display());
+        ensure!(status.code() == Some(code), "{} stopped with {status}, its log: {}", self.name, self.log.display());
         Ok(())
     }
 }

@@ -9,9 +9,16 @@ use super::answer::{Answer, tell};
 use crate::command::{BlockedBy, CopyCommand};
 use crate::copy::Copy;
 use crate::pop::RETRIES_MAX;
+use crate::takeover::Told;
 use crate::transaction::{HALF_TOPIC, Transactions};
 
 impl Engine {
+    /// How far this broker is, as Apache's slaves ask for it. What the machines know is in the log behind it.
+    pub(super) fn told(&mut self) -> Result<Told, Unavailable> {
+        self.flush_journal()?;
+        Ok(Told::of(&self.machines, &self.store, self.store.end(), self.now))
+    }
+
     /// The heads that hold a group's other messages back, with their entries.
     pub(super) fn blocked(&mut self, group: &GroupName) -> Result<Vec<BlockedBy>, AdminError> {
         self.machines.catalog.find_group(group)?;

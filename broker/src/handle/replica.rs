@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use store::{Marks, Reader};
-use types::PhysicalOffset;
+use types::broker::LookupError;
+use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 use super::LocalBroker;
 use crate::command::Command;
+use crate::copy::system_topic;
 use crate::engine::{LogEnd, ReplicateError};
 use crate::options::{Copies, Role};
+use crate::takeover::{SCHEDULE_TOPIC, Told};
+use crate::timer::due::level_delay;
+use crate::transaction::{HALF_TOPIC, OP_TOPIC};
 
 impl LocalBroker {
     /// The log's bytes.
@@ -40,6 +45,35 @@ impl LocalBroker {
             shared.confirm(to);
         }
         shared.marks.set_replicated(to.unwrap_or(stored_to));
+    }
+
+    /// How far this broker is, as Apache's slaves ask for it; true for who has the log up to its end.
+    ///
+    /// # Errors
+    /// [`LookupError::Unavailable`].
+    pub(crate) async fn told(&self) -> Result<Told, LookupError> {
+        let mut told = self.ask(|reply| Command::Told { reply }).await??;
+        let schedule = system_topic(SCHEDULE_TOPIC);
+        let read_to = told.wheel_read_to;
+        for (level, end) in &mut told.levels {
+            // What was stored earlier is delivered: each level has one delay.
+            let delay_ms = level_delay((*level).into()).unwrap_or_default().as_millis() as i64;
+            let all = (QueueOffset(0), *end);
+            *end = self.first_stored_at(&schedule, QueueId(level - 1), all, Timestamp(read_to.0 - delay_ms)).await?;
+        }
+        let ops_from = match told.first_half {
+            None => told.ops_end,
+            // Outcomes of those that came later stand behind it.
+            Some(first) => match self.stored_at(&system_topic(HALF_TOPIC), QueueId(0), first).await? {
+                Some(stored_at) => {
+                    let (ops, all) = (system_topic(OP_TOPIC), (QueueOffset(0), told.ops_end));
+                    self.first_stored_at(&ops, QueueId(0), all, stored_at).await?
+                }
+                None => QueueOffset(0),
+            },
+        };
+        told.ops_from(ops_from);
+        Ok(told)
     }
 
     /// Appends whole records of the master's log to a slave's; answers where that ends, once it is there by the rule of its flush. That may

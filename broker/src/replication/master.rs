@@ -23,9 +23,10 @@ use crate::LocalBroker;
 
 /// Slaves at a time; a further one is sent away. Each costs a frame's memory.
 const SLAVES_MAX: usize = 64;
-/// How long a broker that stops waits for its slaves to have what it has, and how often it looks.
+/// How long a broker that stops waits for its slaves to have what it has.
 const LAST_WITHIN: Duration = Duration::from_secs(3);
-const LAST_EVERY: Duration = Duration::from_millis(10);
+/// How often it is looked whether slaves have something.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The slaves of a broker, and the connections on which they get its log.
 pub struct Master {
@@ -103,10 +104,25 @@ impl Master {
 
     /// Completes when all slaves that are connected have what is stored.
     async fn all_told(&self) {
-        let is_behind = |stored_to| self.slaves.lock().all().any(|slave| slave.has_to < stored_to);
-        while is_behind(self.broker.marks().stored_to()) {
-            self.clock.sleep(LAST_EVERY).await;
+        while self.is_any_behind(self.broker.marks().stored_to()) {
+            self.clock.sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether all slaves that are connected have the log up to a position, or get it within this time.
+    pub(crate) async fn have(&self, to: PhysicalOffset, within: Duration) -> bool {
+        let until = self.clock.moment().plus(within);
+        while self.is_any_behind(to) {
+            if self.clock.moment() >= until {
+                return false;
+            }
+            self.clock.sleep(LOOK_EVERY).await;
+        }
+        true
+    }
+
+    fn is_any_behind(&self, to: PhysicalOffset) -> bool {
+        self.slaves.lock().all().any(|slave| slave.has_to < to)
     }
 
     async fn serve_slave(&self, stream: TcpStream) {

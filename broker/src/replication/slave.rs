@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use types::PhysicalOffset;
 
 use super::intake::{self, Intake};
+use super::mirror::Ended as MirrorEnded;
 use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
@@ -58,8 +59,13 @@ pub enum Ended {
     #[error(transparent)]
     Socket(#[from] io::Error),
     /// The master may be Apache's.
-    #[error("it does not say that it is a broker of Gantry's: a slave of another one's master is not there yet")]
+    #[error(
+        "it does not say that it is a broker of Gantry's, and this directory is: begin with an empty directory to follow a master of Apache's"
+    )]
     NotOurs,
+    /// This directory has the log of a master of Apache's.
+    #[error(transparent)]
+    Mirror(#[from] MirrorEnded),
     /// The master says something that is not understood.
     #[error(transparent)]
     Unclear(#[from] wire::Error),
@@ -140,68 +146,20 @@ impl Slave {
 
     /// Follows the master for ever, whichever it is.
     pub(crate) async fn run(&self) {
-        let connect = |address| -> BoxFuture<io::Result<TcpStream>> {
-            Box::pin(async move {
-                let stream = TcpStream::connect::<String>(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            })
-        };
-        self.run_on(connect).await;
+        self.run_on(|address| Box::pin(connect(address))).await;
     }
 
     /// The same on connections that `connect` makes to an address.
     pub async fn run_on<S>(&self, connect: impl Fn(String) -> BoxFuture<io::Result<S>>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let (mut wait, mut told) = (WAIT_MIN, String::new());
-        let mut master = self.master.clone();
-        loop {
-            let Some(address) = master.borrow_and_update().clone() else {
-                // Who tells of masters lives as long as the broker.
-                drop(master.changed().await);
-                continue;
-            };
-            let before = self.broker.marks().appended_to();
-            let ended = tokio::select! {
-                biased;
-                ended = self.follow(&address, &connect) => ended,
-                changed = master.changed() => {
-                    drop(changed);
-                    Err(Ended::Replaced)
-                }
-            };
-            let Err(error) = ended;
-            *self.connected_to.lock() = None;
-            if self.broker.marks().appended_to() > before {
-                (wait, told) = (WAIT_MIN, String::new());
-            }
-            let text = error.to_string();
-            if text != told {
-                tracing::warn!(master = address, %error, "the master's log does not come; it is tried again");
-                told = text;
-            }
-            tokio::select! {
-                biased;
-                () = self.clock.sleep(wait) => {}
-                changed = master.changed() => drop(changed),
-            }
-            wait = (wait * 2).min(WAIT_MAX);
-        }
-    }
-
-    async fn follow<S>(
-        &self,
-        address: &str,
-        connect: impl Fn(String) -> BoxFuture<io::Result<S>>,
-    ) -> Result<Infallible, Ended>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let connected = async { Ok(connect(address.to_owned()).await?) };
-        let stream = self.within(connected, Ended::Unreachable).await?;
-        self.follow_on(stream, address).await
+        let connect = &connect;
+        let follow = |master: String| async move {
+            let stream = connected(&*self.clock, connect(master.clone())).await?;
+            self.follow_on(stream, &master).await
+        };
+        follow_for_ever(self, &*self.clock, self.master.clone(), follow).await;
     }
 
     /// Follows the master that this connection leads to, until that ends.
@@ -210,11 +168,11 @@ impl Slave {
     /// Why it has ended: [`Ended`].
     pub async fn follow_on<S>(&self, mut stream: S, address: &str) -> Result<Infallible, Ended>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         stream.write_all(&Report::Hello.encode()).await?;
         let mut input = BytesMut::new();
-        let welcome = self.within(welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
+        let welcome = within(&*self.clock, welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
         let segment_bytes = self.broker.log().segment_bytes();
@@ -222,8 +180,7 @@ impl Slave {
         let from = end.last.unwrap_or(end.at);
         let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
         stream.write_all(&Report::HasTo(from).encode()).await?;
-        let reported_at = self.clock.moment();
-        Stream { slave: self, stream, address, input, intake, end: end.at, reported_at }.run().await
+        Stream::new(self, &*self.clock, stream, address, intake, end.at).with(input).run().await
     }
 
     /// The bytes of this log's last record; none without any.
@@ -233,13 +190,99 @@ impl Slave {
             None => Ok(Bytes::new()),
         }
     }
+}
 
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {
+impl Follower for Slave {
+    fn appended_to(&self) -> PhysicalOffset {
+        self.broker.marks().appended_to()
+    }
+
+    async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
+        let mut end = self.appended_to();
+        while let Ok(first) = record::header(&records) {
+            end = self.broker.replicate(records.clone()).await?.at;
+            let taken = end.0.saturating_sub(first.physical_offset.0);
+            records.advance(records.len().min(usize::try_from(taken).unwrap_or(usize::MAX)));
+        }
+        Ok(end)
+    }
+
+    fn connected(&self, master: Option<&str>) {
+        *self.connected_to.lock() = master.map(str::to_owned);
+    }
+}
+
+/// Who has a log that a master's is added to.
+pub(super) trait Follower: Sync {
+    /// Where its log ends.
+    fn appended_to(&self) -> PhysicalOffset;
+
+    /// Appends records of one segment; answers where the log ends then, by the rule of its flush.
+    fn append(&self, records: Bytes) -> impl Future<Output = Result<PhysicalOffset, Ended>> + Send;
+
+    /// The log is known to be this master's, and comes from it; or it does not come any longer.
+    fn connected(&self, master: Option<&str>);
+}
+
+/// Follows the master for ever, whichever it is: `follow` does it with the one at an address, until that ends.
+pub(super) async fn follow_for_ever<F: Future<Output = Result<Infallible, Ended>>>(
+    follower: &impl Follower,
+    clock: &dyn Clock,
+    mut master: watch::Receiver<Option<String>>,
+    follow: impl Fn(String) -> F,
+) {
+    let (mut wait, mut told) = (WAIT_MIN, String::new());
+    loop {
+        let Some(address) = master.borrow_and_update().clone() else {
+            // Who tells of masters lives as long as the broker.
+            drop(master.changed().await);
+            continue;
+        };
+        let before = follower.appended_to();
+        let ended = tokio::select! {
+            biased;
+            ended = follow(address.clone()) => ended,
+            changed = master.changed() => {
+                drop(changed);
+                Err(Ended::Replaced)
+            }
+        };
+        let Err(error) = ended;
+        follower.connected(None);
+        if follower.appended_to() > before {
+            (wait, told) = (WAIT_MIN, String::new());
+        }
+        let text = error.to_string();
+        if text != told {
+            tracing::warn!(master = address, %error, "the master's log does not come; it is tried again");
+            told = text;
+        }
         tokio::select! {
             biased;
-            done = work => done,
-            () = self.clock.sleep(CONNECT_WITHIN) => Err(late),
+            () = clock.sleep(wait) => {}
+            changed = master.changed() => drop(changed),
         }
+        wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// A connection to an address.
+pub(super) async fn connect(address: String) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// What connects to a master has its time for it.
+pub(super) async fn connected<S>(clock: &dyn Clock, connect: impl Future<Output = io::Result<S>>) -> Result<S, Ended> {
+    within(clock, async { Ok(connect.await?) }, Ended::Unreachable).await
+}
+
+async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended>>, late: Ended) -> Result<T, Ended> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = clock.sleep(CONNECT_WITHIN) => Err(late),
     }
 }
 
@@ -263,8 +306,9 @@ async fn welcomed(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -
 }
 
 /// A connection on which the log comes.
-struct Stream<'a, S> {
-    slave: &'a Slave,
+pub(super) struct Stream<'a, F, S> {
+    follower: &'a F,
+    clock: &'a dyn Clock,
     stream: S,
     address: &'a str,
     input: BytesMut,
@@ -275,9 +319,28 @@ struct Stream<'a, S> {
     reported_at: Moment,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
-    async fn run(mut self) -> Result<Infallible, Ended> {
-        let clock = Arc::clone(&self.slave.clock);
+impl<'a, F: Follower, S: AsyncRead + AsyncWrite + Unpin + Send> Stream<'a, F, S> {
+    /// A master that was asked just now for its log from where `intake` begins, by who has one that ends at `end`.
+    pub(super) fn new(
+        follower: &'a F,
+        clock: &'a dyn Clock,
+        stream: S,
+        address: &'a str,
+        intake: Intake,
+        end: PhysicalOffset,
+    ) -> Self {
+        let (input, reported_at) = (BytesMut::new(), clock.moment());
+        Self { follower, clock, stream, address, input, intake, end, reported_at }
+    }
+
+    /// The same, of which this was read already.
+    fn with(self, input: BytesMut) -> Self {
+        Self { input, ..self }
+    }
+
+    /// Takes the log until the connection ends.
+    pub(super) async fn run(mut self) -> Result<Infallible, Ended> {
+        let clock = self.clock;
         let mut heard_at = clock.moment();
         if self.intake.is_proven() {
             self.begin().await?;
@@ -316,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
                 self.begin().await?;
             }
             while let Some(records) = self.intake.take()? {
-                self.append(records).await?;
+                self.end = self.follower.append(records).await?;
                 self.report().await?;
             }
         }
@@ -326,23 +389,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<'_, S> {
     /// The two logs are one.
     async fn begin(&mut self) -> Result<(), Ended> {
         tracing::info!(master = self.address, from = %self.end, "the master's log comes");
-        *self.slave.connected_to.lock() = Some(self.address.to_owned());
+        self.follower.connected(Some(self.address));
         self.report().await
-    }
-
-    /// Appends records of one segment, which may take several times.
-    async fn append(&mut self, mut records: Bytes) -> Result<(), Ended> {
-        while let Ok(first) = record::header(&records) {
-            self.end = self.slave.broker.replicate(records.clone()).await?.at;
-            let taken = self.end.0.saturating_sub(first.physical_offset.0);
-            records.advance(records.len().min(usize::try_from(taken).unwrap_or(usize::MAX)));
-        }
-        Ok(())
     }
 
     /// Says where this log ends, once it is known to be the master's: a slave that says so is one that is waited for.
     async fn report(&mut self) -> Result<(), Ended> {
-        self.reported_at = self.slave.clock.moment();
+        self.reported_at = self.clock.moment();
         if !self.intake.is_proven() {
             return Ok(());
         }

@@ -147,7 +147,8 @@ fn of_log(core: &Core, room: &Room, earliest: Timestamp) -> [(&'static str, Stri
     ]
 }
 
-fn zeros() -> impl Iterator<Item = (&'static str, String)> {
+/// What is 0 at all brokers of ours.
+pub(crate) fn zeros() -> impl Iterator<Item = (&'static str, String)> {
     let whole = [
         "putMessageFailedTimes",
         "getMessageEntireTimeMax",
@@ -169,6 +170,25 @@ fn zeros() -> impl Iterator<Item = (&'static str, String)> {
     ];
     let with_point = ["timerEnqueueTps", "timerDequeueTps"];
     whole.map(|key| (key, "0".to_owned())).into_iter().chain(with_point.map(|key| (key, "0.0".to_owned())))
+}
+
+/// What a broker counts that has served nobody.
+pub(crate) fn no_traffic() -> impl Iterator<Item = (&'static str, String)> {
+    let counts = [
+        "putMessageTimesTotal",
+        "putMessageSizeTotal",
+        "putMessageAverageSize",
+        "putMessageEntireTimeMax",
+        "msgPutTotalTodayNow",
+        "msgGetTotalTodayNow",
+        "msgPutTotalTodayMorning",
+        "msgGetTotalTodayMorning",
+        "msgPutTotalYesterdayMorning",
+        "msgGetTotalYesterdayMorning",
+    ];
+    let rates = ["putTps", "getFoundTps", "getMissTps", "getTotalTps", "getTransferredTps", "getTransferedTps"];
+    let counts = counts.map(|key| (key, "0".to_owned()));
+    counts.into_iter().chain(rates.map(|key| (key, "0.0 0.0 0.0".to_owned())))
 }
 
 /// What was found on the disk.

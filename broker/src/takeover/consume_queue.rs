@@ -11,10 +11,12 @@ use std::path::Path;
 use env::Disk;
 use env::disk::OpenMode;
 use store::{FileError, Store};
-use types::{PhysicalOffset, QueueId, QueueOffset, TopicConfig};
+use types::{PhysicalOffset, QueueId, QueueOffset, TopicConfig, TopicName};
 
 use super::failed;
 
+/// Where the index is.
+pub(crate) const FOLDER: &str = "consumequeue";
 /// Bytes of a unit.
 const UNIT_BYTES: u64 = 20;
 /// Where the length stands in a unit.
@@ -44,11 +46,34 @@ pub(super) fn begin_queues(
             if store.queue_range(topic.name.as_str(), queue).is_some() {
                 continue;
             }
-            let queue_dir = dir.join("consumequeue").join(topic.name.as_str()).join(queue.to_string());
+            let queue_dir = dir.join(FOLDER).join(topic.name.as_str()).join(queue.to_string());
             if let Some(next) = next_offset(disk, &queue_dir)?.filter(|next| next.0 > 0) {
                 store.begin_queue(topic.name.as_str(), queue, next);
             }
         }
+    }
+    Ok(())
+}
+
+/// Notes where a queue ends, for a takeover of a directory without Apache's own index: a file of the last unit alone.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn note_end(
+    disk: &dyn Disk,
+    dir: &Path,
+    topic: &TopicName,
+    queue: QueueId,
+    next: QueueOffset,
+) -> Result<(), FileError> {
+    let Some(last) = next.0.checked_sub(1) else { return Ok(()) };
+    let queue_dir = dir.join(FOLDER).join(topic.as_str()).join(queue.to_string());
+    disk.create_dir_all(&queue_dir).map_err(failed("create directory", &queue_dir))?;
+    let before = files(disk, &queue_dir)?;
+    let first = last * UNIT_BYTES;
+    store::put_file(disk, &queue_dir, &format!("{first:020}"), &USED_UNIT)?;
+    for path in before.iter().filter(|before| **before != first).map(|before| queue_dir.join(format!("{before:020}"))) {
+        disk.remove(&path).map_err(failed("remove", &path))?;
     }
     Ok(())
 }
@@ -79,7 +104,7 @@ pub(super) fn tag(
 /// # Errors
 /// [`FileError`] when the system refuses to show a file.
 pub(super) fn file_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, FileError> {
-    let topics_dir = dir.join("consumequeue");
+    let topics_dir = dir.join(FOLDER);
     for topic in disk.list_dirs(&topics_dir).map_err(failed("list", &topics_dir))? {
         let queues_dir = topics_dir.join(topic);
         for queue in disk.list_dirs(&queues_dir).map_err(failed("list", &queues_dir))? {
@@ -102,7 +127,7 @@ pub(super) fn write_queues(disk: &dyn Disk, dir: &Path, store: &Store, file_byte
     let units_per_file = file_bytes / UNIT_BYTES;
     for (topic, queue, range) in store.queues().filter(|(.., range)| range.min == range.next && range.next.0 > 0) {
         let first = (range.next.0 - 1) / units_per_file * units_per_file;
-        let queue_dir = dir.join("consumequeue").join(topic).join(queue.to_string());
+        let queue_dir = dir.join(FOLDER).join(topic).join(queue.to_string());
         disk.create_dir_all(&queue_dir).map_err(failed("create directory", &queue_dir))?;
         let path = queue_dir.join(format!("{:020}", first * UNIT_BYTES));
         let file = disk.open(&path, OpenMode::Create).map_err(failed("create", &path))?;

@@ -158,7 +158,7 @@ impl Form {
         refusals.extend(rocksdb(disk, dir)?);
         let segments = segments(disk, dir)?;
         // That file is ours too.
-        let is_theirs = |name: &String| request_modes::FILE.strip_prefix("config/") != Some(name);
+        let is_theirs = |name: &String| name != request_modes::FILE_NAME;
         let has_config = list(disk, &dir.join("config"))?.iter().any(is_theirs);
         let is_apaches = has_config || !refusals.is_empty();
         if !is_apaches && segments.is_empty() {
@@ -184,7 +184,10 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, FileError> {
 }
 
 /// First positions of the log's segments, ascending, by their names of 20 digits.
-fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, FileError> {
+///
+/// # Errors
+/// [`FileError`] when the system refuses to show the folder.
+pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, FileError> {
     const NAME_DIGITS: usize = 20;
     let names = list(disk, &dir.join("commitlog"))?;
     let is_segment = |name: &&String| name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());

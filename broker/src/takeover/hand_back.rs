@@ -7,19 +7,17 @@
 //! `DefaultMessageStore.recover`; shown with 5.5.0 by `cargo xtask test --full`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::{Disk, Env};
 use store::inspect::{Progress, Watcher};
 use store::{FileError, OpenError, Store};
-use types::{QueueId, QueueOffset, Timestamp};
+use types::{QueueOffset, Timestamp};
 
 use super::append::{Appender, NotAppended};
-use super::pending::{REVIVE_GROUP, SCHEDULE_TOPIC, TRANSACTION_GROUP};
-use super::settings::{self, SystemOffsets};
-use super::{Form, Kind, consume_queue, failed};
-use crate::effect::REVIVE_TOPIC_PREFIX;
+use super::told::{System, next_offset, of_transactions};
+use super::{Form, Kind, consume_queue, failed, settings};
 use crate::journal::{self, Event};
 use crate::machines::Machines;
 use crate::options::Options;
@@ -115,9 +113,10 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
 
     let config = dir.join("config");
     disk.create_dir_all(&config).map_err(failed("create directory", &config))?;
-    let mut system = system_offsets(&store);
-    system.groups.extend(transactions);
-    for (name, content) in settings::files(disk, dir, &machines, &system, now)? {
+    let System { revived, levels } = System::of(&store);
+    let mut offsets = settings::offset_table(&machines);
+    offsets.extend(revived.into_iter().chain(transactions));
+    for (name, content) in settings::files(disk, dir, &machines, &offsets, &levels, now)? {
         store::put_file(disk, &config, name, &content)?;
     }
     store::put_file(disk, &config, "timercheck", &timercheck(now, wheel_offset))?;
@@ -138,10 +137,6 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
         unfinished: machines.pop.unfinished(),
         added_bytes: end.0 - begin.0,
     })
-}
-
-fn next_offset(store: &Store, topic: &str) -> QueueOffset {
-    store.queue_range(topic, QueueId(0)).map(|range| range.next).unwrap_or_default()
 }
 
 /// What waits for a time is appended again: Apache's wheel begins to read its topic there.
@@ -197,21 +192,7 @@ async fn append_ops(
     if !body.is_empty() {
         appender.op(body).await?;
     }
-    let of = |topic: &str, offset: QueueOffset| (format!("{topic}@{TRANSACTION_GROUP}"), [(0, offset.0)].into());
-    Ok([of(HALF_TOPIC, first), of(OP_TOPIC, op_offset)])
-}
-
-/// Apache has looked at all that it wrote itself: by delay level, and of pops and acks.
-fn system_offsets(store: &Store) -> SystemOffsets {
-    let mut system = SystemOffsets::default();
-    for (topic, queue, range) in store.queues() {
-        if topic == SCHEDULE_TOPIC {
-            system.levels.insert(queue.0 + 1, range.next.0);
-        } else if topic.starts_with(REVIVE_TOPIC_PREFIX) {
-            system.groups.entry(format!("{topic}@{REVIVE_GROUP}")).or_default().insert(queue.0, range.next.0);
-        }
-    }
-    system
+    Ok([of_transactions(HALF_TOPIC, first), of_transactions(OP_TOPIC, op_offset)])
 }
 
 /// The wheel is empty, begins with now's slot, before which it would never look, and reads its topic from an offset on. Numbers as in
@@ -230,7 +211,15 @@ fn remove_derived(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     for (folder, names) in DERIVED_FILES {
         remove(disk, &dir.join(folder), |name| names.contains(&name))?;
     }
-    let mut folders: Vec<_> = DERIVED_FOLDERS.map(|name| dir.join(name)).into();
+    DERIVED_FOLDERS.iter().try_for_each(|name| empty(disk, dir.join(name)))
+}
+
+/// Removes the files of a folder and of those in it, durably; the folders stay.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn empty(disk: &dyn Disk, folder: PathBuf) -> Result<(), FileError> {
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         remove(disk, &folder, |_| true)?;
         let inside = disk.list_dirs(&folder).map_err(failed("list", &folder))?;

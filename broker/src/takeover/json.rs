@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 
 /// Reads a value, with bare or quoted keys. The text says what is wrong and where.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(&quote_keys(bytes)).map_err(|error| error.to_string())
 }
 

@@ -22,7 +22,7 @@ use crate::timer::{WHEEL_TOPIC, Waits, due, recall};
 use crate::transaction::{HALF_TOPIC, OP_TOPIC, Undecided};
 
 /// Keeps messages with a delay level, a queue a level. Source: Apache `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`.
-pub(super) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// Source: Apache `MixAll.CID_SYS_RMQ_TRANS`.
 pub(super) const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// Source: Apache `PopAckConstants.REVIVE_GROUP`.

@@ -46,7 +46,7 @@ pub(super) fn config<T: DeserializeOwned>(
 ///
 /// # Errors
 /// [`FileError`] when the system refuses to show it, or when it is too long.
-pub(super) fn file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+pub(crate) fn file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let file = match disk.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed("open", path))?,

@@ -15,7 +15,7 @@ use store::FileError;
 use types::{GroupConfig, GroupName, QueueId, QueueOffset, RetryPolicy, Timestamp, TopicConfig, TopicName};
 
 use super::config::{ApacheGroup, ApacheTopic, READ, RETRY_SKIPPED, WRITE, is_reply_topic};
-use super::{json, read};
+use super::{OffsetTable, json, read};
 use crate::machines::Machines;
 
 /// Waits that Apache's brokers never use; the first two of a policy, as its own default has them.
@@ -24,14 +24,7 @@ const WAITS_UNUSED: [Duration; RETRY_SKIPPED] = [Duration::from_secs(1), Duratio
 /// Files of `config/` to write, by name.
 pub(super) type Files = BTreeMap<&'static str, Vec<u8>>;
 
-/// Where Apache's own work goes on: offsets of its system groups by topic, group and queue, and of the delay levels.
-#[derive(Debug, Default)]
-pub(super) struct SystemOffsets {
-    pub(super) groups: BTreeMap<String, BTreeMap<u32, u64>>,
-    pub(super) levels: BTreeMap<u32, u64>,
-}
-
-/// Makes the files.
+/// Makes the files; offsets are those of all groups, and by delay level.
 ///
 /// # Errors
 /// [`FileError`] when the system refuses to show a file that is there.
@@ -39,7 +32,8 @@ pub(super) fn files(
     disk: &dyn Disk,
     dir: &Path,
     machines: &Machines,
-    system: &SystemOffsets,
+    offsets: &OffsetTable,
+    levels: &BTreeMap<u32, QueueOffset>,
     now: Timestamp,
 ) -> Result<Files, FileError> {
     let version = json!({"counter": 1, "stateVersion": 0, "timestamp": now.0});
@@ -59,16 +53,22 @@ pub(super) fn files(
         let same = was.get(name).filter(|was| same_group(was, group)).cloned();
         groups.insert(name.to_owned(), same.unwrap_or_else(|| apache_group(group)));
     }
-    let mut offsets = system.groups.clone();
-    for ((group, topic, queue), offset) in committed(machines) {
-        offsets.entry(format!("{topic}@{group}")).or_default().insert(queue.0, offset.0);
-    }
+    let levels: BTreeMap<u32, u64> = levels.iter().map(|(level, offset)| (*level, offset.0)).collect();
     Ok(Files::from([
         ("topics.json", text(&json!({"dataVersion": version, "topicConfigTable": topics}))),
         ("subscriptionGroup.json", text(&json!({"dataVersion": version, "subscriptionGroupTable": groups}))),
         ("consumerOffset.json", text(&json!({"dataVersion": version, "offsetTable": offsets}))),
-        ("delayOffset.json", text(&json!({"dataVersion": version, "offsetTable": system.levels}))),
+        ("delayOffset.json", text(&json!({"dataVersion": version, "offsetTable": levels}))),
     ]))
+}
+
+/// Where groups go on.
+pub(super) fn offset_table(machines: &Machines) -> OffsetTable {
+    let mut offsets = OffsetTable::new();
+    for ((group, topic, queue), offset) in committed(machines) {
+        offsets.entry(format!("{topic}@{group}")).or_default().insert(queue.0, offset.0);
+    }
+    offsets
 }
 
 /// A group's offset on a queue: the first that it has not finished. Apache has one for pops and pulls alike: the smaller of ours,

@@ -65,6 +65,11 @@ pub(crate) fn slot_of(time: Timestamp) -> Timestamp {
     Timestamp(time.0 - time.0.rem_euclid(PRECISION_MS))
 }
 
+/// The slot of Apache's wheel in which a message is that is due then.
+pub(crate) fn apaches_slot(due: Timestamp) -> Timestamp {
+    Timestamp(out_ms(due))
+}
+
 /// Apache's slot time: whole seconds are moved one back, because a slot is delivered when it is strictly past.
 fn out_ms(due: Timestamp) -> i64 {
     match due.0.rem_euclid(PRECISION_MS) {

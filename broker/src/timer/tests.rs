@@ -38,6 +38,19 @@ fn messages_come_when_due_and_in_stored_order() {
     }
 }
 
+/// Who goes on from there must not leave out what was not delivered.
+#[test]
+fn the_earliest_is_not_delivered_yet() {
+    let mut timer = timer(&[(20, 1), (10, 2)]);
+    assert_eq!(Timer::default().earliest(), None);
+    assert_eq!(timer.reserve_due(AT(10)), Some(due(10, 2)));
+    assert_eq!(timer.earliest(), Some(AT(10)), "its copy is being made");
+    timer.change(Change::Finished(AT(10), PhysicalOffset(2)));
+    assert_eq!(timer.earliest(), Some(AT(20)));
+    timer.spill(PhysicalOffset(9));
+    assert_eq!(timer.earliest(), Some(AT(20)), "it is in a file");
+}
+
 #[test]
 fn a_released_reservation_is_due_again() {
     let mut timer = timer(&[(10, 1)]);

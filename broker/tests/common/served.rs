@@ -24,6 +24,8 @@ pub const WITHIN: Duration = Duration::from_secs(60);
 pub struct Served {
     pub client: Client,
     pub address: SocketAddr,
+    /// Where slaves get its log.
+    pub slaves_at: SocketAddr,
     pub broker: LocalBroker,
     stop: CancellationToken,
     ended: tokio::task::JoinHandle<()>,
@@ -53,11 +55,13 @@ async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDi
         data: folder.path().join("data"),
         slave: None,
     };
-    let server = BrokerServer::new(env, broker.clone(), options, None);
+    let slaves = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let slaves_at = slaves.local_addr().expect("bound");
+    let server = BrokerServer::new(env, broker.clone(), options, Some(slaves));
     let stop = CancellationToken::new();
     let ended = tokio::spawn(server.serve(listener, remoting::Options::default(), None, stop.clone()));
     let client = Client::new(address.to_string(), Env::real().clock);
-    Served { client, address, broker, stop, ended, folder }
+    Served { client, address, slaves_at, broker, stop, ended, folder }
 }
 
 impl Served {

@@ -7,6 +7,7 @@ mod client;
 mod controller;
 mod group;
 mod lists;
+mod progress;
 mod queue;
 mod register;
 mod route;
@@ -25,6 +26,7 @@ pub use group::{
     SubscriptionGroups,
 };
 pub use lists::{GANTRY_VERSION, KvTable, TopicList};
+pub use progress::{ConsumerOffsets, DelayOffsets, TimerCheckPoint, TimerMetrics};
 pub use queue::{
     ConsumeOffset, ConsumeStats, LockBatch, LockBatchAnswer, MessageQueue, QueueTable, ResetOffsets, TopicOffset,
     TopicStats,

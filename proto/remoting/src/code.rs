@@ -86,8 +86,16 @@ codes! {
         LockBatchMq = 41,
         /// Gives them back.
         UnlockBatchMq = 42,
+        /// Where all groups of a broker are, for its slaves.
+        GetAllConsumerOffset = 43,
+        /// How far a broker has delivered by delay levels, for its slaves.
+        GetAllDelayOffset = 45,
         /// Whether a subscription can be served.
         CheckClientConfig = 46,
+        /// How far a broker has delivered what waits for a time, for its slaves.
+        GetTimerCheckPoint = 60,
+        /// How many messages wait for a time, for a broker's slaves.
+        GetTimerMetrics = 61,
         /// Sets a value of the key-value configuration.
         PutKvConfig = 100,
         /// Asks for a value of it.
@@ -220,6 +228,8 @@ codes! {
         BrokerHeartbeat = 904,
         /// Tells a broker that another one of its name has the lowest id now.
         NotifyMinBrokerIdChange = 905,
+        /// Where a master has its log, for its slaves.
+        ExchangeBrokerHaInfo = 906,
         /// How far a broker's slaves are.
         GetBrokerHaStatus = 907,
         /// A master asks a controller to change which brokers are in sync with it.

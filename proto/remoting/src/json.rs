@@ -199,6 +199,10 @@ impl Formatter for BareKeys {
         self.number(writer, value)
     }
 
+    fn write_u32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u32) -> io::Result<()> {
+        self.number(writer, value)
+    }
+
     fn write_u64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
         self.number(writer, value)
     }

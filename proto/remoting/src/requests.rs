@@ -34,8 +34,8 @@ pub use pull::{
     TopicQueue, UpdateConsumerOffset, ViewMessage,
 };
 pub use registration::{
-    BrokerAddress, BrokerName, NotifyMinBrokerIdChange, QueryDataVersionAnswer, RegisterBroker, RegisterBrokerAnswer,
-    UnregisterBroker, body_crc32,
+    BrokerAddress, BrokerName, ExchangeBrokerHaInfoAnswer, NotifyMinBrokerIdChange, QueryDataVersionAnswer,
+    RegisterBroker, RegisterBrokerAnswer, UnregisterBroker, body_crc32,
 };
 pub use send::{
     CheckTransactionState, ConsumerSendMsgBack, EndTransaction, KeyRefused, RecallMessage, RecallMessageAnswer,

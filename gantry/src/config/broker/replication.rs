@@ -215,11 +215,22 @@ mod tests {
 
     #[test]
     fn the_files_of_the_replication_page_are_a_masters_and_a_slaves() {
-        let page = include_str!("../../../../docs/replication.md");
-        let files = page.split("```properties\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
-        let roles: Vec<_> = files.map(|file| load_file(file, true).expect("valid").config.replication).collect();
+        let roles = roles_of(include_str!("../../../../docs/replication.md"));
         let master =
             Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
+    }
+
+    #[test]
+    fn the_files_of_the_migration_page_are_slaves() {
+        let roles = roles_of(include_str!("../../../../docs/migrate.md"));
+        assert_eq!(roles, vec![Replication::Slave { id: 1, master: None }; 2]);
+    }
+
+    /// What the property files of a page make.
+    fn roles_of(page: &str) -> Vec<Replication> {
+        let files = page.split("```properties\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
+        let lines = |file: &str| file.lines().map(|line| format!("{}\n", line.trim())).collect::<String>();
+        files.map(|file| load_file(&lines(file), true).expect("valid").config.replication).collect()
     }
 }

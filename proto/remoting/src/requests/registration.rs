@@ -39,6 +39,18 @@ header! {
 }
 
 header! {
+    /// Where a master has its log.
+    ExchangeBrokerHaInfoAnswer {
+        /// `HOST:PORT` for slaves.
+        master_ha_address: Option<String> = "masterHaAddress",
+        /// How far its disk has it.
+        master_flush_offset: Option<i64> = "masterFlushOffset",
+        /// `HOST:PORT` for clients.
+        master_address: Option<String> = "masterAddress",
+    }
+}
+
+header! {
     /// A broker leaves.
     UnregisterBroker {
         /// Its name.

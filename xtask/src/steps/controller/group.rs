@@ -168,7 +168,8 @@ impl Group {
              checkSyncStateSetPeriod=1000\nsyncControllerMetadataPeriod=1000\n",
             controllers.join(";")
         );
-        let process = apache::start_broker(&self.folder, node, at, &[self.name_server], &settings)?;
+        let process =
+            apache::start_broker(apache::Program::BROKER, &self.folder, node, at, &[self.name_server], &settings)?;
         self.brokers[index].process = Some(process);
         Ok(())
     }

@@ -8,17 +8,19 @@ use bytes::Bytes;
 use record::Peek;
 use remoting_proto::requests::{
     AckMessage, EndTransaction, PopMessage, PopMessageAnswer, PullMessage, PullMessageAnswer, SendMessage,
-    SendMessageAnswer,
+    SendMessageAnswer, UpdateConsumerOffset,
 };
 use remoting_proto::{RequestCode, ResponseCode};
 
 use super::group::BROKER;
 use crate::remoting::Connection;
 
-const GROUP: &str = "readers";
-/// Source: `MessageSysFlag.TRANSACTION_PREPARED_TYPE` and `TRANSACTION_COMMIT_TYPE`.
+/// The group that pulls and pops.
+pub(super) const GROUP: &str = "readers";
+/// Source: `MessageSysFlag.TRANSACTION_PREPARED_TYPE`, `TRANSACTION_COMMIT_TYPE` and `TRANSACTION_ROLLBACK_TYPE`.
 const PREPARED: i64 = 4;
-const COMMIT: i64 = 8;
+pub(super) const COMMIT: i64 = 8;
+pub(super) const ROLL_BACK: i64 = 12;
 
 /// A connection to a broker.
 pub(in crate::steps) struct Client(Connection);
@@ -81,20 +83,32 @@ impl Client {
         Ok(Sent { code, queue_offset: sent.queue_offset, log_offset: i64::from_str_radix(place, 16)? })
     }
 
-    /// Commits a half message.
-    pub(super) fn commit(&mut self, topic: &str, half: &Sent) -> Result<()> {
+    /// Commits a half message, or rolls it back.
+    pub(super) fn end(&mut self, topic: &str, half: &Sent, commit_or_rollback: i64) -> Result<()> {
         let header = EndTransaction {
             topic: Some(topic.to_owned()),
             producer_group: "senders".to_owned(),
             tran_state_table_offset: half.queue_offset,
             commit_log_offset: half.log_offset,
-            commit_or_rollback: COMMIT,
+            commit_or_rollback,
             from_transaction_check: None,
             msg_id: String::new(),
             transaction_id: None,
             broker_name: None,
         };
         self.0.call(RequestCode::EndTransaction, header.to_fields(), Bytes::new()).map(drop)
+    }
+
+    /// Says where the group goes on.
+    pub(super) fn commit_offset(&mut self, topic: &str, queue_id: i64, commit_offset: i64) -> Result<()> {
+        let header = UpdateConsumerOffset {
+            consumer_group: GROUP.to_owned(),
+            topic: topic.to_owned(),
+            queue_id,
+            commit_offset,
+            broker_name: None,
+        };
+        self.0.call(RequestCode::UpdateConsumerOffset, header.to_fields(), Bytes::new()).map(drop)
     }
 
     /// The bodies of a queue.
@@ -153,9 +167,11 @@ impl Client {
             _ => anyhow::bail!("a pop is answered {answer:?}"),
         }
         let lease = PopMessageAnswer::of(&answer.fields)?;
-        let popped = records(&answer.body)?.into_iter().map(|(offset, body)| {
+        let found = records(&answer.body)?;
+        let first = found.first().map_or(0, |(offset, _)| *offset);
+        let popped = found.into_iter().map(|(offset, body)| {
             let PopMessageAnswer { pop_time, invisible_time, revive_qid, .. } = lease;
-            let handle = format!("{offset} {pop_time} {invisible_time} {revive_qid} 0 {BROKER} {queue_id} {offset}");
+            let handle = format!("{first} {pop_time} {invisible_time} {revive_qid} 0 {BROKER} {queue_id} {offset}");
             Popped { body, queue: queue_id, offset, handle }
         });
         Ok(popped.collect())

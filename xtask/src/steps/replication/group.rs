@@ -1,4 +1,4 @@
-//! A name server, a master and its slave as processes, on data that outlives them.
+//! A name server, a master and its slave as processes, of Gantry or of Apache, on data that outlives them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use remoting_proto::body::{HaStatus, KvTable};
 use remoting_proto::{Fields, RequestCode};
 
 use crate::process::Process;
-use crate::{remoting, server};
+use crate::{apache, remoting, server};
 
 /// Longest wait for a process to do its work.
 pub(super) const WITHIN: Duration = Duration::from_secs(120);
@@ -21,6 +21,19 @@ pub(super) const WITHIN: Duration = Duration::from_secs(120);
 pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Whose program a broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Maker {
+    Gantry,
+    /// With the classes of a folder, [`IMPATIENT`] starts it.
+    Apache {
+        classes: Option<PathBuf>,
+    },
+}
+
+/// Starts Apache's broker so that a slave asks its master each second.
+pub(super) const IMPATIENT: &str = "Impatient";
 
 /// Processes that are killed when dropped.
 pub(super) struct Group {
@@ -35,31 +48,44 @@ pub(super) struct Group {
 /// One broker.
 struct Node {
     name: &'static str,
+    maker: Maker,
     address: SocketAddr,
     ha_port: u16,
     process: Option<Process>,
 }
 
 impl Node {
-    fn new(name: &'static str) -> Result<Self> {
-        Ok(Self { name, address: server::free_address()?, ha_port: server::free_address()?.port(), process: None })
+    fn new(name: &'static str, maker: Maker) -> Result<Self> {
+        let (address, ha_port) = (server::free_broker_address()?, server::free_address()?.port());
+        Ok(Self { name, maker, address, ha_port, process: None })
     }
 }
 
 impl Group {
     /// Starts a master with this role and its slave, with new data below `folder`; the name server knows both on return.
-    pub(super) fn start(folder: &Path, gantry: &Path, role: &str) -> Result<Self> {
+    pub(super) fn start(folder: &Path, gantry: &Path, role: &str, [of_master, of_slave]: [Maker; 2]) -> Result<Self> {
         let name_server = server::free_address()?;
         let mut command = Command::new(gantry);
         command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
         let mut names = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
-        let (master, slave) = (Node::new("first")?, Node::new("second")?);
+        let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
         let mut group = Self { folder, gantry, name_server, _names: names, master, slave };
-        group.master.process = Some(group.launch(&group.master, 0, role)?);
+        let (process, address) = group.launch(&group.master, 0, role)?;
+        (group.master.process, group.master.address) = (Some(process), address);
         group.start_slave()?;
         Ok(group)
+    }
+
+    /// Where clients ask for brokers.
+    pub(super) fn name_server(&self) -> SocketAddr {
+        self.name_server
+    }
+
+    /// Where the slave listens.
+    pub(super) fn slave(&self) -> SocketAddr {
+        self.slave.address
     }
 
     /// Where the master listens.
@@ -69,7 +95,8 @@ impl Group {
 
     /// Starts the slave on what it left; the name server knows it on return.
     pub(super) fn start_slave(&mut self) -> Result<()> {
-        self.slave.process = Some(self.launch(&self.slave, 1, "SLAVE")?);
+        let (process, address) = self.launch(&self.slave, 1, "SLAVE")?;
+        (self.slave.process, self.slave.address) = (Some(process), address);
         Ok(())
     }
 
@@ -85,33 +112,79 @@ impl Group {
 
     /// Stops the slave as an operator would and starts a master on what it left; answers where that listens.
     pub(super) fn promote(&mut self) -> Result<SocketAddr> {
-        self.slave.process.take().context("the slave runs")?.stop()?;
-        self.slave.process = Some(self.launch(&self.slave, 0, "ASYNC_MASTER")?);
-        Ok(self.slave.address)
+        let slave = self.slave.process.take().context("the slave runs")?;
+        match self.slave.maker {
+            Maker::Gantry => slave.stop()?,
+            Maker::Apache { .. } => slave.stop_java()?,
+        }
+        let (process, address) = self.launch(&self.slave, 0, "ASYNC_MASTER")?;
+        (self.slave.process, self.slave.address) = (Some(process), address);
+        Ok(address)
     }
 
-    fn launch(&self, node: &Node, id: i64, role: &str) -> Result<Process> {
+    /// Starts one on what it left; the name server knows it on return.
+    fn launch(&self, node: &Node, id: i64, role: &str) -> Result<(Process, SocketAddr)> {
+        let settings = format!(
+            "brokerId={id}\nbrokerRole={role}\nflushDiskType=ASYNC_FLUSH\nmappedFileSizeCommitLog={SEGMENT_BYTES}\n\
+             # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\n"
+        );
+        let (mut process, address) = match &node.maker {
+            Maker::Gantry => (self.gantry(node, id, &settings)?, node.address),
+            Maker::Apache { classes } => self.apache(node, classes.as_deref(), &settings)?,
+        };
+        let (name_server, text) = (self.name_server, address.to_string());
+        let is_known = || {
+            let known = remoting::brokers(name_server).ok();
+            let of_name = known.and_then(|known| known.broker_addr_table.get(BROKER).cloned());
+            of_name.is_some_and(|of_name| of_name.broker_addrs.get(&id) == Some(&text))
+        };
+        process.wait_until("is registered", WITHIN, is_known)?;
+        Ok((process, address))
+    }
+
+    fn gantry(&self, node: &Node, id: i64, settings: &str) -> Result<Process> {
         let Node { name, address, ha_port, .. } = node;
         let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
-            "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nbrokerId={id}\nbrokerRole={role}\nnamesrvAddr={}\n\
-             haListenPort={ha_port}\nflushDiskType=ASYNC_FLUSH\nmappedFileSizeCommitLog={SEGMENT_BYTES}\n\
-             # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\n",
+            "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nnamesrvAddr={}\nhaListenPort={ha_port}\n{settings}\
+             diskSpaceWarningLevelRatio=100\n",
             self.name_server
         );
         fs::write(&conf, text)?;
         let mut command = Command::new(&self.gantry);
         command.args(["broker", "--strict-config", "-c"]).arg(&conf);
-        command.args(["--listen", &address.to_string(), "--data"]).arg(self.folder.join(name));
-        let mut process = Process::start("gantry broker", command, self.folder.join(format!("{name}-{id}.log")))?;
-        let (name_server, address) = (self.name_server, address.to_string());
-        let is_known = || {
-            let known = remoting::brokers(name_server).ok();
-            let of_name = known.and_then(|known| known.broker_addr_table.get(BROKER).cloned());
-            of_name.is_some_and(|of_name| of_name.broker_addrs.get(&id) == Some(&address))
-        };
-        process.wait_until("is registered", WITHIN, is_known)?;
-        Ok(process)
+        command.args(["--listen", &address.to_string(), "--data"]).arg(self.data(node));
+        Process::start("gantry broker", command, self.folder.join(format!("{name}-{id}.log")))
+    }
+
+    fn apache(&self, node: &Node, classes: Option<&Path>, settings: &str) -> Result<(Process, SocketAddr)> {
+        let folder = self.folder.join(node.name);
+        fs::create_dir_all(&folder)?;
+        let name_servers = [self.name_server];
+        // A check appends a half message anew, and the test ends it where it was.
+        let settings =
+            &format!("{settings}brokerIP2=127.0.0.1\nslaveReadEnable=true\ntransactionCheckInterval=600000\n");
+        match classes {
+            None => apache::broker(&folder, BROKER, &name_servers, settings),
+            Some(classes) => {
+                let program = apache::Program { class: IMPATIENT, classes: &[classes] };
+                apache::broker_by(program, &folder, BROKER, &name_servers, settings)
+            }
+        }
+    }
+
+    /// Where a broker keeps what it has.
+    fn data(&self, node: &Node) -> PathBuf {
+        let folder = self.folder.join(node.name);
+        match node.maker {
+            Maker::Gantry => folder,
+            Maker::Apache { .. } => folder.join(BROKER),
+        }
+    }
+
+    /// A file of the slave's.
+    pub(super) fn file_of_slave(&self, name: &str) -> PathBuf {
+        self.data(&self.slave).join(name)
     }
 
     /// Waits until the slave has all that the master has, and compares both logs byte by byte; answers their length.
@@ -122,7 +195,7 @@ impl Group {
             end(master).is_ok_and(|at| end(slave).is_ok_and(|it| it == at))
         })?;
         let length = end(slave)?;
-        let [of_master, of_slave] = [self.log_of(self.master.name, length)?, self.log_of(self.slave.name, length)?];
+        let [of_master, of_slave] = [self.log_of(&self.master, length)?, self.log_of(&self.slave, length)?];
         ensure!(of_master.len() > 1, "the log has one segment");
         ensure!(of_master.keys().eq(of_slave.keys()), "segments {:?} and {:?}", of_master.keys(), of_slave.keys());
         for (base, segment) in &of_master {
@@ -133,9 +206,9 @@ impl Group {
     }
 
     /// The segments of a log, the last one up to the log's end.
-    fn log_of(&self, name: &str, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
+    fn log_of(&self, node: &Node, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
         let mut segments = BTreeMap::new();
-        for file in fs::read_dir(self.folder.join(name).join("commitlog"))? {
+        for file in fs::read_dir(self.data(node).join("commitlog"))? {
             let file = file?;
             let Some(base) = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
             if base < length {

@@ -1,0 +1,55 @@
+// A push consumer of 4.x that consumes a topic until it has seen so many different bodies.
+//
+//   java … Consume NAMESERVER TOPIC GROUP COUNT
+//
+// Prints how many different bodies it has seen and how many came again. Exit code 0: it was COUNT in time, and no more came.
+
+import java.nio.charset.StandardCharsets;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+
+public final class Consume {
+    /** Longest time without a new body, ms. */
+    private static final long QUIET_MAX_MS = 60_000;
+    private static final long LOOK_EVERY_MS = 100;
+
+    private Consume() {
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        int count = Integer.parseInt(arguments[3]);
+        Set<String> seen = ConcurrentHashMap.newKeySet();
+        AtomicInteger repeats = new AtomicInteger();
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(arguments[2]);
+        consumer.setNamesrvAddr(arguments[0]);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(arguments[1], "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            for (MessageExt message : messages) {
+                if (!seen.add(new String(message.getBody(), StandardCharsets.UTF_8).trim())) {
+                    repeats.incrementAndGet();
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        int before = -1;
+        long changedAt = System.currentTimeMillis();
+        while (seen.size() < count && System.currentTimeMillis() - changedAt < QUIET_MAX_MS) {
+            if (seen.size() != before) {
+                before = seen.size();
+                changedAt = System.currentTimeMillis();
+            }
+            Thread.sleep(LOOK_EVERY_MS);
+        }
+        consumer.shutdown();
+        System.out.println(seen.size() + " different, " + repeats + " again");
+        System.exit(seen.size() == count ? 0 : 1);
+    }
+}
