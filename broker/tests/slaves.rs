@@ -48,6 +48,7 @@ async fn send_with(served: &Served, topic: &str, properties: &str, sys_flag: i64
 #[tokio::test]
 async fn a_slave_is_told_the_first_that_is_not_finished() {
     let served = served(Vec::new()).await;
+    let slave = tokio::spawn(follow(TcpStream::connect(served.slaves_at).await.expect("listens")));
     for body in [&b"a"[..], b"b", b"c"] {
         served.send("t", body).await;
     }
@@ -81,13 +82,29 @@ async fn a_slave_is_told_the_first_that_is_not_finished() {
     let told = ExchangeBrokerHaInfoAnswer::of(&told.fields).expect("numbers");
     let expected = (Some(served.slaves_at.to_string()), Some(served.address.to_string()));
     assert_eq!((told.master_ha_address, told.master_address), expected);
+    slave.abort();
     served.end().await;
+}
+
+/// Says of all that comes that it has it.
+async fn follow(mut master: TcpStream) {
+    let mut has_to = 0_u64;
+    loop {
+        master.write_all(&has_to.to_be_bytes()).await.expect("the master listens");
+        let from = master.read_u64().await.expect("a position");
+        let length = master.read_u32().await.expect("a length");
+        let mut log = vec![0; length.try_into().expect("an address")];
+        master.read_exact(&mut log).await.expect("the log comes");
+        has_to = from + u64::from(length);
+    }
 }
 
 /// Otherwise it could skip messages that get the same offsets from it.
 #[tokio::test]
 async fn a_slave_is_told_only_what_its_log_has() {
     let served = served(Vec::new()).await;
+    let alone = served.call(RequestCode::GetAllConsumerOffset, Fields::default(), "").await;
+    assert_eq!(alone.response_code(), ResponseCode::SystemBusy, "who asks may have no connection for the log yet");
     let mut slave = TcpStream::connect(served.slaves_at).await.expect("listens");
     slave.write_all(&0_u64.to_be_bytes()).await.expect("asks from the beginning");
     served.send("t", b"a").await;
@@ -95,17 +112,11 @@ async fn a_slave_is_told_only_what_its_log_has() {
     slave.read_exact(&mut header).await.expect("the log comes");
     // Its second word lets it count.
     slave.write_all(&0_u64.to_be_bytes()).await.expect("says that it has nothing");
-    let mut refused = None;
-    for _ in 0..100 {
-        let answer = served.call(RequestCode::GetAllConsumerOffset, Fields::default(), "").await;
-        if answer.response_code() != ResponseCode::Success {
-            refused = Some(answer);
-            break;
-        }
+    for code in [RequestCode::GetAllConsumerOffset, RequestCode::GetAllDelayOffset, RequestCode::GetTimerCheckPoint] {
+        let refused = served.call(code, Fields::default(), "").await;
+        assert_eq!(refused.response_code(), ResponseCode::SystemBusy);
+        assert!(refused.remark.is_some_and(|remark| remark.contains("does not have the log")));
     }
-    let refused = refused.expect("the slave is known");
-    assert_eq!(refused.response_code(), ResponseCode::SystemBusy);
-    assert!(refused.remark.is_some_and(|remark| remark.contains("a slave does not have the log")));
     drop(slave);
     served.end().await;
 }

@@ -109,10 +109,10 @@ impl Master {
         }
     }
 
-    /// Whether all slaves that are connected have the log up to a position, or get it within this time.
+    /// Whether slaves are connected and all of them have the log up to a position, or that comes about within this time.
     pub(crate) async fn have(&self, to: PhysicalOffset, within: Duration) -> bool {
         let until = self.clock.moment().plus(within);
-        while self.is_any_behind(to) {
+        while self.slaves.lock().all().next().is_none() || self.is_any_behind(to) {
             if self.clock.moment() >= until {
                 return false;
             }

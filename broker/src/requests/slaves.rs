@@ -1,7 +1,8 @@
 //! What a master's slaves ask for besides its log. Ours ask nothing: to them the log says it.
 //!
-//! Answers are true for who has the log up to some position, so they wait until the slaves have that. Otherwise one that is made the
-//! master would leave out what its log does not have yet: offsets would be skipped that it gives to other messages.
+//! Answers are true for who has the log up to some position, so they wait until all slaves that are connected have that, and at least one is:
+//! who asks may be the one that is not. Otherwise one that is made the master would leave out what its log does not have yet: offsets would be
+//! skipped that it gives to other messages.
 //! Source: Apache 5.5 `SlaveSynchronize`, `AdminBrokerProcessor`, `BrokerController#onMasterOnline`.
 
 use std::time::Duration;
@@ -62,7 +63,10 @@ async fn told(core: &Core) -> Result<Told, Refusal> {
     let told = core.broker.told().await?;
     match &core.replication {
         Replication::Master(master) if !master.have(told.end, WAIT_MAX).await => {
-            let remark = format!("a slave does not have the log up to {} within {WAIT_MAX:?}: ask again", told.end);
+            let remark = format!(
+                "no slave is connected, or one does not have the log up to {}, within {WAIT_MAX:?}: ask again",
+                told.end
+            );
             Err(Refusal::new(ResponseCode::SystemBusy, remark))
         }
         Replication::Master(_) | Replication::Slave(_) => Ok(told),
