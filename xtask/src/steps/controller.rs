@@ -97,7 +97,9 @@ fn all_killed(group: &mut Group) -> Result<()> {
     for index in 0..group.controllers.len() {
         group.start_controller(index)?;
     }
-    wait("a controller leads again", || Ok(group.replicas().is_ok_and(|after| is_same(&before, &after))))
+    wait("a controller leads again", || Ok(group.replicas().is_ok_and(|after| is_same(&before, &after))))?;
+    // It is beside a controller; brokers register every ten seconds.
+    wait("the name server knows the brokers again", || Ok(remoting::knows_broker(group.name_server(), BROKER)))
 }
 
 /// Whether nothing was decided between two looks; who lives is not decided.
