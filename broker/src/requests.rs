@@ -133,10 +133,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         // Queues go with their last message, and those of a topic that is deleted with it.
         RequestCode::CleanExpiredConsumeQueue | RequestCode::CleanUnusedTopic => Ok(done(request)),
         // What name servers and clients are asked, what is not built yet, and what nobody knows.
-        _ => {
-            let remark = format!(" request type {} not supported", request.code);
-            Err(Refusal::new(ResponseCode::RequestCodeNotSupported, remark))
-        }
+        _ => Err(Refusal::new(ResponseCode::RequestCodeNotSupported, request.not_supported())),
     };
     answer.unwrap_or_else(|Refusal { code, remark, fields }| {
         tracing::debug!(code = request.code, remote = %connection.remote(), %remark, "request refused");

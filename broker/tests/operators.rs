@@ -25,28 +25,10 @@ use tokio_util::sync::CancellationToken;
 #[path = "common/served.rs"]
 mod served;
 
-use served::{Raw, Served, WITHIN, heartbeat, pull, served};
+use served::{Raw, Served, WITHIN, heartbeat, pop, pull, served};
 
 fn body(value: &impl serde::Serialize) -> Bytes {
     to_vec(value, Dialect::Standard).into()
-}
-
-fn pop() -> PopMessage {
-    PopMessage {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: -1,
-        max_msg_nums: 8,
-        invisible_time: 60_000,
-        poll_time: 0,
-        born_time: 0,
-        init_mode: 0,
-        exp_type: None,
-        exp: None,
-        order: None,
-        attempt_id: None,
-        broker_name: None,
-    }
 }
 
 fn notification() -> Notification {
@@ -70,7 +52,7 @@ async fn reads(served: &Served) -> [ResponseCode; 3] {
     let asked = [
         (RequestCode::PullMessage, pull("t", 1, 0).to_fields()),
         (RequestCode::Notification, notification().to_fields()),
-        (RequestCode::PopMessage, pop().to_fields()),
+        (RequestCode::PopMessage, pop("t").to_fields()),
     ];
     for (code, (request, fields)) in codes.iter_mut().zip(asked) {
         *code = served.call(request, fields, "").await.response_code();
@@ -148,7 +130,7 @@ async fn who_waits_gets_nothing_after_reading_was_forbidden() {
             suspend_timeout_millis: 50_000,
             ..pull("t", 1, end)
         };
-        let waits = PopMessage { queue_id: 1, poll_time: 50_000, ..pop() };
+        let waits = PopMessage { queue_id: 1, poll_time: 50_000, ..pop("t") };
         // What is there already.
         served.call(RequestCode::PopMessage, PopMessage { poll_time: 0, ..waits.clone() }.to_fields(), "").await;
         let (pulled, popped, ()) = tokio::join!(

@@ -23,19 +23,12 @@ const MINUTE_MS: i64 = 60_000;
 
 fn pop(topic: &str) -> PopMessage {
     PopMessage {
-        consumer_group: "g".to_owned(),
-        topic: topic.to_owned(),
-        queue_id: -1,
         max_msg_nums: 32,
-        invisible_time: MINUTE_MS,
-        poll_time: 0,
-        born_time: 0,
         init_mode: 1,
         exp_type: Some("TAG".to_owned()),
         exp: Some("*".to_owned()),
         order: Some(false),
-        attempt_id: None,
-        broker_name: None,
+        ..served::pop(topic)
     }
 }
 

@@ -435,17 +435,23 @@ fn a_slave_without_a_log_gets_all_of_it_as_apache_says_it() {
     });
 }
 
+/// How long [`start_waiting`]'s master waits.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// A master that waits for a slave, and the task that moves its mark.
+fn start_waiting(world: &World) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
+    let copies = Copies { count: 2, timeout: WAIT };
+    let master = start_with(world, Options { copies, ..options() });
+    let serving = master_of(world, &master);
+    let keeper = Arc::clone(&serving);
+    (master, serving, tokio::spawn(async move { keeper.move_mark().await }))
+}
+
 /// Sends are answered when the slave has them.
 #[test]
 fn who_waits_for_slaves_is_told_what_they_have() {
     sim::run(1, async |world: World| {
-        let copies = Copies { count: 2, timeout: Duration::from_secs(3) };
-        let master = start_with(&world, Options { copies, ..options() });
-        let serving = master_of(&world, &master);
-        let keeper = {
-            let serving = Arc::clone(&serving);
-            tokio::spawn(async move { serving.move_mark().await })
-        };
+        let (master, serving, keeper) = start_waiting(&world);
         let clock = world.env().clock;
         assert_eq!(send(&master, "t", "alone").await.durability, Durability::ReplicaMissing);
         assert_eq!(pop_bodies(&master, "g", "t").await, ["alone"]);
@@ -461,7 +467,7 @@ fn who_waits_for_slaves_is_told_what_they_have() {
         let asked = clock.moment();
         assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
         let took = clock.moment().since(asked);
-        assert!(took >= copies.timeout && took < copies.timeout * 2, "{took:?}");
+        assert!(took >= WAIT && took < WAIT * 2, "{took:?}");
         assert!(pop_bodies(&master, "g", "t").await.is_empty(), "what the slave does not have is not handed out");
         puppet.take_to(master.status().appended_to).await;
         clock.sleep(Duration::from_secs(1)).await;
@@ -490,13 +496,7 @@ fn who_waits_for_slaves_is_told_what_they_have() {
 #[test]
 fn a_redriven_message_that_no_slave_has_is_not_told_as_stored() {
     sim::run(1, async |world: World| {
-        let copies = Copies { count: 2, timeout: Duration::from_secs(3) };
-        let master = start_with(&world, Options { copies, ..options() });
-        let serving = master_of(&world, &master);
-        let keeper = {
-            let serving = Arc::clone(&serving);
-            tokio::spawn(async move { serving.move_mark().await })
-        };
+        let (master, serving, keeper) = start_waiting(&world);
         send(&master, "t", "given up").await;
         let popped = pop(&master, pop_of("g", "t")).await.messages;
         master.dead_letter(owner("g", "t"), popped[0].handle.clone()).await.expect("moved");

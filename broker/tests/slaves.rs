@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 #[path = "common/served.rs"]
 mod served;
 
-use served::{Served, message, served};
+use served::{Served, message, pop, served};
 
 /// Source: `MessageSysFlag.TRANSACTION_PREPARED_TYPE`.
 const PREPARED: i64 = 4;
@@ -131,18 +131,10 @@ async fn check_point(served: &Served) -> [i64; 7] {
 async fn pop_and_ack(served: &Served, acked: &[i64]) {
     let pop = PopMessage {
         consumer_group: "pops".to_owned(),
-        topic: "t".to_owned(),
         queue_id: 1,
         max_msg_nums: 32,
-        invisible_time: 60_000,
-        poll_time: 0,
         born_time: Env::real().clock.now().0,
-        init_mode: 0,
-        exp_type: None,
-        exp: None,
-        order: None,
-        attempt_id: None,
-        broker_name: None,
+        ..pop("t")
     };
     let answer = served.call(RequestCode::PopMessage, pop.to_fields(), "").await;
     assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");

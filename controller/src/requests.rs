@@ -79,10 +79,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
             peers::serve(core, request).await
         }
         // What brokers and name servers are asked, and what nobody knows.
-        _ => {
-            let remark = format!(" request type {} not supported", request.code);
-            Err(Refused::new(ResponseCode::RequestCodeNotSupported, remark))
-        }
+        _ => Err(Refused::new(ResponseCode::RequestCodeNotSupported, request.not_supported())),
     };
     answer.unwrap_or_else(|Refused { code, remark }| {
         tracing::debug!(code = request.code, remote = %connection.remote(), %remark, "request refused");

@@ -93,12 +93,11 @@ impl Kept {
     /// [`Error::Write`].
     pub async fn write(&self, text: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), Error> {
         let kept = self.clone();
-        // The disk blocks; a thread of the runtime's for such work waits for it.
-        let written = tokio::task::spawn_blocking(move || {
+        crate::blocking(move || {
             let file = kept.file.lock();
             replace(&kept.env, &file, &text()).map_err(|source| Error::Write { file: file.clone(), source })
-        });
-        written.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+        })
+        .await
     }
 }
 

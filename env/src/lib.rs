@@ -3,6 +3,7 @@
 //! The only crate that names the operating system. Everything from `trait Broker` downwards gets an [`Env`] and
 //! reaches the world through it, so that the same code runs on a real machine and, under a seed, in a simulation.
 
+mod blocking;
 pub mod clock;
 pub mod disk;
 pub mod kept;
@@ -13,6 +14,7 @@ pub mod tasks;
 
 use std::sync::Arc;
 
+pub use blocking::blocking;
 pub use clock::Clock;
 pub use disk::{Disk, File};
 pub use kept::Kept;

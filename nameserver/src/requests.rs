@@ -76,10 +76,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::UpdateNamesrvConfig => config::update(core, request).await,
         RequestCode::GetNamesrvConfig => Ok(config::get(core, request)),
         // What brokers are asked and told, and what nobody knows.
-        _ => {
-            let remark = format!(" request type {} not supported", request.code);
-            Err(Refusal::new(ResponseCode::RequestCodeNotSupported, remark))
-        }
+        _ => Err(Refusal::new(ResponseCode::RequestCodeNotSupported, request.not_supported())),
     };
     answer.unwrap_or_else(|Refusal { code, remark }| {
         tracing::debug!(code = request.code, remote = %connection.remote(), %remark, "request refused");

@@ -136,10 +136,7 @@ impl Door {
             Way::Members => self.members(&lines, request).await,
             Way::All => self.pass_to_all(&lines, request).await,
             Way::Known => self.pass_to_known(&lines, request).await,
-            Way::Refused => {
-                let remark = format!(" request type {} not supported", request.code);
-                Err(Refusal::new(ResponseCode::RequestCodeNotSupported, remark))
-            }
+            Way::Refused => Err(Refusal::new(ResponseCode::RequestCodeNotSupported, request.not_supported())),
         };
         // Brokers answer under numbers of their connections.
         answer.map(|answer| Command { opaque, ..answer })

@@ -221,8 +221,7 @@ impl Core {
     /// Works on the log, on a thread that may wait for the disk.
     async fn on_log<T: Send + 'static>(&self, work: impl FnOnce(Option<&mut Log>) -> T + Send + 'static) -> T {
         let log = self.log.clone();
-        let done = tokio::task::spawn_blocking(move || work(log.lock().as_mut()));
-        done.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+        env::blocking(move || work(log.lock().as_mut())).await
     }
 
     /// Tells all name servers that this broker lives, until `shutdown`, then that it leaves. It has no topics: the master's are its name's.
@@ -305,8 +304,7 @@ impl Core {
         let first = asked.first;
         let ends = if kept.first() < first { asked.queue_ends(&master).await? } else { Vec::new() };
         let (disk, dir, changed) = (self.env.disk.clone(), self.options.data.clone(), kept.changed(asked, ends));
-        let put = tokio::task::spawn_blocking(move || metadata::put(&*disk, &dir, changed));
-        *kept = put.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+        *kept = env::blocking(move || metadata::put(&*disk, &dir, changed)).await?;
         self.on_log(move |log| log.map_or(Ok(()), |log| log.expire(first))).await.map_err(log::Error::from)?;
         Ok(())
     }
@@ -314,7 +312,7 @@ impl Core {
     /// Opens the log if it is not open, as one of this length of segments that begins where the master's does.
     async fn open_log(&self, master: Welcome) -> Result<(u64, LogEnd), Ended> {
         let (disk, dir, flush, log) = (self.env.disk.clone(), self.options.data.clone(), self.flush, self.log.clone());
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = env::blocking(move || {
             let mut log = log.lock();
             if log.is_none() {
                 *log = Some(Log::open(disk, &dir, master.segment_bytes, master.first, flush)?);
@@ -322,13 +320,11 @@ impl Core {
             let log = log.as_ref().expect("it was opened");
             Ok::<_, log::Error>((log.segment_bytes(), log.end()))
         });
-        let opened = opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+        let opened = opened.await?;
         self.end.store(opened.1.at.0, Ordering::Release);
         Ok(opened)
     }
-}
 
-impl Core {
     /// Follows the master whose log is at this address until that ends.
     async fn follow(&self, master: String) -> Result<Infallible, StreamEnded> {
         let facts = metadata::facts(&self.master()?).await.map_err(Ended::from)?;

@@ -201,7 +201,7 @@ struct Room {
 /// Looks at the disk, on a thread that may wait for it.
 async fn look(core: &Core) -> Room {
     let (disk, data) = (core.env.disk.clone(), core.options.data.clone());
-    let looked = tokio::task::spawn_blocking(move || {
+    env::blocking(move || {
         let space = disk.space(&data).unwrap_or_else(|error| {
             tracing::warn!(%error, data = %data.display(), "the room on the disk cannot be found out");
             Space { total_bytes: 0, free_bytes: 0 }
@@ -209,8 +209,8 @@ async fn look(core: &Core) -> Room {
         // One that cannot be listed has no beginning that could be told.
         let files = disk.list(&data.join(store::COMMIT_LOG_NAME)).unwrap_or_default();
         Room { space, log_begins_at: files.iter().filter_map(|name| name.parse().ok()).min().unwrap_or_default() }
-    });
-    looked.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    })
+    .await
 }
 
 /// Bytes as Apache writes them. Source: `MixAll#humanReadableByteCount`.

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use env::Env;
 use remoting::Client;
 use remoting_proto::body::{ConsumerData, HeartbeatData};
-use remoting_proto::requests::{AUTO_CREATE_TOPIC, PullMessage, SendMessage, SendMessageAnswer};
+use remoting_proto::requests::{AUTO_CREATE_TOPIC, PopMessage, PullMessage, SendMessage, SendMessageAnswer};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -107,6 +107,24 @@ pub fn message(topic: &str) -> SendMessage {
         unit_mode: None,
         max_reconsume_times: None,
         is_batch: None,
+        broker_name: None,
+    }
+}
+
+pub fn pop(topic: &str) -> PopMessage {
+    PopMessage {
+        consumer_group: "g".to_owned(),
+        topic: topic.to_owned(),
+        queue_id: -1,
+        max_msg_nums: 8,
+        invisible_time: 60_000,
+        poll_time: 0,
+        born_time: 0,
+        init_mode: 0,
+        exp_type: None,
+        exp: None,
+        order: None,
+        attempt_id: None,
         broker_name: None,
     }
 }

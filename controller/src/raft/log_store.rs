@@ -162,14 +162,12 @@ impl LogStore {
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error> + Send + 'static,
     ) -> Result<(), AnyError> {
         let database = self.0.clone();
-        // The disk blocks; a thread of the runtime's for such work waits for it.
-        let written = tokio::task::spawn_blocking(move || {
+        let written = env::blocking(move || {
             let writing = database.begin_write()?;
             change(&writing)?;
             writing.commit().map_err(redb::Error::from)
         });
-        let written = written.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        written.map_err(|error| AnyError::new(&error))
+        written.await.map_err(|error| AnyError::new(&error))
     }
 
     fn entries(&self, range: impl RangeBounds<u64>) -> Result<Vec<Entry<Types>>, AnyError> {

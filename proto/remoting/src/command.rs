@@ -157,6 +157,12 @@ impl Command {
         }
     }
 
+    /// What is said to a request of a code that is not served. Source of the words: Apache 5.5 `NettyRemotingAbstract`.
+    #[must_use]
+    pub fn not_supported(&self) -> String {
+        format!(" request type {} not supported", self.code)
+    }
+
     /// What a request asks for.
     #[must_use]
     pub fn request_code(&self) -> RequestCode {

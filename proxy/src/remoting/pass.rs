@@ -39,34 +39,31 @@ impl Door {
 
     /// To all brokers at once, as one may say nothing; the first by name that does what is asked answers.
     pub(super) async fn pass_to_any(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
-        let answers = self.ask_all(lines, request).await?;
-        most_wanted(answers).unwrap_or_else(|| Err(no_broker()))
+        let brokers = self.brokers_of(lines).await?;
+        most_wanted(self.tell(to_all(lines, &brokers), request).await)
     }
 
     /// To all brokers for the members that each knows: who did not come through a proxy is known to the brokers of its topics only.
     pub(super) async fn members(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let dialect = Dialect::of(request.version);
-        members_of(self.ask_all(lines, request).await?, dialect)
-    }
-
-    async fn ask_all(&self, lines: &Lines, request: Command) -> Result<Vec<Result<Command, Refusal>>, Refusal> {
         let brokers = self.brokers_of(lines).await?;
-        let to = brokers.iter().map(|(broker, address)| lines.to(broker, address)).collect();
-        Ok(self.tell(to, request).await)
+        members_of(self.tell(to_all(lines, &brokers), request).await, dialect)
     }
 
     /// To all brokers; one answer is enough. The others hear of it again with the next heartbeat.
     pub(super) async fn pass_to_all(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let brokers = self.brokers_of(lines).await?;
         lines.keep(&brokers);
-        let to = brokers.iter().map(|(broker, address)| lines.to(broker, address)).collect();
-        most_wanted(self.tell(to, request).await).unwrap_or_else(|| Err(no_broker()))
+        most_wanted(self.tell(to_all(lines, &brokers), request).await)
     }
 
     /// To the brokers that know the client by this connection.
     pub(super) async fn pass_to_known(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let nobody = request.answer(ResponseCode::Success);
-        most_wanted(self.tell(lines.all(), request).await).unwrap_or(Ok(nobody))
+        match lines.all() {
+            none if none.is_empty() => Ok(nobody),
+            known => most_wanted(self.tell(known, request).await),
+        }
     }
 
     /// Those that a request to any or all is for, with their addresses.
@@ -164,8 +161,13 @@ fn no_broker() -> Refusal {
     Refusal::new(ResponseCode::ServiceNotAvailable, "no broker is there")
 }
 
+/// The connections to these brokers, in their order.
+fn to_all(lines: &Lines, brokers: &[(Arc<str>, Arc<str>)]) -> Vec<Client> {
+    brokers.iter().map(|(broker, address)| lines.to(broker, address)).collect()
+}
+
 /// The answer that tells a client most: that a broker does not know its subscriptions, else that one has heard it, else what is wrong.
-fn most_wanted(answers: Vec<Result<Command, Refusal>>) -> Option<Result<Command, Refusal>> {
+fn most_wanted(answers: Vec<Result<Command, Refusal>>) -> Result<Command, Refusal> {
     let rank = |answer: &Result<Command, Refusal>| match answer {
         Ok(answer) if answer.response_code() == ResponseCode::Success => {
             let is_unknown = HeartBeatAnswer::of(&answer.fields).is_ok_and(|told| told.is_sub_change == Some(true));
@@ -174,22 +176,21 @@ fn most_wanted(answers: Vec<Result<Command, Refusal>>) -> Option<Result<Command,
         Ok(_) => 2,
         Err(_) => 3,
     };
-    answers.into_iter().min_by_key(rank)
+    answers.into_iter().min_by_key(rank).unwrap_or_else(|| Err(no_broker()))
 }
 
 /// All members that the brokers which answered know; else why there is no answer.
-fn members_of(mut answers: Vec<Result<Command, Refusal>>, dialect: Dialect) -> Result<Command, Refusal> {
+fn members_of(answers: Vec<Result<Command, Refusal>>, dialect: Dialect) -> Result<Command, Refusal> {
     let mut members = BTreeSet::new();
     for answer in answers.iter().flatten().filter(|answer| answer.response_code() == ResponseCode::Success) {
         members.extend(remoting_proto::from_slice::<ConsumerIdList>(&answer.body)?.consumer_id_list);
     }
+    let answer = most_wanted(answers)?;
     if members.is_empty() {
-        return most_wanted(answers).unwrap_or_else(|| Err(no_broker()));
+        return Ok(answer);
     }
-    answers.retain(|answer| answer.as_ref().is_ok_and(|answer| answer.response_code() == ResponseCode::Success));
     let list = ConsumerIdList { consumer_id_list: members.into_iter().collect() };
-    let body = remoting_proto::to_vec(&list, dialect).into();
-    answers.swap_remove(0).map(|answer| Command { body, ..answer })
+    Ok(Command { body: remoting_proto::to_vec(&list, dialect).into(), ..answer })
 }
 
 #[cfg(test)]
@@ -207,14 +208,15 @@ mod tests {
             Ok(Command { fields: header.to_fields(), ..request.answer(code) })
         };
         let heard = |answers| {
-            let heard = most_wanted(answers).expect("there are some").expect("an answer");
+            let heard = most_wanted(answers).expect("an answer");
             (heard.response_code(), HeartBeatAnswer::of(&heard.fields).expect("read").is_sub_change)
         };
         let done = ResponseCode::Success;
         assert_eq!(heard(vec![Err(no_broker()), answer(done, false), answer(done, true)]), (done, Some(true)));
         let busy = answer(ResponseCode::SystemBusy, true);
         assert_eq!(heard(vec![busy, answer(done, false), Err(no_broker())]), (done, Some(false)));
-        assert!(most_wanted(vec![Err(no_broker())]).expect("one").is_err());
-        assert!(most_wanted(Vec::new()).is_none());
+        assert!(most_wanted(vec![Err(no_broker())]).is_err());
+        let nobody = most_wanted(Vec::new()).expect_err("nobody was asked");
+        assert_eq!(nobody.remark, no_broker().remark);
     }
 }

@@ -3,6 +3,7 @@
 //! Source: Apache 5.5 `SlaveSynchronize`, whose answers have the form of the files.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use remoting::Client;
 use remoting_proto::body::{ClusterInfo, GANTRY_VERSION, KvTable, TopicStats};
 use remoting_proto::requests::TopicName as Named;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use store::FileError;
 use types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
@@ -105,8 +107,8 @@ impl Facts {
             }
         }
         let segment_bytes = number(&self.settings, RequestCode::GetBrokerConfig, "mappedFileSizeCommitLog")?;
-        let of_log = |key| number(&self.runtime, RequestCode::GetBrokerRuntimeInfo, key).map(PhysicalOffset);
-        Ok(Welcome { first: of_log("commitLogMinOffset")?, end: of_log("commitLogMaxOffset")?, segment_bytes })
+        let Range { start: first, end } = log_range(&self.runtime)?;
+        Ok(Welcome { first, end, segment_bytes })
     }
 }
 
@@ -133,8 +135,7 @@ impl Asked {
                 Err(Error::Refused { code: ResponseCode::TopicNotExist, .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let stats: TopicStats = remoting_proto::from_slice(&body)
-                .map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+            let stats: TopicStats = read(asked, &body)?;
             ends.extend(stats.offset_table.0.iter().filter_map(|(queue, offsets)| {
                 let number = u32::try_from(queue.queue_id).ok()?;
                 Some((topic.clone(), QueueId(number), QueueOffset(u64::try_from(offsets.max_offset).ok()?)))
@@ -157,25 +158,26 @@ pub(super) async fn ask(master: &Client) -> Result<Asked, Error> {
     if let Some(mappings) = mappings(&files[TOPICS])? {
         files.insert(MAPPINGS, mappings);
     }
-    let runtime = runtime(master).await?;
-    let of_log = |key| number(&runtime, RequestCode::GetBrokerRuntimeInfo, key).map(PhysicalOffset);
-    Ok(Asked { files, first: of_log("commitLogMinOffset")?, end: of_log("commitLogMaxOffset")? })
+    let Range { start: first, end } = log_range(&runtime(master).await?)?;
+    Ok(Asked { files, first, end })
 }
 
 /// The topics that a takeover knows.
 fn topics(told: &[u8]) -> Result<Vec<TopicName>, Error> {
-    let asked = RequestCode::GetAllTopicConfig;
-    let told: Value = takeover::parse_json(told).map_err(|problem| Error::Unclear { asked, problem })?;
+    let told = all_topics(told)?;
     let names = told.get("topicConfigTable").and_then(Value::as_object).into_iter().flat_map(|table| table.keys());
     Ok(names.filter_map(|name| TopicName::new(name.as_str()).ok()).filter(|topic| !topic.is_system()).collect())
 }
 
 /// Which topics are static, if any: a takeover refuses them by name.
 fn mappings(topics: &[u8]) -> Result<Option<Bytes>, Error> {
-    let asked = RequestCode::GetAllTopicConfig;
-    let told: Value = takeover::parse_json(topics).map_err(|problem| Error::Unclear { asked, problem })?;
+    let told = all_topics(topics)?;
     let mappings = told.get(MAPPINGS_TOLD).and_then(Value::as_object).filter(|mappings| !mappings.is_empty());
     Ok(mappings.map(|mappings| json!({ MAPPINGS_KEPT: mappings }).to_string().into()))
+}
+
+fn all_topics(told: &[u8]) -> Result<Value, Error> {
+    takeover::parse_json(told).map_err(|problem| Error::Unclear { asked: RequestCode::GetAllTopicConfig, problem })
 }
 
 /// What was put in files last, and where the log began then.
@@ -257,22 +259,29 @@ pub(super) async fn is_master_apaches(env: &Env, name: &str, name_servers: &[Str
 async fn master_of(name_server: &Client, name: &str) -> Result<Option<String>, Error> {
     let asked = RequestCode::GetBrokerClusterInfo;
     let body = call(name_server, asked).await?;
-    let known: ClusterInfo =
-        remoting_proto::from_slice(&body).map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+    let known: ClusterInfo = read(asked, &body)?;
     Ok(known.broker_addr_table.get(name).and_then(|brokers| brokers.broker_addrs.get(&0).cloned()))
 }
 
 async fn runtime(broker: &Client) -> Result<BTreeMap<String, String>, Error> {
     let asked = RequestCode::GetBrokerRuntimeInfo;
-    let body = call(broker, asked).await?;
-    let table: KvTable =
-        remoting_proto::from_slice(&body).map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+    let table: KvTable = read(asked, &call(broker, asked).await?)?;
     Ok(table.table)
+}
+
+/// Where its log begins and ends, by what a broker says of itself.
+fn log_range(runtime: &BTreeMap<String, String>) -> Result<Range<PhysicalOffset>, Error> {
+    let of_log = |key| number(runtime, RequestCode::GetBrokerRuntimeInfo, key).map(PhysicalOffset);
+    Ok(of_log("commitLogMinOffset")?..of_log("commitLogMaxOffset")?)
 }
 
 fn number(facts: &BTreeMap<String, String>, asked: RequestCode, key: &str) -> Result<u64, Error> {
     let number = facts.get(key).and_then(|text| text.parse().ok());
     number.ok_or_else(|| Error::Unclear { asked, problem: format!("{key} is {:?}", facts.get(key)) })
+}
+
+fn read<T: DeserializeOwned>(asked: RequestCode, body: &[u8]) -> Result<T, Error> {
+    remoting_proto::from_slice(body).map_err(|error| Error::Unclear { asked, problem: error.to_string() })
 }
 
 async fn call(master: &Client, asked: RequestCode) -> Result<Bytes, Error> {
