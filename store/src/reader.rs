@@ -18,7 +18,7 @@ use crate::marks::{Failed, Marks};
 use crate::queue_index::keys::KeySearch;
 use crate::segments::Segments;
 
-use ahead::ReadAhead;
+use ahead::{ReadAhead, Wanted};
 pub(crate) use pool::{Pool, THREADS};
 use waiting::Waiting;
 
@@ -26,6 +26,9 @@ use waiting::Waiting;
 const RUN_BYTES_MAX: u64 = 256 * 1024;
 /// Most bytes between two records that are read to save a call of the system.
 const GAP_BYTES_MAX: u64 = 16 * 1024;
+
+/// Most looks for a record in what is read ahead: what cannot be read there, or is gone again at once, is read for itself.
+const LOOKS_MAX: usize = 3;
 
 /// Reads records by position. Cheap to clone; used from any thread.
 #[derive(Clone)]
@@ -107,6 +110,8 @@ enum Request {
     Keys { search: KeySearch, before: PhysicalOffset, max: usize, answer: oneshot::Sender<Positions> },
     /// The log's bytes as they are.
     Raw { from: PhysicalOffset, to: PhysicalOffset, answer: oneshot::Sender<Result<Bytes, ReadError>> },
+    /// A block that a reader will come to.
+    Ahead(Wanted),
 }
 
 type Positions = Result<Vec<PhysicalOffset>, ReadError>;
@@ -114,7 +119,8 @@ type Positions = Result<Vec<PhysicalOffset>, ReadError>;
 impl Reader {
     /// The reader, and the work of its threads.
     pub(crate) fn new(hot: Arc<HotTail>, marks: Marks, segments: Arc<Segments>) -> (Self, Arc<Pool>) {
-        let (ahead, waiting) = (Arc::new(ReadAhead::new(Arc::clone(&segments))), Arc::new(Waiting::default()));
+        let waiting = Arc::new(Waiting::default());
+        let ahead = Arc::new(ReadAhead::new(Arc::clone(&segments), marks.clone(), Arc::clone(&waiting)));
         let pool = Pool::new(Arc::clone(&segments), marks.clone(), Arc::clone(&ahead), Arc::clone(&waiting));
         (Self { hot, marks, ahead, waiting, segments }, Arc::new(pool))
     }
@@ -131,7 +137,10 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn read(&self, offset: PhysicalOffset, bytes: u32) -> Result<Bytes, ReadError> {
-        self.one(Place { offset, bytes: Some(bytes) }).await
+        match self.hot(offset) {
+            Some(record) => Ok(record),
+            None => only(self.read_all(std::iter::once((offset, bytes))).await),
+        }
     }
 
     /// As [`Reader::read`] for a record whose length is not known; costs a second read when it is long.
@@ -139,42 +148,46 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find(&self, offset: PhysicalOffset) -> Result<Bytes, ReadError> {
-        self.one(Place { offset, bytes: None }).await
+        match self.hot(offset) {
+            Some(record) => Ok(record),
+            None => only(self.cold(vec![Place { offset, bytes: None }]).await),
+        }
     }
 
     /// As [`Reader::read`] for several records, each with a result of its own, in order. Those that are not in memory
     /// are one read of a reader thread, and one of the disk where they lie close together. Who goes on where the last
     /// read ended finds the next records in memory.
     pub async fn read_all(&self, places: impl Iterator<Item = (PhysicalOffset, u32)>) -> Vec<Result<Bytes, ReadError>> {
-        let (mut cold, mut indexes, mut records) = (Vec::new(), Vec::new(), Vec::with_capacity(places.size_hint().0));
-        let mut kept = self.ahead.kept();
-        for (index, (offset, bytes)) in places.enumerate() {
-            let place = Place { offset, bytes: Some(bytes) };
-            let record = self.hot(offset).or_else(|| kept.record(place));
-            if record.is_none() {
-                cold.push(place);
-                indexes.push(index);
-            }
-            records.push(record.ok_or(ReadError::Closed));
-        }
-        drop(kept);
-        if !cold.is_empty() {
-            for (index, record) in indexes.into_iter().zip(self.cold(cold).await) {
-                records[index] = record;
-            }
-        }
-        records
+        let places: Vec<_> = places.map(|(offset, bytes)| Place { offset, bytes: Some(bytes) }).collect();
+        let records = self.in_memory(&places).await;
+        let missing = records.iter().zip(&places).filter(|(record, _)| record.is_none());
+        let mut cold = self.cold(missing.map(|(_, place)| *place).collect()).await.into_iter();
+        let next = |record: Option<_>| record.map_or_else(|| cold.next().unwrap_or(Err(ReadError::Closed)), Ok);
+        records.into_iter().map(next).collect()
     }
 
-    async fn one(&self, place: Place) -> Result<Bytes, ReadError> {
-        match self.hot(place.offset).or_else(|| self.ahead.kept().record(place)) {
-            Some(record) => Ok(record),
-            None => self.cold(vec![place]).await.pop().unwrap_or(Err(ReadError::Closed)),
+    /// Those that are hot or read ahead, once what is on its way is there.
+    async fn in_memory(&self, places: &[Place]) -> Vec<Option<Bytes>> {
+        let (mut records, mut looks_at) = (vec![None; places.len()], (0, 0));
+        loop {
+            let mut kept = self.ahead.kept();
+            for (record, place) in records.iter_mut().zip(places).filter(|(record, _)| record.is_none()) {
+                *record = self.hot(place.offset).or_else(|| kept.record(*place));
+            }
+            let Some(missing) = records.iter().position(Option::is_none) else { return records };
+            looks_at = if looks_at.0 == missing { (missing, looks_at.1 + 1) } else { (missing, 1) };
+            self.ahead.go_on(places[missing]);
+            if looks_at.1 == LOOKS_MAX || !self.ahead.awaited(places[missing]).await {
+                return records;
+            }
         }
     }
 
     async fn cold(&self, places: Vec<Place>) -> Vec<Result<Bytes, ReadError>> {
         let count = places.len();
+        if count == 0 {
+            return Vec::new();
+        }
         self.ask(|answer| Request::Records { places, answer }).await.unwrap_or_else(|refusal| vec![Err(refusal); count])
     }
 
@@ -204,6 +217,11 @@ impl Reader {
     pub fn failure(&self) -> Option<Failed> {
         self.marks.failure()
     }
+}
+
+/// The result of a read of one record.
+fn only(mut records: Vec<Result<Bytes, ReadError>>) -> Result<Bytes, ReadError> {
+    records.pop().unwrap_or(Err(ReadError::Closed))
 }
 
 /// Whether these bytes, no more and no less, are the record at `offset`.

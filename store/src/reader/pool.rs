@@ -8,7 +8,7 @@ use bytes::Bytes;
 use record::{Peek, RECORD_BYTES_MAX, RECORD_BYTES_MIN};
 use types::PhysicalOffset;
 
-use super::ahead::ReadAhead;
+use super::ahead::{ReadAhead, Wanted};
 use super::waiting::Waiting;
 use super::{GAP_BYTES_MAX, Place, Positions, RUN_BYTES_MAX, ReadError, Request, check};
 use crate::marks::Marks;
@@ -51,6 +51,7 @@ impl Pool {
                     drop(answer.send(self.find_keys(&search, before, max)));
                 }
                 Request::Raw { from, to, answer } if !answer.is_closed() => drop(answer.send(self.read_raw(from, to))),
+                Request::Ahead(wanted) => self.read_ahead(&wanted),
                 Request::Records { .. } | Request::Keys { .. } | Request::Raw { .. } => {}
             }
         }
@@ -97,7 +98,6 @@ impl Pool {
         let is_possible = from.0 >= self.segments.first() && end <= appended_to && end - from.0 <= RUN_BYTES_MAX;
         let buffer = match run {
             _ if !is_possible => None,
-            [Place { bytes: Some(_), .. }, ..] if self.ahead.is_next(from.0) => self.read_ahead(from, appended_to),
             [_, _, ..] => self.read_bytes(from, (end - from.0) as usize).map(Bytes::from).ok(),
             _ => None,
         };
@@ -110,17 +110,15 @@ impl Pool {
         run.iter().map(|place| whole(place).map_or_else(|| self.read(*place), Ok)).collect()
     }
 
-    /// Reads on from `from`, up to what was appended when it was looked, and keeps it for who goes on there.
-    fn read_ahead(&self, from: PhysicalOffset, appended_to: u64) -> Option<Bytes> {
-        let segment_end = self.segments.end_of(from.0);
-        let bytes = RUN_BYTES_MAX.min(appended_to.min(segment_end) - from.0) as usize;
+    /// Reads a block for those who will come to it. What cannot be read is told to who comes to it.
+    fn read_ahead(&self, wanted: &Wanted) {
+        let (from, end) = wanted.range();
         let mut buffer = self.ahead.memory();
-        buffer.resize(bytes, 0);
-        let read = self.read_into(from, &mut buffer).ok()?;
-        buffer.truncate(read);
-        let buffer = buffer.freeze();
-        self.ahead.keep(from.0, buffer.clone());
-        Some(buffer)
+        buffer.resize((end - from) as usize, 0);
+        if let Ok(read) = self.read_into(PhysicalOffset(from), &mut buffer) {
+            buffer.truncate(read);
+            self.ahead.keep(from, buffer.freeze());
+        }
     }
 
     /// The log's bytes from `from` on, up to `to` or the end of their segment, whatever they are.
