@@ -308,10 +308,12 @@ fn kept_modes(file: &Kept, copy: &Kept) -> RequestModes {
             Err(not_moved) => tracing::error!(%error, %not_moved, "consume modes are what Apache's copy says"),
         },
     }
-    read(copy).unwrap_or_else(|error| {
-        tracing::error!(%error, "all groups pull until they are set to pop again");
-        None
-    }).unwrap_or_default()
+    read(copy)
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "all groups pull until they are set to pop again");
+            None
+        })
+        .unwrap_or_default()
 }
 
 impl Role for Serving {

@@ -138,7 +138,8 @@ impl Greeting {
     /// Connections opened from now on begin with it, or with nothing if it has more than [`GREETING_BYTES_MAX`].
     pub fn set(&self, request: Command) {
         let mut frame = BytesMut::new();
-        let is_short = remoting_proto::encode(&request.oneway(), &mut frame).is_ok() && frame.len() <= GREETING_BYTES_MAX;
+        let is_short =
+            remoting_proto::encode(&request.oneway(), &mut frame).is_ok() && frame.len() <= GREETING_BYTES_MAX;
         *self.0.lock() = is_short.then(|| frame.freeze());
     }
 

@@ -135,13 +135,7 @@ pub(crate) fn proxy(folder: &Path, name: &str, name_servers: &[SocketAddr]) -> R
     });
     fs::write(&conf, format!("{settings:#}\n"))?;
     let mut command = reference::java(&home(folder, name), &[])?;
-    command.arg("org.apache.rocketmq.proxy.ProxyStartup").args([
-        "-n",
-        &name_servers,
-        "-pm",
-        "cluster",
-        "-pc",
-    ]);
+    command.arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-n", &name_servers, "-pm", "cluster", "-pc"]);
     command.arg(&conf);
     let log = folder.join(format!("{name}.log"));
     let mut process = Process::start("Apache's proxy", command, log.clone())?;

@@ -489,7 +489,9 @@ async fn who_waits_often_at_a_broker_is_heard_all_the_same() {
     let mut popping = tokio::task::JoinSet::new();
     for _ in 0..WAITING {
         let (client, header) = (client.clone(), pop(SOON));
-        popping.spawn(async move { client.call(Command::request(RequestCode::PopMessage, header, Bytes::new()), SOON).await });
+        popping.spawn(async move {
+            client.call(Command::request(RequestCode::PopMessage, header, Bytes::new()), SOON).await
+        });
     }
     let other = proxy.client();
     let all_wait = async {

@@ -44,8 +44,7 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     let folder = context.workspace.own("cluster")?;
     clear(&folder)?;
     let gantry = server::build(context)?;
-    // TEMP
-    if std::env::var("ONLY_RECOVERY").is_err() { show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?; }
+    show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?;
     if context.is_full {
         let shown = recovery::show(context, &folder, &gantry);
         shown.with_context(|| format!("data of the last pair kept: {}", folder.display()))?;

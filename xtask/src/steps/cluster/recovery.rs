@@ -90,7 +90,10 @@ impl fmt::Display for Recovery {
 /// Of each kill.
 type Recoveries = BTreeMap<Case, Vec<Recovery>>;
 
-/// 15 minutes.
+/// By SDK, how many handles were good through the other proxy after theirs was killed.
+type Outlived = BTreeMap<&'static str, usize>;
+
+/// 20 minutes on a busy machine.
 ///
 /// # Errors
 /// An SDK recovers later before ours, or a handle did not outlive its proxy; or what is measured cannot be run.
@@ -112,10 +115,10 @@ fn measure(context: &Context, pair: &mut Pair, folder: &Path) -> Result<Recoveri
             topics::create(broker, &format!("recovery-{sdk}-stream"), "NORMAL")?;
         }
     }
-    let mut recoveries = Recoveries::new();
+    let (mut recoveries, mut outlived) = (Recoveries::new(), Outlived::new());
     for round in 0..ROUNDS {
         for victim in [Victim::Proxy, Victim::Broker] {
-            let of_kill = kill(context, pair, folder, victim);
+            let of_kill = kill(context, pair, folder, victim, &mut outlived);
             let of_kill = of_kill.with_context(|| format!("{:?}'s {victim}, round {round}", pair.maker()))?;
             for (case, recovery) in of_kill {
                 recoveries.entry(case).or_default().push(recovery);
@@ -126,11 +129,20 @@ fn measure(context: &Context, pair: &mut Pair, folder: &Path) -> Result<Recoveri
             }
         }
     }
+    // A client that is behind with its acknowledgements may have none under way at one of the kills.
+    let lost = outlived.iter().find(|(_, handles)| **handles == 0).filter(|_| pair.maker() == Maker::Gantry);
+    ensure!(lost.is_none(), "no handle outlived its proxy: {lost:?}");
     Ok(recoveries)
 }
 
 /// New clients of all SDKs, under which one process is killed.
-fn kill(context: &Context, pair: &mut Pair, folder: &Path, victim: Victim) -> Result<Vec<(Case, Recovery)>> {
+fn kill(
+    context: &Context,
+    pair: &mut Pair,
+    folder: &Path,
+    victim: Victim,
+    outlived: &mut Outlived,
+) -> Result<Vec<(Case, Recovery)>> {
     let endpoint = balancer::to_the_first(pair.proxies())?.to_string();
     let mut clients = Vec::new();
     for sdk in reference::SDKS {
@@ -160,8 +172,9 @@ fn kill(context: &Context, pair: &mut Pair, folder: &Path, victim: Victim) -> Re
         });
         let handed_over = handed_over.count();
         println!("{:?}'s {victim}, {sdk}: send {send}, receive {receive}, {handed_over} handed over", pair.maker());
-        let must_be_handed_over = pair.maker() == Maker::Gantry && victim == Victim::Proxy;
-        ensure!(handed_over > 0 || !must_be_handed_over, "{sdk}: no handle outlived its proxy");
+        if victim == Victim::Proxy {
+            *outlived.entry(sdk).or_default() += handed_over;
+        }
     }
     Ok(recoveries)
 }
@@ -263,7 +276,8 @@ fn print(ours: &Recoveries, theirs: &Recoveries) {
         let (sdk, victim, act) = case;
         let [our, their] = [ours, theirs].map(|all| median(all.get(&case).map_or(&[], Vec::as_slice)));
         let verdict = if holds(our, their) { "yes" } else { "**no**" };
-        let pair = |part: fn(&Recovery) -> Duration| format!("{}, {}", part(&our).as_millis(), part(&their).as_millis());
+        let pair =
+            |part: fn(&Recovery) -> Duration| format!("{}, {}", part(&our).as_millis(), part(&their).as_millis());
         let (first, silence) = (pair(|one| one.first), pair(|one| one.silence));
         println!("| {victim} | {sdk} | {} | {first} | {silence} | {verdict} |", act.name());
         let ms = |recoveries: &Recoveries| -> Vec<_> {
