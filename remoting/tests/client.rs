@@ -139,15 +139,15 @@ async fn each_connection_begins_with_the_greeting() {
         called.await.expect("no panic").expect_err("lost");
         heard
     };
-    let asked = (Bytes::from_static(b"x"), false);
-    assert_eq!(heard(1).await, [asked.clone()]);
+    let asked = || (Bytes::from_static(b"x"), false);
+    assert_eq!(heard(1).await, [asked()]);
     greeting.set(request("hello"));
-    assert_eq!(heard(2).await, [(Bytes::from_static(b"hello"), true), asked.clone()]);
+    assert_eq!(heard(2).await, [(Bytes::from_static(b"hello"), true), asked()]);
     greeting.set(Command { body: vec![0; GREETING_BYTES_MAX].into(), ..request("") });
-    assert_eq!(heard(1).await, [asked.clone()], "it is too long");
+    assert_eq!(heard(1).await, [asked()], "it is too long");
     greeting.set(request("hello"));
     greeting.clear();
-    assert_eq!(heard(1).await, [asked]);
+    assert_eq!(heard(1).await, [asked()]);
 }
 
 /// A clock whose waits end by hand, all at once.
