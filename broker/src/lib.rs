@@ -4,6 +4,7 @@
 //! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`], [`idempotency`]. [`server`] is a front of its own: the
 //! Remoting port of `gantry broker`, with the request codes (`requests`), the clients and what name servers are told. See `docs/architecture.md`.
 
+pub mod backup;
 pub mod catalog;
 mod clients;
 mod codec;

@@ -121,6 +121,8 @@ impl BrokerServer {
         let client = |address: &String| Client::new(address.clone(), env.clock.clone());
         let told = registration::Told::new(vec![None; options.name_servers.len()]);
         let modes_file = Kept::new(env.clone(), "file of consume modes", options.data.join(request_modes::FILE));
+        let modes_copy = options.data.join(request_modes::FILE).with_added_extension("bak");
+        let modes_copy = Kept::new(env.clone(), "Apache's copy of the file of consume modes", modes_copy);
         let master = watch::Sender::new(options.slave.as_ref().and_then(|slave| slave.master.clone()));
         let replication = match options.slave {
             None => Replication::Master(Arc::new(Master::new(broker.clone(), env.clock.clone()))),
@@ -128,7 +130,7 @@ impl BrokerServer {
         };
         let slaves_port = slaves.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
         let core = Core {
-            request_modes: Arc::new(Mutex::new(kept_modes(&modes_file))),
+            request_modes: Arc::new(Mutex::new(kept_modes(&modes_file, &modes_copy))),
             modes_file,
             replication,
             slaves_at: slaves_port.map(|port| SocketAddr::new(options.advertised.ip(), port)),
@@ -289,24 +291,29 @@ impl Core {
     }
 }
 
-/// Which groups pop, as it was set before. A file that cannot be read keeps no broker from serving; a damaged one is put aside for people
-/// to look at.
-fn kept_modes(file: &Kept) -> RequestModes {
-    match file.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file) {
-        Ok(modes) => return modes.unwrap_or_default(),
+/// Which groups pop, as it was set before, by the file or else by the copy of Apache's broker, which moves the file there before it writes
+/// a new one. A file that cannot be read keeps no broker from serving; a damaged one is put aside for people to look at.
+/// Source: Apache 5.5 `ConfigManager.load`, `ConfigManager.persist`.
+fn kept_modes(file: &Kept, copy: &Kept) -> RequestModes {
+    let read = |kept: &Kept| kept.read(request_modes::FILE_BYTES_MAX, RequestModes::from_file);
+    match read(file) {
+        Ok(Some(modes)) => return modes,
+        Ok(None) => {}
         Err(error @ (kept::Error::Read { .. } | kept::Error::Write { .. })) => {
             tracing::error!(%error, "all groups pull until they are set to pop again, or until a start that can read it");
+            return RequestModes::default();
         }
         Err(error @ kept::Error::Unusable { .. }) => match file.set_aside() {
-            Ok(aside) => {
-                tracing::error!(%error, aside = %aside.display(), "all groups pull until they are set to pop again");
-            }
-            Err(not_moved) => {
-                tracing::error!(%error, %not_moved, "all groups pull until they are set to pop again");
-            }
+            Ok(aside) => tracing::error!(%error, aside = %aside.display(), "consume modes are what Apache's copy says"),
+            Err(not_moved) => tracing::error!(%error, %not_moved, "consume modes are what Apache's copy says"),
         },
     }
-    RequestModes::default()
+    read(copy)
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "all groups pull until they are set to pop again");
+            None
+        })
+        .unwrap_or_default()
 }
 
 impl Role for Serving {

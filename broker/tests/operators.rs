@@ -189,6 +189,32 @@ async fn consume_modes_survive_a_restart_go_with_their_group_and_a_damaged_file_
     served.end().await;
 }
 
+#[tokio::test]
+async fn consume_modes_are_those_of_apaches_copy_when_the_file_is_lost() {
+    let mut served = served(Vec::new()).await;
+    served.send("t", b"x").await;
+    let set = |topic: &str| MessageRequestMode {
+        topic: topic.to_owned(),
+        consumer_group: "g".to_owned(),
+        mode: "POP".to_owned(),
+        pop_share_queue_num: 1,
+    };
+    served.call(RequestCode::SetMessageRequestMode, Fields::default(), body(&set("t"))).await;
+    let all = modes(&served).await;
+    let file = served.folder.path().join("data/config/messageRequestMode.json");
+    let copy = file.with_added_extension("bak");
+    std::fs::rename(&file, &copy).expect("moved");
+    served = served.again(Env::real()).await;
+    assert_eq!(modes(&served).await, all);
+    std::fs::write(&file, "{").expect("written");
+    served = served.again(Env::real()).await;
+    assert_eq!(modes(&served).await, all);
+    std::fs::write(&copy, "{").expect("written");
+    served = served.again(Env::real()).await;
+    assert!(modes(&served).await.is_empty());
+    served.end().await;
+}
+
 async fn modes(served: &Served) -> BTreeMap<String, BTreeMap<String, MessageRequestMode>> {
     let answer = served.call(RequestCode::GetAllMessageRequestMode, Fields::default(), "").await;
     from_slice::<MessageRequestModes>(&answer.body).expect("read").message_request_mode_map

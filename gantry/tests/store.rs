@@ -246,6 +246,19 @@ fn restored_opens(folder: &Path, name: &str) {
 }
 
 #[test]
+fn a_backup_has_which_groups_pop() {
+    let folder = written(1, "-TERM");
+    let modes = "config/messageRequestMode.json";
+    let config = folder.path().join(DATA).join(modes);
+    fs::create_dir_all(config.parent().expect("it has one")).expect("made");
+    fs::write(&config, r#"{"messageRequestModeMap":{}}"#).expect("written");
+    printed(folder.path(), "backup gantry-data --to b --verify", 0);
+    printed(folder.path(), "restore b --to restored", 0);
+    let restored = fs::read_to_string(folder.path().join("restored").join(modes)).expect("restored");
+    assert_eq!(restored, r#"{"messageRequestModeMap":{}}"#);
+}
+
+#[test]
 fn a_damaged_backup_is_not_restored() {
     let folder = written(10, "-TERM");
     printed(folder.path(), "backup gantry-data --to b", 0);

@@ -52,6 +52,8 @@ pub struct Listeners {
 struct Door {
     cluster: Cluster,
     clock: Arc<dyn Clock>,
+    /// Requests of one client that may be under way: a client's heartbeats are not to be refused because its pulls wait.
+    in_flight_max: usize,
     /// The host that routes tell clients; without one it is the address to which the client came.
     host: Option<String>,
     /// The port that is no broker's.
@@ -88,6 +90,7 @@ pub async fn serve(
     let door = Door {
         cluster,
         clock: clock.clone(),
+        in_flight_max: options.in_flight_max.saturating_add(options.waiting_max),
         host,
         port: all.local_addr()?.port(),
         brokers: brokers.iter().map(port).collect::<io::Result<_>>()?,
@@ -101,7 +104,7 @@ pub async fn serve(
 
 impl Role for Door {
     fn connect(&self, connection: &Arc<Connection>) {
-        let lines = Arc::new(Lines::new(connection.clone(), self.clock.clone()));
+        let lines = Arc::new(Lines::new(connection.clone(), self.clock.clone(), self.in_flight_max));
         self.clients.lock().insert(connection.id(), lines);
     }
 
@@ -133,8 +136,9 @@ impl Door {
             Way::Route => self.route(connection, request).await,
             Way::Named => self.pass_to_named(&lines, request).await,
             Way::Any => self.pass_to_any(&lines, request).await,
+            Way::OfTopic => self.pass_to_topic(&lines, request).await,
             Way::Members => self.members(&lines, request).await,
-            Way::All => self.pass_to_all(&lines, request).await,
+            Way::All => self.beat(&lines, request).await,
             Way::Known => self.pass_to_known(&lines, request).await,
             Way::Refused => Err(Refusal::new(ResponseCode::RequestCodeNotSupported, request.not_supported())),
         };

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use env::Clock;
 use parking_lot::Mutex;
 use remoting_proto::{Command, FRAME_BYTES_MAX, Opaque};
@@ -18,8 +18,10 @@ use crate::connection::{self, Reader, Traffic};
 use crate::in_flight::InFlight;
 use crate::trust::Trust;
 
-/// Requests of one client that wait for their answers.
+/// Requests of one client that wait for their answers, unless it stands in for another.
 pub const IN_FLIGHT_MAX: usize = 1024;
+/// Longest greeting, in bytes of its frame: a heartbeat with some hundred subscriptions.
+pub const GREETING_BYTES_MAX: usize = 64 * 1024;
 /// Longest time to open a connection. Source: Apache 5.5 `NettyClientConfig`.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of answers that were not handed on yet.
@@ -45,10 +47,12 @@ pub enum Error {
         wait: Duration,
     },
     /// Too many requests wait.
-    #[error("{IN_FLIGHT_MAX} requests to {address} wait for their answers, which is the limit")]
+    #[error("{in_flight_max} requests to {address} wait for their answers, which is the limit")]
     Busy {
         /// The address.
         address: String,
+        /// The limit.
+        in_flight_max: usize,
     },
     /// It fits in no frame.
     #[error("the request cannot be sent: {0}")]
@@ -80,6 +84,8 @@ struct Inner {
     trust: Option<Trust>,
     /// Takes what the peer asks.
     asked: Option<mpsc::Sender<Question>>,
+    in_flight_max: usize,
+    greeting: Greeting,
     /// Held while a connection is opened, so that all who need it wait for the same one.
     link: tokio::sync::Mutex<(Option<Link>, BackOff)>,
 }
@@ -124,23 +130,59 @@ impl Question {
     }
 }
 
+/// The request, without an answer, that connections of clients begin with: those of all that have a copy.
+#[derive(Clone, Debug, Default)]
+pub struct Greeting(Arc<Mutex<Option<Bytes>>>);
+
+impl Greeting {
+    /// Connections opened from now on begin with it, or with nothing if it has more than [`GREETING_BYTES_MAX`].
+    pub fn set(&self, request: Command) {
+        let mut frame = BytesMut::new();
+        let is_short =
+            remoting_proto::encode(&request.oneway(), &mut frame).is_ok() && frame.len() <= GREETING_BYTES_MAX;
+        *self.0.lock() = is_short.then(|| frame.freeze());
+    }
+
+    /// There is none from now on.
+    pub fn clear(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn frame(&self) -> Option<Bytes> {
+        self.0.lock().clone()
+    }
+}
+
 impl Client {
     /// A client of `address` (`HOST:PORT`), not connected yet.
     #[must_use]
     pub fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self::with(address.into(), clock, None, None)
+        Self::with(address.into(), clock, None, None, IN_FLIGHT_MAX, Greeting::default())
     }
 
     /// One that speaks TLS.
     #[must_use]
     pub fn secret(address: impl Into<String>, clock: Arc<dyn Clock>, trust: Trust) -> Self {
-        Self::with(address.into(), clock, Some(trust), None)
+        Self::with(address.into(), clock, Some(trust), None, IN_FLIGHT_MAX, Greeting::default())
     }
 
     /// One that also hands on what the peer asks on the connection. While `asked` has no room, answers behind it wait too.
     #[must_use]
     pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Question>) -> Self {
-        Self::with(address.into(), clock, None, Some(asked))
+        Self::with(address.into(), clock, None, Some(asked), IN_FLIGHT_MAX, Greeting::default())
+    }
+
+    /// One that listens too and stands in for a client of a server's: for as many requests as that may have under way, and each of its
+    /// connections begins with the greeting, if there is one then.
+    #[must_use]
+    pub fn standing_in(
+        address: impl Into<String>,
+        clock: Arc<dyn Clock>,
+        asked: mpsc::Sender<Question>,
+        in_flight_max: usize,
+        greeting: Greeting,
+    ) -> Self {
+        Self::with(address.into(), clock, None, Some(asked), in_flight_max, greeting)
     }
 
     fn with(
@@ -148,8 +190,11 @@ impl Client {
         clock: Arc<dyn Clock>,
         trust: Option<Trust>,
         asked: Option<mpsc::Sender<Question>>,
+        in_flight_max: usize,
+        greeting: Greeting,
     ) -> Self {
-        Self(Arc::new(Inner { address, clock, trust, asked, link: tokio::sync::Mutex::default() }))
+        let link = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { address, clock, trust, asked, in_flight_max, greeting, link }))
     }
 
     /// Asks and waits for the answer, whatever its code. When the time is over and nothing at all came since the request was sent, the
@@ -163,7 +208,9 @@ impl Client {
             let sender = self.sender().await?;
             let _ = asked.set((sender.clone(), sender.traffic.reads()));
             let (tell, told) = oneshot::channel();
-            let opaque = sender.in_flight.lock().add(tell).ok_or_else(|| Error::Busy { address: self.address() })?;
+            let in_flight_max = self.0.in_flight_max;
+            let busy = || Error::Busy { address: self.address(), in_flight_max };
+            let opaque = sender.in_flight.lock().add(tell).ok_or_else(busy)?;
             // However this ends, nobody waits under the number any longer.
             let _place = Place { sender: &sender, opaque };
             self.send(&sender, Command { opaque, ..request }).await?;
@@ -232,13 +279,46 @@ impl Client {
     async fn open(&self) -> io::Result<Link> {
         let stream = TcpStream::connect(&self.0.address).await?;
         stream.set_nodelay(true)?;
-        let asked = self.0.asked.clone();
         let Some(trust) = &self.0.trust else {
             let (socket, sink) = stream.into_split();
-            return Ok(start(socket, sink, asked));
+            return Ok(self.start(socket, sink));
         };
         let (socket, sink) = tokio::io::split(trust.connect(&self.0.address, stream).await?);
-        Ok(start(socket, sink, asked))
+        Ok(self.start(socket, sink))
+    }
+
+    /// Runs a connection in a task of its own, which ends with it or with the guard.
+    fn start<R, W>(&self, socket: R, sink: W) -> Link
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let (frames, outbound) = mpsc::channel(IN_FLIGHT_MAX);
+        if let Some(greeting) = self.0.greeting.frame() {
+            // There is room: it is the first.
+            drop(frames.try_send(greeting.into()));
+        }
+        let in_flight = Arc::new(Mutex::new(InFlight::new(self.0.in_flight_max)));
+        let ended = CancellationToken::new();
+        let traffic = Arc::<Traffic>::default();
+        let inbound = Arc::new(Semaphore::new(connection::permits(INBOUND_BYTES_MAX)));
+        let reader = Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound };
+        let asked = self.0.asked.clone().map(|asked| (asked, frames.clone()));
+        let sender = Sender { frames, in_flight: in_flight.clone(), traffic: traffic.clone(), ended: ended.clone() };
+        let guard = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let outcome = tokio::select! {
+                read = read(reader, &in_flight, asked.as_ref()) => read,
+                written = connection::write(sink, outbound, &traffic) => written,
+                () = ended.cancelled() => Ok(()),
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "connection ended");
+            }
+            // All who wait learn at once that there will be no answer.
+            in_flight.lock().close();
+        });
+        Link { sender, _guard: guard }
     }
 
     fn address(&self) -> String {
@@ -256,36 +336,6 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.sender.in_flight.lock().take(self.opaque);
     }
-}
-
-/// Runs a connection in a task of its own, which ends with it or with the guard.
-fn start<R, W>(socket: R, sink: W, asked: Option<mpsc::Sender<Question>>) -> Link
-where
-    R: AsyncRead + Unpin + Send + 'static,
-    W: AsyncWrite + Unpin + Send + 'static,
-{
-    let (frames, outbound) = mpsc::channel(IN_FLIGHT_MAX);
-    let in_flight = Arc::new(Mutex::new(InFlight::new(IN_FLIGHT_MAX)));
-    let ended = CancellationToken::new();
-    let traffic = Arc::<Traffic>::default();
-    let inbound = Arc::new(Semaphore::new(connection::permits(INBOUND_BYTES_MAX)));
-    let reader = Reader { socket, buffer: BytesMut::new(), traffic: traffic.clone(), inbound };
-    let asked = asked.map(|asked| (asked, frames.clone()));
-    let sender = Sender { frames, in_flight: in_flight.clone(), traffic: traffic.clone(), ended: ended.clone() };
-    let guard = ended.clone().drop_guard();
-    tokio::spawn(async move {
-        let outcome = tokio::select! {
-            read = read(reader, &in_flight, asked.as_ref()) => read,
-            written = connection::write(sink, outbound, &traffic) => written,
-            () = ended.cancelled() => Ok(()),
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "connection ended");
-        }
-        // All who wait learn at once that there will be no answer.
-        in_flight.lock().close();
-    });
-    Link { sender, _guard: guard }
 }
 
 /// Hands answers to who waits for them and what the peer asks to who listens, until the peer ends.

@@ -14,7 +14,7 @@ mod server;
 pub mod tls;
 mod trust;
 
-pub use client::{Client, Question};
+pub use client::{Client, Greeting, Question};
 pub use connection::{ASKED_MAX, CallError, Connection, ConnectionId, WAITING_MAX};
 pub use network::Network;
 pub use notice::{Notice, Notices};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use env::Clock;
 use env::clock::{BoxFuture, Moment, SystemClock};
-use remoting::Client;
-use remoting::client::{Error, IN_FLIGHT_MAX};
+use remoting::client::{Error, GREETING_BYTES_MAX, IN_FLIGHT_MAX};
+use remoting::{Client, Greeting};
 use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -115,6 +115,39 @@ async fn a_lost_connection_tells_all_who_wait_and_is_opened_again() {
     again.await.expect("no panic").expect("answered");
     drop(client);
     assert_eq!(socket.read(&mut [0]).await.expect("ended"), 0, "the connection ends with its client");
+}
+
+#[tokio::test]
+async fn each_connection_begins_with_the_greeting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let greeting = Greeting::default();
+    let (asked, _questions) = tokio::sync::mpsc::channel(1);
+    let client = Client::standing_in(address, Arc::new(SystemClock), asked, 1, greeting.clone());
+    // What a new connection hears.
+    let heard = async |requests: usize| {
+        let called = call(&client, "x", LONG);
+        let mut socket = accept(&listener).await;
+        let mut heard = Vec::new();
+        for _ in 0..requests {
+            let request = receive(&mut socket).await;
+            heard.push((request.body, request.flag.is_oneway()));
+        }
+        let error = client.call(request("too many"), LONG).await.expect_err("one request waits");
+        assert!(matches!(error, Error::Busy { in_flight_max: 1, .. }), "{error}");
+        drop(socket);
+        called.await.expect("no panic").expect_err("lost");
+        heard
+    };
+    let asked = || (Bytes::from_static(b"x"), false);
+    assert_eq!(heard(1).await, [asked()]);
+    greeting.set(request("hello"));
+    assert_eq!(heard(2).await, [(Bytes::from_static(b"hello"), true), asked()]);
+    greeting.set(Command { body: vec![0; GREETING_BYTES_MAX].into(), ..request("") });
+    assert_eq!(heard(1).await, [asked()], "it is too long");
+    greeting.set(request("hello"));
+    greeting.clear();
+    assert_eq!(heard(1).await, [asked()]);
 }
 
 /// A clock whose waits end by hand, all at once.

@@ -75,7 +75,7 @@ func main() {
 	flag.StringVar(&e.prefix, "prefix", "example", "of topics and groups: <prefix>-go-<feature>[-group]")
 	plaintext := flag.Bool("plaintext", false, "without TLS, which this SDK uses by default")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: run [feature|all] [flags]")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: run [feature|all|stream] [flags]")
 		flag.PrintDefaults()
 	}
 
@@ -91,6 +91,10 @@ func main() {
 	os.Setenv(rmq.CLIENT_LOG_ROOT, filepath.Join(os.TempDir(), "rocketmq-go-logs"))
 	rmq.ResetLogger()
 
+	if chosen == "stream" {
+		fmt.Fprintln(os.Stderr, e.stream())
+		os.Exit(1)
+	}
 	exitCode, isKnown := 0, false
 	for _, feature := range features {
 		if chosen != "all" && chosen != feature.name {

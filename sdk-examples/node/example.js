@@ -13,6 +13,8 @@ import { ConsumeResult, FilterExpression, Producer, PushConsumer, SimpleConsumer
 // The package does not export these two enums at its top.
 import definitions from 'rocketmq-client-nodejs/proto/apache/rocketmq/v2/definition_pb.js';
 
+import { run } from './stream.js';
+
 const { FilterType, TransactionResolution } = definitions;
 
 // Every wait ends. All in milliseconds.
@@ -271,10 +273,18 @@ function filter() {
   });
 }
 
+/** See stream.js. */
+function stream() {
+  const topic = topicOf('stream');
+  return using([ newProducer(topic), newConsumer(topic) ], (producer, consumer) =>
+    run(producer, consumer, () => newMessage(topic, 'hello')));
+}
+
 const features = { normal, fifo, delay, transaction, push, recall, filter };
 const [ chosen = 'all' ] = positionals;
+if (chosen === 'stream') await stream();
 if (chosen !== 'all' && !(chosen in features)) {
-  console.error(`unknown feature ${chosen}; one of: ${Object.keys(features).join(', ')}, all`);
+  console.error(`unknown feature ${chosen}; one of: ${Object.keys(features).join(', ')}, all, stream`);
   process.exit(2);
 }
 

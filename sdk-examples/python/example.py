@@ -19,6 +19,8 @@ from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExp
                       Producer, PushConsumer, SimpleConsumer, TransactionChecker, TransactionResolution)
 from rocketmq.grpc_protocol import FilterType
 
+import stream
+
 # Every wait ends. All in seconds.
 POLL = 5  # one long poll; Apache refuses shorter ones
 INVISIBLE = 10  # the shortest time to consume that Apache accepts
@@ -312,6 +314,13 @@ FEATURES = {
 }
 
 
+def run_stream(example):
+    """See stream.py."""
+    topic = example.topic("stream")
+    with example.producer(topic) as producer, example.consumer(topic) as consumer:
+        stream.run(producer, consumer, lambda: new_message(topic, "hello"))
+
+
 def in_time(show, example):
     """Returns what `show` returns and raises what it raises, or TimeoutError if it does neither in time."""
     outcome = Future()
@@ -328,13 +337,15 @@ def in_time(show, example):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("feature", nargs="?", default="all", choices=[*FEATURES, "all"])
+    parser.add_argument("feature", nargs="?", default="all", choices=[*FEATURES, "all", "stream"])
     parser.add_argument("--endpoint", default=os.environ.get("GANTRY_ENDPOINT", "127.0.0.1:8081"))
     parser.add_argument("--prefix", default="example", help="of topics and groups: <prefix>-python-<feature>[-group]")
     parser.add_argument("--plaintext", action="store_true", help="without TLS, which is this SDK's default anyway")
     arguments = parser.parse_args()
 
     example = Example(arguments.endpoint, arguments.prefix)
+    if arguments.feature == "stream":
+        run_stream(example)
     has_failed = False
     for name in FEATURES if arguments.feature == "all" else [arguments.feature]:
         try:

@@ -50,10 +50,15 @@ pub(crate) fn broker_by(
     let at = BrokerAt::free()?;
     let settings = format!("brokerName={name}\n{settings}");
     let mut process = start_broker(program, folder, name, at, name_servers, &settings)?;
-    for name_server in name_servers {
-        process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))?;
-    }
+    await_registered(&mut process, name, name_servers)?;
     Ok((process, at.address))
+}
+
+/// Waits until all name servers know a broker.
+pub(crate) fn await_registered(process: &mut Process, name: &str, name_servers: &[SocketAddr]) -> Result<()> {
+    name_servers.iter().try_for_each(|name_server| {
+        process.wait_until("is registered", WITHIN, || remoting::knows_broker(*name_server, name))
+    })
 }
 
 /// What is started as a broker.
@@ -98,7 +103,6 @@ pub(crate) fn start_broker(
     let BrokerAt { address, ha_port } = at;
     let (store, port) = (folder.join(node), address.port());
     let store = store.display();
-    let names: Vec<String> = name_servers.iter().map(SocketAddr::to_string).collect();
     let conf = folder.join(format!("{node}.conf"));
     let text = format!(
         "brokerClusterName={CLUSTER}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
@@ -106,7 +110,7 @@ pub(crate) fn start_broker(
          autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
          # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
          waitTimeMillsInSendQueue=3000\ndiskMaxUsedSpaceRatio=95\nmappedFileSizeCommitLog=16777216\n{settings}",
-        names.join(";")
+        list(name_servers)
     );
     fs::write(&conf, text)?;
     let mut command = reference::java(&home(folder, node), program.classes)?;
@@ -115,26 +119,23 @@ pub(crate) fn start_broker(
 }
 
 /// Starts a proxy in cluster mode; it serves gRPC at the address on return.
-pub(crate) fn proxy(folder: &Path, name: &str, name_server: SocketAddr) -> Result<(Process, SocketAddr)> {
+pub(crate) fn proxy(folder: &Path, name: &str, name_servers: &[SocketAddr]) -> Result<(Process, SocketAddr)> {
+    let name_servers = list(name_servers);
     let (grpc, remoting) = (server::free_address()?, server::free_address()?);
     let conf = folder.join(format!("{name}.json"));
     let settings = json!({
         "rocketMQClusterName": CLUSTER,
         "proxyMode": "CLUSTER",
         "localServeAddr": "127.0.0.1",
-        "namesrvAddr": name_server.to_string(),
+        "namesrvAddr": name_servers,
         "grpcServerPort": grpc.port(),
+        // Clients go where they have gone, be it a balancer.
+        "useEndpointPortFromRequest": true,
         "remotingListenPort": remoting.port(),
     });
     fs::write(&conf, format!("{settings:#}\n"))?;
     let mut command = reference::java(&home(folder, name), &[])?;
-    command.arg("org.apache.rocketmq.proxy.ProxyStartup").args([
-        "-n",
-        &name_server.to_string(),
-        "-pm",
-        "cluster",
-        "-pc",
-    ]);
+    command.arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-n", &name_servers, "-pm", "cluster", "-pc"]);
     command.arg(&conf);
     let log = folder.join(format!("{name}.log"));
     let mut process = Process::start("Apache's proxy", command, log.clone())?;
@@ -142,6 +143,11 @@ pub(crate) fn proxy(folder: &Path, name: &str, name_server: SocketAddr) -> Resul
     let is_up = || fs::read_to_string(&log).is_ok_and(|text| text.contains("rocketmq-proxy startup successfully"));
     process.wait_until("serves", WITHIN, || is_up() && TcpStream::connect(grpc).is_ok())?;
     Ok((process, grpc))
+}
+
+/// As settings have it.
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(";")
 }
 
 /// Where a process keeps its own log files: one of that name a run, named by the run's folder.

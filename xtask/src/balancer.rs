@@ -1,4 +1,4 @@
-//! A TCP balancer: each connection goes to the next of its targets that takes one.
+//! A TCP balancer: each connection goes to one of its targets that takes one.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,14 +10,24 @@ use anyhow::Result;
 /// How long a target may take to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Starts one and says where it listens; it runs as long as this program.
-pub(crate) fn start(targets: Vec<SocketAddr>) -> Result<SocketAddr> {
+/// Starts one that goes from target to target, and says where it listens; it runs as long as this program.
+pub(crate) fn in_turn(targets: Vec<SocketAddr>) -> Result<SocketAddr> {
+    start(targets, |connection| connection)
+}
+
+/// The same, but the first target has all connections as long as it takes them.
+pub(crate) fn to_the_first(targets: Vec<SocketAddr>) -> Result<SocketAddr> {
+    start(targets, |_| 0)
+}
+
+/// Starts one whose connections, by their number, try the targets from one on.
+fn start(targets: Vec<SocketAddr>, turn: fn(usize) -> usize) -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
-        for (turn, client) in listener.incoming().enumerate() {
+        for (connection, client) in listener.incoming().enumerate() {
             let Ok(client) = client else { continue };
-            let (before, after) = targets.split_at(turn % targets.len().max(1));
+            let (before, after) = targets.split_at(turn(connection) % targets.len().max(1));
             let in_turn: Vec<_> = after.iter().chain(before).copied().collect();
             thread::spawn(move || {
                 let connect = |target| TcpStream::connect_timeout(target, CONNECT_WITHIN).ok();
@@ -72,17 +82,31 @@ mod tests {
         address
     }
 
-    #[test]
-    fn connections_go_to_who_is_there_in_turn() {
-        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("bound");
-        let address = start(vec![echo(b'a'), gone, echo(b'b')]).expect("started");
+    fn gone() -> SocketAddr {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("bound")
+    }
+
+    /// Who answers so many connections.
+    fn heard(address: SocketAddr, connections: usize) -> String {
         let mut heard = String::new();
-        for _ in 0..6 {
+        for _ in 0..connections {
             let mut client = TcpStream::connect(address).expect("listening");
             client.write_all(b"-").expect("open");
             client.shutdown(Shutdown::Write).expect("open");
             client.read_to_string(&mut heard).expect("an answer");
         }
-        assert_eq!(heard, "a-b-b-a-b-b-");
+        heard
+    }
+
+    #[test]
+    fn connections_go_to_who_is_there_in_turn() {
+        let address = in_turn(vec![echo(b'a'), gone(), echo(b'b')]).expect("started");
+        assert_eq!(heard(address, 6), "a-b-b-a-b-b-");
+    }
+
+    #[test]
+    fn connections_go_to_the_first_that_is_there() {
+        let address = to_the_first(vec![gone(), echo(b'a'), echo(b'b')]).expect("started");
+        assert_eq!(heard(address, 2), "a-a-");
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use env::Disk;
 use serde::Serialize;
-use store::inspect::{Copied, Directory};
+use store::inspect::Copied;
 
 use super::{must_exist, open, size, verify};
 use crate::cli::Misuse;
@@ -53,7 +53,7 @@ struct CopiedView {
 pub(super) fn backup(arguments: &BackupArguments, disk: &Arc<dyn Disk>, output: Output) -> anyhow::Result<()> {
     let BackupArguments { dir, to, verify } = arguments;
     must_be_apart(dir, to)?;
-    let copied = copy(&open(disk, dir)?, to).with_context(|| format!("cannot back up {}", dir.display()))?;
+    let copied = copy(disk, dir, to).with_context(|| format!("cannot back up {}", dir.display()))?;
     if *verify {
         must_be_sound(disk, to)?;
     }
@@ -64,13 +64,15 @@ pub(super) fn restore(arguments: &RestoreArguments, disk: &Arc<dyn Disk>, output
     let RestoreArguments { backup, to } = arguments;
     must_be_apart(backup, to)?;
     must_be_sound(disk, backup)?;
-    let copied = copy(&open(disk, backup)?, to).with_context(|| format!("cannot restore {}", backup.display()))?;
+    let copied = copy(disk, backup, to).with_context(|| format!("cannot restore {}", backup.display()))?;
     output.show(&view(backup, to, copied, true), |view| to_text("restored", view))
 }
 
-fn copy(from: &Directory, to: &Path) -> anyhow::Result<Copied> {
+fn copy(disk: &Arc<dyn Disk>, from: &Path, to: &Path) -> anyhow::Result<Copied> {
     let bar = Bar::of_bytes();
-    Ok(from.copy(to, &mut |progress| bar.show(progress))?)
+    let mut copied = open(disk, from)?.copy(to, &mut |progress| bar.show(progress))?;
+    copied.files += u64::from(broker::backup::copy_request_modes(&**disk, from, to)?);
+    Ok(copied)
 }
 
 /// A copy inside what is copied would be found there by the next one.

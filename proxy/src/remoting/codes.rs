@@ -17,6 +17,8 @@ pub(super) enum Way {
     Named,
     /// Any broker that does it.
     Any,
+    /// Any broker of the topic that its body names.
+    OfTopic,
     /// All brokers, each for the members of a group that it knows.
     Members,
     /// All brokers.
@@ -59,7 +61,8 @@ pub(super) fn way(code: RequestCode) -> Way {
         | Code::ViewMessageById
         | Code::LockBatchMq
         | Code::UnlockBatchMq => Way::Named,
-        Code::GetConsumerConnectionList | Code::CheckClientConfig | Code::QueryAssignment => Way::Any,
+        Code::GetConsumerConnectionList | Code::CheckClientConfig => Way::Any,
+        Code::QueryAssignment => Way::OfTopic,
         Code::GetConsumerListByGroup => Way::Members,
         Code::HeartBeat => Way::All,
         Code::UnregisterClient => Way::Known,

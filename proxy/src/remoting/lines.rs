@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::remoting::{Client, Connection, Question};
+use ::remoting::{Client, Connection, Greeting, Question};
 use env::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -19,6 +19,10 @@ const CLIENT_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Lines {
     pub(super) connection: Arc<Connection>,
     clock: Arc<dyn Clock>,
+    /// Requests to one broker that wait for their answers.
+    in_flight_max: usize,
+    /// What a broker hears first on a new connection: after a restart it does not know the client.
+    pub(super) heartbeat: Greeting,
     /// By broker. Held for a look or a change of one.
     open: Mutex<BTreeMap<Arc<str>, Line>>,
 }
@@ -30,9 +34,9 @@ struct Line {
 }
 
 impl Lines {
-    /// None yet, of the client of this connection.
-    pub(super) fn new(connection: Arc<Connection>, clock: Arc<dyn Clock>) -> Self {
-        Self { connection, clock, open: Mutex::default() }
+    /// None yet, of the client of this connection, which may have so many requests under way.
+    pub(super) fn new(connection: Arc<Connection>, clock: Arc<dyn Clock>, in_flight_max: usize) -> Self {
+        Self { connection, clock, in_flight_max, heartbeat: Greeting::default(), open: Mutex::default() }
     }
 
     /// The connection to a broker whose master is at this address.
@@ -42,7 +46,8 @@ impl Lines {
             Some(line) if line.address == *address => line.client.clone(),
             _ => {
                 let (asked, questions) = mpsc::channel(QUESTIONS_WAITING_MAX);
-                let client = Client::listening(&**address, self.clock.clone(), asked);
+                let (clock, heartbeat) = (self.clock.clone(), self.heartbeat.clone());
+                let client = Client::standing_in(&**address, clock, asked, self.in_flight_max, heartbeat);
                 // Ends with the connection to the broker.
                 tokio::spawn(hand_on(self.connection.clone(), self.clock.clone(), questions));
                 open.insert(broker.into(), Line { address: address.clone(), client: client.clone() });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::remoting::Client;
 use ::remoting::client::Error;
-use remoting_proto::body::ConsumerIdList;
+use remoting_proto::body::{ConsumerIdList, HeartbeatData};
 use remoting_proto::requests::HeartBeatAnswer;
 use remoting_proto::{Command, Dialect, FRAME_BYTES_MAX, Flag, RequestCode, ResponseCode};
 use tokio::task::JoinSet;
@@ -43,6 +43,17 @@ impl Door {
         most_wanted(self.tell(to_all(lines, &brokers), request).await)
     }
 
+    /// To the brokers of the topic, as to any: only there is it set whether a group pulls or pops it.
+    pub(super) async fn pass_to_topic(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
+        let mut brokers = self.brokers_of(lines).await?;
+        let of_topic = self.brokers_with(&target::topic_in_body(&request)?).await?;
+        let has_topic = |broker: &str| of_topic.iter().any(|name| name == broker);
+        if brokers.iter().any(|(broker, _)| has_topic(broker)) {
+            brokers.retain(|(broker, _)| has_topic(broker));
+        }
+        most_wanted(self.tell(to_all(lines, &brokers), request).await)
+    }
+
     /// To all brokers for the members that each knows: who did not come through a proxy is known to the brokers of its topics only.
     pub(super) async fn members(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let dialect = Dialect::of(request.version);
@@ -50,16 +61,22 @@ impl Door {
         members_of(self.tell(to_all(lines, &brokers), request).await, dialect)
     }
 
-    /// To all brokers; one answer is enough. The others hear of it again with the next heartbeat.
-    pub(super) async fn pass_to_all(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
+    /// A heartbeat, to all brokers; one answer is enough. The others hear of it with the next one, or when there is something else for them.
+    pub(super) async fn beat(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let brokers = self.brokers_of(lines).await?;
         lines.keep(&brokers);
+        // One without subscriptions says nothing to who has not heard them.
+        if remoting_proto::from_slice::<HeartbeatData>(&request.body).is_ok_and(|told| !told.without_sub) {
+            lines.heartbeat.set(request.clone());
+        }
         most_wanted(self.tell(to_all(lines, &brokers), request).await)
     }
 
     /// To the brokers that know the client by this connection.
     pub(super) async fn pass_to_known(&self, lines: &Lines, request: Command) -> Result<Command, Refusal> {
         let nobody = request.answer(ResponseCode::Success);
+        // Of those that it stays in, brokers hear with its next heartbeat.
+        lines.heartbeat.clear();
         match lines.all() {
             none if none.is_empty() => Ok(nobody),
             known => most_wanted(self.tell(known, request).await),

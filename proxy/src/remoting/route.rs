@@ -33,6 +33,22 @@ impl Door {
         Ok(Command { body: remoting_proto::to_vec(&route, dialect).into(), ..answer })
     }
 
+    /// The brokers that have queues of a topic; none if there is no such topic.
+    pub(super) async fn brokers_with(&self, topic: &str) -> Result<Vec<String>, Refusal> {
+        let header = GetRouteInfo {
+            topic: topic.to_owned(),
+            accept_standard_json_only: Some(true),
+            zone_mode: None,
+            zone_name: None,
+        };
+        let told = self.cluster.ask_name_servers(RequestCode::GetRouteInfoByTopic, header.to_fields()).await?;
+        if told.response_code() != ResponseCode::Success {
+            return Ok(Vec::new());
+        }
+        let route: TopicRouteData = remoting_proto::from_slice(&told.body)?;
+        Ok(route.queue_datas.into_iter().map(|queues| queues.broker_name).collect())
+    }
+
     /// Where a client that came on this connection reaches a broker: here, as it has come.
     fn address_of(&self, connection: &Connection, broker: &str) -> String {
         let own = self.brokers.iter().find(|(name, _)| **name == *broker);

@@ -1,6 +1,6 @@
 //! Which broker a request names. Source: Apache 5.5 `RpcRequestHeader` (`bname`), `SendMessageRequestHeaderV2` (`n`) and the bodies.
 
-use remoting_proto::body::{BatchAcks, LockBatch};
+use remoting_proto::body::{BatchAcks, LockBatch, QueryAssignment};
 use remoting_proto::{Command, JsonError, RequestCode};
 
 /// The broker that a header names: Java's clients since 5.0 say it.
@@ -29,6 +29,14 @@ pub(super) fn in_body(request: &Command) -> Result<Option<String>, JsonError> {
         _ => None,
     };
     Ok(name.filter(|name| !name.is_empty()))
+}
+
+/// The topic whose assignment is asked for.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn topic_in_body(request: &Command) -> Result<String, JsonError> {
+    remoting_proto::from_slice::<QueryAssignment>(&request.body).map(|asked| asked.topic)
 }
 
 #[cfg(test)]
@@ -72,6 +80,7 @@ mod tests {
             for code in [RequestCode::LockBatchMq, RequestCode::BatchAckMessage] {
                 let _ = in_body(&Command { body: body.clone().into(), ..request(code, &[], "") });
             }
+            let _ = topic_in_body(&Command { body: body.into(), ..request(RequestCode::QueryAssignment, &[], "") });
         }
     }
 }

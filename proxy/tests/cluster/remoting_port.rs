@@ -8,20 +8,21 @@ use bytes::Bytes;
 use env::Clock;
 use env::clock::SystemClock;
 use proxy::remoting::{Listeners, serve};
-use remoting::Client;
+use remoting::{Client, Greeting};
 use remoting_proto::body::{
-    ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, LockBatchAnswer, MessageQueue,
-    RegisterBroker as Registration, TopicRouteData,
+    Assignments, ConsumerData, ConsumerIdList, HeartbeatData, LockBatch, LockBatchAnswer, MessageQueue,
+    MessageRequestMode, QueryAssignment, RegisterBroker as Registration, TopicRouteData,
 };
 use remoting_proto::requests::{
     ConsumerClient, ConsumerGroup, GetRouteInfo, OffsetAnswer, PollingInfo, PollingInfoAnswer, PopMessage,
     RegisterBroker, SendMessage, TopicQueue,
 };
 use remoting_proto::{Command, Dialect, Fields, RequestCode, ResponseCode};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use types::{MessageType, TopicConfig, TopicType};
+use types::{Admin, Broker, MessageType, TopicConfig, TopicType};
 
 use crate::hand::HandClock;
 use crate::support::{POLL_EVERY, SOON, Site, topic};
@@ -37,9 +38,12 @@ struct Proxy {
     _stop: tokio_util::sync::DropGuard,
 }
 
+fn config(name: &str) -> TopicConfig {
+    TopicConfig::new(topic(name), 1, TopicType::Only(MessageType::Normal))
+}
+
 async fn site(brokers: &[&'static str]) -> Site {
-    let config = TopicConfig::new(topic(TOPIC), 1, TopicType::Only(MessageType::Normal));
-    let site = Site::start(brokers, &[config], |_| {}).await;
+    let site = Site::start(brokers, &[config(TOPIC)], |_| {}).await;
     // It is registered.
     drop(site.proxy(&topic(TOPIC)).await);
     site
@@ -263,6 +267,50 @@ async fn members_that_one_broker_knows_are_members() {
     site.end().await;
 }
 
+#[tokio::test]
+async fn a_broker_of_the_topic_says_who_pops() {
+    const POPPED: &str = "popped";
+    let site = site(&["a", "b"]).await;
+    let broker = &site.brokers["b"];
+    broker.broker.put_topic(config(POPPED), false).await.expect("made");
+    let mode = MessageRequestMode {
+        topic: POPPED.to_owned(),
+        consumer_group: GROUP.to_owned(),
+        mode: "POP".to_owned(),
+        ..MessageRequestMode::default()
+    };
+    let direct = Client::new(broker.address.to_string(), Arc::new(SystemClock));
+    let set = remoting_proto::to_vec(&mode, Dialect::Standard);
+    let set = call(&direct, RequestCode::SetMessageRequestMode, Fields::default(), set).await;
+    assert_eq!(set.response_code(), ResponseCode::Success, "{:?}", set.remark);
+
+    let proxy = Proxy::start(&site, &[], Arc::new(SystemClock)).await;
+    let client = proxy.client();
+    assert_eq!(heartbeat(&client, "c").await, ResponseCode::Success);
+    let asked = QueryAssignment {
+        topic: POPPED.to_owned(),
+        consumer_group: GROUP.to_owned(),
+        client_id: "c".to_owned(),
+        strategy_name: "AVG".to_owned(),
+        message_model: "CLUSTERING".to_owned(),
+    };
+    let modes = async {
+        let body = remoting_proto::to_vec(&asked, Dialect::Standard);
+        let answer = call(&client, RequestCode::QueryAssignment, Fields::default(), body).await;
+        let told: Assignments = remoting_proto::from_slice(&answer.body).expect("read");
+        told.message_queue_assignments.unwrap_or_default().into_iter().map(|one| one.mode).collect::<Vec<_>>()
+    };
+    // The name server does not know the topic at once.
+    let known = async {
+        while site.naming(None).topic(&topic(POPPED)).await.is_err() {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    };
+    tokio::time::timeout(SOON, known).await.expect("the topic is known");
+    assert_eq!(modes.await, ["POP"]);
+    site.end().await;
+}
+
 fn pop(poll: Duration) -> Fields {
     let header = PopMessage {
         consumer_group: GROUP.to_owned(),
@@ -389,5 +437,70 @@ async fn who_waits_is_answered_when_the_proxy_stops() {
     tokio::time::timeout(SOON, until).await.expect("it waits");
     drop(proxy);
     assert_eq!(popping.await.expect("no panic").response_code(), ResponseCode::SystemBusy);
+    site.end().await;
+}
+
+async fn heard(socket: &mut TcpStream) -> Command {
+    let mut frame = vec![0; 4];
+    socket.read_exact(&mut frame).await.expect("a request");
+    frame.resize(remoting_proto::announced(&frame).expect("a frame").expect("known"), 0);
+    socket.read_exact(&mut frame[4..]).await.expect("a request");
+    remoting_proto::decode(frame.into()).expect("a frame")
+}
+
+#[tokio::test]
+async fn a_broker_that_was_away_hears_of_the_client_before_all_else() {
+    let site = site(&["a"]).await;
+    let (broker, _registered) = register_silent(&site).await;
+    let proxy = Proxy::start(&site, &[], Arc::new(SystemClock)).await;
+    let client = proxy.client();
+    let beating = tokio::spawn({
+        let client = client.clone();
+        async move { heartbeat(&client, "c").await }
+    });
+    let (mut socket, _) = broker.accept().await.expect("the proxy comes");
+    let told = heard(&mut socket).await;
+    assert_eq!(told.request_code(), RequestCode::HeartBeat);
+    drop(socket);
+    assert_eq!(beating.await.expect("no panic"), ResponseCode::Success);
+
+    let ending = tokio::spawn({
+        let client = client.clone();
+        async move { end(&client, Some("silent")).await }
+    });
+    let (mut socket, _) = broker.accept().await.expect("the proxy comes again");
+    let again = heard(&mut socket).await;
+    assert_eq!((again.request_code(), again.body), (RequestCode::HeartBeat, told.body));
+    assert_eq!(heard(&mut socket).await.request_code(), RequestCode::GetMaxOffset);
+    drop(socket);
+    assert_eq!(ending.await.expect("no panic"), Err(ResponseCode::ServiceNotAvailable));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_often_at_a_broker_is_heard_all_the_same() {
+    // More than a client of the proxy's own may have under way.
+    const WAITING: usize = remoting::client::IN_FLIGHT_MAX + 1;
+    let site = site(&["a"]).await;
+    let proxy = Proxy::start(&site, &[], Arc::new(SystemClock)).await;
+    let (asked, _questions) = mpsc::channel(16);
+    let address = proxy.address.to_string();
+    let client = Client::standing_in(address, Arc::new(SystemClock), asked, WAITING + 1, Greeting::default());
+    let mut popping = tokio::task::JoinSet::new();
+    for _ in 0..WAITING {
+        let (client, header) = (client.clone(), pop(SOON));
+        popping.spawn(async move {
+            client.call(Command::request(RequestCode::PopMessage, header, Bytes::new()), SOON).await
+        });
+    }
+    let other = proxy.client();
+    let all_wait = async {
+        while waiting(&other).await < WAITING as i64 {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    };
+    tokio::time::timeout(SOON, all_wait).await.expect("all wait");
+    assert_eq!(heartbeat(&client, "c").await, ResponseCode::Success);
+    popping.shutdown().await;
     site.end().await;
 }

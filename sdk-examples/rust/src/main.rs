@@ -4,6 +4,8 @@
 //! `{"sdk":"rust","feature":"fifo","ok":true,"detail":"..."}`; `ok` is null where the SDK has no such feature.
 //! The exit code is 1 if any feature failed. The other four SDKs have the same program in their own language.
 
+mod stream;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ enum Feature {
     Recall,
     Filter,
     All,
+    /// Send and receive until stopped, and say when that was possible.
+    Stream,
 }
 
 /// What a feature that did not fail has to say.
@@ -77,9 +81,18 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let example = Example::new(&arguments);
     let chosen: Vec<Feature> = match arguments.feature {
-        Feature::All => Feature::value_variants().iter().copied().filter(|feature| *feature != Feature::All).collect(),
+        Feature::All => {
+            let is_finite = |feature: &Feature| !matches!(feature, Feature::All | Feature::Stream);
+            Feature::value_variants().iter().copied().filter(is_finite).collect()
+        }
         one => vec![one],
     };
+    if arguments.feature == Feature::Stream
+        && let Err(error) = example.stream().await
+    {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     let mut exit_code = ExitCode::SUCCESS;
     for feature in chosen {
         let shown = tokio::time::timeout(FEATURE_WITHIN, example.show(feature)).await;
@@ -126,7 +139,7 @@ impl Example {
             Feature::Push => Ok(Outcome::Unsupported("SDK has no push consumer")),
             Feature::Recall => Ok(Outcome::Unsupported("SDK cannot recall a message")),
             Feature::Filter => self.filter().await,
-            Feature::All => Err(anyhow!("all is not one feature")),
+            Feature::All | Feature::Stream => Err(anyhow!("it is not one feature")),
         }
     }
 
@@ -168,6 +181,14 @@ impl Example {
 
     async fn inbox_of_all(&self, topic: &str) -> Result<Inbox> {
         self.inbox(topic, &format!("{topic}-group"), FilterExpression::new(FilterType::Tag, "*")).await
+    }
+
+    /// See the module of this name.
+    async fn stream(&self) -> Result<()> {
+        let topic = self.topic("stream");
+        let producer = self.producer(&topic).await?;
+        let Inbox { consumer, filter, .. } = self.inbox_of_all(&topic).await?;
+        stream::run(&topic, &producer, &consumer, &filter).await
     }
 
     fn properties(&self, more: &[(&str, &str)]) -> HashMap<String, String> {

@@ -1,9 +1,11 @@
 //! Two `gantry nameserver`, two `gantry broker` and two `gantry proxy` as processes: the official clients' examples observe what they
 //! observe on Apache's, what was popped or begun through a proxy that is killed is ended through another, sends go on and nothing that was
 //! acknowledged is lost when any of the processes is killed, when a broker is added and one is drained, or when all proxies are restarted.
+//! With `--full` all SDKs recover from kills no later than before Apache's.
 
 mod kills;
 mod life;
+mod recovery;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,16 +18,22 @@ use super::proxy::{DEALS, HANDOVER, hand_over, python};
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::workspace::clear;
-use crate::{server, topics};
+use crate::{reference, server, topics};
 
 /// Clients that speak for the others: one that shares nothing with Apache's code, and the programs for the kills are its.
 const SDKS: [&str; 2] = ["python", "go"];
 const BROKERS: [&str; 2] = ["broker-a", "broker-b"];
 const NAME_SERVERS: usize = 2;
 
-/// About two minutes.
+/// About two minutes; all of it a quarter of an hour more.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    for sdk in SDKS {
+    if context.is_full
+        && let Err(error) = reference::jars()
+    {
+        return Ok(Done::Skipped { reason: format!("Apache's jars cannot be had: {error:#}") });
+    }
+    let sdks: &[&str] = if context.is_full { &reference::SDKS } else { &SDKS };
+    for sdk in sdks {
         if let skipped @ Done::Skipped { .. } = examples::prepare(context, sdk)? {
             return Ok(skipped);
         }
@@ -37,6 +45,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     clear(&folder)?;
     let gantry = server::build(context)?;
     show(context, &folder, &gantry, &log).with_context(|| format!("data kept: {}", folder.display()))?;
+    if context.is_full {
+        let shown = recovery::show(context, &folder, &gantry);
+        shown.with_context(|| format!("data of the last pair kept: {}", folder.display()))?;
+    }
     clear(&folder)?;
     Ok(Done::Passed)
 }

@@ -60,8 +60,8 @@ pub(super) fn prepare(context: &Context, sdk: &str) -> Result<Done> {
 pub(super) fn run(context: &Context, sdk: &str) -> Result<Done> {
     let log = log(context, sdk)?;
     let server = Server::start(context, sdk)?;
-    let mut example = Command::new("./run");
-    example.args(["all", "--endpoint", &server.grpc().to_string()]).current_dir(folder(context, sdk));
+    let mut example = program(context, sdk);
+    example.args(["all", "--endpoint", &server.grpc().to_string()]);
     let (printed, has_succeeded) = shell::output(&mut example, &log)?;
     let verdict = parse(&printed)
         .and_then(|ours| compare(&ours, &context.workspace.root, sdk))
@@ -117,6 +117,13 @@ fn find_one_at(context: &Context, sdk: &str, feature: &str, place: Place<'_>, lo
 pub(super) fn found(program: &mut Command, feature: &str, log: &Path) -> Result<Finding> {
     let found = parse(&shell::output(program, log)?.0)?.remove(feature);
     found.with_context(|| format!("it printed no result: {}", log.display()))
+}
+
+/// An SDK's example, without arguments.
+pub(super) fn program(context: &Context, sdk: &str) -> Command {
+    let mut program = Command::new("./run");
+    program.current_dir(folder(context, sdk));
+    program
 }
 
 fn folder(context: &Context, sdk: &str) -> PathBuf {

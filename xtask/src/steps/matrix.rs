@@ -150,7 +150,7 @@ fn show(context: &Context, cell: Cell, folder: &Path, gantry: &Path, log: &Path)
     create_topics(context, broker)?;
     let (_proxy, endpoint) = match cell.proxy {
         Maker::Gantry => cluster::proxy(folder, gantry, "proxy", &name_server.to_string())?,
-        Maker::Apache => apache::proxy(folder, "proxy", name_server)?,
+        Maker::Apache => apache::proxy(folder, "proxy", &[name_server])?,
     };
     let prolonged: Vec<_> = sdks(context).filter(|_| context.is_full).collect();
     let prolonged = prolonged.into_iter().map(|sdk| Ok((sdk, start_prolonged(context, sdk, folder, endpoint)?)));

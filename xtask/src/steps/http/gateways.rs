@@ -87,7 +87,7 @@ impl Site {
         for (name, [grpc, http]) in GATEWAYS.iter().zip(addresses) {
             gateways.push(cluster.proxy_at(name, grpc, http, &ADMIN)?);
         }
-        let balancer = balancer::start(addresses.map(|[_, http]| http).into())?;
+        let balancer = balancer::in_turn(addresses.map(|[_, http]| http).into())?;
         Ok(Self { cluster, gateways, addresses, balancer })
     }
 

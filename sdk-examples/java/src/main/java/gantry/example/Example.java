@@ -90,7 +90,7 @@ public final class Example {
         FEATURES.put("filter", Example::filter);
     }
 
-    public static void main(String[] arguments) {
+    public static void main(String[] arguments) throws Exception {
         String feature = "all";
         String endpoint = System.getenv().getOrDefault("GANTRY_ENDPOINT", "127.0.0.1:8081");
         String prefix = "example";
@@ -104,16 +104,19 @@ public final class Example {
                 endpoint = rest.next();
             } else if (argument.equals("--prefix") && rest.hasNext()) {
                 prefix = rest.next();
-            } else if (argument.equals("all") || FEATURES.containsKey(argument)) {
+            } else if (argument.equals("all") || argument.equals("stream") || FEATURES.containsKey(argument)) {
                 feature = argument;
             } else {
                 System.err.println("usage: run [" + String.join("|", FEATURES.keySet())
-                    + "|all] [--endpoint host:port] [--prefix example] [--plaintext]");
+                    + "|all|stream] [--endpoint host:port] [--prefix example] [--plaintext]");
                 System.exit(2);
             }
         }
 
         var example = new Example(endpoint, prefix, isPlaintext);
+        if (feature.equals("stream")) {
+            example.stream();
+        }
         boolean hasFailed = false;
         for (String name : feature.equals("all") ? FEATURES.keySet() : List.of(feature)) {
             boolean ok;
@@ -248,6 +251,14 @@ public final class Example {
         @Override
         public void close() throws IOException {
             consumer.close();
+        }
+    }
+
+    /** See {@link Stream}. */
+    private void stream() throws Exception {
+        String topic = topic("stream");
+        try (Producer producer = newProducer(topic); Inbox inbox = newInbox(topic)) {
+            new Stream().run(producer, inbox.consumer, () -> newMessage(topic, "hello").build());
         }
     }
 
