@@ -120,7 +120,7 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetConsumerRunningInfo => relay::running_info(core, request).await,
         RequestCode::ConsumeMessageDirectly => relay::consume_directly(core, request).await,
         RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request).await),
-        RequestCode::GetBrokerHaStatus => Ok(runtime::ha_status(core, request)),
+        RequestCode::GetBrokerHaStatus => Ok(json(request, &runtime::ha_status(core))),
         RequestCode::ExchangeBrokerHaInfo => slaves::ha_info(core, request),
         RequestCode::GetAllConsumerOffset => slaves::consumer_offsets(core, request).await,
         RequestCode::GetAllDelayOffset => slaves::delay_offsets(core, request).await,

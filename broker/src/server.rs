@@ -12,6 +12,7 @@ use bytes::Bytes;
 use env::{Env, Kept, kept};
 use parking_lot::Mutex;
 use remoting::{CallError, Client, Connection, ConnectionId, Role};
+use remoting_proto::body::HaStatus;
 use remoting_proto::requests::ConsumerGroup;
 use remoting_proto::{Command, RequestCode};
 use tokio::net::TcpListener;
@@ -158,6 +159,12 @@ impl BrokerServer {
     #[must_use]
     pub fn also_on(self, listener: TcpListener) -> Self {
         Self { more: Some(listener), ..self }
+    }
+
+    /// How far a master's slaves are, or whose log a slave gets, whenever it is asked.
+    pub fn replication(&self) -> impl Fn() -> HaStatus + Send + Sync + 'static + use<> {
+        let core = self.core.clone();
+        move || requests::runtime::ha_status(&core)
     }
 
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was

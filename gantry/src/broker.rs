@@ -1,7 +1,8 @@
 //! `gantry broker`: a broker on its Remoting port, started and stopped in order.
 //!
 //! Start: the port is taken → broker (lock, recovery) → certificate → the port listens → ready → registered with the name servers.
-//! Stop: the name servers are told → who waits is answered → what was asked is answered → broker flushes and writes its checkpoint.
+//! Stop: not ready → the name servers are told → who waits is answered → what was asked is answered → broker flushes and writes its
+//! checkpoint → HTTP → telemetry.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -19,22 +20,24 @@ use tokio_util::sync::CancellationToken;
 use crate::config::broker::{Broker as Config, Replication, SlavesAt};
 use crate::local::{broker_options, notify, start_broker};
 use crate::port::{self, Port};
+use crate::probe_port::ProbePort;
 use crate::signals::Signals;
 use crate::telemetry::Telemetry;
-use crate::{identity, open_files};
+use crate::{identity, metrics, open_files};
 
 /// Runs until a signal, or until it cannot start. `shown` is the configuration as clients may ask for it.
 ///
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String, String)>) -> anyhow::Result<()> {
-    Telemetry::around(&config.log, None, warnings, async |_| serve(&config, shown).await).await
+    Telemetry::around(&config.log, None, warnings, async |telemetry| serve(&config, telemetry, shown).await).await
 }
 
-async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<()> {
+async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, String)>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen IP:PORT")?;
     let vip_port = vip_port(port.address());
+    let http = config.http.map(|address| Port::bind(address, "http IP:PORT")).transpose()?;
     let slaves = slaves_port(&config.replication, port.address())?;
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
@@ -50,6 +53,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         slave: slave_options(&config.replication),
     };
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    let labels = metrics::broker_labels(&config.cluster, &config.name);
     let is_mirror = tokio::select! {
         is_mirror = prepare(config, &options) => is_mirror?,
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
@@ -57,10 +61,12 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     if is_mirror {
         let flush = broker_options(&config.storage, advertised).flush;
         let mirror = Mirror::open(Env::real(), config.name.clone(), options, flush)?;
+        metrics::register_replication(&telemetry.meter(), &labels, mirror.replication());
         let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
         let (listener, stop) = (port.listen()?, CancellationToken::new());
         let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
-        return run_until_signal(config, advertised, signals, stop, served, async || {}).await;
+        let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
+        return running.until_signal(config, advertised, signals, async || {}).await;
     }
     let (role, copies) = match &config.replication {
         Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
@@ -80,6 +86,11 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
+    metrics::register_replication(&telemetry.meter(), &labels, server.replication());
+    metrics::register(&telemetry.meter(), &labels, {
+        let broker = broker.clone();
+        move || broker.status()
+    });
     let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
     let listener = port.listen()?;
     if let Some(listener) = vip_port.and_then(|port| port.listen().map_err(without_vip).ok()) {
@@ -87,43 +98,56 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     }
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
-    run_until_signal(config, advertised, signals, stop, served, async || broker.stop().await).await
+    let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
+    running.until_signal(config, advertised, signals, async || broker.stop().await).await
 }
 
-/// Says that the broker is ready, and ends it in order at a signal; `end` comes last.
-async fn run_until_signal(
-    config: &Config,
-    advertised: SocketAddr,
-    mut signals: Signals,
+/// A broker, being served.
+struct Running {
     stop: CancellationToken,
-    mut served: JoinHandle<()>,
-    end: impl AsyncFnOnce(),
-) -> anyhow::Result<()> {
-    // Nobody may be reading.
-    let version = env!("CARGO_PKG_VERSION");
-    let _ = writeln!(
-        std::io::stdout(),
-        "gantry {version} broker {} is ready\n\n  Remoting  {advertised}  plaintext and TLS",
-        config.name
-    );
-    tracing::info!(%advertised, listen = %config.listen, data = %config.storage.data.display(), "ready");
-    notify(NotifyState::Ready);
-    let name = tokio::select! {
-        (name, _) = signals.next() => name,
-        // A process that is ready and deaf helps nobody: whoever watches it starts another.
-        ended = &mut served => {
-            end().await;
-            bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
-        }
-    };
-    tracing::info!(signal = name, "stopping; a second signal stops at once");
-    signals.exit_on_next();
-    notify(NotifyState::Stopping);
-    stop.cancel();
-    let ended = served.await;
-    end().await;
-    tracing::info!("stopped");
-    ended.context("the port failed")
+    served: JoinHandle<()>,
+    probes: ProbePort,
+}
+
+impl Running {
+    /// Says that the broker is ready, and ends it in order at a signal; `end` comes last but for the probes.
+    async fn until_signal(
+        mut self,
+        config: &Config,
+        advertised: SocketAddr,
+        mut signals: Signals,
+        end: impl AsyncFnOnce(),
+    ) -> anyhow::Result<()> {
+        self.probes.readiness().set_ready();
+        // Nobody may be reading.
+        let (version, http_line) = (env!("CARGO_PKG_VERSION"), self.probes.line());
+        let _ = writeln!(
+            std::io::stdout(),
+            "gantry {version} broker {} is ready\n\n{http_line}  Remoting  {advertised}  plaintext and TLS",
+            config.name
+        );
+        let role = config.replication.role();
+        tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
+        notify(NotifyState::Ready);
+        let name = tokio::select! {
+            (name, _) = signals.next() => name,
+            // A process that is ready and deaf helps nobody: whoever watches it starts another.
+            ended = &mut self.served => {
+                end().await;
+                bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
+            }
+        };
+        tracing::info!(signal = name, "stopping; a second signal stops at once");
+        signals.exit_on_next();
+        notify(NotifyState::Stopping);
+        self.probes.readiness().set_draining();
+        self.stop.cancel();
+        let ended = self.served.await;
+        end().await;
+        self.probes.close().await?;
+        tracing::info!("stopped");
+        ended.context("the port failed")
+    }
 }
 
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {

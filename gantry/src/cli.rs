@@ -115,11 +115,12 @@ Examples:
 Stop it with Ctrl-C or SIGTERM: it finishes what it serves. A second one stops it at once.";
 
 const DEMO_AFTER_HELP: &str = "\
-All of it listens on loopback and is for looking at: one disk keeps both brokers' messages, once each.
+All of it listens on loopback and is for looking at: one disk keeps all brokers' messages.
 
 Examples:
   gantry demo-cluster                           data in ./gantry-demo-cluster, clients on 127.0.0.1:8081 and 8091
   gantry demo-cluster --data /tmp/demo --free-ports
+  gantry demo-cluster --replicas 2              each broker with a slave that has its messages too
 
 Stop all processes with Ctrl-C or SIGTERM. Their messages are there again at the next start with the same directory.";
 

@@ -1,7 +1,8 @@
-//! `gantry demo-cluster`: a name server, two brokers and two proxies as processes of this machine, on loopback, to try a cluster out.
+//! `gantry demo-cluster`: a name server, two brokers, with slaves if they are asked for, and two proxies as processes of this machine, on
+//! loopback, to try a cluster out.
 //!
-//! Start: name server → brokers, until they are registered → topics → proxies → what to type.
-//! Stop: proxies → brokers → name server, each as an operator stops it. If one ends by itself all are stopped.
+//! Start: name server → brokers, until they are registered → slaves, until their masters know them → topics → proxies → what to type.
+//! Stop: proxies → slaves → brokers → name server, each as an operator stops it. If one ends by itself all are stopped.
 
 mod member;
 mod plan;
@@ -15,13 +16,13 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use env::Env;
 use remoting::Client;
-use remoting_proto::body::ClusterInfo;
+use remoting_proto::body::{ClusterInfo, HaStatus};
 use remoting_proto::requests::UpdateAndCreateTopic;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 
 use crate::signals::Signals;
 use member::Member;
-use plan::{BROKERS, PROXIES, Plan};
+use plan::{BROKERS, Broker, PROXIES, Plan, REPLICAS_MAX};
 
 /// Longest wait for a process to serve, or for a broker to be registered.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -42,7 +43,11 @@ pub(crate) struct Arguments {
     /// Where everything is kept: a directory a process, and what each prints in logs/; made when missing
     #[arg(long, value_name = "DIR", default_value = "./gantry-demo-cluster")]
     data: PathBuf,
-    /// Take ports that are free instead of the usual ones (9876, 10911, 10921, 8080 to 8082, 8085, 8086, 8090 to 8092, 8095, 8096)
+    /// Processes of each broker that have its messages: with 2 or 3 a master, which answers once a slave has a message too, and its slaves
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX))]
+    replicas: u8,
+    /// Take ports that are free instead of the usual ones (9876, 10911, 10921, 8080 to 8082, 8085, 8086, 8090 to 8092, 8095, 8096, with
+    /// slaves 10912, 10922, 10931, 10941, 10951 and 10961 too)
     #[arg(long)]
     free_ports: bool,
 }
@@ -53,7 +58,7 @@ pub(crate) struct Arguments {
 /// Why it could not start, or which process ended.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
-    let plan = Plan::new(&arguments.data, arguments.free_ports)?;
+    let plan = Plan::new(&arguments.data, arguments.free_ports, arguments.replicas.into())?;
     let mut members = Vec::new();
     let started = tokio::select! {
         started = start(&plan, &mut members) => started.map(|()| true),
@@ -85,9 +90,15 @@ async fn start(plan: &Plan, members: &mut Vec<Member>) -> anyhow::Result<()> {
     }
     wait(members, "be registered", || async { registered(plan.name_server).await.is_ok_and(|count| count == BROKERS) })
         .await?;
-    for broker in plan.brokers {
+    for process in plan.slave_processes() {
+        members.push(Member::start(process)?);
+    }
+    for Broker { address, slaves, .. } in &plan.brokers {
+        wait(members, "be known to its master", || has_slaves(*address, slaves.len())).await?;
+    }
+    for broker in &plan.brokers {
         for topic in TOPICS {
-            create(broker, topic).await.with_context(|| format!("topic {topic} at {broker}"))?;
+            create(broker.address, topic).await.with_context(|| format!("topic {topic} at {}", broker.address))?;
         }
     }
     for proxy in 0..PROXIES {
@@ -125,6 +136,13 @@ async fn registered(name_server: SocketAddr) -> anyhow::Result<usize> {
     let answer = call(name_server, RequestCode::GetBrokerClusterInfo, Fields::default()).await?;
     let info: ClusterInfo = remoting_proto::from_slice(&answer.body)?;
     Ok(info.broker_addr_table.len())
+}
+
+/// Whether so many slaves of a master keep up.
+async fn has_slaves(master: SocketAddr, count: usize) -> bool {
+    let answer = call(master, RequestCode::GetBrokerHaStatus, Fields::default()).await;
+    let status = answer.ok().and_then(|answer| remoting_proto::from_slice::<HaStatus>(&answer.body).ok());
+    status.is_some_and(|status| usize::try_from(status.in_sync_slave_nums).is_ok_and(|slaves| slaves == count))
 }
 
 async fn create(broker: SocketAddr, topic: &str) -> anyhow::Result<()> {

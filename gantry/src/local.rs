@@ -51,7 +51,8 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
-    metrics::register(&telemetry.meter(), types::Broker::name(&broker), {
+    let labels = metrics::broker_labels("DefaultCluster", types::Broker::name(&broker));
+    metrics::register(&telemetry.meter(), &labels, {
         let broker = broker.clone();
         move || broker.status()
     });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use broker::Status;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use remoting_proto::body::{HaClient, HaStatus};
 
 /// A number that is exported, of a role whose state is `T`.
 struct Number<T> {
@@ -94,21 +95,55 @@ const GAUGES: [Number<Status>; 12] = [
     }),
 ];
 
-/// Registers all of them; `status` is asked at each scrape.
-pub(crate) fn register(meter: &Meter, node: &str, status: impl Fn() -> Status + Send + Sync + 'static) {
-    let status: Arc<dyn Fn() -> Status + Send + Sync> = Arc::new(status);
-    let labels = Arc::new([
-        KeyValue::new("cluster", "DefaultCluster"),
+/// A broker's labels: its cluster and its name.
+type Labels = Arc<[KeyValue; 3]>;
+
+pub(crate) fn broker_labels(cluster: &str, name: &str) -> Labels {
+    Arc::new([
+        KeyValue::new("cluster", cluster.to_owned()),
         KeyValue::new("node_type", "broker"),
-        KeyValue::new("node_id", node.to_owned()),
-    ]);
+        KeyValue::new("node_id", name.to_owned()),
+    ])
+}
+
+/// Registers a broker's numbers; `status` is asked at each scrape.
+pub(crate) fn register(meter: &Meter, labels: &Labels, status: impl Fn() -> Status + Send + Sync + 'static) {
+    let status: Arc<dyn Fn() -> Status + Send + Sync> = Arc::new(status);
     for Number { name, meaning, read } in COUNTERS {
         let (status, labels) = (status.clone(), labels.clone());
         // The exporter adds the ending that Prometheus wants of counters.
         let counter = meter.u64_observable_counter(name.trim_end_matches("_total")).with_description(meaning);
         counter.with_callback(move |observer| observer.observe(read(&status()), &*labels)).build();
     }
-    register_gauges(meter, GAUGES, &labels, &status);
+    register_gauges(meter, GAUGES, labels, &status);
+}
+
+/// Numbers of a broker among those of its name; they go both ways.
+const REPLICATION: [Number<HaStatus>; 5] = [
+    number("gantry_replication_master", "1 at a master, 0 at a slave", |status| u64::from(status.master)),
+    number("gantry_replication_slaves", "Slaves that get this master's log", |status| {
+        status.ha_connection_info.len() as u64
+    }),
+    number("gantry_replication_slaves_in_sync", "Slaves of this master that keep up", |status| {
+        status.in_sync_slave_nums.unsigned_abs().into()
+    }),
+    number("gantry_replication_behind_bytes", "Bytes of the log that the slave farthest behind lacks", |status| {
+        status.ha_connection_info.iter().map(|slave| slave.diff).max().unwrap_or_default()
+    }),
+    number("gantry_replication_following", "1 at a slave that gets its master's log just now", |status| {
+        let follows = |client: &HaClient| !client.master_addr.is_empty();
+        u64::from(status.ha_client_runtime_info.as_ref().is_some_and(follows))
+    }),
+];
+
+/// Registers them; `status` is asked at each scrape.
+pub(crate) fn register_replication(
+    meter: &Meter,
+    labels: &Labels,
+    status: impl Fn() -> HaStatus + Send + Sync + 'static,
+) {
+    let status: Arc<dyn Fn() -> HaStatus + Send + Sync> = Arc::new(status);
+    register_gauges(meter, REPLICATION, labels, &status);
 }
 
 /// What a name server knows: brokers and topics.
@@ -167,6 +202,10 @@ mod tests {
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }
         for Number { name, meaning, .. } in CONTROLLER {
+            let row = format!("| `{name}` | gauge | {meaning} |");
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+        for Number { name, meaning, .. } in REPLICATION {
             let row = format!("| `{name}` | gauge | {meaning} |");
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }

@@ -1,5 +1,6 @@
-//! One Remoting request to a name server or broker: asking `mqadmin` costs a JVM's start each time.
+//! Remoting requests to a name server or broker: asking `mqadmin` costs a JVM's start each time.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use remoting_proto::body::ClusterInfo;
-use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode};
 
 /// Longest wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -61,15 +62,28 @@ impl Connection {
     /// # Errors
     /// It does not answer.
     pub(crate) fn ask(&mut self, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command> {
-        let mut frame = BytesMut::new();
-        remoting_proto::encode(&Command::request(code, fields, body), &mut frame)?;
-        self.0.write_all(&frame)?;
-        loop {
+        self.ask_all(vec![Command::request(code, fields, body)])?.pop().context("no answer")
+    }
+
+    /// What the server answers to requests that it gets together, in their order.
+    ///
+    /// # Errors
+    /// It does not answer all of them.
+    pub(crate) fn ask_all(&mut self, mut requests: Vec<Command>) -> Result<Vec<Command>> {
+        let mut frames = BytesMut::new();
+        for (number, request) in (0..).zip(&mut requests) {
+            request.opaque = Opaque(number);
+            remoting_proto::encode(request, &mut frames)?;
+        }
+        self.0.write_all(&frames)?;
+        let mut answers = BTreeMap::new();
+        while answers.len() < requests.len() {
             let read = self.read()?;
             if read.flag.is_response() {
-                return Ok(read);
+                answers.insert(read.opaque.0, read);
             }
         }
+        Ok(answers.into_values().collect())
     }
 
     fn read(&mut self) -> Result<Command> {

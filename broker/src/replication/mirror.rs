@@ -19,7 +19,7 @@ use bytes::Bytes;
 use env::{Disk, Env};
 use parking_lot::Mutex;
 use remoting::Client;
-use remoting_proto::body::RegisterBroker as Topics;
+use remoting_proto::body::{HaStatus, RegisterBroker as Topics};
 use remoting_proto::requests::RegisterBrokerAnswer;
 use store::inspect::Watcher;
 use store::{FileError, Flush};
@@ -189,6 +189,12 @@ impl Mirror {
             master_log,
             _lock: lock,
         })))
+    }
+
+    /// Whose log it gets, whenever it is asked.
+    pub fn replication(&self) -> impl Fn() -> HaStatus + Send + Sync + 'static + use<> {
+        let core = self.0.clone();
+        move || core.ha_status()
     }
 
     /// Follows the master, stays registered and answers on its port until `shutdown`; all of the log is on the disk on return.

@@ -37,9 +37,9 @@ pub(super) fn update(core: &Core, request: &Command) -> Answer {
 }
 
 /// A master's slaves, or a slave's master. Source: Apache 5.5 `HARuntimeInfo`.
-pub(super) fn ha_status(core: &Core, request: &Command) -> Command {
+pub(crate) fn ha_status(core: &Core) -> HaStatus {
     let end = PhysicalOffset(core.broker.status().appended_to);
-    let status = match &core.replication {
+    match &core.replication {
         Replication::Master(master) => {
             let slaves: Vec<_> = master.slaves().lock().all().collect();
             let in_sync = slaves.iter().filter(|slave| keeps_up(slave, end)).count();
@@ -56,8 +56,7 @@ pub(super) fn ha_status(core: &Core, request: &Command) -> Command {
             let client = HaClient { master_addr, max_offset: end.0, ..HaClient::default() };
             HaStatus { ha_client_runtime_info: Some(client), ..HaStatus::default() }
         }
-    };
-    json(request, &status)
+    }
 }
 
 fn connection(slave: &slaves::Slave, end: PhysicalOffset) -> HaConnection {

@@ -10,6 +10,7 @@ mod kv;
 mod messages;
 mod network;
 mod print;
+mod replication;
 mod send;
 mod stats;
 mod topics;
@@ -46,6 +47,14 @@ pub(super) enum Verb {
     ClusterList(brokers::ClusterList),
     /// Show what brokers count and measure of themselves
     BrokerStatus(brokers::BrokerStatus),
+    /// Show how far masters' slaves are, and whose log slaves get
+    HaStatus(replication::HaStatus),
+    /// Show the controllers of a group, and which of them leads
+    GetControllerMetaData(replication::GetControllerMetaData),
+    /// Show which brokers of a name are in sync with their master, as the controllers know it
+    GetSyncStateSet(replication::GetSyncStateSet),
+    /// Show which masters the logs of brokers in controller mode are of
+    GetBrokerEpoch(replication::GetBrokerEpoch),
     /// Show the configuration of brokers
     GetBrokerConfig(brokers::GetBrokerConfig),
     /// Change a setting of running brokers; what may be changed is theirs to say
@@ -122,6 +131,10 @@ pub(super) async fn run(
     match verb {
         Verb::ClusterList(verb) => verb.run(network, output).await,
         Verb::BrokerStatus(verb) => verb.run(network, output).await,
+        Verb::HaStatus(verb) => verb.run(network, output).await,
+        Verb::GetControllerMetaData(verb) => verb.run(network, output).await,
+        Verb::GetSyncStateSet(verb) => verb.run(network, output).await,
+        Verb::GetBrokerEpoch(verb) => verb.run(network, output).await,
         Verb::GetBrokerConfig(verb) => verb.run(network, output).await,
         Verb::UpdateBrokerConfig(verb) => verb.run(network, output).await,
         Verb::WipeWritePerm(verb) => verb.wipe(network, output).await,

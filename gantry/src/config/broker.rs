@@ -35,6 +35,8 @@ pub(crate) struct Broker {
     pub(crate) default_queues: u32,
     pub(crate) replication: Replication,
     pub(crate) storage: Storage,
+    /// Where health, readiness and metrics are served, if anywhere.
+    pub(crate) http: Option<SocketAddr>,
     /// `None`: a self-signed certificate.
     pub(crate) tls: Option<TlsFiles>,
     /// Whose PROXY headers are believed.
@@ -48,6 +50,7 @@ pub(crate) struct Broker {
 pub(crate) enum Key {
     Listen,
     BindAddress,
+    Http,
     Nameserver,
     BrokerIp1,
     BrokerName,
@@ -135,6 +138,7 @@ impl Keys for Key {
     const ALL: &'static [Self] = &[
         Self::Listen,
         Self::BindAddress,
+        Self::Http,
         Self::Nameserver,
         Self::BrokerIp1,
         Self::BrokerName,
@@ -180,6 +184,7 @@ impl Keys for Key {
         match self {
             Self::Listen => &LISTEN,
             Self::BindAddress => &nameserver::BIND_ADDRESS,
+            Self::Http => &nameserver::HTTP,
             Self::Nameserver => &NAMESERVER,
             Self::BrokerIp1 => &BROKER_IP1,
             Self::BrokerName => &BROKER_NAME,
@@ -274,6 +279,7 @@ pub(crate) fn load(
 fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let listen = reader.read(Key::Listen, value::address);
     let bind_address = reader.read_optional(Key::BindAddress, value::ip);
+    let http = reader.read_optional(Key::Http, value::address);
     let name_servers = reader.read_optional(Key::Nameserver, name_servers);
     let advertised_ip = reader.read_optional(Key::BrokerIp1, value::ip);
     let name = reader.read(Key::BrokerName, word);
@@ -301,6 +307,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         default_queues: u32::try_from(queues?).ok()?,
         replication: replication?,
         storage: storage?,
+        http: http?,
         tls: tls?,
         balancers: balancers?.unwrap_or_default(),
         log: log?,

@@ -290,7 +290,7 @@ pub(super) static BIND_ADDRESS: Setting = Setting {
     aliases: &[],
 };
 
-static HTTP: Setting = Setting {
+pub(super) static HTTP: Setting = Setting {
     flag: "http",
     value: "ADDR",
     default: None,

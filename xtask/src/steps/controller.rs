@@ -1,7 +1,8 @@
 //! Apache's brokers in controller mode with three controllers of ours: the leading controller is killed, then the master, then all
-//! controllers. Another broker in sync is the master then, and has all that was acknowledged. Apache's `mqadmin` asks and changes the same.
+//! controllers. Another broker in sync is the master then, and has all that was acknowledged. Apache's `mqadmin` asks and changes the same, `gantry admin` shows it.
 
 mod group;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ fn show(context: &Context, programs: &Programs) -> Result<()> {
     all_killed(&mut group)?;
 
     let replicas = group.replicas()?;
+    shown::check(&programs.gantry, &group)?;
     commands(context, programs, &mut group)?;
     let master = group.master()?;
     ensure!(Some(master.broker_id) != replicas.master_broker_id, "electMaster has changed nothing");

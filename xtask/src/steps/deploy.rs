@@ -21,7 +21,9 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// What stands in the units, and is not there.
 const INSTALLED: &str = "/usr/bin/gantry";
 /// What is shown to be typed begins so.
-const SHOWN: [&str; 2] = ["  curl ", "  cd "];
+const SHOWN: [&str; 3] = ["  curl ", "  cd ", "  gantry "];
+/// Brokers of the demo cluster.
+const BROKERS: usize = 2;
 /// The commands run in this: the first that fails ends it, and a refusal is a failure.
 const STRICT: &str = "set -euo pipefail\ncurl() { command curl --no-progress-meter --fail-with-body \"$@\"; }\n";
 
@@ -40,7 +42,9 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     let folder = context.workspace.own("deploy")?;
     clear(&folder)?;
     let gantry = server::build(context)?;
-    let shown = show_demo(root, &folder, &gantry, &log)
+    let replicas: &[&str] = if context.is_full { &["1", "2", "3"] } else { &["1", "2"] };
+    let shown = replicas.iter().try_for_each(|replicas| show_demo(root, &folder, &gantry, &log, replicas));
+    let shown = shown
         .and_then(|()| verify_units(root, &folder, &gantry, &log))
         .and_then(|()| run_lines(root, &folder, &gantry, &yaml, &log));
     shown.with_context(|| format!("data kept: {}", folder.display()))?;
@@ -48,16 +52,17 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     Ok(Done::Passed)
 }
 
-/// What it prints is typed as it stands there; stopped, none of its processes listens any more.
-fn show_demo(root: &Path, folder: &Path, gantry: &Path, log: &Path) -> Result<()> {
+/// With so many processes of each broker what it prints is typed as it stands there; stopped, none of its processes listens any more.
+fn show_demo(root: &Path, folder: &Path, gantry: &Path, log: &Path, replicas: &str) -> Result<()> {
     let mut command = Command::new(gantry);
-    command.args(["demo-cluster", "--free-ports", "--data"]).arg(folder.join("demo"));
-    let printed = folder.join("demo.log");
+    let data = folder.join(format!("demo-{replicas}"));
+    command.args(["demo-cluster", "--free-ports", "--replicas", replicas, "--data"]).arg(&data);
+    let printed = data.with_extension("log");
     let mut demo = Process::start("gantry demo-cluster", command, printed.clone())?;
     let text = || fs::read_to_string(&printed).unwrap_or_default();
     demo.wait_until("is ready", WITHIN, || text().contains("Stop all of it with Ctrl-C."))?;
     let text = text();
-    let mut script = STRICT.to_owned();
+    let mut script = format!("{STRICT}gantry() {{ {} \"$@\"; }}\n", gantry.display());
     for line in text.lines().filter(|line| SHOWN.iter().any(|start| line.starts_with(start))) {
         // Each is typed in the checkout.
         script.push_str(&format!("({line})\n"));
@@ -65,6 +70,9 @@ fn show_demo(root: &Path, folder: &Path, gantry: &Path, log: &Path) -> Result<()
     let mut bash = Command::new("bash");
     let (answers, has_succeeded) = shell::output(bash.arg("-c").arg(&script).current_dir(root), log)?;
     ensure!(has_succeeded && answers.contains("\"handle\""), "{script}{answers} {}", log.display());
+    // Each slave is one of a master's, and keeps up.
+    let slaves_in_sync = answers.lines().filter(|line| line.contains(" MASTER ") && line.ends_with("yes")).count();
+    ensure!(slaves_in_sync == (replicas.parse::<usize>()? - 1) * BROKERS, "{answers} {}", log.display());
     demo.stop()?;
     let addresses: Vec<SocketAddr> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     ensure!(addresses.len() >= 7, "only {} addresses are shown", addresses.len());

@@ -1,13 +1,16 @@
 //! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
-//! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Then the same with a slave or a
-//! master of Apache's (`apache`).
+//! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
+//! set-up guides from their files (`layouts`), after it the same with a slave or a master of Apache's (`apache`).
 
+mod among;
 mod apache;
 pub(super) mod client;
 mod group;
+mod layouts;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +23,7 @@ use crate::workspace::clear;
 use crate::{server, topics};
 
 use client::{COMMIT, Client, ROLL_BACK, Sent, now_ms};
-use group::{Group, Maker, WITHIN};
+use group::{Group, Maker, WITHIN, slaves_that_keep_up};
 
 /// Role of the master, and whether all that was acknowledged to senders is promised to be at the slave.
 const ROLES: [(&str, bool); 2] = [("ASYNC_MASTER", false), ("SYNC_MASTER", true)];
@@ -41,6 +44,8 @@ const INVISIBLE_MS: i64 = 20_000;
 const DELAY_LEVEL: &str = "4";
 /// Bodies that are acked of those that are popped together: one behind another that is not.
 const ACKED: [&[u8]; 2] = [b"a", b"c"];
+/// Messages that are on their way together; a multiple of [`QUEUES`].
+const TOGETHER: usize = 100;
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// About two minutes.
@@ -48,6 +53,7 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     let folder = context.workspace.own("replication")?;
     clear(&folder)?;
     let gantry = server::build(context)?;
+    layouts::run(&context.workspace.root, &folder, &gantry)?;
     let messages = if context.is_full { MESSAGES * 10 } else { MESSAGES };
     for (role, is_double_write) in ROLES {
         let folder = folder.join(role);
@@ -71,20 +77,13 @@ fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, message
     group.start_slave()?;
     sender.send(messages / 3)?;
     let bytes = group.compare_logs()?;
-    ensure!(group.slaves_that_keep_up()? == 1, "the master does not know its slave");
+    ensure!(slaves_that_keep_up(group.master())? == 1, "the master does not know its slave");
     println!("{role}: {} messages, {bytes} bytes of log are the same at the slave", sender.next);
     // All of them are at the slave now, whatever their senders were told.
     let mut promised: BTreeSet<usize> = (0..sender.next).collect();
 
-    let sending = thread::spawn(move || {
-        // Until its broker is gone.
-        while sender.send(1).is_ok() {}
-        sender
-    });
-    let killed_at = promised.len() + ACKED_BEFORE_KILL;
-    wait("the master is sent to", || Ok(topics::messages(group.master(), PLAIN)? >= i64::try_from(killed_at)?))?;
-    group.kill_master();
-    let sender = sending.join().ok().context("the sender panicked")?;
+    let master = group.master();
+    let sender = kill_while_sending(sender, master, || group.kill_master())?;
     if is_double_write {
         ensure!(sender.kept.len() >= ACKED_BEFORE_KILL, "only {} sends were answered by both", sender.kept.len());
         promised.extend(sender.kept);
@@ -103,6 +102,19 @@ fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, message
     let repeats = left.go_on(&mut client)?;
     ensure!(repeats == 0, "{repeats} messages came again");
     Ok(())
+}
+
+/// Kills a master while it is sent to; answers who has sent, once it has noticed.
+fn kill_while_sending(mut sender: Sender, master: SocketAddr, kill: impl FnOnce()) -> Result<Sender> {
+    let killed_at = i64::try_from(sender.next + ACKED_BEFORE_KILL)?;
+    let sending = thread::spawn(move || {
+        // Until its broker is gone.
+        while sender.send(1).is_ok() {}
+        sender
+    });
+    wait("the master is sent to", || Ok(topics::messages(master, PLAIN)? >= killed_at))?;
+    kill();
+    sending.join().ok().context("the sender panicked")
 }
 
 fn make_topics(group: &Group) -> Result<()> {
@@ -135,15 +147,9 @@ impl Left {
         let due_ms = now_ms() + DELAY_MS;
         client.send(LATE, 0, b"late", &[("TIMER_DELIVER_MS", &due_ms.to_string())])?;
         client.send(LATE, 1, b"level", &[("DELAY", DELAY_LEVEL)])?;
-        let half =
-            client.send(DEALS, 0, b"deal", &[("TRAN_MSG", "true"), ("UNIQ_KEY", "deal"), ("PGROUP", "senders")])?;
+        let half = client.send_half(DEALS, "deal")?;
         for (body, end) in [("committed", COMMIT), ("rolled back", ROLL_BACK)] {
-            let half = client.send(
-                DEALS,
-                0,
-                body.as_bytes(),
-                &[("TRAN_MSG", "true"), ("UNIQ_KEY", body), ("PGROUP", "senders")],
-            )?;
+            let half = client.send_half(DEALS, body)?;
             client.end(DEALS, &half, end)?;
         }
         Ok(Self { unacked: unacked.into_iter().map(|message| message.body).collect(), due_ms, half })
@@ -180,16 +186,22 @@ struct Sender {
 
 impl Sender {
     fn send(&mut self, count: usize) -> Result<()> {
-        for _ in 0..count {
-            let mut body = self.next.to_string().into_bytes();
-            body.resize(self.body_bytes, b' ');
-            let queue = i64::try_from(self.next)? % QUEUES;
-            if self.client.send(PLAIN, queue, &body, &[])?.code == ResponseCode::Success {
-                self.kept.insert(self.next);
-            }
-            self.next += 1;
+        let end = self.next + count;
+        while self.next < end {
+            let numbers = self.next..end.min(self.next + TOGETHER);
+            let messages = numbers.clone().zip((0..QUEUES).cycle()).map(|(number, queue)| (queue, self.body(number)));
+            let sent = self.client.send_together(PLAIN, messages.collect())?;
+            let kept = numbers.clone().zip(sent).filter(|(_, sent)| sent.code == ResponseCode::Success);
+            self.kept.extend(kept.map(|(number, _)| number));
+            self.next = numbers.end;
         }
         Ok(())
+    }
+
+    fn body(&self, number: usize) -> Vec<u8> {
+        let mut body = number.to_string().into_bytes();
+        body.resize(self.body_bytes, b' ');
+        body
     }
 }
 

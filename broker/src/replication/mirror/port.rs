@@ -38,7 +38,7 @@ impl Role for Port {
 }
 
 impl Core {
-    fn ha_status(&self) -> HaStatus {
+    pub(super) fn ha_status(&self) -> HaStatus {
         let master_addr = self.connected_to.lock().clone().unwrap_or_default();
         let max_offset = self.end.load(Ordering::Acquire);
         HaStatus {

@@ -147,6 +147,18 @@ pub(super) enum Error {
         /// Those that there are.
         known: String,
     },
+    /// Controllers that do not agree on one answer nothing.
+    #[error("controller {controller} knows none that leads: fewer than half of them run, or they are choosing one")]
+    NoLeader {
+        /// Who was asked.
+        controller: String,
+    },
+    /// No broker of that name has come to the controllers.
+    #[error("the controllers do not know broker {broker}")]
+    Uncontrolled {
+        /// The broker.
+        broker: String,
+    },
     /// A change has nobody who takes it.
     #[error("broker {broker} has no master, and only a master takes changes; nothing was changed")]
     NoMaster {

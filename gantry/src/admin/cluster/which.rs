@@ -1,5 +1,7 @@
 //! Which brokers a verb is about.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::network::{Error, Network, Node, masters};
@@ -30,6 +32,14 @@ impl Which {
     /// Those that take changes.
     pub(super) async fn masters(&self, network: &Network) -> Result<Vec<Node>, Error> {
         masters(self.all(network).await?)
+    }
+
+    /// The names of all; one that is named need not be known to name servers.
+    pub(super) async fn names(&self, network: &Network) -> Result<BTreeSet<String>, Error> {
+        match &self.broker {
+            Some(broker) => Ok(BTreeSet::from([broker.clone()])),
+            None => Ok(self.all(network).await?.into_iter().map(|node| node.broker).collect()),
+        }
     }
 
     #[cfg(test)]

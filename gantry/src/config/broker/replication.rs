@@ -26,6 +26,17 @@ pub(crate) enum Replication {
     },
 }
 
+impl Replication {
+    /// What it is, for people.
+    pub(crate) fn role(&self) -> &'static str {
+        match self {
+            Self::Master { copies: 2.., .. } => "master that waits for slaves",
+            Self::Master { .. } => "master",
+            Self::Slave { .. } => "slave",
+        }
+    }
+}
+
 /// Where a master's slaves connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlavesAt {

@@ -112,6 +112,13 @@ pub(super) const FILLED: &[(&str, Asked)] = &[
         Says(r#"{"brokers":[{"broker":"broker-a"},{"broker":"broker-b"}],"missing":[]}"#),
     ),
     (
+        "haStatus -c DefaultCluster",
+        Says(
+            r#"{"brokers":[{"broker":"broker-a","address":"ADDRESS_A","role":"MASTER","logEnd":"*","master":null,"slaves":[]},
+            {"broker":"broker-b","role":"MASTER"}],"missing":[]}"#,
+        ),
+    ),
+    (
         "consumerProgress -g orders-group -t orders",
         Says(
             r#"{"group":"orders-group","lag":6,"queues":[{"topic":"orders","broker":"broker-a","queue":0,"committedOffset":1,

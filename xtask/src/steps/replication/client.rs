@@ -10,7 +10,7 @@ use remoting_proto::requests::{
     AckMessage, EndTransaction, PopMessage, PopMessageAnswer, PullMessage, PullMessageAnswer, SendMessage,
     SendMessageAnswer, UpdateConsumerOffset,
 };
-use remoting_proto::{RequestCode, ResponseCode};
+use remoting_proto::{Command, RequestCode, ResponseCode};
 
 use super::group::BROKER;
 use crate::remoting::Connection;
@@ -55,32 +55,24 @@ impl Client {
         body: &[u8],
         properties: &[(&str, &str)],
     ) -> Result<Sent> {
-        let is_half = properties.iter().any(|(name, _)| *name == "TRAN_MSG");
-        let header = SendMessage {
-            producer_group: "senders".to_owned(),
-            topic: topic.to_owned(),
-            default_topic: None,
-            default_topic_queue_nums: None,
-            queue_id: queue,
-            sys_flag: if is_half { PREPARED } else { 0 },
-            born_timestamp: now_ms(),
-            flag: 0,
-            properties: Some(properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()),
-            reconsume_times: None,
-            unit_mode: None,
-            max_reconsume_times: None,
-            is_batch: None,
-            broker_name: None,
-        };
-        let answer = self.0.ask(RequestCode::SendMessageV2, header.to_fields(), Bytes::copy_from_slice(body))?;
-        let code = answer.response_code();
-        let is_stored =
-            matches!(code, ResponseCode::Success | ResponseCode::SlaveNotAvailable | ResponseCode::FlushSlaveTimeout);
-        ensure!(is_stored, "a send is answered {answer:?}");
-        let sent = SendMessageAnswer::of(&answer.fields)?;
-        // The id is the broker's address and the record's place, in hexadecimal digits.
-        let place = sent.msg_id.get(sent.msg_id.len().saturating_sub(16)..).context("an id")?;
-        Ok(Sent { code, queue_offset: sent.queue_offset, log_offset: i64::from_str_radix(place, 16)? })
+        let request = send_request(topic, queue, Bytes::copy_from_slice(body), properties);
+        self.send_requests(vec![request])?.pop().context("no answer")
+    }
+
+    /// Sends messages to these queues of a topic, which are on their way together.
+    pub(super) fn send_together(&mut self, topic: &str, messages: Vec<(i64, Vec<u8>)>) -> Result<Vec<Sent>> {
+        self.send_requests(
+            messages.into_iter().map(|(queue, body)| send_request(topic, queue, body.into(), &[])).collect(),
+        )
+    }
+
+    /// Sends a half message, whose body is its id.
+    pub(super) fn send_half(&mut self, topic: &str, body: &str) -> Result<Sent> {
+        self.send(topic, 0, body.as_bytes(), &[("TRAN_MSG", "true"), ("UNIQ_KEY", body), ("PGROUP", "senders")])
+    }
+
+    fn send_requests(&mut self, requests: Vec<Command>) -> Result<Vec<Sent>> {
+        self.0.ask_all(requests)?.iter().map(Sent::of).collect()
     }
 
     /// Commits a half message, or rolls it back.
@@ -189,6 +181,40 @@ impl Client {
         };
         self.0.call(RequestCode::AckMessage, header.to_fields(), Bytes::new()).map(drop)
     }
+}
+
+impl Sent {
+    fn of(answer: &Command) -> Result<Self> {
+        let code = answer.response_code();
+        let is_stored =
+            matches!(code, ResponseCode::Success | ResponseCode::SlaveNotAvailable | ResponseCode::FlushSlaveTimeout);
+        ensure!(is_stored, "a send is answered {answer:?}");
+        let sent = SendMessageAnswer::of(&answer.fields)?;
+        // The id is the broker's address and the record's place, in hexadecimal digits.
+        let place = sent.msg_id.get(sent.msg_id.len().saturating_sub(16)..).context("an id")?;
+        Ok(Self { code, queue_offset: sent.queue_offset, log_offset: i64::from_str_radix(place, 16)? })
+    }
+}
+
+fn send_request(topic: &str, queue: i64, body: Bytes, properties: &[(&str, &str)]) -> Command {
+    let is_half = properties.iter().any(|(name, _)| *name == "TRAN_MSG");
+    let header = SendMessage {
+        producer_group: "senders".to_owned(),
+        topic: topic.to_owned(),
+        default_topic: None,
+        default_topic_queue_nums: None,
+        queue_id: queue,
+        sys_flag: if is_half { PREPARED } else { 0 },
+        born_timestamp: now_ms(),
+        flag: 0,
+        properties: Some(properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()),
+        reconsume_times: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+        is_batch: None,
+        broker_name: None,
+    };
+    Command::request(RequestCode::SendMessageV2, header.to_fields(), body)
 }
 
 /// The records of an answer: their offsets and bodies.

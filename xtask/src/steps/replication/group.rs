@@ -132,13 +132,7 @@ impl Group {
             Maker::Gantry => (self.gantry(node, id, &settings)?, node.address),
             Maker::Apache { classes } => self.apache(node, classes.as_deref(), &settings)?,
         };
-        let (name_server, text) = (self.name_server, address.to_string());
-        let is_known = || {
-            let known = remoting::brokers(name_server).ok();
-            let of_name = known.and_then(|known| known.broker_addr_table.get(BROKER).cloned());
-            of_name.is_some_and(|of_name| of_name.broker_addrs.get(&id) == Some(&text))
-        };
-        process.wait_until("is registered", WITHIN, is_known)?;
+        process.wait_until("is registered", WITHIN, || is_registered(self.name_server, BROKER, id, address))?;
         Ok((process, address))
     }
 
@@ -195,41 +189,49 @@ impl Group {
             end(master).is_ok_and(|at| end(slave).is_ok_and(|it| it == at))
         })?;
         let length = end(slave)?;
-        let [of_master, of_slave] = [self.log_of(&self.master, length)?, self.log_of(&self.slave, length)?];
+        let [of_master, of_slave] = [self.segments(&self.master, length)?, self.segments(&self.slave, length)?];
         ensure!(of_master.len() > 1, "the log has one segment");
         ensure!(of_master.keys().eq(of_slave.keys()), "segments {:?} and {:?}", of_master.keys(), of_slave.keys());
-        for (base, segment) in &of_master {
-            let differs = segment.iter().zip(&of_slave[base]).position(|(one, other)| one != other);
-            ensure!(segment == &of_slave[base], "segment {base} differs from its byte {differs:?} on");
+        for (base, file) in &of_master {
+            // The last one counts up to the log's end.
+            let bytes = usize::try_from(length - base)?;
+            let [one, other] = [fs::read(file)?, fs::read(&of_slave[base])?];
+            let differs = one.iter().zip(&other).take(bytes).position(|(one, other)| one != other);
+            ensure!(differs.is_none(), "segment {base} differs from its byte {differs:?} on");
+            ensure!(one.len().min(bytes) == other.len().min(bytes), "segment {base} is shorter at one of them");
         }
         Ok(length)
     }
 
-    /// The segments of a log, the last one up to the log's end.
-    fn log_of(&self, node: &Node, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
+    /// The files of a log that ends at `length`, by where they begin.
+    fn segments(&self, node: &Node, length: u64) -> Result<BTreeMap<u64, PathBuf>> {
         let mut segments = BTreeMap::new();
         for file in fs::read_dir(self.data(node).join("commitlog"))? {
             let file = file?;
             let Some(base) = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
             if base < length {
-                let mut bytes = fs::read(file.path())?;
-                bytes.truncate(usize::try_from(length - base)?);
-                segments.insert(base, bytes);
+                segments.insert(base, file.path());
             }
         }
         Ok(segments)
     }
+}
 
-    /// How many slaves keep up, as the master says.
-    pub(super) fn slaves_that_keep_up(&self) -> Result<i32> {
-        let answer =
-            remoting::call(self.master.address, RequestCode::GetBrokerHaStatus, Fields::default(), Bytes::new())?;
-        Ok(remoting_proto::from_slice::<HaStatus>(&answer.body)?.in_sync_slave_nums)
-    }
+/// Whether a name server knows the broker of this name and number at this address.
+pub(super) fn is_registered(name_server: SocketAddr, name: &str, id: i64, address: SocketAddr) -> bool {
+    let known = remoting::brokers(name_server).ok();
+    let of_name = known.and_then(|mut known| known.broker_addr_table.remove(name));
+    of_name.is_some_and(|of_name| of_name.broker_addrs.get(&id) == Some(&address.to_string()))
+}
+
+/// How many slaves keep up, as their master says.
+pub(super) fn slaves_that_keep_up(master: SocketAddr) -> Result<i32> {
+    let answer = remoting::call(master, RequestCode::GetBrokerHaStatus, Fields::default(), Bytes::new())?;
+    Ok(remoting_proto::from_slice::<HaStatus>(&answer.body)?.in_sync_slave_nums)
 }
 
 /// Where a broker's log ends.
-fn end(broker: SocketAddr) -> Result<u64> {
+pub(super) fn end(broker: SocketAddr) -> Result<u64> {
     let answer = remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new())?;
     let info: KvTable = remoting_proto::from_slice(&answer.body)?;
     Ok(info.table.get("commitLogMaxOffset").context("no commitLogMaxOffset")?.parse()?)
