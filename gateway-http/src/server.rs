@@ -26,7 +26,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::ServiceExt;
 
 use crate::Hosts;
 use crate::messaging::Peer;
@@ -175,7 +174,7 @@ impl Front {
             if request.headers().contains_key(UPGRADE) {
                 request.extensions_mut().insert(place.clone());
             }
-            let answered = self.hosts.check(&request).map(|()| routes.clone().oneshot(request.map(Body::new)));
+            let answered = self.hosts.check(&request).map(|()| routes.clone().call(request.map(Body::new)));
             async move {
                 let response = match answered {
                     Ok(answered) => answered.await?,

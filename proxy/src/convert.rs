@@ -10,7 +10,7 @@ mod sent;
 mod stored;
 
 pub(crate) use delivered::{Delivered, delivered, undigested};
-pub(crate) use sent::{Sent, System, sent, sent_count};
+pub(crate) use sent::{Sent, System, Topic, sent, sent_count};
 pub(crate) use stored::{Sender, Stored, stored};
 
 /// A protocol's time, capped where milliseconds end.

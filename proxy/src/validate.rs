@@ -505,7 +505,9 @@ fn text(text: &str) -> Result<(), &'static str> {
 
 /// Whether a text holds an ISO control character (U+0000 to U+001F, U+007F to U+009F).
 fn has_control(text: &str) -> bool {
-    text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) || (!text.is_ascii() && text.chars().any(char::is_control))
+    // Looked at to the end, which the compiler does for many bytes at a time.
+    let is_ascii_control = text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == 0x7f));
+    is_ascii_control || (!text.is_ascii() && text.chars().any(char::is_control))
 }
 
 /// Most client properties. Source of all four: `definition.proto`, `Settings.client_properties`.

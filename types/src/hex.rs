@@ -4,9 +4,11 @@ const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Adds two upper-case hexadecimal digits for each byte.
 pub fn push_upper(text: &mut String, bytes: &[u8]) {
+    let mut digits = std::mem::take(text).into_bytes();
     for byte in bytes {
-        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        digits.extend_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
     }
+    *text = String::from_utf8(digits).expect("a text and digits");
 }
 
 /// The bytes that pairs of hexadecimal digits stand for; `None` for anything else.

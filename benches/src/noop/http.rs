@@ -9,6 +9,7 @@ use anyhow::Result;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Sse, sse};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,6 +38,8 @@ pub(super) async fn serve(address: SocketAddr) -> Result<()> {
         .route("/v1/groups/{group}/ack", post(ack))
         .route("/v1/groups/{group}/stream", get(stream))
         .with_state(Arc::new(received()));
+    // Its error is that of the connection's first read.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use proxy::Code;
 use serde::de::DeserializeOwned;
 
@@ -48,7 +49,10 @@ impl Service {
         let mut share = self.inbound.share();
         let mut whole = Bytes::new();
         let mut joined = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        // Who asks for more after the last piece waits to hear that there is none.
+        while !body.is_end_stream()
+            && let Some(frame) = body.frame().await
+        {
             let frame = frame.map_err(|error| Problem::invalid(format!("the body breaks off: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             check_length(whole.len() + joined.len() + data.len(), bytes_max)?;

@@ -18,42 +18,50 @@ impl NewMessage {
     /// # Errors
     /// A value that is no UTF-8, or a header twice that may stand once.
     pub(super) fn of_headers(headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut message = Self {
-            tag: single(headers, "tag")?,
-            message_group: single(headers, "message-group")?,
-            delay: single(headers, "delay")?,
-            deliver_at: single(headers, "deliver-at")?,
-            idempotency_key: single(headers, "idempotency-key")?,
-            ..Self::default()
-        };
-        if let Some(priority) = single(headers, "priority")? {
-            let number = priority.parse().map_err(|_| {
-                Problem::invalid(format!("header priority is {priority:?}, expected a whole number from 0 on"))
-            })?;
-            message.priority = Some(number);
-        }
-        for key in headers.get_all("key") {
-            message.keys.push(text("key", key)?);
-        }
-        for name in headers.keys() {
-            let property =
-                name.as_str().strip_prefix(PROPERTY).or(TRACE.contains(&name.as_str()).then_some(name.as_str()));
-            if let Some(property) = property {
-                let value = single(headers, name.as_str())?.unwrap_or_default();
-                message.properties.insert(property.to_owned(), value);
+        let mut message = Self::default();
+        for (name, value) in headers {
+            let name = name.as_str();
+            let text = || text(name, value);
+            let is_again = match name {
+                "tag" => message.tag.replace(text()?).is_some(),
+                "message-group" => message.message_group.replace(text()?).is_some(),
+                "delay" => message.delay.replace(text()?).is_some(),
+                "deliver-at" => message.deliver_at.replace(text()?).is_some(),
+                "idempotency-key" => message.idempotency_key.replace(text()?).is_some(),
+                "priority" => message.priority.replace(priority(&text()?)?).is_some(),
+                "key" => {
+                    message.keys.push(text()?);
+                    false
+                }
+                _ => match name.strip_prefix(PROPERTY).or(TRACE.contains(&name).then_some(name)) {
+                    Some(property) => message.properties.insert(property.to_owned(), text()?).is_some(),
+                    None => false,
+                },
+            };
+            if is_again {
+                return Err(twice(name));
             }
         }
         Ok(message)
     }
 }
 
+fn priority(text: &str) -> Result<i32, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("header priority is {text:?}, expected a whole number from 0 on")))
+}
+
 pub(super) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(name).iter();
     let first = values.next().map(|value| text(name, value)).transpose()?;
     if values.next().is_some() {
-        return Err(Problem::invalid(format!("header {name} is given twice")));
+        return Err(twice(name));
     }
     Ok(first)
+}
+
+fn twice(name: &str) -> Problem {
+    Problem::invalid(format!("header {name} is given twice"))
 }
 
 fn text(name: &str, value: &HeaderValue) -> Result<String, Problem> {

@@ -28,6 +28,8 @@ use crate::views::messaging::{
 
 /// Says that nothing was stored, because the message is already.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The type of a body that is a list of messages.
+const JSON: &str = "application/json";
 
 /// Send the body as one message, or several as JSON
 ///
@@ -58,7 +60,10 @@ pub(super) async fn call(
         }
         mode => {
             let message = NewMessage::of_headers(&parts.headers)?;
-            service.send_one(&topic, events::one(mode, &parts.headers, message, &inbound.bytes)?, peer).await
+            let draft = events::one(mode, &parts.headers, message, &inbound.bytes)?;
+            // Not kept while the broker is awaited, so that the connection finds its buffer in a cache.
+            drop((parts, inbound.bytes));
+            service.send_one(&topic, draft, peer).await
         }
     }
 }
@@ -76,9 +81,12 @@ impl Service {
             Some(result) => self.sent(topic, message_id, result)?,
             None => return Err(no_result()),
         };
-        let replayed = sent.repeated.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
-        Ok((StatusCode::CREATED, replayed.into_iter().flatten().collect::<HeaderMap>(), Json(SendAnswer::One(sent)))
-            .into_response())
+        let repeated = sent.repeated;
+        let mut response = (StatusCode::CREATED, Json(SendAnswer::One(sent))).into_response();
+        if repeated {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
     }
 
     /// Messages that are not valid have their result without being sent.
@@ -171,7 +179,9 @@ fn no_result() -> Problem {
 
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    let begin = media_type.get(..JSON.len()).filter(|begin| begin.eq_ignore_ascii_case(JSON));
+    let rest = begin.map(|_| media_type[JSON.len()..].trim_start());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
 }
 
 /// The messages of a body. They are counted before any is made: two bytes of JSON can be a message of several hundred here.

@@ -219,6 +219,16 @@ async fn a_gateway_without_admin_neither_answers_nor_describes_it() {
 }
 
 #[tokio::test]
+async fn a_bug_in_one_request_is_that_requests_error() {
+    async fn bug() -> &'static str {
+        panic!("a bug")
+    }
+    let routes = layered(Router::new().route("/", get(bug)), Origins::None);
+    let answer = routes.oneshot(Request::get("/").body(Body::empty()).expect("valid")).await.expect("infallible");
+    assert_eq!(answer.status(), 500);
+}
+
+#[tokio::test]
 async fn probes_tell_life_from_readiness() {
     let server = Server::new(Maps::default());
     assert_eq!(server.text("/livez").await, (200, "ok\n".to_owned()));

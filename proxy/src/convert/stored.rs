@@ -22,15 +22,13 @@ pub(crate) struct Sender {
     pub(crate) now: Timestamp,
 }
 
-/// A message on its way, and what the answer repeats of it.
+/// A message on its way.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// The message.
     pub(crate) message: Message,
     /// What its properties make of it.
     pub(crate) message_type: MessageType,
-    /// The client's id of it.
-    pub(crate) message_id: String,
 }
 
 /// Maps a client's message. `RECONSUME_TIME` and `BORN_TIMESTAMP`, which Apache's proxy writes as properties too, stand in the
@@ -85,7 +83,7 @@ pub(crate) fn stored(sent: &Sent<'_>, body: Bytes, topic: TopicName, sender: Sen
         born_host: sender.address,
         ..Message::new(topic, body)
     };
-    Ok(Stored { message, message_type, message_id: system.message_id.to_owned() })
+    Ok(Stored { message, message_type })
 }
 
 /// What the stored properties will say, in their order of precedence ([`MessageType::of`]). Like Apache's proxy this goes by
@@ -135,7 +133,6 @@ mod tests {
     fn a_plain_message_holds_what_the_client_said_and_nothing_more() {
         let plain = store(v2::SystemProperties::default());
         assert_eq!(plain.message_type, MessageType::Normal);
-        assert_eq!(plain.message_id, "id-1");
         let pairs: Vec<_> = plain.message.properties.iter().collect();
         assert_eq!(pairs, [("colour", "red"), ("UNIQ_KEY", "id-1"), ("PGROUP", "orders")]);
         assert_eq!(plain.message.born_at, Timestamp(7_000), "a client without a clock gets ours");

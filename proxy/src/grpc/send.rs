@@ -76,8 +76,8 @@ fn outgoing(service: &Service, headers: &MetadataMap, request: &Bytes, sent: &[S
     for sent in sent {
         limits.message(sent, sender.now)?;
         let body = request.slice_ref(sent.body);
-        let Stored { message, message_type, message_id } = convert::stored(sent, body, topic.clone(), sender)?;
-        ids.push(message_id);
+        let Stored { message, message_type } = convert::stored(sent, body, topic.clone(), sender)?;
+        ids.push(sent.system.as_ref().map_or("", |system| system.message_id).to_owned());
         messages.push(message);
         types.push(message_type);
     }

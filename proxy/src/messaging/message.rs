@@ -10,7 +10,7 @@ use types::broker::PoppedMessage;
 use types::{Message, MessageType, Timestamp, TopicName};
 
 use super::body::Encoding;
-use crate::convert::{self, Delivered, Sender, Sent, Stored};
+use crate::convert::{self, Delivered, Sender, Sent, Stored, System, Topic};
 use crate::validate::{Invalid, Limits};
 
 /// What a producer wants stored.
@@ -63,15 +63,13 @@ impl Draft {
     /// [`Invalid`], which names fields as the `.proto` files do.
     pub fn outgoing(self, limits: &Limits, topic: TopicName, address: SocketAddr) -> Result<Outgoing, Invalid> {
         let sender = Sender { address, now: crate::clock::now() };
-        let message = self.into_protocol(sender.now);
-        let sent = Sent::from(&message);
+        let sent = self.sent(sender.now);
         limits.message(&sent, sender.now)?;
-        let body = message.body.clone();
-        let Stored { message, message_type, message_id } = convert::stored(&sent, body, topic, sender)?;
-        Ok(Outgoing { message, message_type, message_id })
+        let Stored { message, message_type } = convert::stored(&sent, self.body.clone(), topic, sender)?;
+        Ok(Outgoing { message, message_type, message_id: self.message_id })
     }
 
-    fn into_protocol(self, now: Timestamp) -> v2::Message {
+    fn sent(&self, now: Timestamp) -> Sent<'_> {
         let recovery = self.transaction.flatten().map(convert::protocol_duration);
         let message_type =
             if self.transaction.is_some() { v2::MessageType::Transaction } else { v2::MessageType::Unspecified };
@@ -79,22 +77,20 @@ impl Draft {
             Due::After(delay) => now.plus(delay),
             Due::At(time) => time,
         });
-        v2::Message {
-            topic: None,
-            user_properties: self.properties,
-            system_properties: Some(v2::SystemProperties {
-                tag: self.tag,
-                keys: self.keys,
-                message_id: self.message_id,
-                message_type: message_type.into(),
-                delivery_timestamp: deliver_at.map(convert::protocol_time),
-                message_group: self.message_group,
-                orphaned_transaction_recovery_duration: recovery,
-                priority: self.priority,
-                ..v2::SystemProperties::default()
-            }),
-            body: self.body,
-        }
+        let system = System {
+            tag: self.tag.as_deref(),
+            keys: self.keys.iter().map(String::as_str).collect(),
+            message_id: &self.message_id,
+            message_type: message_type.into(),
+            delivery_timestamp: deliver_at.map(convert::protocol_time),
+            message_group: self.message_group.as_deref(),
+            orphaned_transaction_recovery_duration: recovery,
+            priority: self.priority,
+            ..System::default()
+        };
+        // A map is sorted by name.
+        let user_properties = self.properties.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Sent { topic: Topic::default(), user_properties, system: Some(system), body: &self.body }
     }
 }
 

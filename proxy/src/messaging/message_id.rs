@@ -45,11 +45,10 @@ impl MessageIds {
         // Wraps after 136 years.
         let seconds = now.since(EPOCH).as_secs() as u32;
         let counter = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = (u64::from(seconds) << 32 | u64::from(counter)).to_be_bytes();
         let mut id = String::with_capacity(34);
         id.push_str(VERSION);
-        hex::push_upper(&mut id, &self.process);
-        hex::push_upper(&mut id, &seconds.to_be_bytes());
-        hex::push_upper(&mut id, &counter.to_be_bytes());
+        hex::push_upper(&mut id, [self.process, place].as_flattened());
         id
     }
 }
