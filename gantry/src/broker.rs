@@ -3,6 +3,8 @@
 //! Start: the port is taken → broker (lock, recovery) → certificate → the port listens → ready → registered with the name servers.
 //! Stop: the name servers are told → who waits is answered → what was asked is answered → broker flushes and writes its checkpoint.
 
+mod member;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -13,7 +15,7 @@ use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
 use env::Env;
 use sd_notify::NotifyState;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::broker::{Broker as Config, Replication, SlavesAt};
@@ -50,6 +52,12 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
         slave: slave_options(&config.replication),
     };
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    if let Replication::Member { .. } = config.replication {
+        let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+        // Each role takes them anew.
+        drop((vip_port, slaves));
+        return member::serve(config, member::Door { port, limits, tls }, options, signals).await;
+    }
     let is_mirror = tokio::select! {
         is_mirror = prepare(config, &options) => is_mirror?,
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
@@ -65,6 +73,7 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     let (role, copies) = match &config.replication {
         Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
         Replication::Slave { .. } => (Role::Slave, Copies::ONE),
+        Replication::Member { .. } => bail!("a broker under controllers has no role of its own"),
     };
     let stored = ::broker::Options {
         name: config.name.clone(),
@@ -90,15 +99,8 @@ async fn serve(config: &Config, shown: Vec<(String, String)>) -> anyhow::Result<
     run_until_signal(config, advertised, signals, stop, served, async || broker.stop().await).await
 }
 
-/// Says that the broker is ready, and ends it in order at a signal; `end` comes last.
-async fn run_until_signal(
-    config: &Config,
-    advertised: SocketAddr,
-    mut signals: Signals,
-    stop: CancellationToken,
-    mut served: JoinHandle<()>,
-    end: impl AsyncFnOnce(),
-) -> anyhow::Result<()> {
+/// Says that the broker is ready.
+fn say_ready(config: &Config, advertised: SocketAddr) {
     // Nobody may be reading.
     let version = env!("CARGO_PKG_VERSION");
     let _ = writeln!(
@@ -108,17 +110,27 @@ async fn run_until_signal(
     );
     tracing::info!(%advertised, listen = %config.listen, data = %config.storage.data.display(), "ready");
     notify(NotifyState::Ready);
+}
+
+/// Says that the broker is ready, and ends it in order at a signal; `end` comes last.
+async fn run_until_signal(
+    config: &Config,
+    advertised: SocketAddr,
+    mut signals: Signals,
+    stop: CancellationToken,
+    mut served: JoinHandle<()>,
+    end: impl AsyncFnOnce(),
+) -> anyhow::Result<()> {
+    say_ready(config, advertised);
     let name = tokio::select! {
         (name, _) = signals.next() => name,
         // A process that is ready and deaf helps nobody: whoever watches it starts another.
         ended = &mut served => {
             end().await;
-            bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
+            return Err(ended_by_itself(ended));
         }
     };
-    tracing::info!(signal = name, "stopping; a second signal stops at once");
-    signals.exit_on_next();
-    notify(NotifyState::Stopping);
+    say_stopping(name, signals);
     stop.cancel();
     let ended = served.await;
     end().await;
@@ -126,9 +138,21 @@ async fn run_until_signal(
     ended.context("the port failed")
 }
 
+/// A signal is followed.
+fn say_stopping(name: &str, signals: Signals) {
+    tracing::info!(signal = name, "stopping; a second signal stops at once");
+    signals.exit_on_next();
+    notify(NotifyState::Stopping);
+}
+
+fn ended_by_itself(ended: Result<(), JoinError>) -> anyhow::Error {
+    let why = ended.err().map_or("without an error".to_owned(), |error| error.to_string());
+    anyhow::anyhow!("the port has ended by itself: {why}")
+}
+
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     match replication {
-        Replication::Master { .. } => None,
+        Replication::Master { .. } | Replication::Member { .. } => None,
         Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
     }
 }
@@ -149,10 +173,14 @@ async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
 
 /// Where a master's slaves connect, if they do.
 fn slaves_port(replication: &Replication, listen: SocketAddr) -> Result<Option<Port>, port::Error> {
-    let port = match replication {
-        Replication::Slave { .. } | Replication::Master { slaves_at: SlavesAt::Nowhere, .. } => return Ok(None),
-        Replication::Master { slaves_at: SlavesAt::Next, .. } => listen.port().checked_add(1).unwrap_or(0),
-        Replication::Master { slaves_at: SlavesAt::Port(port), .. } => *port,
+    let slaves_at = match replication {
+        Replication::Slave { .. } => SlavesAt::Nowhere,
+        Replication::Master { slaves_at, .. } | Replication::Member { slaves_at, .. } => *slaves_at,
+    };
+    let port = match slaves_at {
+        SlavesAt::Nowhere => return Ok(None),
+        SlavesAt::Next => listen.port().checked_add(1).unwrap_or(0),
+        SlavesAt::Port(port) => port,
     };
     Port::bind(SocketAddr::new(listen.ip(), port), "ha-listen-port PORT").map(Some)
 }

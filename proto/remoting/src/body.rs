@@ -20,7 +20,7 @@ pub use client::{
     CheckClientConfig, ClientConnection, ConsumerConnection, ConsumerData, ConsumerIdList, GroupList, HeartbeatData,
     ProducerConnection, ProducerData, SubscriptionData,
 };
-pub use controller::{BrokerReplicas, ElectMasterBody, Replica, Replicas, SyncStateSet};
+pub use controller::{BrokerReplicas, ElectMasterBody, EpochCache, EpochEntry, Replica, Replicas, SyncStateSet};
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroupList,
     SubscriptionGroups,

@@ -65,3 +65,31 @@ pub struct Replica {
     /// Whether it lives.
     pub alive: bool,
 }
+
+/// The body of [`GetBrokerEpochCache`](crate::RequestCode::GetBrokerEpochCache)'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EpochCache {
+    /// The cluster.
+    pub cluster_name: String,
+    /// The broker's name.
+    pub broker_name: String,
+    /// Its id.
+    pub broker_id: i64,
+    /// The epochs of its log, in order.
+    pub epoch_list: Vec<EpochEntry>,
+    /// Where its log ends.
+    pub max_offset: u64,
+}
+
+/// An epoch of a log. Source: `EpochEntry`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EpochEntry {
+    /// The epoch.
+    pub epoch: i32,
+    /// Where it begins.
+    pub start_offset: u64,
+    /// Where it ends; that of the newest is the largest number there is.
+    pub end_offset: u64,
+}
