@@ -29,7 +29,7 @@ const DECIDED: std::ops::RangeInclusive<i32> = 2000..=2014;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// None of them was reached.
     #[error(transparent)]
     Call(#[from] remoting::client::Error),

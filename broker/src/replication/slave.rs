@@ -129,8 +129,8 @@ pub enum Refused {
     },
     /// It is not known where the two logs have parted.
     #[error(
-        "this log and the master's share no epoch: this one was written before the broker was under controllers, or for another name. Keep a \
-         copy of its directory, and begin with an empty one"
+        "this log and the master's share no epoch: this one is another name's, or controllers that have forgotten the name made it a master. \
+         Keep a copy of its directory, and begin with an empty one"
     )]
     NoEpoch,
     /// More would go than may.
@@ -260,8 +260,9 @@ async fn join_logs(
     {
         return Err(Refused::Epoch { theirs: epochs.last(), told: *told }.into());
     }
-    if end.last.is_some() {
-        let ours = membership.history().epochs();
+    let ours = membership.history().epochs();
+    // A copy of a master's log has none, as one from before the controllers: its last record proves it, or it is refused.
+    if end.last.is_some() && ours.last().is_some() {
         let common = ours.common(end.at, &epochs, theirs.end).ok_or(Refused::NoEpoch)?;
         let (confirmed_to, first) = (membership.confirmed_to(), theirs.first.max(first));
         if common < first {

@@ -5,7 +5,7 @@
 
 mod apache;
 pub(super) mod client;
-mod group;
+pub(super) mod group;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -315,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_controllers_page_is_a_members() {
+        let [Replication::Member { controllers, slaves_at: SlavesAt::Port(10_912), copies: 2, .. }] =
+            &roles_of(include_str!("../../../../docs/controller.md"))[..]
+        else {
+            panic!("it is another one")
+        };
+        assert_eq!(controllers.len(), 3);
+    }
+
+    #[test]
     fn the_files_of_the_migration_page_are_slaves() {
         let roles = roles_of(include_str!("../../../../docs/migrate.md"));
         assert_eq!(roles, vec![Replication::Slave { id: 1, master: None }; 2]);
