@@ -9,6 +9,7 @@ mod controllers;
 mod duty;
 mod identity;
 pub mod lease;
+mod line;
 mod loops;
 
 use std::net::SocketAddr;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use env::Clock;
-use remoting::Client;
 use remoting_proto::body::SyncStateSet;
 use remoting_proto::requests::{
     AlterSyncStateSet, ApplyBrokerId, BrokerMember, BrokerName, ControllerHeartbeat, ElectMaster,
@@ -14,6 +13,7 @@ use remoting_proto::requests::{
 };
 use remoting_proto::{Command, Dialect, FieldError, Fields, JsonError, RequestCode, ResponseCode};
 
+use super::line::Line;
 use super::{MemberId, Options, Standing, View};
 use crate::replication::Change;
 use crate::replication::epochs::Epoch;
@@ -72,16 +72,16 @@ impl Error {
 /// The controllers, on connections that stay open. Signs of life go on others than questions: one that is not answered ends its connection,
 /// and then the controller at its end would take the broker for gone.
 pub(super) struct Controllers {
-    asked: Vec<Client>,
-    told: Vec<Client>,
+    asked: Vec<Line>,
+    told: Vec<Arc<Line>>,
     /// The one that has answered last.
     leader: AtomicUsize,
 }
 
 impl Controllers {
     pub(super) fn new(addresses: &[String], clock: &Arc<dyn Clock>) -> Self {
-        let clients = || addresses.iter().map(|address| Client::new(address.clone(), Arc::clone(clock))).collect();
-        Self { asked: clients(), told: clients(), leader: AtomicUsize::new(0) }
+        let lines = || addresses.iter().map(|address| Line::new(address, clock));
+        Self { asked: lines().collect(), told: lines().map(Arc::new).collect(), leader: AtomicUsize::new(0) }
     }
 
     /// Asks the one that leads; whichever it is, beginning with the one that did last.
@@ -200,9 +200,9 @@ impl Controllers {
             election_priority: Some(options.priority),
         };
         let mut telling = tokio::task::JoinSet::new();
-        for client in self.told.iter().cloned() {
+        for line in self.told.iter().cloned() {
             let request = Command::request(RequestCode::BrokerHeartbeat, header.to_fields(), Bytes::new());
-            telling.spawn(async move { drop(client.oneway(request, SENT_WITHIN).await) });
+            telling.spawn(async move { drop(line.oneway(request, SENT_WITHIN).await) });
         }
         while telling.join_next().await.is_some() {}
     }

@@ -42,6 +42,8 @@ pub struct Slave {
     connected_to: Mutex<Option<String>>,
     /// Under controllers.
     membership: Option<Arc<Membership>>,
+    /// The epochs of a master whose log this one may be the beginning of, until its last record has shown it. Held to put or take them.
+    unproven: Mutex<Option<Epochs>>,
 }
 
 /// Why a connection has ended, or was not made.
@@ -174,7 +176,7 @@ impl Slave {
     /// Of this broker; `master` tells where its master has its log.
     #[must_use]
     pub fn new(broker: LocalBroker, clock: Arc<dyn Clock>, master: watch::Receiver<Option<String>>) -> Self {
-        Self { broker, clock, master, connected_to: Mutex::default(), membership: None }
+        Self { broker, clock, master, connected_to: Mutex::default(), membership: None, unproven: Mutex::default() }
     }
 
     /// The same under controllers.
@@ -225,7 +227,10 @@ impl Slave {
         let segment_bytes = self.broker.log().segment_bytes();
         match (&self.membership, epochs) {
             (None, None) => {}
-            (Some(membership), Some(epochs)) => join_logs(membership, self.broker.log().first(), end, welcome, epochs).await?,
+            (Some(membership), Some(epochs)) => {
+                let unproven = join_logs(membership, self.broker.log().first(), end, welcome, epochs).await?;
+                *self.unproven.lock() = unproven;
+            }
             (None, Some(_)) | (Some(_), None) => return Err(Ended::NotOurs),
         }
         check(welcome, segment_bytes, end)?;
@@ -244,7 +249,8 @@ impl Slave {
     }
 }
 
-/// Makes sure that a log which begins and ends there is the beginning of a master's by the epochs of both; from then on they are this log's too.
+/// Makes sure that a log which begins and ends there is the beginning of a master's by the epochs of both; from then on they are this log's
+/// too. One without epochs, as a copy of a master's log has none, is shown by its last record to be it: the epochs are given back until then.
 ///
 /// # Errors
 /// [`Ended::Cut`], once the broker is told to; [`Refused`].
@@ -254,15 +260,17 @@ async fn join_logs(
     end: LogEnd,
     theirs: Welcome,
     epochs: Epochs,
-) -> Result<(), Ended> {
+) -> Result<Option<Epochs>, Ended> {
     if let Duty::Follow(_, told) = &*membership.duty().borrow()
         && epochs.last() < Some(*told)
     {
         return Err(Refused::Epoch { theirs: epochs.last(), told: *told }.into());
     }
     let ours = membership.history().epochs();
-    // A copy of a master's log has none, as one from before the controllers: its last record proves it, or it is refused.
-    if end.last.is_some() && ours.last().is_some() {
+    if end.last.is_some() {
+        if ours.last().is_none() {
+            return Ok(Some(epochs));
+        }
         let common = ours.common(end.at, &epochs, theirs.end).ok_or(Refused::NoEpoch)?;
         let (confirmed_to, first) = (membership.confirmed_to(), theirs.first.max(first));
         if common < first {
@@ -277,7 +285,8 @@ async fn join_logs(
         }
     }
     // Before the first record of an epoch comes.
-    Ok(membership.history().set(epochs).await?)
+    membership.history().set(epochs).await?;
+    Ok(None)
 }
 
 impl Follower for Slave {
@@ -286,6 +295,10 @@ impl Follower for Slave {
     }
 
     async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
+        let unproven = self.unproven.lock().take();
+        if let (Some(membership), Some(epochs)) = (&self.membership, unproven) {
+            membership.history().set(epochs).await?;
+        }
         let mut end = self.appended_to();
         while let Ok(first) = record::header(&records) {
             end = self.broker.replicate(records.clone()).await?.at;

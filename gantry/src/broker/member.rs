@@ -10,7 +10,7 @@ use ::broker::server::{Options, SlaveOptions};
 use ::broker::{BrokerServer, Copies, LocalBroker, Role};
 use anyhow::{Context, bail};
 use env::Env;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
@@ -57,11 +57,10 @@ pub(super) async fn serve(config: &Config, door: Door, options: Options, mut sig
         tls: door.tls,
         membership: Arc::clone(&membership),
     };
-    tokio::select! {
-        served = broker.run(signals) => served?,
-        // For ever: who is in another role in a moment lives.
-        () = membership.run() => {}
-    }
+    // Ends with this: who is about to be in another role lives.
+    let mut living = JoinSet::new();
+    living.spawn(async move { membership.run().await });
+    broker.run(signals).await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -29,7 +29,7 @@ use crate::{remoting, server, topics};
 const MESSAGES: usize = 500;
 const BODY_BYTES: usize = 16 * 1024;
 /// More than sockets hold that lie between a master and its slave.
-const TAIL_BYTES: usize = 48 * 1024 * 1024;
+const TAIL_BYTES: usize = 24 * 1024 * 1024;
 const TAIL_BODY_BYTES: usize = 256 * 1024;
 
 pub(super) fn run(context: &Context) -> Result<()> {
