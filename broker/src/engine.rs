@@ -17,6 +17,7 @@ use types::{PhysicalOffset, Timestamp};
 use crate::command::{Command, CopyCommand, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
+use crate::membership::lease::Lease;
 use crate::options::{OP_INTERVAL, Options, ROUND_COMMANDS_MAX, Role, SLEEP_MAX};
 use crate::pop::PopEvent;
 use crate::queue_locks::QueueLocks;
@@ -235,10 +236,7 @@ impl Engine {
     /// How long nothing needs to be done unless somebody asks for it.
     fn sleep(&self) -> Duration {
         let now = self.env.clock.now();
-        let duty = match self.options.role {
-            Role::Master => self.next_duty(now),
-            Role::Slave => None,
-        };
+        let duty = self.may_decide().then(|| self.next_duty(now)).flatten();
         let deadlines = [duty, self.next_load()];
         let moment = self.env.clock.moment();
         let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
@@ -277,7 +275,7 @@ impl Engine {
             self.handle(command);
         }
         self.inbox = inbox;
-        if self.failure.is_none() && self.options.role == Role::Master {
+        if self.failure.is_none() && self.may_decide() {
             self.finish_outcomes();
         }
         self.write();
@@ -298,9 +296,19 @@ impl Engine {
         sends.sum::<u64>() + self.journal.bytes() as u64 + self.retention.bytes() + ROUND_OVERHEAD_BYTES
     }
 
+    /// Whether this broker decides what comes into the log: a master whose lease goes on.
+    fn may_decide(&self) -> bool {
+        self.options.role == Role::Master && !self.is_fenced()
+    }
+
+    /// Whether another broker may be the master by now, for all that is known here.
+    fn is_fenced(&self) -> bool {
+        self.options.role == Role::Master && self.options.lease.as_ref().is_some_and(Lease::is_over)
+    }
+
     /// What time has made due. To a slave its master's records say it.
     fn poll_machines(&mut self) {
-        if self.options.role == Role::Slave {
+        if !self.may_decide() {
             return self.load_timers();
         }
         self.expire_leases();
@@ -400,6 +408,10 @@ impl Engine {
     }
 
     fn settle(&mut self, end: PhysicalOffset) {
+        if self.is_fenced() {
+            // What was appended may be cut off again.
+            return self.answers.fail_all(&Unavailable::Fenced);
+        }
         self.answers.written(end, self.moment);
         self.settle_waiting();
     }
@@ -438,6 +450,9 @@ impl Engine {
         }
         if self.options.role == Role::Slave {
             return Some(Unavailable::Slave);
+        }
+        if self.is_fenced() {
+            return Some(Unavailable::Fenced);
         }
         if self.journal.is_full() {
             return Some(Unavailable::DiskFull { detail: "the journal cannot be written".to_owned() });

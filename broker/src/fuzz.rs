@@ -54,7 +54,7 @@ pub fn replication(said: &[u8]) -> bool {
     let (mut input, mut intake) = (BytesMut::from(said), Intake::new(SEGMENT_BYTES, PhysicalOffset(0), Bytes::new()));
     loop {
         match wire::take_frame(&mut input) {
-            Ok(Some(Frame::Welcome(_))) => {}
+            Ok(Some(Frame::Welcome(..))) => {}
             Ok(Some(Frame::Log { at, bytes })) if intake.push(at, &bytes).is_ok() => {}
             Ok(None) => return true,
             Ok(Some(Frame::Log { .. })) | Err(_) => return false,
@@ -73,7 +73,7 @@ pub fn replication(said: &[u8]) -> bool {
 #[must_use]
 pub fn said_of(log: &[u8]) -> Vec<u8> {
     let (first, end) = (PhysicalOffset(0), PhysicalOffset(log.len() as u64));
-    let mut said = wire::Welcome { first, end, segment_bytes: SEGMENT_BYTES }.encode();
+    let mut said = wire::Welcome { first, end, segment_bytes: SEGMENT_BYTES }.encode(None);
     for (at, piece) in (0..).step_by(1000).zip(log.chunks(1000)) {
         said.extend(wire::header(PhysicalOffset(at), piece.len()));
         said.extend(piece);

@@ -2,7 +2,8 @@
 //!
 //! [`LocalBroker`] is the handle; behind it one engine thread owns the store and the machines (`engine`). The machines
 //! are plain values: [`catalog`], [`pop`], [`timer`], [`transaction`], [`offset`], [`idempotency`]. [`server`] is a front of its own: the
-//! Remoting port of `gantry broker`, with the request codes (`requests`), the clients and what name servers are told. See `docs/architecture.md`.
+//! Remoting port of `gantry broker`, with the request codes (`requests`), the clients and what name servers are told; [`membership`] is what
+//! such a broker has to do with controllers. See `docs/architecture.md`.
 
 pub mod backup;
 pub mod catalog;
@@ -21,6 +22,7 @@ mod handle;
 pub mod idempotency;
 pub mod journal;
 mod machines;
+pub mod membership;
 pub mod offset;
 pub mod options;
 pub mod pop;
@@ -45,6 +47,7 @@ pub mod transaction;
 pub use counters::Status;
 pub use handle::{LocalBroker, StartError};
 pub use machines::check_snapshot;
+pub use membership::Membership;
 pub use options::{Copies, Options, Role};
 pub use prepare::SHARED_BYTES_MAX;
 pub use server::BrokerServer;

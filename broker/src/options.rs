@@ -8,6 +8,7 @@ use store::Flush;
 use types::PhysicalOffset;
 use types::message::BODY_BYTES_MAX;
 
+use crate::membership::lease::Lease;
 use crate::transaction::Schedule;
 
 /// Commands that may wait for the engine; beyond it callers are told that the broker is busy.
@@ -86,6 +87,8 @@ pub struct Options {
     pub role: Role,
     /// How many brokers have what is acknowledged.
     pub copies: Copies,
+    /// How long a master may act as one, where controllers say so.
+    pub lease: Option<Lease>,
     /// When a message counts as stored.
     pub flush: Flush,
     /// Length of new log segments, in bytes.
@@ -96,6 +99,8 @@ pub struct Options {
     pub checkpoint_bytes: u64,
     /// Where the log may be cut off though it was durable beyond, see [`store::Options::accept_loss_at`].
     pub accept_loss_at: Option<PhysicalOffset>,
+    /// Where the log is to be cut off, see [`store::Options::end_at`].
+    pub end_at: Option<PhysicalOffset>,
     /// The address that records name as their store host.
     pub store_host: SocketAddr,
     /// Whether topics are made on their first use.
@@ -141,11 +146,13 @@ impl Options {
             name: Self::NAME_DEFAULT.to_owned(),
             role: Role::Master,
             copies: Copies::ONE,
+            lease: None,
             flush: store.flush,
             segment_bytes: store.segment_bytes,
             hot_bytes: store.hot_bytes,
             checkpoint_bytes: store.checkpoint_bytes,
             accept_loss_at: store.accept_loss_at,
+            end_at: store.end_at,
             store_host,
             auto_create_topics: true,
             auto_create_groups: true,
@@ -168,6 +175,7 @@ impl Options {
             hot_bytes: self.hot_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
             accept_loss_at: self.accept_loss_at,
+            end_at: self.end_at,
         }
     }
 

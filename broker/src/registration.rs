@@ -132,10 +132,15 @@ pub(crate) enum Error {
     Answer(#[from] FieldError),
     #[error("it answers {code:?}: {remark}")]
     Refused { code: ResponseCode, remark: String },
+    #[error("it is not told that this broker is the master, which it may not be any longer")]
+    Fenced,
 }
 
 async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Error> {
     let options = &core.options;
+    if core.is_fenced() {
+        return Err(Error::Fenced);
+    }
     // Another one for each state of the topics and each start.
     let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
     let allowed = core.settings.lock().permission;
@@ -143,8 +148,8 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     // Where slaves are not served nobody listens there.
     let slaves_at = core.slaves_at.unwrap_or(options.advertised);
     let answer = tell(client, core.name(), options, slaves_at, body).await?;
-    // A slave that was not told its master learns it from name servers.
-    let asks = options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
+    // A slave that was not told its master learns it from name servers, unless controllers say it.
+    let asks = core.membership.is_none() && options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
     found(&core.master, answer.ha_server_addr.filter(|_| asks));
     Ok(())
 }

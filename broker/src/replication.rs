@@ -1,9 +1,13 @@
 //! A log on several machines: a master sends its log to slaves, which have the same bytes at the same positions.
 //!
-//! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves: plain
-//! values. [`Master`] and [`Slave`] are the connections around them. [`mirror`] is a slave of an Apache master. What is promised is told by
+//! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves, and under
+//! controllers `in_sync` whom it waits for and [`epochs`] where two logs have parted: plain values. [`History`] keeps the epochs in a file.
+//! [`Master`] and [`Slave`] are the connections around them. [`mirror`] is a slave of an Apache master. What is promised is told by
 //! `docs/replication.md`.
 
+pub mod epochs;
+mod history;
+mod in_sync;
 pub(crate) mod intake;
 mod master;
 pub mod mirror;
@@ -11,6 +15,8 @@ mod slave;
 pub(crate) mod slaves;
 pub(crate) mod wire;
 
+pub use history::History;
+pub use in_sync::Change;
 pub use intake::Error as IntakeError;
 pub use master::Master;
 pub use slave::{Ended, Refused, Slave};

@@ -8,6 +8,7 @@ mod consumption;
 mod groups;
 mod leases;
 mod locks;
+mod membership;
 mod names;
 mod offsets;
 mod peek;
@@ -122,6 +123,8 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request).await),
         RequestCode::GetBrokerHaStatus => Ok(json(request, &runtime::ha_status(core))),
         RequestCode::ExchangeBrokerHaInfo => slaves::ha_info(core, request),
+        RequestCode::GetBrokerEpochCache => membership::epochs(core, request),
+        RequestCode::NotifyBrokerRoleChanged => Ok(membership::role_changed(core, request)),
         RequestCode::GetAllConsumerOffset => slaves::consumer_offsets(core, request).await,
         RequestCode::GetAllDelayOffset => slaves::delay_offsets(core, request).await,
         RequestCode::GetTimerCheckPoint => slaves::timer_check_point(core, request).await,

@@ -23,6 +23,8 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
+use crate::membership::{Membership, View};
+use crate::replication::epochs::Epoch;
 use crate::replication::{Master, Slave};
 use crate::request_modes::{self, RequestModes};
 use crate::resets::{self, Resets};
@@ -50,6 +52,13 @@ pub struct Options {
     pub data: PathBuf,
     /// Of a slave: which one it is, and whose.
     pub slave: Option<SlaveOptions>,
+}
+
+/// What a broker is to those of its name.
+enum As {
+    Classic,
+    /// By the word of controllers; a master since they have said this.
+    Member(Arc<Membership>, Option<View>),
 }
 
 /// What a slave is told.
@@ -100,6 +109,10 @@ pub(crate) struct Core {
     /// By the place of the name server in the options.
     pub(crate) told: registration::Told,
     pub(crate) replication: Replication,
+    /// Under controllers.
+    pub(crate) membership: Option<Arc<Membership>>,
+    /// The epoch that it leads there.
+    epoch: Option<Epoch>,
     /// Where slaves reach this broker.
     pub(crate) slaves_at: Option<SocketAddr>,
     /// Where a slave's master has its log, once that is known.
@@ -116,6 +129,28 @@ impl BrokerServer {
     /// When the options are a slave's and the broker is none, or the reverse.
     #[must_use]
     pub fn new(env: Env, broker: LocalBroker, options: Options, slaves: Option<TcpListener>) -> Self {
+        Self::new_as(env, broker, options, slaves, As::Classic)
+    }
+
+    /// The port of a broker under controllers, which is the master of the epoch of `view`, or a slave without one. Blocks as
+    /// [`BrokerServer::new`].
+    ///
+    /// # Panics
+    /// When the options are a slave's and the broker is none, or the reverse.
+    #[must_use]
+    pub fn of_member(
+        env: Env,
+        broker: LocalBroker,
+        options: Options,
+        slaves: Option<TcpListener>,
+        membership: Arc<Membership>,
+        view: Option<View>,
+    ) -> Self {
+        assert_eq!(broker.is_slave(), view.is_none(), "a master was told of its epoch");
+        Self::new_as(env, broker, options, slaves, As::Member(membership, view))
+    }
+
+    fn new_as(env: Env, broker: LocalBroker, options: Options, slaves: Option<TcpListener>, of: As) -> Self {
         assert_eq!(broker.is_slave(), options.slave.is_some(), "a broker and its port have one role");
         let started = env.clock.now();
         let settings = Settings::new(options.auto_create_topics, options.default_queues, &options.shown);
@@ -125,15 +160,26 @@ impl BrokerServer {
         let modes_copy = options.data.join(request_modes::FILE).with_added_extension("bak");
         let modes_copy = Kept::new(env.clone(), "Apache's copy of the file of consume modes", modes_copy);
         let master = watch::Sender::new(options.slave.as_ref().and_then(|slave| slave.master.clone()));
-        let replication = match options.slave {
-            None => Replication::Master(Arc::new(Master::new(broker.clone(), env.clock.clone()))),
-            Some(_) => Replication::Slave(Slave::new(broker.clone(), env.clock.clone(), master.subscribe())),
+        let slave = || Slave::new(broker.clone(), env.clock.clone(), master.subscribe());
+        let (replication, membership, epoch) = match of {
+            As::Classic if options.slave.is_some() => (Replication::Slave(slave()), None, None),
+            As::Classic => {
+                let master = Master::new(broker.clone(), env.clock.clone());
+                (Replication::Master(Arc::new(master)), None, None)
+            }
+            As::Member(membership, None) => (Replication::Slave(slave().of(membership.clone())), Some(membership), None),
+            As::Member(membership, Some(view)) => {
+                let master = Master::leading(broker.clone(), env.clock.clone(), membership.clone(), &view);
+                (Replication::Master(Arc::new(master)), Some(membership), Some(view.epoch))
+            }
         };
         let slaves_port = slaves.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
         let core = Core {
             request_modes: Arc::new(Mutex::new(kept_modes(&modes_file, &modes_copy))),
             modes_file,
             replication,
+            membership,
+            epoch,
             slaves_at: slaves_port.map(|port| SocketAddr::new(options.advertised.ip(), port)),
             master,
             routes: Routes::new(options.name_servers.iter().map(client).collect()),
@@ -202,20 +248,49 @@ impl Core {
     /// Serves slaves, or follows the master, until all requests are answered.
     async fn replicate(&self, slaves: Option<TcpListener>, answered: CancellationToken) {
         match (&self.replication, slaves) {
-            (Replication::Master(master), Some(listener)) => master.serve(listener, answered).await,
+            (Replication::Master(master), Some(listener)) => {
+                let serving = master.serve(listener, answered);
+                tokio::select! {
+                    () = serving => {}
+                    // Loops for ever.
+                    () = self.report(master) => {}
+                }
+            }
             (Replication::Master(_), None) => {}
             (Replication::Slave(slave), _) => {
                 tokio::select! {
-                    // Loops for ever.
+                    // Both loop for ever.
                     () = slave.run() => {}
+                    () = self.find_master() => {}
                     () = answered.cancelled() => {}
                 }
             }
         }
     }
 
+    /// Tells the controllers who is in sync with this master, if there are any.
+    async fn report(&self, master: &Master) {
+        match (&self.membership, self.epoch) {
+            (Some(membership), Some(epoch)) => membership.report(epoch, master).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Looks where a slave's master has its log, if controllers say who it is.
+    async fn find_master(&self) {
+        match &self.membership {
+            Some(membership) => membership.find_master(&self.master).await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.env.clock.now()
+    }
+
+    /// Whether another broker may be the master by now, for all that this one knows.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.epoch.is_some() && self.membership.as_ref().is_some_and(|membership| membership.lease().is_over())
     }
 
     /// The broker's name.

@@ -4,6 +4,8 @@
 //! Stop: not ready → the name servers are told → who waits is answered → what was asked is answered → broker flushes and writes its
 //! checkpoint → HTTP → telemetry.
 
+mod member;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -14,7 +16,7 @@ use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
 use env::Env;
 use sd_notify::NotifyState;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::broker::{Broker as Config, Replication, SlavesAt};
@@ -53,6 +55,13 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         slave: slave_options(&config.replication),
     };
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    if let Replication::Member { .. } = config.replication {
+        let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+        // Each role takes them anew.
+        drop((vip_port, slaves));
+        let probes = ProbePort::open(http, telemetry)?;
+        return member::serve(config, member::Door { port, limits, tls, probes }, options, signals).await;
+    }
     let labels = metrics::broker_labels(&config.cluster, &config.name);
     let is_mirror = tokio::select! {
         is_mirror = prepare(config, &options) => is_mirror?,
@@ -71,6 +80,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     let (role, copies) = match &config.replication {
         Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
         Replication::Slave { .. } => (Role::Slave, Copies::ONE),
+        Replication::Member { .. } => bail!("a broker under controllers has no role of its own"),
     };
     let stored = ::broker::Options {
         name: config.name.clone(),
@@ -118,29 +128,16 @@ impl Running {
         mut signals: Signals,
         end: impl AsyncFnOnce(),
     ) -> anyhow::Result<()> {
-        self.probes.readiness().set_ready();
-        // Nobody may be reading.
-        let (version, http_line) = (env!("CARGO_PKG_VERSION"), self.probes.line());
-        let _ = writeln!(
-            std::io::stdout(),
-            "gantry {version} broker {} is ready\n\n{http_line}  Remoting  {advertised}  plaintext and TLS",
-            config.name
-        );
-        let role = config.replication.role();
-        tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
-        notify(NotifyState::Ready);
+        say_ready(config, advertised, &self.probes);
         let name = tokio::select! {
             (name, _) = signals.next() => name,
             // A process that is ready and deaf helps nobody: whoever watches it starts another.
             ended = &mut self.served => {
                 end().await;
-                bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
+                return Err(ended_by_itself(ended));
             }
         };
-        tracing::info!(signal = name, "stopping; a second signal stops at once");
-        signals.exit_on_next();
-        notify(NotifyState::Stopping);
-        self.probes.readiness().set_draining();
+        say_stopping(name, signals, &self.probes);
         self.stop.cancel();
         let ended = self.served.await;
         end().await;
@@ -150,9 +147,37 @@ impl Running {
     }
 }
 
+/// Says that the broker is ready.
+fn say_ready(config: &Config, advertised: SocketAddr, probes: &ProbePort) {
+    probes.readiness().set_ready();
+    // Nobody may be reading.
+    let (version, http_line) = (env!("CARGO_PKG_VERSION"), probes.line());
+    let _ = writeln!(
+        std::io::stdout(),
+        "gantry {version} broker {} is ready\n\n{http_line}  Remoting  {advertised}  plaintext and TLS",
+        config.name
+    );
+    let role = config.replication.role();
+    tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
+    notify(NotifyState::Ready);
+}
+
+/// A signal is followed.
+fn say_stopping(name: &str, signals: Signals, probes: &ProbePort) {
+    tracing::info!(signal = name, "stopping; a second signal stops at once");
+    signals.exit_on_next();
+    notify(NotifyState::Stopping);
+    probes.readiness().set_draining();
+}
+
+fn ended_by_itself(ended: Result<(), JoinError>) -> anyhow::Error {
+    let why = ended.err().map_or("without an error".to_owned(), |error| error.to_string());
+    anyhow::anyhow!("the port has ended by itself: {why}")
+}
+
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     match replication {
-        Replication::Master { .. } => None,
+        Replication::Master { .. } | Replication::Member { .. } => None,
         Replication::Slave { id, master } => Some(SlaveOptions { id: *id, master: master.clone() }),
     }
 }
@@ -173,10 +198,14 @@ async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
 
 /// Where a master's slaves connect, if they do.
 fn slaves_port(replication: &Replication, listen: SocketAddr) -> Result<Option<Port>, port::Error> {
-    let port = match replication {
-        Replication::Slave { .. } | Replication::Master { slaves_at: SlavesAt::Nowhere, .. } => return Ok(None),
-        Replication::Master { slaves_at: SlavesAt::Next, .. } => listen.port().checked_add(1).unwrap_or(0),
-        Replication::Master { slaves_at: SlavesAt::Port(port), .. } => *port,
+    let slaves_at = match replication {
+        Replication::Slave { .. } => SlavesAt::Nowhere,
+        Replication::Master { slaves_at, .. } | Replication::Member { slaves_at, .. } => *slaves_at,
+    };
+    let port = match slaves_at {
+        SlavesAt::Nowhere => return Ok(None),
+        SlavesAt::Next => listen.port().checked_add(1).unwrap_or(0),
+        SlavesAt::Port(port) => port,
     };
     Port::bind(SocketAddr::new(listen.ip(), port), "ha-listen-port PORT").map(Some)
 }

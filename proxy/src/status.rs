@@ -59,6 +59,7 @@ impl HasCode for Unavailable {
             | Self::StoreFailed { .. }
             | Self::Stopping
             | Self::Slave
+            | Self::Fenced
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => Code::InternalServerError,
             Self::NotServed { .. } => Code::NotImplemented,

@@ -41,6 +41,9 @@ pub struct Options {
     /// Where the log may be cut off though it was durable beyond: the position that [`crate::OpenError::Damaged`]
     /// named. At any other place a start refuses as without it.
     pub accept_loss_at: Option<PhysicalOffset>,
+    /// Where the log is to end, a record's end: what lies behind is cut off though it may be whole and durable, and what was derived from it
+    /// goes too. `None`: where it ends.
+    pub end_at: Option<PhysicalOffset>,
 }
 
 impl Options {
@@ -54,6 +57,7 @@ impl Options {
             hot_bytes: HOT_BYTES_DEFAULT,
             checkpoint_bytes: CHECKPOINT_BYTES_DEFAULT,
             accept_loss_at: None,
+            end_at: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use env::Env;
 use env::sim::{self, World};
 use proptest::prelude::*;
 use record::Peek;
-use store::{AppendError, Flush, Options, Store, StoredError};
+use store::{AppendError, Flush, OpenError, Options, Store, StoredError};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 fn open_replica(env: &Env) -> (Store, Ledger) {
@@ -97,6 +97,82 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+fn open_cut(env: &Env, end_at: Option<PhysicalOffset>) -> Result<(Store, Ledger), OpenError> {
+    let mut ledger = Ledger::default();
+    let options = Options { checkpoint_bytes: 4096, end_at, ..options(Flush::Sync) };
+    Store::open(env, &options, &mut ledger).map(|store| (store, ledger))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_log_that_was_cut_is_one_that_ended_there(
+        bodies in prop::collection::vec((0..3_u32, 0..900_usize), 1..40),
+        cut: prop::sample::Index,
+        again: bool,
+        closes: bool,
+        seed: u64,
+    ) {
+        sim::run(seed, async |world: World| {
+            let (mut store, mut ledger) = open_cut(&world.env(), None).expect("opens");
+            for (queue, length) in &bodies {
+                send(&mut store, &mut ledger, "orders", *queue, &vec![7; *length]).await;
+                if store.is_checkpoint_due() {
+                    store.begin_checkpoint(&ledger);
+                }
+            }
+            let lines = ledger.lines.clone();
+            if closes {
+                // A checkpoint of all of it.
+                store.close(&ledger).await.expect("closes");
+            } else {
+                store.marks().durable(store.end()).await.expect("durable");
+                store.abandon().await;
+            }
+            let kept = cut.index(lines.len() + 1);
+            let end = |line: &common::Line| line.physical_offset.plus(line.record_bytes.into());
+            let at = kept.checked_sub(1).map_or(PhysicalOffset(0), |last| end(&lines[last]));
+            let (store, ledger) = open_cut(&world.env(), Some(at)).expect("opens");
+            prop_assert_eq!((&ledger.lines[..], store.end()), (&lines[..kept], at));
+            store.abandon().await;
+            world.lose_power().await;
+            // What was behind is neither missed nor found again, whatever it is cut by.
+            let (mut store, mut ledger) = open_cut(&world.env(), again.then_some(at)).expect("opens");
+            prop_assert_eq!((&ledger.lines[..], store.end()), (&lines[..kept], at));
+            for (queue, length) in &bodies {
+                send(&mut store, &mut ledger, "others", *queue, &vec![8; *length]).await;
+            }
+            check(&mut store, &ledger).await;
+            let lines = ledger.lines.clone();
+            store.close(&ledger).await.expect("closes");
+            let (store, ledger) = open_cut(&world.env(), None).expect("opens");
+            prop_assert_eq!(&ledger.lines, &lines);
+            store.abandon().await;
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn a_log_is_cut_only_where_a_record_ends() {
+    sim::run(1, async |world: World| {
+        let (mut store, mut ledger) = open_cut(&world.env(), None).expect("opens");
+        for body in [b"one", b"two"] {
+            send(&mut store, &mut ledger, "orders", 0, body).await;
+        }
+        let end = store.end();
+        store.close(&ledger).await.expect("closes");
+        for at in [PhysicalOffset(1), PhysicalOffset(end.0 - 1), end.plus(1)] {
+            let refused = open_cut(&world.env(), Some(at)).map(|_| ());
+            assert!(matches!(refused, Err(OpenError::Unusable { .. })), "{at}: {refused:?}");
+        }
+        let (store, found) = open_cut(&world.env(), None).expect("opens");
+        assert_eq!((found.lines, store.end()), (ledger.lines, end));
+        store.abandon().await;
+    });
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(crate) struct BrokerAt {
     /// For clients.
     pub(crate) address: SocketAddr,
     /// For its slaves.
-    ha_port: u16,
+    pub(crate) ha_port: u16,
 }
 
 impl BrokerAt {

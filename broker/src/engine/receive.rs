@@ -15,6 +15,7 @@ impl Engine {
     /// Takes a pop, to be served at the end of the round. A slave leases nothing.
     pub(super) fn take_pop(&mut self, pop: PopCommand) {
         match self.options.role {
+            Role::Master if self.is_fenced() => pop.reply.end(Some(Unavailable::Fenced.into())),
             Role::Master => self.pops.push(pop),
             Role::Slave => pop.reply.end(Some(Unavailable::Slave.into())),
         }
@@ -27,6 +28,9 @@ impl Engine {
                 pop.reply.end(Some(PopError::Unavailable(why.clone())));
             }
             return;
+        }
+        if self.is_fenced() {
+            return self.dismiss_waiting(Some(&Unavailable::Fenced.into()));
         }
         self.wake_waiting();
         for pop in std::mem::take(&mut self.pops) {

@@ -1,5 +1,6 @@
 //! A master's end: slaves connect, say where they are, and get the log from there on as it grows.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use types::PhysicalOffset;
 
+use super::in_sync::{Change, InSync};
 use super::slaves::{BEHIND_BYTES_MAX, SlaveId, Slaves};
 use super::wire::{self, ALIVE_EVERY, REPORT_BYTES, Report, SENT_BYTES_MAX, SILENT_MAX, Welcome};
 use crate::LocalBroker;
+use crate::membership::{MemberId, Membership, View};
 
 /// Slaves at a time; a further one is sent away. Each costs a frame's memory.
 const SLAVES_MAX: usize = 64;
@@ -34,8 +37,17 @@ pub struct Master {
     clock: Arc<dyn Clock>,
     /// Held for a look or a change.
     slaves: Mutex<Slaves>,
+    /// Under controllers.
+    leading: Option<Leading>,
     /// Tells that slaves came or went.
     changed: Notify,
+}
+
+/// What a master under controllers has besides.
+struct Leading {
+    membership: Arc<Membership>,
+    /// Whom it waits for. Held for a look or a change, and until the mark has moved that follows from it; before the slaves.
+    in_sync: Mutex<InSync>,
 }
 
 /// Why a connection has ended.
@@ -53,6 +65,8 @@ enum Ended {
     Elsewhere { asked: PhysicalOffset, first: PhysicalOffset, end: PhysicalOffset },
     #[error("it says that its log goes to {said}, and it was sent this one to {sent_to}")]
     Unsent { said: PhysicalOffset, sent_to: PhysicalOffset },
+    #[error("it does not say which broker it is: under controllers all brokers of a name are")]
+    NoMember,
     #[error(transparent)]
     Store(#[from] Failed),
     #[error(transparent)]
@@ -63,7 +77,45 @@ impl Master {
     /// No slaves yet.
     #[must_use]
     pub fn new(broker: LocalBroker, clock: Arc<dyn Clock>) -> Self {
-        Self { broker, clock, slaves: Mutex::default(), changed: Notify::new() }
+        Self { broker, clock, slaves: Mutex::default(), leading: None, changed: Notify::new() }
+    }
+
+    /// That of the epoch which the controllers speak of in `view`, with nobody in sync but who is there.
+    #[must_use]
+    pub fn leading(broker: LocalBroker, clock: Arc<dyn Clock>, membership: Arc<Membership>, view: &View) -> Self {
+        let in_sync = InSync::new(membership.id(), view.in_sync.clone(), view.in_sync_epoch);
+        let leading = Leading { membership, in_sync: Mutex::new(in_sync) };
+        Self { leading: Some(leading), ..Self::new(broker, clock) }
+    }
+
+    /// What the controllers are to be told of who is in sync, after they have said this of the master's epoch.
+    pub(crate) fn in_sync_change(&self, view: Option<&View>) -> Option<Change> {
+        let Leading { in_sync, .. } = self.leading.as_ref()?;
+        let change = {
+            let mut in_sync = in_sync.lock();
+            if let Some(View { in_sync: set, in_sync_epoch, .. }) = view {
+                in_sync.decided(set, *in_sync_epoch);
+            }
+            in_sync.next(&self.slaves.lock(), self.broker.marks().stored_to(), self.clock.moment())
+        };
+        self.look_at_slaves();
+        change
+    }
+
+    /// The controllers have agreed.
+    pub(crate) fn in_sync_decided(&self, set: &BTreeSet<MemberId>, epoch: i32) {
+        if let Some(Leading { in_sync, .. }) = &self.leading {
+            in_sync.lock().decided(set, epoch);
+            self.changed.notify_one();
+        }
+    }
+
+    /// They have refused it, and say this since.
+    pub(crate) fn in_sync_refused(&self, view: &View) {
+        if let Some(Leading { in_sync, .. }) = &self.leading {
+            in_sync.lock().refused(&view.in_sync, view.in_sync_epoch, self.clock.moment());
+            self.changed.notify_one();
+        }
     }
 
     /// What is known of the slaves now.
@@ -146,16 +198,27 @@ impl Master {
     async fn transfer<S: AsyncRead + AsyncWrite>(&self, stream: S, remote: SocketAddr) -> Result<(), Ended> {
         let (read, mut write) = tokio::io::split(stream);
         let mut reports = Reports { read, input: BytesMut::with_capacity(REPORT_BYTES), clock: &*self.clock };
-        let mut report = reports.next().await?;
-        if report == Report::Hello {
-            write.write_all(&self.welcome().encode()).await?;
-            report = reports.next().await?;
+        let (mut report, mut member) = (reports.next().await?, None);
+        match (&self.leading, report) {
+            (None, Report::Hello) => {
+                write.write_all(&self.welcome().encode(None)).await?;
+                report = reports.next().await?;
+            }
+            (Some(Leading { membership, .. }), Report::Member) => {
+                member = Some(MemberId(reports.number().await?));
+                // They are of the log that it has now: one that grows meanwhile has the same.
+                let (log, epochs) = (self.welcome(), membership.history().epochs());
+                write.write_all(&log.encode(Some(&epochs))).await?;
+                report = reports.next().await?;
+            }
+            (Some(_), _) => return Err(Ended::NoMember),
+            (None, _) => {}
         }
         let Report::HasTo(has_to) = report else { return Err(wire::Error::Unknown { said: wire::HELLO }.into()) };
         let from = self.begin(has_to)?;
         let sent_to = AtomicU64::new(from.0);
         tracing::info!(%remote, %from, "a slave gets the log");
-        tokio::try_join!(self.hear(reports, remote, &sent_to), self.tell(write, from, &sent_to)).map(drop)
+        tokio::try_join!(self.hear(reports, remote, member, &sent_to), self.tell(write, from, &sent_to)).map(drop)
     }
 
     /// Notes how far a slave says it is. It counts from now on, not from when it has asked: what it has asked from is no proof that it has
@@ -164,20 +227,21 @@ impl Master {
         &self,
         mut reports: Reports<'_, S>,
         remote: SocketAddr,
+        member: Option<MemberId>,
         sent_to: &AtomicU64,
     ) -> Result<(), Ended> {
         let mut known: Option<Known<'_>> = None;
         loop {
             let said = match reports.next().await? {
                 Report::HasTo(said) => said,
-                Report::Hello => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
+                Report::Hello | Report::Member => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
             };
             let sent_to = PhysicalOffset(sent_to.load(Ordering::Acquire));
             if said > sent_to {
                 return Err(Ended::Unsent { said, sent_to });
             }
             match &known {
-                None => known = Some(Known::new(self, remote, said)),
+                None => known = Some(Known::new(self, remote, said, member)),
                 Some(known) => self.slaves.lock().report(known.id, said),
             }
             self.look_at_slaves();
@@ -191,8 +255,20 @@ impl Master {
         if !copies.are_several() {
             return None;
         }
-        let have_to = self.slaves.lock().have_to(copies.count - 1, stored_to);
-        self.broker.replicated(have_to);
+        let have_to = match &self.leading {
+            None => {
+                let have_to = self.slaves.lock().have_to(copies.count - 1, stored_to);
+                self.broker.replicated(have_to);
+                have_to
+            }
+            Some(Leading { in_sync, .. }) => {
+                let in_sync = in_sync.lock();
+                let have_to = in_sync.have_to(&self.slaves.lock(), copies.count);
+                // Still held: who is waited for from now on has what was acknowledged before.
+                self.broker.replicated(have_to);
+                have_to
+            }
+        };
         Some(have_to.map_or(stored_to.plus(1), |have_to| have_to.plus(BEHIND_BYTES_MAX)))
     }
 
@@ -262,8 +338,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn new(master: &'a Master, remote: SocketAddr, has_to: PhysicalOffset) -> Self {
-        let id = master.slaves.lock().connect(remote, has_to);
+    fn new(master: &'a Master, remote: SocketAddr, has_to: PhysicalOffset, member: Option<MemberId>) -> Self {
+        let id = master.slaves.lock().connect(remote, has_to, member);
         master.changed.notify_one();
         Self { master, id }
     }
@@ -285,10 +361,13 @@ struct Reports<'a, S> {
 
 impl<S: AsyncRead> Reports<'_, S> {
     async fn next(&mut self) -> Result<Report, Ended> {
+        Ok(Report::decode(self.number().await?.to_be_bytes())?)
+    }
+
+    async fn number(&mut self) -> Result<i64, Ended> {
         loop {
-            if let Some(said) = self.input.first_chunk().copied() {
-                self.input.advance(REPORT_BYTES);
-                return Ok(Report::decode(said)?);
+            if self.input.len() >= REPORT_BYTES {
+                return Ok(self.input.get_i64());
             }
             tokio::select! {
                 biased;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use env::Clock;
+use env::{Clock, kept};
 use env::clock::{BoxFuture, Moment};
 use parking_lot::Mutex;
 use store::ReadError;
@@ -15,11 +15,13 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use types::PhysicalOffset;
 
+use super::epochs::{Epoch, Epochs};
 use super::intake::{self, Intake};
 use super::mirror::Ended as MirrorEnded;
 use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
+use crate::membership::{Duty, Membership};
 
 /// Longest that a connection may take to be made, and a master to say what it has.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -38,6 +40,10 @@ pub struct Slave {
     master: watch::Receiver<Option<String>>,
     /// The master that the log comes from just now. Held for a look or a change.
     connected_to: Mutex<Option<String>>,
+    /// Under controllers.
+    membership: Option<Arc<Membership>>,
+    /// The epochs of a master whose log this one may be the beginning of, until its last record has shown it. Held to put or take them.
+    unproven: Mutex<Option<Epochs>>,
 }
 
 /// Why a connection has ended, or was not made.
@@ -72,6 +78,15 @@ pub enum Ended {
     /// The logs cannot be one.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// This log has records that the master's does not have, behind a place up to which they are the same.
+    #[error("this log is cut off at {at}: up to there it is the master's, and behind that it has records that the master never had")]
+    Cut {
+        /// The place.
+        at: PhysicalOffset,
+    },
+    /// The epochs of this log cannot be kept.
+    #[error(transparent)]
+    History(#[from] kept::Error),
     /// This log's last record is not read.
     #[error(transparent)]
     Own(#[from] ReadError),
@@ -106,6 +121,31 @@ pub enum Refused {
         /// Where its log ends.
         theirs: PhysicalOffset,
     },
+    /// The controllers know a newer master.
+    #[error("its newest epoch is {theirs:?}, and the controllers say that the master's is {told:?}: it does not know yet, or was the master before")]
+    Epoch {
+        /// Its newest epoch.
+        theirs: Option<Epoch>,
+        /// The one that the controllers speak of.
+        told: Epoch,
+    },
+    /// It is not known where the two logs have parted.
+    #[error(
+        "this log and the master's share no epoch: this one is another name's, or controllers that have forgotten the name made it a master. \
+         Keep a copy of its directory, and begin with an empty one"
+    )]
+    NoEpoch,
+    /// More would go than may.
+    #[error(
+        "this log would be cut off at {at}, and up to {confirmed_to} all brokers in sync had it when this one was the master: the new master \
+         lacks what was acknowledged. Keep a copy of its directory, and begin with an empty one"
+    )]
+    Confirmed {
+        /// Where.
+        at: PhysicalOffset,
+        /// Up to where it was acknowledged.
+        confirmed_to: PhysicalOffset,
+    },
     /// What lies between has expired.
     #[error(
         "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: it needs a rebuild from a \
@@ -136,7 +176,13 @@ impl Slave {
     /// Of this broker; `master` tells where its master has its log.
     #[must_use]
     pub fn new(broker: LocalBroker, clock: Arc<dyn Clock>, master: watch::Receiver<Option<String>>) -> Self {
-        Self { broker, clock, master, connected_to: Mutex::default() }
+        Self { broker, clock, master, connected_to: Mutex::default(), membership: None, unproven: Mutex::default() }
+    }
+
+    /// The same under controllers.
+    #[must_use]
+    pub fn of(self, membership: Arc<Membership>) -> Self {
+        Self { membership: Some(membership), ..self }
     }
 
     /// The master that the log comes from just now.
@@ -170,12 +216,23 @@ impl Slave {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        stream.write_all(&Report::Hello.encode()).await?;
+        match &self.membership {
+            None => stream.write_all(&Report::Hello.encode()).await?,
+            Some(membership) => stream.write_all(&wire::member(membership.id())).await?,
+        }
         let mut input = BytesMut::new();
-        let welcome = within(&*self.clock, welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
+        let (welcome, epochs) = within(&*self.clock, welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
         let segment_bytes = self.broker.log().segment_bytes();
+        match (&self.membership, epochs) {
+            (None, None) => {}
+            (Some(membership), Some(epochs)) => {
+                let unproven = join_logs(membership, self.broker.log().first(), end, welcome, epochs).await?;
+                *self.unproven.lock() = unproven;
+            }
+            (None, Some(_)) | (Some(_), None) => return Err(Ended::NotOurs),
+        }
         check(welcome, segment_bytes, end)?;
         let from = end.last.unwrap_or(end.at);
         let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
@@ -192,12 +249,56 @@ impl Slave {
     }
 }
 
+/// Makes sure that a log which begins and ends there is the beginning of a master's by the epochs of both; from then on they are this log's
+/// too. One without epochs, as a copy of a master's log has none, is shown by its last record to be it: the epochs are given back until then.
+///
+/// # Errors
+/// [`Ended::Cut`], once the broker is told to; [`Refused`].
+async fn join_logs(
+    membership: &Membership,
+    first: PhysicalOffset,
+    end: LogEnd,
+    theirs: Welcome,
+    epochs: Epochs,
+) -> Result<Option<Epochs>, Ended> {
+    if let Duty::Follow(_, told) = &*membership.duty().borrow()
+        && epochs.last() < Some(*told)
+    {
+        return Err(Refused::Epoch { theirs: epochs.last(), told: *told }.into());
+    }
+    let ours = membership.history().epochs();
+    if end.last.is_some() {
+        if ours.last().is_none() {
+            return Ok(Some(epochs));
+        }
+        let common = ours.common(end.at, &epochs, theirs.end).ok_or(Refused::NoEpoch)?;
+        let (confirmed_to, first) = (membership.confirmed_to(), theirs.first.max(first));
+        if common < first {
+            return Err(Refused::Behind { ours: common, theirs: first }.into());
+        }
+        if common < end.at && common < confirmed_to {
+            return Err(Refused::Confirmed { at: common, confirmed_to }.into());
+        }
+        if common < end.at {
+            membership.set_cut(Some(common));
+            return Err(Ended::Cut { at: common });
+        }
+    }
+    // Before the first record of an epoch comes.
+    membership.history().set(epochs).await?;
+    Ok(None)
+}
+
 impl Follower for Slave {
     fn appended_to(&self) -> PhysicalOffset {
         self.broker.marks().appended_to()
     }
 
     async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
+        let unproven = self.unproven.lock().take();
+        if let (Some(membership), Some(epochs)) = (&self.membership, unproven) {
+            membership.history().set(epochs).await?;
+        }
         let mut end = self.appended_to();
         while let Ok(first) = record::header(&records) {
             end = self.broker.replicate(records.clone()).await?.at;
@@ -287,10 +388,13 @@ async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended
 }
 
 /// What the master says first. One of Apache's says something else, or nothing.
-async fn welcomed(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<Welcome, Ended> {
+async fn welcomed(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut BytesMut,
+) -> Result<(Welcome, Option<Epochs>), Ended> {
     loop {
         match wire::take_frame(input) {
-            Ok(Some(Frame::Welcome(welcome))) => return Ok(welcome),
+            Ok(Some(Frame::Welcome(welcome, epochs))) => return Ok((welcome, epochs)),
             Ok(None) => {}
             // Its header repeats what it was told, as a position.
             Ok(Some(Frame::Log { .. })) | Err(wire::Error::Position { .. } | wire::Error::Length { .. }) => {

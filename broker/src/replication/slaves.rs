@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use types::PhysicalOffset;
 
+use crate::membership::MemberId;
+
 /// How far a slave may be behind to be one that keeps up, in bytes. Source: `haMaxGapNotInSync`.
 pub(crate) const BEHIND_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -19,6 +21,8 @@ pub(crate) struct Slave {
     pub(crate) remote: SocketAddr,
     /// How far its log goes by what it has said.
     pub(crate) has_to: PhysicalOffset,
+    /// Which broker of the name it is, where controllers know them.
+    pub(crate) member: Option<MemberId>,
 }
 
 /// The slaves that are connected. Bounded by the connections that are taken.
@@ -30,10 +34,10 @@ pub(crate) struct Slaves {
 
 impl Slaves {
     /// A slave whose log goes up to `has_to` begins.
-    pub(crate) fn connect(&mut self, remote: SocketAddr, has_to: PhysicalOffset) -> SlaveId {
+    pub(crate) fn connect(&mut self, remote: SocketAddr, has_to: PhysicalOffset, member: Option<MemberId>) -> SlaveId {
         let id = SlaveId(self.next_id);
         self.next_id += 1;
-        self.connected.insert(id, Slave { remote, has_to });
+        self.connected.insert(id, Slave { remote, has_to, member });
         id
     }
 
@@ -47,6 +51,11 @@ impl Slaves {
     /// Its connection has ended.
     pub(crate) fn disconnect(&mut self, id: SlaveId) {
         self.connected.remove(&id);
+    }
+
+    /// A broker, by its newest connection: before an older one has ended it may have been started anew.
+    pub(crate) fn of(&self, member: MemberId) -> Option<&Slave> {
+        self.connected.values().rev().find(|slave| slave.member == Some(member))
     }
 
     /// How far at least `count` slaves have a log that ends at `end`, of those that keep up with it; `None` when they are fewer.
@@ -79,11 +88,11 @@ mod tests {
         let (mut slaves, remote) = (Slaves::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
         let end = PhysicalOffset(BEHIND_BYTES_MAX + 100);
         assert_eq!(slaves.have_to(1, end), None);
-        let near = slaves.connect(remote, PhysicalOffset(BEHIND_BYTES_MAX));
-        slaves.connect(remote, PhysicalOffset(100));
+        let near = slaves.connect(remote, PhysicalOffset(BEHIND_BYTES_MAX), None);
+        slaves.connect(remote, PhysicalOffset(100), None);
         assert_eq!(slaves.have_to(1, end), Some(PhysicalOffset(BEHIND_BYTES_MAX)));
         assert_eq!(slaves.have_to(2, end), None, "one of them does not keep up");
-        let nearer = slaves.connect(remote, PhysicalOffset(101));
+        let nearer = slaves.connect(remote, PhysicalOffset(101), None);
         assert_eq!(slaves.have_to(2, end), Some(PhysicalOffset(101)));
         slaves.report(nearer, end);
         assert_eq!([1, 2].map(|count| slaves.have_to(count, end)), [Some(end), Some(PhysicalOffset(BEHIND_BYTES_MAX))]);

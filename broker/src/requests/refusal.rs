@@ -80,6 +80,7 @@ impl Coded for Unavailable {
             | Self::StoreFailed { .. }
             | Self::Stopping
             | Self::Slave
+            | Self::Fenced
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => ResponseCode::ServiceNotAvailable,
             Self::NotServed { .. } => ResponseCode::RequestCodeNotSupported,

@@ -57,6 +57,9 @@ pub(crate) enum Key {
     BrokerClusterName,
     BrokerId,
     BrokerRole,
+    EnableControllerMode,
+    ControllerAddr,
+    BrokerElectionPriority,
     HaListenPort,
     HaMasterAddress,
     InSyncReplicas,
@@ -93,14 +96,16 @@ pub(crate) enum Key {
 
 /// Apache's keys that are accepted and have no meaning here: threads, buffers, tuning of its own store. Sorted, for the binary
 /// search. Keys whose absence would change what clients may do or what survives are not here: those are reported as unknown.
-const IGNORED: [&str; 37] = [
+const IGNORED: [&str; 41] = [
     "abortFile",
     "accessMessageInMemoryMaxRatio",
     "ackMessageThreadPoolNums",
     "adminBrokerThreadPoolNums",
+    "allAckInSyncStateSet",
     "brokerHeartbeatInterval",
     "brokerIP2",
     "channelExpiredTimeout",
+    "checkSyncStateSetPeriod",
     "clientManageThreadPoolNums",
     "consumerManageThreadPoolNums",
     "destroyMapedFileIntervalForcibly",
@@ -126,6 +131,8 @@ const IGNORED: [&str; 37] = [
     "serverWorkerThreads",
     "storePathConsumeQueue",
     "storePathIndex",
+    "syncBrokerMetadataPeriod",
+    "syncControllerMetadataPeriod",
     "transferMsgByHeap",
     "transientStorePoolEnable",
     "transientStorePoolSize",
@@ -145,6 +152,9 @@ impl Keys for Key {
         Self::BrokerClusterName,
         Self::BrokerId,
         Self::BrokerRole,
+        Self::EnableControllerMode,
+        Self::ControllerAddr,
+        Self::BrokerElectionPriority,
         Self::HaListenPort,
         Self::HaMasterAddress,
         Self::InSyncReplicas,
@@ -191,6 +201,9 @@ impl Keys for Key {
             Self::BrokerClusterName => &BROKER_CLUSTER_NAME,
             Self::BrokerId => &replication::BROKER_ID,
             Self::BrokerRole => &replication::BROKER_ROLE,
+            Self::EnableControllerMode => &replication::ENABLE_CONTROLLER_MODE,
+            Self::ControllerAddr => &replication::CONTROLLER_ADDR,
+            Self::BrokerElectionPriority => &replication::BROKER_ELECTION_PRIORITY,
             Self::HaListenPort => &replication::HA_LISTEN_PORT,
             Self::HaMasterAddress => &replication::HA_MASTER_ADDRESS,
             Self::InSyncReplicas => &replication::IN_SYNC_REPLICAS,
@@ -227,7 +240,7 @@ impl Keys for Key {
     }
 
     fn is_switch(self) -> bool {
-        matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups)
+        matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups | Self::EnableControllerMode)
     }
 
     fn own_text(self) -> Convert {

@@ -1,10 +1,13 @@
-//! Apache's brokers in controller mode with three controllers of ours: the leading controller is killed, then the master, then all
-//! controllers. Another broker in sync is the master then, and has all that was acknowledged. Apache's `mqadmin` asks and changes the same, `gantry admin` shows it.
+//! Brokers of ours (`own`), and of Apache's in controller mode, with three controllers of ours: the leading controller is killed, then the
+//! master, then all controllers. Another broker in sync is the master then, and has all that was acknowledged. Apache's `mqadmin` asks and
+//! changes the same, `gantry admin` shows it.
 
 mod group;
+mod own;
 mod shown;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,7 +24,7 @@ use crate::apache::CLUSTER;
 use crate::plan::{Context, Done};
 use crate::{remoting, topics};
 
-use group::{BROKER, GROUP, Group};
+use group::{BROKER, GROUP, Group, Maker};
 
 /// Folders of the brokers; the third one with `--full` only.
 const NODES: [&str; 3] = ["one", "two", "three"];
@@ -30,14 +33,22 @@ const QUEUES: i64 = 4;
 /// Messages that are sent between two failures; ten times as many with `--full`.
 const MESSAGES: usize = 300;
 
-/// About two minutes.
+/// About five minutes.
 pub(super) fn run(context: &Context) -> Result<Done> {
-    java::run(context, "controller", &[], |programs| show(context, programs))
+    own::run(context)?;
+    java::run(context, "controller", &[], |programs| {
+        for maker in [Maker::Gantry("SYNC_MASTER"), Maker::Apache] {
+            show(context, programs, maker).with_context(|| format!("brokers of {}", maker.name()))?;
+        }
+        Ok(())
+    })
 }
 
-fn show(context: &Context, programs: &Programs) -> Result<()> {
+fn show(context: &Context, programs: &Programs, maker: Maker) -> Result<()> {
     let (nodes, messages) = if context.is_full { (&NODES[..], MESSAGES * 10) } else { (&NODES[..2], MESSAGES) };
-    let mut group = Group::start(&programs.folder, &programs.gantry, nodes)?;
+    let folder = programs.folder.join(maker.name());
+    fs::create_dir_all(&folder)?;
+    let mut group = Group::start(&folder, &programs.gantry, nodes, maker)?;
     let master = group.master()?;
     ensure!(master.broker_id == 1, "the first broker is not the master: {master:?}");
     topics::create(address(&master)?, TOPIC, "NORMAL")?;
@@ -223,6 +234,8 @@ fn has_topic(replica: &Replica) -> Result<bool> {
 struct Acked {
     numbers: BTreeSet<usize>,
     next: usize,
+    /// Bodies are so long, or as short as their numbers.
+    body_bytes: usize,
 }
 
 impl Acked {
@@ -237,18 +250,29 @@ impl Acked {
                     None => Client::open(address(to)?),
                 };
                 let Ok(mut open) = open else { return Ok(false) };
-                let queue = i64::try_from(self.next)? % QUEUES;
-                let sent = open.send(TOPIC, queue, self.next.to_string().as_bytes(), &[]);
-                self.next += 1;
-                match sent {
-                    Ok(sent) if sent.code == ResponseCode::Success => drop(self.numbers.insert(self.next - 1)),
-                    Ok(_) => {}
-                    Err(_) => return Ok(false),
+                if self.send_one(&mut open).is_err() {
+                    return Ok(false);
                 }
                 client = Some(open);
             }
             Ok(true)
         })
+    }
+
+    /// Sends one; an error says that it was not stored, or that nobody knows.
+    fn send_one(&mut self, client: &mut Client) -> Result<()> {
+        let (number, queue) = (self.next, i64::try_from(self.next)? % QUEUES);
+        let body = self.body();
+        self.next += 1;
+        if client.send(TOPIC, queue, &body, &[])?.code == ResponseCode::Success {
+            self.numbers.insert(number);
+        }
+        Ok(())
+    }
+
+    /// Of the next one.
+    fn body(&self) -> Vec<u8> {
+        format!("{:<1$}", self.next, self.body_bytes).into_bytes()
     }
 
     /// All of them are at a broker.
@@ -257,7 +281,7 @@ impl Acked {
         let mut found = BTreeSet::new();
         for queue in 0..QUEUES {
             for body in client.pull_all(TOPIC, queue)? {
-                found.insert(String::from_utf8(body)?.parse::<usize>()?);
+                found.insert(String::from_utf8(body)?.trim_end().parse::<usize>()?);
             }
         }
         let lost: Vec<_> = self.numbers.difference(&found).collect();

@@ -6,7 +6,7 @@
 mod among;
 mod apache;
 pub(super) mod client;
-mod group;
+pub(super) mod group;
 mod layouts;
 
 use std::collections::BTreeSet;

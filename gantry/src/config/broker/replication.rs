@@ -24,6 +24,17 @@ pub(crate) enum Replication {
         /// `HOST:PORT`; `None`: name servers say it.
         master: Option<String>,
     },
+    /// What the controllers say.
+    Member {
+        /// `HOST:PORT` of each of them.
+        controllers: Vec<String>,
+        /// Of several that may be the master the one with the lowest is.
+        priority: i64,
+        /// As a master.
+        slaves_at: SlavesAt,
+        copies: usize,
+        timeout: Duration,
+    },
 }
 
 impl Replication {
@@ -33,6 +44,7 @@ impl Replication {
             Self::Master { copies: 2.., .. } => "master that waits for slaves",
             Self::Master { .. } => "master",
             Self::Slave { .. } => "slave",
+            Self::Member { .. } => "what the controllers say",
         }
     }
 }
@@ -58,24 +70,46 @@ enum Role {
 
 /// The settings of a master count for a master only, and those of a slave for a slave: groups of brokers share their files.
 pub(super) fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
-    let role = reader.read(Key::BrokerRole, role);
-    let id = reader.read(Key::BrokerId, |text| {
-        let id = value::count(text)?;
-        role.map_or(Ok(id), |role| id_of(role, id))
+    let controllers = reader.read_optional(Key::ControllerAddr, super::name_servers);
+    let has_controllers = controllers.as_ref().is_none_or(|given| given.as_ref().is_some_and(|all| !all.is_empty()));
+    let is_member = reader.read(Key::EnableControllerMode, |text| match value::boolean(text)? {
+        true if !has_controllers => Err("false, or controllerAddr beside it, which says where the controllers are"),
+        is_member => Ok(is_member),
     });
+    let priority = reader.read(Key::BrokerElectionPriority, |text| within(value::count(text)?, 0, PRIORITY_MAX));
+    let role = reader.read(Key::BrokerRole, role);
+    let id = reader.read(Key::BrokerId, |text| match is_member {
+        // The controllers give it one.
+        Some(true) => Ok(0),
+        _ => {
+            let id = value::count(text)?;
+            role.map_or(Ok(id), |role| id_of(role, id))
+        }
+    });
+    let copies_max = if is_member == Some(true) { COPIES_OF_MEMBERS_MAX } else { COPIES_MAX };
     let port = reader.read_optional(Key::HaListenPort, port);
     let master = reader.read_optional(Key::HaMasterAddress, |text| value::endpoint(text).map(|_| text.to_owned()));
-    let copies = reader.read_optional(Key::InSyncReplicas, |text| within(value::count(text)?, 1, COPIES_MAX));
+    let copies = reader.read_optional(Key::InSyncReplicas, |text| within(value::count(text)?, 1, copies_max));
     let copies_min = reader.read(Key::MinInSyncReplicas, |text| within(value::count(text)?, 1, 1));
     let timeout = reader.read(Key::SlaveTimeout, |text| within(value::duration(text)?, TIMEOUT_MIN, TIMEOUT_MAX));
     let (id, port, master, copies, timeout) = (id?, port?, master?, copies?, timeout?);
     copies_min?;
     // A log without a password is on a port only where somebody has asked for it.
-    let slaves_at = match (port, reader.is_given(Key::BrokerRole)) {
+    let slaves_at = match (port, reader.is_given(Key::BrokerRole) || is_member?) {
         (Some(port), _) => SlavesAt::Port(port),
         (None, true) => SlavesAt::Next,
         (None, false) => SlavesAt::Nowhere,
     };
+    if is_member? {
+        let copies = match role? {
+            Role::AsyncMaster => 1,
+            // Apache's brokers that are to be either have the role of a slave in their files.
+            Role::SyncMaster | Role::Slave => copies.unwrap_or(COPIES_OF_SYNC),
+        };
+        let (controllers, priority) = (controllers?.unwrap_or_default(), i64::try_from(priority?).ok()?);
+        let copies = usize::try_from(copies).ok()?;
+        return Some(Replication::Member { controllers, priority, slaves_at, copies, timeout });
+    }
     Some(match role? {
         Role::Slave => Replication::Slave { id, master },
         Role::AsyncMaster => Replication::Master { slaves_at, copies: 1, timeout },
@@ -88,6 +122,10 @@ pub(super) fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
 /// Most brokers that a master waits for, itself counted. A slave that has connected anew may be counted twice for some seconds, so two of
 /// them cannot be waited for yet.
 const COPIES_MAX: u64 = 2;
+/// The same under controllers, which know brokers by their ids: as many as they know of a name.
+const COPIES_OF_MEMBERS_MAX: u64 = 64;
+/// Source: `brokerElectionPriority` is a number of 32 bits.
+const PRIORITY_MAX: u64 = i32::MAX as u64;
 /// Brokers that have what a `SYNC_MASTER` acknowledges. Apache 5.x waits for nobody unless `inSyncReplicas` says so; 4.x did for one slave.
 const COPIES_OF_SYNC: u64 = 2;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -118,6 +156,33 @@ const BROKER_ID_MAX: u64 = 1_000_000;
 fn port(text: &str) -> Result<u16, value::Expected> {
     text.parse().map_err(|_| OUT_OF_BOUNDS)
 }
+
+pub(super) static ENABLE_CONTROLLER_MODE: Setting = Setting {
+    flag: "enable-controller-mode",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false, true only with `--controller-addr`",
+    effect: "Whether controllers say which of the brokers of its name is the master; `--broker-id`, and SLAVE as a role, count for nothing then",
+    aliases: &[],
+};
+
+pub(super) static CONTROLLER_ADDR: Setting = Setting {
+    flag: "controller-addr",
+    value: "ADDRS",
+    default: None,
+    bound: "HOST:PORT, several separated by semicolons",
+    effect: "The controllers, all of them",
+    aliases: &[],
+};
+
+pub(super) static BROKER_ELECTION_PRIORITY: Setting = Setting {
+    flag: "broker-election-priority",
+    value: "NUMBER",
+    default: Some("2147483647"),
+    bound: "0 to 2147483647",
+    effect: "Under controllers: of brokers in sync whose logs are equally far the one with the lowest number becomes the master",
+    aliases: &[],
+};
 
 pub(super) static BROKER_ID: Setting = Setting {
     flag: "broker-id",
@@ -159,8 +224,8 @@ pub(super) static IN_SYNC_REPLICAS: Setting = Setting {
     flag: "in-sync-replicas",
     value: "COUNT",
     default: None,
-    bound: "1 or 2: that a master waits for several slaves is not there yet",
-    effect: "A SYNC_MASTER's: how many brokers have what it acknowledges, itself counted; without it 2",
+    bound: "1 or 2: that a master waits for several slaves is not there yet; under controllers, where it waits for all in sync, 1 to 64",
+    effect: "A SYNC_MASTER's: how many brokers at least have what it acknowledges, itself counted; without it 2",
     aliases: &[],
 };
 
@@ -225,11 +290,50 @@ mod tests {
     }
 
     #[test]
+    fn controllers_say_what_a_broker_is_whatever_its_file_says() {
+        let of = |text: &str| {
+            let text = format!("enableControllerMode=true\ncontrollerAddr=a:9878;b:9878\n{text}");
+            load_file(&text, true).expect("valid").config.replication
+        };
+        let member = |slaves_at, copies, priority| Replication::Member {
+            controllers: vec!["a:9878".to_owned(), "b:9878".to_owned()],
+            priority,
+            slaves_at,
+            copies,
+            timeout: Duration::from_secs(3),
+        };
+        let any = PRIORITY_MAX as i64;
+        assert_eq!(of(""), member(SlavesAt::Next, 1, any));
+        assert_eq!(of("brokerId=-1\nbrokerRole=SLAVE\nhaListenPort=7\n"), member(SlavesAt::Port(7), 2, any));
+        assert_eq!(of("brokerRole=SYNC_MASTER\ninSyncReplicas=3\n"), member(SlavesAt::Next, 3, any));
+        assert_eq!(of("brokerElectionPriority=5\nallAckInSyncStateSet=true\n"), member(SlavesAt::Next, 1, 5));
+        for (text, why) in [
+            ("enableControllerMode=true\n", "or controllerAddr beside it"),
+            ("enableControllerMode=true\ncontrollerAddr=\n", "or controllerAddr beside it"),
+            ("enableControllerMode=true\ncontrollerAddr=a:9878\ninSyncReplicas=65\n", "1 to 64"),
+        ] {
+            let texts: Vec<String> =
+                load_file(text, true).expect_err("refused").iter().map(ToString::to_string).collect();
+            assert!(texts.len() == 1 && texts[0].contains(why), "{texts:?}");
+        }
+    }
+
+    #[test]
     fn the_files_of_the_replication_page_are_a_masters_and_a_slaves() {
         let roles = roles_of(include_str!("../../../../docs/replication.md"));
         let master =
             Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
         assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
+    }
+
+    #[test]
+    fn the_file_of_the_controllers_page_is_a_members() {
+        let [Replication::Member { controllers, slaves_at: SlavesAt::Port(10_912), copies: 2, .. }] =
+            &roles_of(include_str!("../../../../docs/controller.md"))[..]
+        else {
+            panic!("it is another one")
+        };
+        assert_eq!(controllers.len(), 3);
     }
 
     #[test]

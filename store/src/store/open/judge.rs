@@ -49,6 +49,18 @@ impl Recovery<'_> {
         Err(OpenError::Damaged { path, at, problem: format!("{MISSING}, and {NOT_EXPIRED}"), durable_to, proof })
     }
 
+    /// Whether the log can end where it is wanted to, and `has_begun` there to follow from the state that stands for its front. Nothing was
+    /// removed or cut off before that is known.
+    pub(super) fn judge_wanted_end(&self, end: End, has_begun: bool) -> Result<(), OpenError> {
+        let Some(wanted) = self.options.end_at else { return Ok(()) };
+        let problem = match end.at == wanted {
+            true if has_begun => return Ok(()),
+            true => format!("the state that stands for its front lies behind {wanted}, where it is to be cut off"),
+            false => format!("no record ends at {wanted}, where it is to be cut off, but one at {}", end.at),
+        };
+        Err(OpenError::Unusable { path: self.layout.commit_log.clone(), problem })
+    }
+
     /// Whether the log may end where a replay ended; true if only because that loss is accepted.
     pub(super) fn judge(&self, end: End, stop: Stop, proof: Option<Proof>) -> Result<bool, OpenError> {
         let is_torn = !matches!(stop, Stop::Nothing { .. });

@@ -72,7 +72,8 @@ impl Recovery<'_> {
         let states = log_state::Begins::default();
         let machines_now = &mut *machines;
         let mut replay = Replay { index: &mut index, machines: machines_now, may_begin_late, base, states, on_segment };
-        let (end, stop) = recovery::scan(self.segments, start, None, &mut replay)?;
+        let (end, stop) = recovery::scan(self.segments, start, self.options.end_at.map(|at| at.0), &mut replay)?;
+        self.judge_wanted_end(end, replay.base.is_none())?;
         let states = replay.states;
         let begins = begins.max(states.begins().unwrap_or(0));
         let is_accepted = self.judge(end, stop, proof)?;
@@ -105,7 +106,8 @@ impl Recovery<'_> {
 
     /// The state of the newest checkpoint that can be used.
     fn restore(&self, machines: &mut dyn Machine) -> Result<Option<Restored>, OpenError> {
-        for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev() {
+        let wanted = |at: &u64| self.options.end_at.is_none_or(|end| *at <= end.0);
+        for at in files::positions(&**self.disk, &self.layout.checkpoints)?.into_iter().rev().filter(wanted) {
             let path = self.layout.checkpoints.join(name_of(at));
             let file = files::read(&**self.disk, &path)?;
             let checkpoint = match checkpoint::parse(&file) {

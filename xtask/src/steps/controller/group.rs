@@ -1,4 +1,4 @@
-//! Three controllers of ours, one of them beside a name server, and Apache's brokers in controller mode, as processes on data that outlives
+//! Three controllers of ours, one of them beside a name server, and brokers under them, Apache's or ours, as processes on data that outlives
 //! them.
 
 use std::fs;
@@ -12,8 +12,9 @@ use remoting_proto::body::{BrokerReplicas, Replica, Replicas};
 use remoting_proto::requests::GetControllerMetadataAnswer;
 use remoting_proto::{Dialect, Fields, RequestCode};
 
-use crate::apache::{self, BrokerAt};
+use crate::apache::{self, BrokerAt, CLUSTER};
 use crate::process::Process;
+use crate::shell::{self, To};
 use crate::steps::replication::wait;
 use crate::{remoting, server};
 
@@ -26,8 +27,27 @@ const WITHIN: Duration = Duration::from_secs(180);
 /// The controller that is beside the name server.
 const BESIDE_NAME_SERVER: usize = 2;
 
+/// Whose the brokers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Maker {
+    Apache,
+    /// With this role in their files.
+    Gantry(&'static str),
+}
+
+impl Maker {
+    /// For folders and people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Apache => "apache",
+            Self::Gantry(_) => "gantry",
+        }
+    }
+}
+
 /// Processes that are killed when dropped.
 pub(super) struct Group {
+    maker: Maker,
     folder: PathBuf,
     gantry: PathBuf,
     name_server: SocketAddr,
@@ -51,10 +71,11 @@ struct Broker {
 impl Group {
     /// Starts the controllers, and brokers with these names of their folders one after the other, the first as the master; all are in sync
     /// on return.
-    pub(super) fn start(folder: &Path, gantry: &Path, nodes: &[&'static str]) -> Result<Self> {
+    pub(super) fn start(folder: &Path, gantry: &Path, nodes: &[&'static str], maker: Maker) -> Result<Self> {
         let controller =
             |index| Ok(Controller { id: format!("n{index}"), address: server::free_address()?, process: None });
         let mut group = Self {
+            maker,
             folder: folder.to_owned(),
             gantry: gantry.to_owned(),
             name_server: server::free_address()?,
@@ -159,19 +180,54 @@ impl Group {
         self.brokers.iter().position(is).with_context(|| format!("no broker is at {}", replica.broker_address))
     }
 
+    /// Stops a broker where it is, as a machine that hangs, or lets it go on.
+    pub(super) fn signal_broker(&self, replica: &Replica, signal: &str) -> Result<()> {
+        let process = self.brokers[self.index_of(replica)?].process.as_ref().context("it runs")?;
+        shell::run(Command::new("kill").args([signal, &process.id().to_string()]), To::Terminal)
+    }
+
+    /// Where a broker has its log.
+    pub(super) fn data(&self, replica: &Replica) -> Result<PathBuf> {
+        Ok(self.folder.join(self.brokers[self.index_of(replica)?].node))
+    }
+
     fn start_broker(&mut self, index: usize) -> Result<()> {
         let controllers: Vec<_> = self.controllers.iter().map(|controller| controller.address.to_string()).collect();
+        let controllers = controllers.join(";");
+        let process = match self.maker {
+            Maker::Apache => self.start_apache(index, &controllers),
+            Maker::Gantry(role) => self.start_gantry(index, &controllers, role),
+        };
+        self.brokers[index].process = Some(process?);
+        Ok(())
+    }
+
+    fn start_gantry(&self, index: usize, controllers: &str, role: &str) -> Result<Process> {
+        let Broker { node, at, .. } = self.brokers[index];
+        let (conf, data) = (self.folder.join(format!("{node}.conf")), self.folder.join(node));
+        let text = format!(
+            "brokerClusterName={CLUSTER}\nbrokerName={BROKER}\nbrokerId=-1\nbrokerRole={role}\nbrokerIP1=127.0.0.1\n\
+             enableControllerMode=true\ncontrollerAddr={controllers}\nhaListenPort={}\nnamesrvAddr={}\n\
+             allAckInSyncStateSet=true\nmappedFileSizeCommitLog=8388608\nautoCreateTopicEnable=false\n\
+             # The disk is filled by others.\ndiskMaxUsedSpaceRatio=99\ndiskSpaceWarningLevelRatio=100\n",
+            at.ha_port, self.name_server
+        );
+        fs::write(&conf, text)?;
+        let mut command = Command::new(&self.gantry);
+        command.args(["broker", "--strict-config", "-c"]).arg(&conf);
+        command.args(["--listen", &at.address.to_string(), "--data"]).arg(data);
+        Process::start("gantry broker", command, self.folder.join(format!("{node}.log")))
+    }
+
+    fn start_apache(&self, index: usize, controllers: &str) -> Result<Process> {
         let Broker { node, at, .. } = self.brokers[index];
         let settings = format!(
             "brokerName={BROKER}\nbrokerId=-1\nbrokerRole=SLAVE\nenableControllerMode=true\ncontrollerAddr={}\n\
              allAckInSyncStateSet=true\nregisterNameServerPeriod=10000\nsyncBrokerMetadataPeriod=1000\n\
              checkSyncStateSetPeriod=1000\nsyncControllerMetadataPeriod=1000\n",
-            controllers.join(";")
+            controllers
         );
-        let process =
-            apache::start_broker(apache::Program::BROKER, &self.folder, node, at, &[self.name_server], &settings)?;
-        self.brokers[index].process = Some(process);
-        Ok(())
+        apache::start_broker(apache::Program::BROKER, &self.folder, node, at, &[self.name_server], &settings)
     }
 }
 

@@ -189,31 +189,8 @@ impl Group {
             end(master).is_ok_and(|at| end(slave).is_ok_and(|it| it == at))
         })?;
         let length = end(slave)?;
-        let [of_master, of_slave] = [self.segments(&self.master, length)?, self.segments(&self.slave, length)?];
-        ensure!(of_master.len() > 1, "the log has one segment");
-        ensure!(of_master.keys().eq(of_slave.keys()), "segments {:?} and {:?}", of_master.keys(), of_slave.keys());
-        for (base, file) in &of_master {
-            // The last one counts up to the log's end.
-            let bytes = usize::try_from(length - base)?;
-            let [one, other] = [fs::read(file)?, fs::read(&of_slave[base])?];
-            let differs = one.iter().zip(&other).take(bytes).position(|(one, other)| one != other);
-            ensure!(differs.is_none(), "segment {base} differs from its byte {differs:?} on");
-            ensure!(one.len().min(bytes) == other.len().min(bytes), "segment {base} is shorter at one of them");
-        }
+        compare(&self.data(&self.master), &self.data(&self.slave), length)?;
         Ok(length)
-    }
-
-    /// The files of a log that ends at `length`, by where they begin.
-    fn segments(&self, node: &Node, length: u64) -> Result<BTreeMap<u64, PathBuf>> {
-        let mut segments = BTreeMap::new();
-        for file in fs::read_dir(self.data(node).join("commitlog"))? {
-            let file = file?;
-            let Some(base) = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
-            if base < length {
-                segments.insert(base, file.path());
-            }
-        }
-        Ok(segments)
     }
 }
 
@@ -230,8 +207,35 @@ pub(super) fn slaves_that_keep_up(master: SocketAddr) -> Result<i32> {
     Ok(remoting_proto::from_slice::<HaStatus>(&answer.body)?.in_sync_slave_nums)
 }
 
+/// Compares two logs of several segments up to their end, byte by byte.
+pub(in crate::steps) fn compare(one: &Path, other: &Path, length: u64) -> Result<()> {
+    let [one, other] = [log_of(one, length)?, log_of(other, length)?];
+    ensure!(one.len() > 1, "the log has one segment");
+    ensure!(one.keys().eq(other.keys()), "segments {:?} and {:?}", one.keys(), other.keys());
+    for (base, segment) in &one {
+        let differs = segment.iter().zip(&other[base]).position(|(one, other)| one != other);
+        ensure!(segment == &other[base], "segment {base} differs from its byte {differs:?} on");
+    }
+    Ok(())
+}
+
+/// The segments of a log, the last one up to the log's end.
+fn log_of(data: &Path, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
+    let mut segments = BTreeMap::new();
+    for file in fs::read_dir(data.join("commitlog"))? {
+        let file = file?;
+        let Some(base) = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
+        if base < length {
+            let mut bytes = fs::read(file.path())?;
+            bytes.truncate(usize::try_from(length - base)?);
+            segments.insert(base, bytes);
+        }
+    }
+    Ok(segments)
+}
+
 /// Where a broker's log ends.
-pub(super) fn end(broker: SocketAddr) -> Result<u64> {
+pub(in crate::steps) fn end(broker: SocketAddr) -> Result<u64> {
     let answer = remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new())?;
     let info: KvTable = remoting_proto::from_slice(&answer.body)?;
     Ok(info.table.get("commitLogMaxOffset").context("no commitLogMaxOffset")?.parse()?)

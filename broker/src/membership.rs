@@ -1,0 +1,216 @@
+//! A broker whose controllers say what it is to be: it takes an id, tells that it lives, asks who the master is, and tells as the master who
+//! is in sync with it. `docs/controller.md` says what is promised, `docs/decisions/0014-own-brokers-under-controllers.md` why it is so.
+//!
+//! `duty` is what comes of their answers and `lease` how long they hold, both without I/O; `identity` is the broker's id in its file,
+//! `controllers` the questions, `loops` what is said and asked again and again. What the log's way between master and slave needs of it is
+//! here: the epochs, and where a log that has parted is to be cut.
+
+mod controllers;
+mod duty;
+mod identity;
+pub mod lease;
+mod line;
+mod loops;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::clock::Moment;
+use env::{Env, kept};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use types::PhysicalOffset;
+
+use crate::LocalBroker;
+use crate::replication::History;
+use crate::replication::epochs::Epoch;
+use controllers::Controllers;
+use duty::Part;
+use lease::Lease;
+
+pub use duty::{Duty, MemberId, View};
+pub use identity::Error as IdentityError;
+
+/// What a broker tells the controllers of itself, and where they are.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// The name that it shares with others.
+    pub name: String,
+    /// Where clients reach it.
+    pub advertised: SocketAddr,
+    /// `HOST:PORT` of each controller.
+    pub controllers: Vec<String>,
+    /// Of several that may be the master the one with the lowest is. Source: `brokerElectionPriority`.
+    pub priority: i64,
+    /// The broker's data directory.
+    pub data: PathBuf,
+}
+
+/// See the module's head.
+pub struct Membership {
+    env: Env,
+    options: Options,
+    id: MemberId,
+    controllers: Controllers,
+    history: History,
+    lease: Lease,
+    /// Held for a look or a change.
+    part: Mutex<Part>,
+    duty: watch::Sender<Duty>,
+    view: watch::Sender<Option<View>>,
+    /// Where the log is to be cut.
+    cut: watch::Sender<Option<PhysicalOffset>>,
+    /// All in sync had the log so far when this broker was a master: it is never cut before that.
+    confirmed_to: AtomicU64,
+    /// The broker that runs, and what was known of it last. Held for a look or a change.
+    running: Mutex<(Option<LocalBroker>, Standing)>,
+    /// Asks at once.
+    poke: Notify,
+}
+
+/// How far a broker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    epoch: Epoch,
+    end: PhysicalOffset,
+}
+
+impl Membership {
+    /// Of the broker with this id. Blocks while it reads which epochs its log has gone through.
+    ///
+    /// # Errors
+    /// The file of epochs cannot be read.
+    pub fn new(env: Env, options: Options, id: MemberId) -> Result<Self, kept::Error> {
+        let history = History::open(&env, &options.data)?;
+        Ok(Self {
+            controllers: Controllers::new(&options.controllers, &env.clock),
+            lease: Lease::new(env.clock.clone()),
+            part: Mutex::new(Part::new(id, history.epochs().last())),
+            duty: watch::Sender::new(Duty::Wait),
+            view: watch::Sender::new(None),
+            cut: watch::Sender::new(None),
+            confirmed_to: AtomicU64::new(0),
+            running: Mutex::default(),
+            poke: Notify::new(),
+            env,
+            options,
+            id,
+            history,
+        })
+    }
+
+    /// The broker's id.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.id
+    }
+
+    /// How long it may act as a master.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The epochs of its log.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What it is to be.
+    #[must_use]
+    pub fn duty(&self) -> watch::Receiver<Duty> {
+        self.duty.subscribe()
+    }
+
+    /// What the controllers have said last.
+    #[must_use]
+    pub fn view(&self) -> Option<View> {
+        self.view.borrow().clone()
+    }
+
+    /// The controllers have said this when they were asked at `asked_at`.
+    pub fn hear(&self, view: View, asked_at: Moment) {
+        let mut part = self.part.lock();
+        part.hear(&view);
+        match part.duty() {
+            Duty::Lead(_) => self.lease.extend(asked_at),
+            Duty::Wait | Duty::Follow(..) => self.lease.end(),
+        }
+        self.view.send_replace(Some(view));
+        self.duty.send_if_modified(|duty| {
+            let is_new = duty != part.duty();
+            if is_new {
+                tracing::info!(id = self.id.0, duty = ?part.duty(), "the controllers say what this broker is to be");
+                duty.clone_from(part.duty());
+            }
+            is_new
+        });
+    }
+
+    /// This broker runs from now on, or none does. Where all in sync have a master's log is remembered for as long as the process lives.
+    pub fn runs(&self, broker: Option<LocalBroker>) {
+        let mut running = self.running.lock();
+        if let Some(before) = &running.0
+            && !before.is_slave()
+            && before.copies().are_several()
+        {
+            self.confirmed_to.fetch_max(before.status().confirmed_to, Ordering::AcqRel);
+        }
+        *running = (broker, self.standing(&running));
+    }
+
+    /// The broker that was started is the master of this epoch; on the disk on return, and before the broker serves anybody.
+    ///
+    /// # Errors
+    /// The file of epochs cannot be written: then it must not be.
+    pub async fn begin(&self, epoch: Epoch, broker: &LocalBroker) -> Result<(), kept::Error> {
+        let epochs = self.history.epochs().with(epoch, broker.log().first(), broker.marks().appended_to());
+        self.history.set(epochs).await
+    }
+
+    /// Where the log is to be cut, once that is known.
+    #[must_use]
+    pub fn cut(&self) -> watch::Receiver<Option<PhysicalOffset>> {
+        self.cut.subscribe()
+    }
+
+    /// The log is to be cut here; `None` once it was.
+    pub fn set_cut(&self, at: Option<PhysicalOffset>) {
+        self.cut.send_replace(at);
+    }
+
+    /// All in sync are known to have had the log up to here.
+    pub(crate) fn confirmed_to(&self) -> PhysicalOffset {
+        PhysicalOffset(self.confirmed_to.load(Ordering::Acquire))
+    }
+
+    /// Something has changed at the controllers, they say.
+    pub(crate) fn look_anew(&self) {
+        self.poke.notify_one();
+    }
+
+    fn standing(&self, running: &(Option<LocalBroker>, Standing)) -> Standing {
+        let (broker, known) = running;
+        broker.as_ref().map_or(*known, |broker| {
+            let end = broker.marks().stored_to();
+            Standing { epoch: self.history.epochs().last_of(end).unwrap_or_default(), end }
+        })
+    }
+}
+
+/// Under these settings, once the controllers know the broker by its id, which they are asked for until they answer.
+///
+/// # Errors
+/// A file that cannot be used.
+pub async fn join(env: Env, options: Options) -> Result<Arc<Membership>, identity::Error> {
+    let identity = identity::Identity::file(&env, &options.data);
+    let controllers = Controllers::new(&options.controllers, &env.clock);
+    let id = identity::take(&env, &options, &identity, &controllers).await?;
+    tracing::info!(id = id.0, name = options.name, "the controllers know this broker");
+    Ok(Arc::new(Membership::new(env, options, id)?))
+}

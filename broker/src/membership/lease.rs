@@ -1,0 +1,83 @@
+//! How long a master may act as one without hearing from the controllers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use env::Clock;
+use env::clock::Moment;
+
+/// How long a master acts on one word of the controllers. They take a broker for gone that was silent for 10 s, and it speaks each second.
+pub const LEASE: Duration = Duration::from_secs(6);
+
+/// A master's lease, over until it is extended. Clones are the same. It goes by the time that passes, so that a process that was stopped
+/// finds it over.
+#[derive(Clone)]
+pub struct Lease {
+    clock: Arc<dyn Clock>,
+    /// When it ends, in nanoseconds of the clock's [`Moment`].
+    until_ns: Arc<AtomicU64>,
+}
+
+impl Lease {
+    /// One that is over.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, until_ns: Arc::default() }
+    }
+
+    /// The controllers have answered that this broker is the master, when they were asked at `asked_at`.
+    pub fn extend(&self, asked_at: Moment) {
+        self.until_ns.fetch_max(nanoseconds(asked_at.plus(LEASE)), Ordering::AcqRel);
+    }
+
+    /// From now on it is over.
+    pub fn end(&self) {
+        self.until_ns.store(0, Ordering::Release);
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        nanoseconds(self.clock.moment()) >= self.until_ns.load(Ordering::Acquire)
+    }
+}
+
+/// Of 584 years.
+fn nanoseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.0.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("until_ns", &self.until_ns).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use env::sim;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_goes_from_when_the_controllers_were_asked() {
+        sim::run(1, async |world: sim::World| {
+            let clock = world.env().clock;
+            let lease = Lease::new(clock.clone());
+            assert!(lease.is_over());
+            let asked_at = clock.moment();
+            clock.sleep(LEASE / 2).await;
+            lease.extend(asked_at);
+            assert!(!lease.is_over());
+            clock.sleep(LEASE / 2).await;
+            assert!(lease.is_over(), "the way to the controllers and back counts");
+            lease.extend(clock.moment());
+            lease.extend(asked_at);
+            assert!(!lease.is_over(), "an older answer takes nothing back");
+            lease.end();
+            assert!(lease.is_over());
+        });
+    }
+}

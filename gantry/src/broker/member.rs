@@ -1,0 +1,197 @@
+//! `gantry broker` under controllers: what it is, a slave or the master of an epoch, it is from a start of its directory on, and each time
+//! that they say another thing it stops in order and starts anew, in the same process. So does a slave whose log is to be cut.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::broker::membership::{self, Duty, Membership, View};
+use ::broker::replication::epochs::Epoch;
+use ::broker::server::{Options, SlaveOptions};
+use ::broker::{BrokerServer, Copies, LocalBroker, Role};
+use anyhow::{Context, bail};
+use env::Env;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use types::PhysicalOffset;
+
+use super::{ended_by_itself, say_ready, say_stopping, slaves_port, vip_port, without_vip};
+use crate::config::broker::{Broker as Config, Replication};
+use crate::local::{broker_options, start_broker};
+use crate::port::Port;
+use crate::probe_port::ProbePort;
+use crate::signals::Signals;
+
+/// Where and how it is served.
+pub(super) struct Door {
+    pub(super) port: Port,
+    pub(super) limits: remoting::Options,
+    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) probes: ProbePort,
+}
+
+/// Runs until a signal, or until it cannot start in a role.
+///
+/// # Errors
+/// Why.
+pub(super) async fn serve(config: &Config, door: Door, options: Options, mut signals: Signals) -> anyhow::Result<()> {
+    let Replication::Member { controllers, priority, copies, timeout, .. } = &config.replication else {
+        bail!("no controllers are named");
+    };
+    let said = membership::Options {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        advertised: options.advertised,
+        controllers: controllers.clone(),
+        priority: *priority,
+        data: config.storage.data.clone(),
+    };
+    let membership = tokio::select! {
+        joined = membership::join(Env::real(), said) => joined?,
+        (name, _) = signals.next() => bail!("stopped by {name} while the controllers were asked for an id"),
+    };
+    let mut broker = Member {
+        config,
+        options,
+        copies: Copies { count: *copies, timeout: *timeout },
+        address: door.port.address(),
+        port: Some(door.port),
+        limits: door.limits,
+        tls: door.tls,
+        probes: door.probes,
+        membership: Arc::clone(&membership),
+    };
+    // Ends with this: who is about to be in another role lives.
+    let mut living = JoinSet::new();
+    living.spawn(async move { membership.run().await });
+    broker.run(signals).await?;
+    broker.probes.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+struct Member<'a> {
+    config: &'a Config,
+    options: Options,
+    /// As a master.
+    copies: Copies,
+    address: SocketAddr,
+    /// Until it is used first.
+    port: Option<Port>,
+    limits: remoting::Options,
+    tls: Arc<rustls::ServerConfig>,
+    probes: ProbePort,
+    membership: Arc<Membership>,
+}
+
+/// A broker in a role.
+struct Running {
+    broker: LocalBroker,
+    stop: CancellationToken,
+    served: JoinHandle<()>,
+}
+
+impl Member<'_> {
+    /// Runs in one role after another, until a signal.
+    async fn run(&mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let (mut duty, mut cut, mut is_ready) = (self.membership.duty(), self.membership.cut(), false);
+        loop {
+            let leads = epoch_of(&duty.borrow_and_update()).and_then(|epoch| self.view_of(epoch));
+            let end_at = *cut.borrow_and_update();
+            let mut running = tokio::select! {
+                running = self.start(leads.clone(), end_at) => running?,
+                (name, _) = signals.next() => bail!("stopped by {name} while starting"),
+            };
+            if end_at.is_some() {
+                self.membership.set_cut(None);
+            }
+            if !std::mem::replace(&mut is_ready, true) {
+                say_ready(self.config, self.options.advertised, &self.probes);
+            }
+            let epoch = leads.as_ref().map(|view| view.epoch);
+            let signal = tokio::select! {
+                (name, _) = signals.next() => Some(name),
+                () = changes(&mut duty, &mut cut, epoch) => None,
+                ended = &mut running.served => {
+                    running.broker.stop().await;
+                    return Err(ended_by_itself(ended));
+                }
+            };
+            if let Some(name) = signal {
+                say_stopping(name, signals, &self.probes);
+                return self.end(running).await;
+            }
+            self.end(running).await?;
+        }
+    }
+
+    /// What the controllers have said of an epoch, if it is what they have said last.
+    fn view_of(&self, epoch: Epoch) -> Option<View> {
+        self.membership.view().filter(|view| view.epoch == epoch)
+    }
+
+    /// Starts the broker as the master of the epoch of a view, or as a slave.
+    async fn start(&mut self, leads: Option<View>, end_at: Option<PhysicalOffset>) -> anyhow::Result<Running> {
+        let (role, copies) = if leads.is_some() { (Role::Master, self.copies) } else { (Role::Slave, Copies::ONE) };
+        let stored = ::broker::Options {
+            name: self.config.name.clone(),
+            default_queues: self.config.default_queues,
+            role,
+            copies,
+            lease: Some(self.membership.lease().clone()),
+            end_at,
+            ..broker_options(&self.config.storage, self.options.advertised)
+        };
+        let broker = start_broker(stored).await?;
+        if let Some(view) = &leads {
+            self.membership.begin(view.epoch, &broker).await.context("the epoch cannot be begun")?;
+        }
+        self.membership.runs(Some(broker.clone()));
+        let slaves = match &leads {
+            Some(_) => slaves_port(&self.config.replication, self.address)?.map(Port::listen).transpose()?,
+            None => None,
+        };
+        let slave = leads.is_none().then(|| SlaveOptions { id: self.membership.id().0.unsigned_abs(), master: None });
+        let options = Options { slave, ..self.options.clone() };
+        let mut server =
+            BrokerServer::of_member(Env::real(), broker.clone(), options, slaves, self.membership.clone(), leads);
+        let port = match self.port.take() {
+            Some(port) => port,
+            None => Port::bind(self.address, "listen IP:PORT")?,
+        };
+        if let Some(listener) = vip_port(self.address).and_then(|port| port.listen().map_err(without_vip).ok()) {
+            server = server.also_on(listener);
+        }
+        let stop = CancellationToken::new();
+        let serving = server.serve(port.listen()?, self.limits.clone(), Some(self.tls.clone()), stop.clone());
+        Ok(Running { broker, stop, served: tokio::spawn(serving) })
+    }
+
+    /// Ends it in order.
+    async fn end(&self, Running { broker, stop, served }: Running) -> anyhow::Result<()> {
+        stop.cancel();
+        let ended = served.await;
+        self.membership.runs(None);
+        broker.stop().await;
+        ended.context("the port failed")
+    }
+}
+
+/// Completes when a broker that leads this epoch, or none, is to be another, or to have its log cut.
+async fn changes(
+    duty: &mut tokio::sync::watch::Receiver<Duty>,
+    cut: &mut tokio::sync::watch::Receiver<Option<PhysicalOffset>>,
+    epoch: Option<Epoch>,
+) {
+    // Who tells of them lives as long as this.
+    tokio::select! {
+        other = duty.wait_for(|duty| epoch_of(duty) != epoch) => drop(other),
+        at = cut.wait_for(Option::is_some), if epoch.is_none() => drop(at),
+    }
+}
+
+fn epoch_of(duty: &Duty) -> Option<Epoch> {
+    match duty {
+        Duty::Lead(epoch) => Some(*epoch),
+        Duty::Wait | Duty::Follow(..) => None,
+    }
+}

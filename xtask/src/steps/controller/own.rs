@@ -1,0 +1,200 @@
+//! Brokers of ours under controllers, without a program of Apache's: three with synchronous double write, whose master is killed while it
+//! is sent to, stopped for longer than its lease, and replaced as planned; then two with asynchronous replication, whose master is killed
+//! with a tail that its slave never got. What was acknowledged to senders by both is there; the old master becomes a slave, its tail is
+//! cut, and the logs are the same byte by byte.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use remoting_proto::body::{EpochCache, Replica};
+use remoting_proto::requests::ElectMaster;
+use remoting_proto::{Fields, RequestCode, ResponseCode};
+
+use super::group::{BROKER, Group, Maker};
+use super::{Acked, NODES, TOPIC, address, has_topic, in_sync};
+use crate::apache::CLUSTER;
+use crate::plan::Context;
+use crate::steps::replication::client::Client;
+use crate::steps::replication::group::{compare, end};
+use crate::steps::replication::wait;
+use crate::workspace::clear;
+use crate::{remoting, server, topics};
+
+/// Messages that are acknowledged before and after each failure, and their bytes: several segments in all.
+const MESSAGES: usize = 1000;
+const BODY_BYTES: usize = 16 * 1024;
+/// More than sockets hold that lie between a master and its slave.
+const TAIL_BYTES: usize = 24 * 1024 * 1024;
+const TAIL_BODY_BYTES: usize = 256 * 1024;
+
+pub(super) fn run(context: &Context) -> Result<()> {
+    let folder = context.workspace.own("controller-own")?;
+    clear(&folder)?;
+    let gantry = server::build(context)?;
+    let shown = double_write(&folder.join("double"), &gantry)
+        .and_then(|()| parted_tail(&folder.join("single"), &gantry))
+        .with_context(|| format!("data kept: {}", folder.display()));
+    shown?;
+    clear(&folder)
+}
+
+fn start(folder: &Path, gantry: &Path, nodes: &[&'static str], role: &'static str) -> Result<Group> {
+    fs::create_dir_all(folder)?;
+    let group = Group::start(folder, gantry, nodes, Maker::Gantry(role))?;
+    topics::create(address(&group.master()?)?, TOPIC, "NORMAL")?;
+    for replica in group.replicas()?.in_sync_replicas {
+        wait("a broker has the topic", || has_topic(&replica))?;
+    }
+    Ok(group)
+}
+
+fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
+    let mut group = start(folder, gantry, &NODES, "SYNC_MASTER")?;
+    let mut acked = Acked { body_bytes: BODY_BYTES, ..Acked::default() };
+    acked.send(&group.master()?, MESSAGES)?;
+    same_logs(&group)?;
+
+    let old = group.master()?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    group.kill_broker(&old)?;
+    let mut acked = load.end()?;
+    let master = replaced(&group, &old, &mut acked)?;
+    group.restart_broker(&old)?;
+    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
+    acked.send(&master, MESSAGES)?;
+    acked.are_at(&master)?;
+    same_logs(&group)?;
+
+    let old = group.master()?;
+    let mut before = Client::open(address(&old)?)?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    group.signal_broker(&old, "-STOP")?;
+    let mut acked = load.end()?;
+    let master = replaced(&group, &old, &mut acked)?;
+    group.signal_broker(&old, "-CONT")?;
+    let late = before.send(TOPIC, 0, &acked.body(), &[]);
+    ensure!(late.as_ref().is_ok_and(|sent| sent.code != ResponseCode::Success) || late.is_err(), "the old master acknowledges");
+    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
+    acked.send(&master, MESSAGES)?;
+    acked.are_at(&master)?;
+    same_logs(&group)?;
+
+    let old = group.master()?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    let next = group.replicas()?.in_sync_replicas.into_iter().find(|replica| replica.broker_id != old.broker_id);
+    hand_over(&group, &next.context("only the master is in sync")?)?;
+    let mut acked = load.end()?;
+    let master = replaced(&group, &old, &mut acked)?;
+    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
+    acked.are_at(&master)?;
+    same_logs(&group)
+}
+
+/// The master has far more than its slave when it is killed.
+fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
+    let mut group = start(folder, gantry, &NODES[..2], "ASYNC_MASTER")?;
+    let old = group.master()?;
+    let replicas = group.replicas()?.in_sync_replicas;
+    let slave = replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
+    group.signal_broker(slave, "-STOP")?;
+    let mut client = Client::open(address(&old)?)?;
+    for _ in 0..TAIL_BYTES / TAIL_BODY_BYTES {
+        client.send(TOPIC, 0, &vec![b'x'; TAIL_BODY_BYTES], &[])?;
+    }
+    let length = end(address(&old)?)?;
+    group.kill_broker(&old)?;
+    group.signal_broker(slave, "-CONT")?;
+    let mut acked = Acked { body_bytes: BODY_BYTES, ..Acked::default() };
+    let master = replaced(&group, &old, &mut acked)?;
+    let begin = epochs(&master)?.epoch_list.last().context("it has an epoch")?.start_offset;
+    ensure!(begin < length, "the slave had all {length} bytes of the master's log");
+    group.restart_broker(&old)?;
+    wait("the old master is in sync again", || in_sync(&group, 2))?;
+    acked.send(&master, MESSAGES)?;
+    same_logs(&group)?;
+    println!("a tail of {} bytes is cut off", length - begin);
+    Ok(())
+}
+
+/// Waits until another broker is the master and acknowledges again.
+fn replaced(group: &Group, old: &Replica, acked: &mut Acked) -> Result<Replica> {
+    let began = Instant::now();
+    wait("another broker is the master", || Ok(group.master().is_ok_and(|master| master.broker_id != old.broker_id)))?;
+    let master = group.master()?;
+    wait("the new master stores messages", || {
+        let sent = Client::open(address(&master)?).and_then(|mut client| client.send(TOPIC, 0, &acked.body(), &[]));
+        acked.next += 1;
+        Ok(sent.is_ok())
+    })?;
+    println!("broker {} stands in for {} after {:?}", master.broker_id, old.broker_id, began.elapsed());
+    Ok(master)
+}
+
+/// An operator makes a broker the master, as `mqadmin electMaster` does.
+fn hand_over(group: &Group, to: &Replica) -> Result<()> {
+    let header = ElectMaster {
+        cluster_name: CLUSTER.to_owned(),
+        broker_name: BROKER.to_owned(),
+        broker_id: Some(to.broker_id),
+        designate_elect: Some(true),
+    };
+    let leader = group.leader().context("no controller leads")?;
+    let address = group.controllers[leader].address;
+    remoting::call(address, RequestCode::ControllerElectMaster, header.to_fields(), Bytes::new()).map(drop)
+}
+
+fn epochs(broker: &Replica) -> Result<EpochCache> {
+    let answer = remoting::call(address(broker)?, RequestCode::GetBrokerEpochCache, Fields::default(), Bytes::new())?;
+    Ok(remoting_proto::from_slice(&answer.body)?)
+}
+
+/// All brokers in sync have the same log and have gone through the same epochs.
+fn same_logs(group: &Group) -> Result<()> {
+    let master = group.master()?;
+    let ends = |replica: &Replica| Ok::<_, anyhow::Error>((end(address(&master)?)?, end(address(replica)?)?));
+    for replica in group.replicas()?.in_sync_replicas {
+        wait("the logs end at one place", || Ok(ends(&replica).is_ok_and(|(one, other)| one == other)))?;
+        compare(&group.data(&master)?, &group.data(&replica)?, end(address(&master)?)?)?;
+        let of_both = [epochs(&master)?.epoch_list, epochs(&replica)?.epoch_list];
+        ensure!(of_both[0] == of_both[1], "the epochs are {of_both:?}");
+    }
+    Ok(())
+}
+
+/// Senders to a broker, until it does not answer or refuses.
+struct Load {
+    sending: JoinHandle<Acked>,
+    broker: SocketAddr,
+    from: i64,
+}
+
+impl Load {
+    fn start(to: &Replica, mut acked: Acked) -> Result<Self> {
+        let broker = address(to)?;
+        let (from, mut client) = (topics::messages(broker, TOPIC)?, Client::open(broker)?);
+        let sending = thread::spawn(move || {
+            while acked.send_one(&mut client).is_ok() {}
+            acked
+        });
+        Ok(Self { sending, broker, from })
+    }
+
+    /// Until the broker has stored so many of them.
+    fn wait_for(&self, count: usize) -> Result<()> {
+        let until = self.from + i64::try_from(count)?;
+        wait("the master is sent to", || Ok(topics::messages(self.broker, TOPIC)? >= until))
+    }
+
+    /// The broker has gone, or is no master any more.
+    fn end(self) -> Result<Acked> {
+        self.sending.join().ok().context("the sender panicked")
+    }
+}
