@@ -29,8 +29,8 @@ impl Hosts {
         let of_header = || request.headers().get(header::HOST)?.to_str().ok();
         let asked = request.uri().authority().map(http::uri::Authority::as_str).or_else(of_header);
         let Some(asked) = asked else { return Ok(()) };
-        let host = host_of(asked);
-        if is_local(host) || names.contains(&host.to_ascii_lowercase()) {
+        let host = host_of(asked).to_ascii_lowercase();
+        if is_local(&host) || names.contains(&host) {
             return Ok(());
         }
         let detail = format!("the host {host:?} is not one of this server's: name it with --http-hosts");
@@ -68,8 +68,7 @@ fn host_of(authority: &str) -> &str {
 fn is_local(host: &str) -> bool {
     let is_v6 =
         host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
-    let last = host.rsplit('.').next().unwrap_or_default();
-    is_v6 || last.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    is_v6 || host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
