@@ -96,11 +96,8 @@ impl Pool {
     fn read_run(&self, run: &[Place]) -> Vec<Result<Bytes, ReadError>> {
         let (from, end, appended_to) = (run[0].offset, run[run.len() - 1].end(), self.marks.appended_to().0);
         let is_possible = from.0 >= self.segments.first() && end <= appended_to && end - from.0 <= RUN_BYTES_MAX;
-        let buffer = match run {
-            _ if !is_possible => None,
-            [_, _, ..] => self.read_bytes(from, (end - from.0) as usize).map(Bytes::from).ok(),
-            _ => None,
-        };
+        let read = || self.read_bytes(from, (end - from.0) as usize).map(Bytes::from).ok();
+        let buffer = if run.len() > 1 && is_possible { read() } else { None };
         let whole = |place: &Place| {
             let (start, end) = ((place.offset.0 - from.0) as usize, (place.end() - from.0) as usize);
             let buffer = buffer.as_ref().filter(|buffer| end <= buffer.len())?;
