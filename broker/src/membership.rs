@@ -26,10 +26,11 @@ use types::PhysicalOffset;
 use crate::LocalBroker;
 use crate::replication::History;
 use crate::replication::epochs::Epoch;
-use controllers::Controllers;
+use controllers::Remote;
 use duty::Part;
 use lease::Lease;
 
+pub use controllers::{Controllers, Error as Unanswered};
 pub use duty::{Duty, MemberId, View};
 pub use identity::Error as IdentityError;
 
@@ -55,7 +56,7 @@ pub struct Membership {
     env: Env,
     options: Options,
     id: MemberId,
-    controllers: Controllers,
+    controllers: Arc<dyn Controllers>,
     history: History,
     lease: Lease,
     /// Held for a look or a change.
@@ -74,9 +75,11 @@ pub struct Membership {
 
 /// How far a broker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Standing {
-    epoch: Epoch,
-    end: PhysicalOffset,
+pub struct Standing {
+    /// The last epoch of its log.
+    pub epoch: Epoch,
+    /// Where its log ends.
+    pub end: PhysicalOffset,
 }
 
 impl Membership {
@@ -85,9 +88,19 @@ impl Membership {
     /// # Errors
     /// The file of epochs cannot be read.
     pub fn new(env: Env, options: Options, id: MemberId) -> Result<Self, kept::Error> {
+        let controllers = Arc::new(Remote::new(&options.controllers, &env.clock));
+        Self::under(env, options, id, controllers)
+    }
+
+    fn under(
+        env: Env,
+        options: Options,
+        id: MemberId,
+        controllers: Arc<dyn Controllers>,
+    ) -> Result<Self, kept::Error> {
         let history = History::open(&env, &options.data)?;
         Ok(Self {
-            controllers: Controllers::new(&options.controllers, &env.clock),
+            controllers,
             lease: Lease::new(env.clock.clone()),
             part: Mutex::new(Part::new(id, history.epochs().last())),
             duty: watch::Sender::new(Duty::Wait),
@@ -208,9 +221,21 @@ impl Membership {
 /// # Errors
 /// A file that cannot be used.
 pub async fn join(env: Env, options: Options) -> Result<Arc<Membership>, identity::Error> {
+    let controllers = Arc::new(Remote::new(&options.controllers, &env.clock));
+    join_under(env, options, controllers).await
+}
+
+/// As [`join`], under these controllers.
+///
+/// # Errors
+/// As above.
+pub async fn join_under(
+    env: Env,
+    options: Options,
+    controllers: Arc<dyn Controllers>,
+) -> Result<Arc<Membership>, identity::Error> {
     let identity = identity::Identity::file(&env, &options.data);
-    let controllers = Controllers::new(&options.controllers, &env.clock);
-    let id = identity::take(&env, &options, &identity, &controllers).await?;
+    let id = identity::take(&env, &options, &identity, &*controllers).await?;
     tracing::info!(id = id.0, name = options.name, "the controllers know this broker");
-    Ok(Arc::new(Membership::new(env, options, id)?))
+    Ok(Arc::new(Membership::under(env, options, id, controllers)?))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::Env;
 use crate::disk::OpenMode;
@@ -92,12 +93,18 @@ impl Kept {
     /// # Errors
     /// [`Error::Write`].
     pub async fn write(&self, text: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), Error> {
-        let kept = self.clone();
-        crate::blocking(move || {
+        let (kept, (done, written)) = (self.clone(), oneshot::channel());
+        let write = move || {
             let file = kept.file.lock();
-            replace(&kept.env, &file, &text()).map_err(|source| Error::Write { file: file.clone(), source })
-        })
-        .await
+            let written = replace(&kept.env, &file, &text());
+            drop(done.send(written.map_err(|source| Error::Write { file: file.clone(), source })));
+        };
+        self.env.tasks.spawn_blocking(Box::new(write)).await;
+        match written.await {
+            Ok(written) => written,
+            // The simulated process has ended before it was done.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -16,6 +16,10 @@ pub trait Tasks: Send + Sync {
     ///
     /// A panic of `work` ends the process, in a simulation the run: what waits for a dead loop must not hang.
     fn spawn_thread(&self, name: &'static str, work: BoxFuture<()>) -> BoxFuture<()>;
+
+    /// Does what waits for the disk where the caller must not. The returned future completes when it is done; a panic goes on there, in a
+    /// simulation as above. Needs a tokio runtime.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()>;
 }
 
 /// Threads of the operating system, each with a tokio runtime that knows time but no network.
@@ -37,6 +41,10 @@ impl Tasks for OsTasks {
             // An error would mean a thread that ended without saying so: `run_to_end` ends the process before that.
             let _ = wait.await;
         })
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
+        Box::pin(crate::blocking(work))
     }
 }
 

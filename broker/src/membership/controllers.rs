@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use env::Clock;
 use remoting_proto::body::SyncStateSet;
@@ -27,9 +28,34 @@ const SILENT_MAX_MS: i64 = 10_000;
 /// Controllers' own codes.
 const DECIDED: std::ops::RangeInclusive<i32> = 2000..=2014;
 
+/// What a broker asks its controllers, wherever they are.
+#[async_trait]
+pub trait Controllers: Send + Sync {
+    /// An id that no broker of the name has.
+    async fn next_id(&self, options: &Options) -> Result<MemberId, Error>;
+
+    /// Takes it.
+    async fn apply_id(&self, options: &Options, id: MemberId, check_code: &str) -> Result<(), Error>;
+
+    /// Tells where the broker is.
+    async fn register(&self, options: &Options, id: MemberId) -> Result<(), Error>;
+
+    /// Who is the master and who is in sync. Only the one that leads answers, once most of the others confirm that it does.
+    async fn view(&self, options: &Options) -> Result<View, Error>;
+
+    /// Asks for a master where there is none.
+    async fn elect(&self, options: &Options, id: MemberId) -> Result<(), Error>;
+
+    /// Others are in sync with the master of this epoch; answers which set that is of those that there were.
+    async fn set_in_sync(&self, options: &Options, id: MemberId, epoch: Epoch, change: &Change) -> Result<i32, Error>;
+
+    /// Tells all of them that the broker lives and how far it is. Who is not reached hears the next one.
+    async fn tell(&self, options: &Options, id: MemberId, standing: Standing);
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// None of them was reached.
     #[error(transparent)]
     Call(#[from] remoting::client::Error),
@@ -71,14 +97,14 @@ impl Error {
 
 /// The controllers, on connections that stay open. Signs of life go on others than questions: one that is not answered ends its connection,
 /// and then the controller at its end would take the broker for gone.
-pub(super) struct Controllers {
+pub(super) struct Remote {
     asked: Vec<Line>,
     told: Vec<Arc<Line>>,
     /// The one that has answered last.
     leader: AtomicUsize,
 }
 
-impl Controllers {
+impl Remote {
     pub(super) fn new(addresses: &[String], clock: &Arc<dyn Clock>) -> Self {
         let lines = || addresses.iter().map(|address| Line::new(address, clock));
         Self { asked: lines().collect(), told: lines().map(Arc::new).collect(), leader: AtomicUsize::new(0) }
@@ -109,16 +135,17 @@ impl Controllers {
         }
         Err(last)
     }
+}
 
-    /// An id that no broker of the name has.
-    pub(super) async fn next_id(&self, options: &Options) -> Result<MemberId, Error> {
+#[async_trait]
+impl Controllers for Remote {
+    async fn next_id(&self, options: &Options) -> Result<MemberId, Error> {
         let header = BrokerMember { cluster_name: options.cluster.clone(), broker_name: options.name.clone() };
         let answer = self.ask(RequestCode::ControllerGetNextBrokerId, header.to_fields(), Bytes::new()).await?;
         Ok(MemberId(GetNextBrokerIdAnswer::of(&answer.fields)?.next_broker_id))
     }
 
-    /// Takes it.
-    pub(super) async fn apply_id(&self, options: &Options, id: MemberId, check_code: &str) -> Result<(), Error> {
+    async fn apply_id(&self, options: &Options, id: MemberId, check_code: &str) -> Result<(), Error> {
         let header = ApplyBrokerId {
             cluster_name: options.cluster.clone(),
             broker_name: options.name.clone(),
@@ -128,8 +155,7 @@ impl Controllers {
         self.ask(RequestCode::ControllerApplyBrokerId, header.to_fields(), Bytes::new()).await.map(drop)
     }
 
-    /// Tells where the broker is.
-    pub(super) async fn register(&self, options: &Options, id: MemberId) -> Result<(), Error> {
+    async fn register(&self, options: &Options, id: MemberId) -> Result<(), Error> {
         let header = RegisterBrokerToController {
             cluster_name: options.cluster.clone(),
             broker_name: options.name.clone(),
@@ -139,8 +165,7 @@ impl Controllers {
         self.ask(RequestCode::ControllerRegisterBroker, header.to_fields(), Bytes::new()).await.map(drop)
     }
 
-    /// Who is the master and who is in sync. Of our controllers only the one that leads answers, once most of the others confirm that it does.
-    pub(super) async fn view(&self, options: &Options) -> Result<View, Error> {
+    async fn view(&self, options: &Options) -> Result<View, Error> {
         let header = BrokerName { broker_name: options.name.clone() };
         let answer = self.ask(RequestCode::ControllerGetReplicaInfo, header.to_fields(), Bytes::new()).await?;
         let GetReplicaInfoAnswer { master_broker_id, master_address, master_epoch } =
@@ -154,8 +179,7 @@ impl Controllers {
         })
     }
 
-    /// Asks for a master where there is none.
-    pub(super) async fn elect(&self, options: &Options, id: MemberId) -> Result<(), Error> {
+    async fn elect(&self, options: &Options, id: MemberId) -> Result<(), Error> {
         let header = ElectMaster {
             cluster_name: options.cluster.clone(),
             broker_name: options.name.clone(),
@@ -165,14 +189,7 @@ impl Controllers {
         self.ask(RequestCode::ControllerElectMaster, header.to_fields(), Bytes::new()).await.map(drop)
     }
 
-    /// Others are in sync with the master of this epoch; answers which set that is of those that there were.
-    pub(super) async fn set_in_sync(
-        &self,
-        options: &Options,
-        id: MemberId,
-        epoch: Epoch,
-        change: &Change,
-    ) -> Result<i32, Error> {
+    async fn set_in_sync(&self, options: &Options, id: MemberId, epoch: Epoch, change: &Change) -> Result<i32, Error> {
         let header = AlterSyncStateSet {
             broker_name: options.name.clone(),
             master_broker_id: id.0,
@@ -187,8 +204,7 @@ impl Controllers {
         Ok(remoting_proto::from_slice::<SyncStateSet>(&answer.body)?.sync_state_set_epoch)
     }
 
-    /// Tells all of them that the broker lives and how far it is. Who is not reached hears the next one.
-    pub(super) async fn tell(&self, options: &Options, id: MemberId, standing: Standing) {
+    async fn tell(&self, options: &Options, id: MemberId, standing: Standing) {
         let header = ControllerHeartbeat {
             cluster_name: options.cluster.clone(),
             broker_addr: options.advertised.to_string(),

@@ -68,7 +68,7 @@ pub(super) async fn take(
     env: &Env,
     options: &Options,
     file: &Kept,
-    controllers: &Controllers,
+    controllers: &dyn Controllers,
 ) -> Result<MemberId, Error> {
     let mut known = file.read(FILE_BYTES_MAX, Identity::parse)?;
     if let Some(Identity { cluster_name: cluster, broker_name: name, .. }) = known.clone()
@@ -105,7 +105,7 @@ async fn ask(
     env: &Env,
     options: &Options,
     file: &Kept,
-    controllers: &Controllers,
+    controllers: &dyn Controllers,
     known: &mut Option<Identity>,
 ) -> Result<MemberId, Unknown> {
     let identity = match known {
@@ -130,7 +130,7 @@ async fn ask(
 }
 
 /// Asks for the id again that the broker has, once the controllers were made to forget it.
-pub(super) async fn take_again(env: &Env, options: &Options, controllers: &Controllers) -> Result<(), controllers::Error> {
+pub(super) async fn take_again(env: &Env, options: &Options, controllers: &dyn Controllers) -> Result<(), controllers::Error> {
     let known = Identity::file(env, &options.data).read(FILE_BYTES_MAX, Identity::parse);
     let Ok(Some(Identity { broker_id, check_code, .. })) = known else { return Err(controllers::Error::Nobody) };
     controllers.apply_id(options, MemberId(broker_id), &check_code).await?;

@@ -68,7 +68,7 @@ impl Membership {
                     }
                     if error.is_unknown() {
                         // Asked again if that fails too.
-                        drop(identity::take_again(&self.env, &self.options, &self.controllers).await);
+                        drop(identity::take_again(&self.env, &self.options, &*self.controllers).await);
                     }
                     RETRY_AFTER
                 }
@@ -124,7 +124,7 @@ impl Membership {
     }
 
     /// Tells the controllers who is in sync with this master of an epoch, for ever.
-    pub(crate) async fn report(&self, epoch: Epoch, master: &Master) {
+    pub async fn report(&self, epoch: Epoch, master: &Master) {
         let (clock, mut told) = (&self.env.clock, String::new());
         loop {
             clock.sleep(LOOK_EVERY).await;

@@ -94,6 +94,10 @@ impl Tasks for SimTasks {
             let _ = wait.await;
         })
     }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
+        self.spawn_thread("blocking", Box::pin(async move { work() }))
+    }
 }
 
 /// Work that is polled late now and then.

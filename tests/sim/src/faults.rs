@@ -47,11 +47,13 @@ pub enum Fault {
     SlaveDeath,
     /// A machine is lost with its disk, and another takes its place.
     LostMachine,
+    /// Nobody leads the controllers for a while.
+    Leaderless,
 }
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Write,
         Self::Sync,
         Self::Read,
@@ -68,6 +70,7 @@ impl Fault {
         Self::Pause,
         Self::SlaveDeath,
         Self::LostMachine,
+        Self::Leaderless,
     ];
 
     /// One seed in so many has it. Those that end a life's work are rarer, lest others never get to strike.
@@ -76,7 +79,7 @@ impl Fault {
             Self::Write | Self::Sync | Self::OtherCall => 6,
             Self::BadSegment | Self::FullDisk | Self::SecondProcess => 5,
             Self::Read | Self::ClockJump | Self::Rot | Self::LostFile | Self::LogRot => 4,
-            Self::Cut | Self::Partition | Self::Pause | Self::SlaveDeath | Self::LostMachine => 2,
+            Self::Cut | Self::Partition | Self::Pause | Self::SlaveDeath | Self::LostMachine | Self::Leaderless => 2,
         }
     }
 
@@ -114,6 +117,7 @@ impl fmt::Display for Fault {
             Self::Pause => "pause",
             Self::SlaveDeath => "death of a slave",
             Self::LostMachine => "lost machine",
+            Self::Leaderless => "controllers without a leader",
         })
     }
 }

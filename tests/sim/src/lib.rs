@@ -4,9 +4,11 @@
 //! is left. In between its disk, its clock and its files go wrong in the ways that the seed has ([`faults`]). Every decision
 //! comes from the seed, so a failing seed replays exactly: `cargo run -p sim --release -- --seed N`.
 //! [`log`] drives the store alone and knows each byte; [`messaging`] drives `trait Broker` and knows what clients saw;
-//! [`replication`] does the same with a master and its slaves.
+//! [`replication`] does the same with a master and its slaves, and [`controller`] with brokers whose controllers say which is the master.
 //! The promises themselves stand in [`invariants`], one a file; in words: `docs/durability.md`.
 
+mod agenda;
+pub mod controller;
 pub mod death;
 pub mod faults;
 pub mod invariants;

@@ -6,7 +6,7 @@ mod consumer;
 mod history;
 mod life;
 pub(crate) mod plan;
-mod producer;
+pub(crate) mod producer;
 mod rot;
 pub(crate) mod survey;
 

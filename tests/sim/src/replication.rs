@@ -5,13 +5,13 @@
 //! master becomes a slave, as `docs/replication.md` says. Clients talk to the master in its process: what they were told and have seen is
 //! what the promises are checked against, and the logs are compared byte by byte.
 
-mod agenda;
+mod event;
 mod failover;
 mod heal;
-mod machine;
-mod network;
-mod plan;
-mod progress;
+pub(crate) mod machine;
+pub(crate) mod network;
+pub(crate) mod plan;
+pub(crate) mod progress;
 mod term;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

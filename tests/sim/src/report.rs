@@ -45,6 +45,8 @@ pub struct Report {
     pub promotions: u64,
     /// Logs that had parted from their master's and were not followed.
     pub parted: u64,
+    /// Logs that had parted and were cut, under controllers.
+    pub cut: u64,
     /// How often each kind of fault has struck.
     pub faults: BTreeMap<Fault, u64>,
     /// All that was done to the disk and all that is on it.
@@ -68,6 +70,7 @@ impl Report {
         self.expired_topics += other.expired_topics;
         self.promotions += other.promotions;
         self.parted += other.parted;
+        self.cut += other.cut;
         other.faults.iter().for_each(|(fault, times)| self.struck(*fault, *times));
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
@@ -76,10 +79,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lives, power_losses, acknowledged, lost, expired_segments, carried, expired_topics, .. } = self;
-        let Self { promotions, parted, faults, fingerprint, .. } = self;
+        let Self { promotions, parted, cut, faults, fingerprint, .. } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
         write!(f, "{lost} lost in power losses, {expired_segments} segments expired, {carried} carried or moved, ")?;
-        write!(f, "{expired_topics} topics expired, {promotions} slaves promoted, {parted} parted logs refused, ")?;
+        write!(f, "{expired_topics} topics expired, {promotions} slaves promoted, {parted} parted logs refused, {cut} cut, ")?;
         write!(f, "fingerprint {fingerprint:016x}; faults: ")?;
         let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
         f.write_str(&faults.join(", "))
@@ -95,11 +98,13 @@ pub enum Scenario {
     Messaging,
     /// A master and its slaves: [`crate::replication`].
     Replication,
+    /// A group of brokers under controllers: [`crate::controller`].
+    Controller,
 }
 
 impl Scenario {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Log, Self::Messaging, Self::Replication];
+    pub const ALL: [Self; 4] = [Self::Log, Self::Messaging, Self::Replication, Self::Controller];
 
     /// Runs it under a seed, with the seed's faults ([`crate::faults::Faults::of`]).
     ///
@@ -113,6 +118,7 @@ impl Scenario {
             Self::Log => crate::log::run(seed),
             Self::Messaging => crate::messaging::run(seed),
             Self::Replication => crate::replication::run(seed),
+            Self::Controller => crate::controller::run(seed),
         }
     }
 }
@@ -123,6 +129,7 @@ impl fmt::Display for Scenario {
             Self::Log => "log",
             Self::Messaging => "messaging",
             Self::Replication => "replication",
+            Self::Controller => "controller",
         })
     }
 }

@@ -27,6 +27,11 @@ fn a_group_of_brokers_keeps_its_promises() {
 }
 
 #[test]
+fn a_group_under_controllers_keeps_its_promises() {
+    (0..SEEDS).for_each(|seed| keeps_its_promises(Scenario::Controller, seed));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     for scenario in Scenario::ALL {
         let first = scenario.run(SEEDS);

@@ -19,7 +19,7 @@ const FOLDER: &str = "tests/sim/planted";
 /// Seeds, from 0 on, within which each bug must be found.
 const SEEDS: u32 = 400;
 /// The bugs of a short run, one of each scenario.
-const SHORT: [&str; 3] = ["ack-before-write", "sync-forgotten", "ack-before-the-replica"];
+const SHORT: [&str; 4] = ["ack-before-write", "sync-forgotten", "ack-before-the-replica", "elected-though-not-in-sync"];
 
 /// A bug.
 #[derive(Debug, PartialEq, Eq)]

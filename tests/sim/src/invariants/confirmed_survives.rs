@@ -1,4 +1,5 @@
-//! What clients were told or shown as confirmed by the slaves that are waited for is in the log of the slave that goes on.
+//! What clients were told or shown as confirmed by the slaves that are waited for is in the log of the slave that goes on; under controllers also
+//! what was told while no other broker was in sync.
 
 use types::PhysicalOffset;
 
@@ -18,5 +19,19 @@ pub fn check(history: &History, end: PhysicalOffset) -> Result<(), Violation> {
             Err(Violation::new("what slaves have confirmed survives the master", detail))
         }
         _ => Ok(()),
+    }
+}
+
+/// The same of all that clients were told is stored.
+///
+/// # Errors
+/// When something of it is behind the end.
+pub fn check_all(history: &History, end: PhysicalOffset) -> Result<(), Violation> {
+    match history.messages().find(|sent| sent.stored.is_some_and(|stored| stored.physical_offset >= end)) {
+        None => Ok(()),
+        Some(lost) => {
+            let detail = format!("the new master's log ends at {end}, and it lacks {lost:?}");
+            Err(Violation::new("what all in sync have survives the master", detail))
+        }
     }
 }

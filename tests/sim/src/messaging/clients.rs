@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker::LocalBroker;
 use bytes::Bytes;
 use env::Env;
+use env::clock::Moment;
 use env::sim::World;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -91,13 +92,18 @@ impl Client {
         self.begin.plus(self.since.elapsed())
     }
 
-    pub(super) async fn pause(&mut self, longest_ms: u64) {
+    /// How much time has passed.
+    pub(crate) fn moment(&self) -> Moment {
+        self.env.clock.moment()
+    }
+
+    pub(crate) async fn pause(&mut self, longest_ms: u64) {
         let pause = Duration::from_millis(self.rng.u64(..longest_ms));
         self.env.clock.sleep(pause).await;
     }
 
     /// Keeps a violation, if that is what it is.
-    pub(super) fn judge(&self, result: Result<(), Violation>) {
+    pub(crate) fn judge(&self, result: Result<(), Violation>) {
         if let Err(violation) = result {
             self.history.lock().violated(violation);
         }

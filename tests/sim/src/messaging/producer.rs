@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use types::broker::{
-    EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPlace,
+    Durability, EndTransaction, RecallError, Resolution, SendError, SendReceipt, TransactionError, TransactionPlace,
 };
 use types::properties::names;
 use types::{Broker, Message, QueueId};
@@ -91,6 +91,16 @@ pub(super) async fn recall(mut client: Client) {
 pub(super) async fn probe(client: &mut Client) -> bool {
     let message = plain(client, Topic::Normal);
     !send(client, QueueId(0), vec![message]).await.is_empty()
+}
+
+/// Sends a message that nobody counts on; whether the broker says that it has it.
+pub(crate) async fn send_unheard(client: &mut Client) -> bool {
+    let (_, message) = plain(client, Topic::Normal);
+    let answered = client.broker.send(QueueId(0), vec![message]).await;
+    let is_stored = |receipt: &SendReceipt| {
+        !matches!(receipt.durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut)
+    };
+    answered.iter().flatten().any(is_stored)
 }
 
 /// Sends the messages of one group, one after the other.

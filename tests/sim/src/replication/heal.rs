@@ -7,7 +7,7 @@ use broker::{LocalBroker, Role, Status};
 use tokio::task::JoinSet;
 use types::admin::Admin;
 
-use super::agenda::{Agenda, Event};
+use super::event::{Agenda, Event};
 use super::machine::Machine;
 use super::{Run, TICK, not_started};
 use crate::death::Death;

@@ -124,20 +124,25 @@ impl Machine {
         disk.content(&dir.join(newest)).expect("it was listed")
     }
 
-    /// The log's bytes up to `end`, as its files have them.
+    /// See [`log_of`].
     pub(super) fn bytes(&self, end: u64, segment_bytes: u64) -> Vec<u8> {
-        let (disk, dir) = (self.world.disk(), Path::new(DIR).join("commitlog"));
-        let is_segment = |name: &String| name.parse::<u64>().is_ok();
-        let (mut log, segment_bytes) = (Vec::new(), usize::try_from(segment_bytes).expect("short"));
-        for name in disk.names(&dir).into_iter().filter(is_segment) {
-            let mut bytes = disk.content(&dir.join(name)).expect("it was listed");
-            // A power loss may take the rest of a blank.
-            bytes.resize(segment_bytes, 0);
-            log.extend(bytes);
-        }
-        let end = usize::try_from(end).expect("short");
-        assert!(log.len() >= end, "the files have {} bytes, the log goes to {end}", log.len());
-        log.truncate(end);
-        log
+        log_of(&self.world, end, segment_bytes)
     }
+}
+
+/// The bytes up to `end` of the log on a machine, as its files have them.
+pub(crate) fn log_of(world: &World, end: u64, segment_bytes: u64) -> Vec<u8> {
+    let (disk, dir) = (world.disk(), Path::new(DIR).join("commitlog"));
+    let is_segment = |name: &String| name.parse::<u64>().is_ok();
+    let (mut log, segment_bytes) = (Vec::new(), usize::try_from(segment_bytes).expect("short"));
+    for name in disk.names(&dir).into_iter().filter(is_segment) {
+        let mut bytes = disk.content(&dir.join(name)).expect("it was listed");
+        // A power loss may take the rest of a blank.
+        bytes.resize(segment_bytes, 0);
+        log.extend(bytes);
+    }
+    let end = usize::try_from(end).expect("short");
+    assert!(log.len() >= end, "the files have {} bytes, the log goes to {end}", log.len());
+    log.truncate(end);
+    log
 }

@@ -1,4 +1,4 @@
-//! The network between slaves and their master: slow, parted one way or both, cut.
+//! The network between two machines: slow, parted one way or both, cut.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 4 * 1024;
 
 /// Which way something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// From the slave to its master.
     There,
     /// From the master to its slave.
@@ -27,19 +27,19 @@ pub(super) enum Way {
 }
 
 /// Where slaves reach the master, while there is one.
-pub(super) type Port = Arc<Mutex<Option<Listening>>>;
+pub(crate) type Port = Arc<Mutex<Option<Listening>>>;
 
 /// A master that takes slaves.
 #[derive(Clone)]
-pub(super) struct Listening {
-    pub(super) master: Arc<Master>,
+pub(crate) struct Listening {
+    pub(crate) master: Arc<Master>,
     /// The threads of its process.
-    pub(super) tasks: Arc<dyn Tasks>,
+    pub(crate) tasks: Arc<dyn Tasks>,
 }
 
 /// What lies between one slave and its master. Clones are the same wire.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     port: Port,
     clock: Arc<dyn Clock>,
     /// Held for a look or a change.
@@ -61,23 +61,23 @@ struct State {
 }
 
 impl Wire {
-    pub(super) fn new(port: Port, clock: Arc<dyn Clock>, rng: fastrand::Rng, late_ms_max: u64) -> Self {
+    pub(crate) fn new(port: Port, clock: Arc<dyn Clock>, rng: fastrand::Rng, late_ms_max: u64) -> Self {
         let state = State { rng, late_ms_max, is_parted: [false; 2], connections: 0, cut_before: 0, dark_before: 0 };
         Self { port, clock, state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
     }
 
     /// From now on nothing arrives on these ways; what is on its way does when they are open again.
-    pub(super) fn part(&self, there: bool, back: bool) {
+    pub(crate) fn part(&self, there: bool, back: bool) {
         self.change(|state| state.is_parted = [there, back]);
     }
 
     /// Ends the connection that there is, for both.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.change(|state| state.cut_before = state.connections);
     }
 
     /// The connection that there is brings nothing any more, and nobody is told: a machine has gone.
-    pub(super) fn darken(&self) {
+    pub(crate) fn darken(&self) {
         self.change(|state| state.dark_before = state.connections);
     }
 
@@ -86,15 +86,18 @@ impl Wire {
         self.changed.notify_waiters();
     }
 
+    /// A connection more; its number.
+    pub(crate) fn open(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.connections += 1;
+        state.connections - 1
+    }
+
     /// Connects the slave to whoever is the master.
-    pub(super) fn connect(&self) -> BoxFuture<io::Result<DuplexStream>> {
+    pub(crate) fn connect(&self) -> BoxFuture<io::Result<DuplexStream>> {
         let wire = self.clone();
         Box::pin(async move {
-            let number = {
-                let mut state = wire.state.lock();
-                state.connections += 1;
-                state.connections - 1
-            };
+            let number = wire.open();
             wire.travel(number, Way::There).await;
             let listening = wire.port.lock().clone();
             wire.travel(number, Way::Back).await;
@@ -135,8 +138,8 @@ impl Wire {
         }
     }
 
-    /// Completes when something that sets off now has arrived.
-    async fn travel(&self, number: u64, way: Way) {
+    /// Completes when something that sets off now on a connection has arrived.
+    pub(crate) async fn travel(&self, number: u64, way: Way) {
         let late = {
             let mut state = self.state.lock();
             let late_ms_max = state.late_ms_max;

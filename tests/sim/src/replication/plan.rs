@@ -60,6 +60,6 @@ impl Plan {
 }
 
 /// How far a machine's clock is wrong.
-pub(super) fn draw_skew_ms(rng: &mut fastrand::Rng) -> i64 {
+pub(crate) fn draw_skew_ms(rng: &mut fastrand::Rng) -> i64 {
     rng.i64(-SKEW_MS_MAX..SKEW_MS_MAX)
 }

@@ -39,7 +39,7 @@ impl Sample {
 
 /// All since the first, of the log that there is now.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     samples: Vec<Sample>,
 }
 
@@ -48,7 +48,7 @@ impl Progress {
     ///
     /// # Errors
     /// When one has gone back.
-    pub(super) fn note(&mut self, process: u32, now: Timestamp, status: &Status) -> Result<(), Violation> {
+    pub(crate) fn note(&mut self, process: u32, now: Timestamp, status: &Status) -> Result<(), Violation> {
         let sample = Sample::new(process, now, status);
         let last = self.samples.last_mut().filter(|last| last.process == process);
         marks_rise::check(last.as_deref(), &sample)?;
@@ -60,14 +60,14 @@ impl Progress {
     }
 
     /// The log goes on from `end`: what was behind that is no part of it.
-    pub(super) fn cut(&mut self, end: u64) {
+    pub(crate) fn cut(&mut self, end: u64) {
         for Sample { appended_to, durable_to, visible_to, confirmed_to, .. } in &mut self.samples {
             [appended_to, durable_to, visible_to, confirmed_to].into_iter().for_each(|mark| *mark = end.min(*mark));
         }
     }
 
     /// Since when a mark may have been beyond `end`; `None` if it never was.
-    pub(super) fn since(&self, mark: impl Fn(&Sample) -> u64, end: u64) -> Option<Timestamp> {
+    pub(crate) fn since(&self, mark: impl Fn(&Sample) -> u64, end: u64) -> Option<Timestamp> {
         let first = self.samples.iter().position(|sample| mark(sample) > end)?;
         Some(first.checked_sub(1).map_or(self.samples[0].from, |before| self.samples[before].until))
     }

@@ -7,7 +7,7 @@ use env::sim::SimDisk;
 use tokio::task::JoinSet;
 use types::PhysicalOffset;
 
-use super::agenda::{Agenda, Event};
+use super::event::{Agenda, Event};
 use super::machine::Log;
 use super::network::Listening;
 use super::{Run, TICK, not_started};

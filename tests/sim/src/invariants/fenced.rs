@@ -1,0 +1,19 @@
+//! A master that was replaced acknowledges nothing once its lease is over.
+
+use broker::membership::lease::LEASE;
+use broker::replication::epochs::Epoch;
+use env::clock::Moment;
+
+use crate::report::Violation;
+
+/// Looks at an answer by the master of an epoch that was over then.
+///
+/// # Errors
+/// When the last word of the controllers that may have come to it was too long ago.
+pub fn check(epoch: Epoch, over_at: Moment, answered_at: Moment) -> Result<(), Violation> {
+    if answered_at < over_at.plus(LEASE) {
+        return Ok(());
+    }
+    let detail = format!("{epoch:?} was over at {over_at:?}, its master has acknowledged at {answered_at:?}");
+    Err(Violation::new("a master without a lease acknowledges nothing", detail))
+}
