@@ -104,13 +104,12 @@ const STAYS: Duration = Duration::from_secs(60);
 async fn stay(mut client: Client, with: Leading, service: Arc<Service>) {
     loop {
         client.pause(STAYS_PAUSE_MS).await;
-        let is_taken = producer::send_unheard(&mut client).await;
         let Some(over_at) = service.over_at(with.epoch) else { continue };
-        if is_taken {
-            client.judge(fenced::check(with.epoch, over_at, client.moment()));
-        }
         if client.moment().since(over_at) > STAYS {
             return;
+        }
+        if producer::send_unheard(&mut client).await {
+            client.judge(fenced::check(with.epoch, over_at, client.moment()));
         }
     }
 }

@@ -93,9 +93,10 @@ pub(super) async fn probe(client: &mut Client) -> bool {
     !send(client, QueueId(0), vec![message]).await.is_empty()
 }
 
-/// Sends a message that nobody counts on; whether the broker says that it has it.
+/// Sends a message that nobody counts on, as long as those of [`send_uniform`]; whether the broker says that it has it.
 pub(crate) async fn send_unheard(client: &mut Client) -> bool {
-    let (_, message) = plain(client, Topic::Normal);
+    let id = client.history.lock().begin_send(Kind::Normal, client.true_now());
+    let message = client.message_of(Topic::Normal, id, 0);
     let answered = client.broker.send(QueueId(0), vec![message]).await;
     let is_stored = |receipt: &SendReceipt| {
         !matches!(receipt.durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut)
