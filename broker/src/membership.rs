@@ -92,12 +92,7 @@ impl Membership {
         Self::under(env, options, id, controllers)
     }
 
-    fn under(
-        env: Env,
-        options: Options,
-        id: MemberId,
-        controllers: Arc<dyn Controllers>,
-    ) -> Result<Self, kept::Error> {
+    fn under(env: Env, options: Options, id: MemberId, controllers: Arc<dyn Controllers>) -> Result<Self, kept::Error> {
         let history = History::open(&env, &options.data)?;
         Ok(Self {
             controllers,

@@ -39,8 +39,8 @@ use event::Agenda;
 use machine::{Leading, Machine, Ways};
 use plan::Plan;
 pub use process::Reign;
-use service::Service;
 pub use service::Decided;
+use service::Service;
 
 /// How often it is looked how things are.
 const TICK: Duration = Duration::from_millis(5);

@@ -82,7 +82,10 @@ impl fmt::Display for Report {
         let Self { promotions, parted, cut, faults, fingerprint, .. } = self;
         write!(f, "{lives} lives, {power_losses} power losses, {acknowledged} acknowledged, ")?;
         write!(f, "{lost} lost in power losses, {expired_segments} segments expired, {carried} carried or moved, ")?;
-        write!(f, "{expired_topics} topics expired, {promotions} slaves promoted, {parted} parted logs refused, {cut} cut, ")?;
+        write!(
+            f,
+            "{expired_topics} topics expired, {promotions} slaves promoted, {parted} parted logs refused, {cut} cut, "
+        )?;
         write!(f, "fingerprint {fingerprint:016x}; faults: ")?;
         let faults: Vec<String> = faults.iter().map(|(fault, times)| format!("{times} x {fault}")).collect();
         f.write_str(&faults.join(", "))

@@ -93,7 +93,8 @@ impl Run {
     fn standing(&self) -> String {
         let machines = self.machines.iter().map(|machine| {
             let status = machine.broker().map(|broker| broker.status());
-            let ends = status.map(|status| (status.appended_to, status.durable_to, status.confirmed_to, status.failure));
+            let ends =
+                status.map(|status| (status.appended_to, status.durable_to, status.confirmed_to, status.failure));
             format!("{:?} leads {:?}, {ends:?}", machine.id(), machine.leading().map(|leading| leading.epoch))
         });
         let machines: Vec<String> = machines.collect();

@@ -145,9 +145,14 @@ impl Service {
         self.leader.lock().epochs.clone()
     }
 
-    /// When an epoch was over; `None` while it goes on.
-    pub(super) fn over_at(&self, epoch: Epoch) -> Option<Moment> {
-        self.leader.lock().epochs.iter().find(|decided| decided.epoch > epoch).map(|decided| decided.at)
+    /// When another broker was made the master than that of an epoch; `None` while none was.
+    pub(super) fn replaced_at(&self, epoch: Epoch) -> Option<Moment> {
+        let leader = self.leader.lock();
+        let epochs = &leader.epochs;
+        let master = epochs.iter().find(|decided| decided.epoch == epoch)?.master;
+        let is_another =
+            |decided: &&Decided| decided.epoch > epoch && decided.master.is_some_and(|it| Some(it) != master);
+        epochs.iter().find(is_another).map(|decided| decided.at)
     }
 
     /// Elects another master when one is gone, for ever. As `controller::server` does it.

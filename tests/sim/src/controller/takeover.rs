@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use types::{PhysicalOffset, Timestamp};
 
-use super::machine::Leading;
 use super::Run;
+use super::machine::Leading;
 use super::service::Service;
 use crate::invariants::{confirmed_stays, confirmed_survives, fenced};
 use crate::messaging::clients::Client;
@@ -46,8 +46,8 @@ impl Run {
     /// What is behind the end of the new master's log is gone. No lease is sure to be in it.
     fn fail_over(&mut self, end: u64) {
         let (now, progress) = (self.now(), &mut self.progress);
-        let told_since = (!self.plan.is_sync())
-            .then(|| progress.since(|sample| sample.visible_to, end).unwrap_or(self.noted_at));
+        let told_since =
+            (!self.plan.is_sync()).then(|| progress.since(|sample| sample.visible_to, end).unwrap_or(self.noted_at));
         progress.cut(end);
         let mut history = self.history.lock();
         for machine in &self.machines {
@@ -104,12 +104,12 @@ const STAYS: Duration = Duration::from_secs(60);
 async fn stay(mut client: Client, with: Leading, service: Arc<Service>) {
     loop {
         client.pause(STAYS_PAUSE_MS).await;
-        let Some(over_at) = service.over_at(with.epoch) else { continue };
-        if client.moment().since(over_at) > STAYS {
+        let Some(replaced_at) = service.replaced_at(with.epoch) else { continue };
+        if client.moment().since(replaced_at) > STAYS {
             return;
         }
         if producer::send_unheard(&mut client).await {
-            client.judge(fenced::check(with.epoch, over_at, client.moment()));
+            client.judge(fenced::check(with.epoch, replaced_at, client.moment()));
         }
     }
 }

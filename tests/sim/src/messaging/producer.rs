@@ -98,9 +98,8 @@ pub(crate) async fn send_unheard(client: &mut Client) -> bool {
     let id = client.history.lock().begin_send(Kind::Normal, client.true_now());
     let message = client.message_of(Topic::Normal, id, 0);
     let answered = client.broker.send(QueueId(0), vec![message]).await;
-    let is_stored = |receipt: &SendReceipt| {
-        !matches!(receipt.durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut)
-    };
+    let is_stored =
+        |receipt: &SendReceipt| !matches!(receipt.durability, Durability::FlushTimedOut | Durability::ReplicaTimedOut);
     answered.iter().flatten().any(is_stored)
 }
 
