@@ -80,10 +80,7 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     let master = replaced(&group, &old, &mut acked)?;
     group.signal_broker(&old, "-CONT")?;
     let late = before.send(TOPIC, 0, &acked.body(), &[]);
-    ensure!(
-        late.as_ref().is_ok_and(|sent| sent.code != ResponseCode::Success) || late.is_err(),
-        "the old master acknowledges"
-    );
+    ensure!(late.as_ref().is_ok_and(|sent| sent.code != ResponseCode::Success) || late.is_err(), "the old master acknowledges");
     wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
     acked.send(&master, MESSAGES)?;
     acked.are_at(&master)?;
@@ -106,8 +103,7 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     let mut group = start(folder, gantry, &NODES[..2], "ASYNC_MASTER")?;
     let old = group.master()?;
     let replicas = group.replicas()?.in_sync_replicas;
-    let slave =
-        replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
+    let slave = replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
     group.signal_broker(slave, "-STOP")?;
     let mut client = Client::open(address(&old)?)?;
     for _ in 0..TAIL_BYTES / TAIL_BODY_BYTES {
