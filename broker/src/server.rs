@@ -251,6 +251,7 @@ impl Core {
             (Replication::Master(master), Some(listener)) => {
                 let serving = master.serve(listener, answered);
                 tokio::select! {
+                    biased;
                     () = serving => {}
                     // Loops for ever.
                     () = self.report(master) => {}

@@ -74,7 +74,7 @@ impl Error {
 pub(super) struct Controllers {
     asked: Vec<Line>,
     told: Vec<Arc<Line>>,
-    /// The one that has answered last.
+    /// The one that has answered last, or the one behind another that has not.
     leader: AtomicUsize,
 }
 
@@ -93,6 +93,8 @@ impl Controllers {
             let answer = match self.asked[index].call(request, ANSWERED_WITHIN).await {
                 Ok(answer) => answer,
                 Err(error) => {
+                    // One that hangs takes its time, and it is not to be the first again.
+                    self.leader.store((index + 1) % count, Ordering::Relaxed);
                     last = error.into();
                     continue;
                 }

@@ -72,6 +72,11 @@ impl InSync {
         Self { own, confirmed, epoch, joining: None, joins_from: Moment::default(), told: None, progress }
     }
 
+    /// Whether a broker is in sync, as far as the controllers are known to have agreed.
+    pub(crate) fn has(&self, id: MemberId) -> bool {
+        self.confirmed.contains(&id)
+    }
+
     /// Up to where all that are waited for have the log; `None` when there are fewer than `count`, the master counted, and none is waited for.
     pub(crate) fn have_to(&self, slaves: &Slaves, count: usize) -> Option<PhysicalOffset> {
         let mut others = self.confirmed.clone();

@@ -294,11 +294,15 @@ impl Follower for Slave {
         self.broker.marks().appended_to()
     }
 
-    async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
+    async fn proven(&self) -> Result<(), Ended> {
         let unproven = self.unproven.lock().take();
         if let (Some(membership), Some(epochs)) = (&self.membership, unproven) {
             membership.history().set(epochs).await?;
         }
+        Ok(())
+    }
+
+    async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
         let mut end = self.appended_to();
         while let Ok(first) = record::header(&records) {
             end = self.broker.replicate(records.clone()).await?.at;
@@ -317,6 +321,11 @@ impl Follower for Slave {
 pub(super) trait Follower: Sync {
     /// Where its log ends.
     fn appended_to(&self) -> PhysicalOffset;
+
+    /// The log is known to be the master's; its end is told only after that.
+    fn proven(&self) -> impl Future<Output = Result<(), Ended>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Appends records of one segment; answers where the log ends then, by the rule of its flush.
     fn append(&self, records: Bytes) -> impl Future<Output = Result<PhysicalOffset, Ended>> + Send;
@@ -492,6 +501,7 @@ impl<'a, F: Follower, S: AsyncRead + AsyncWrite + Unpin + Send> Stream<'a, F, S>
 
     /// The two logs are one.
     async fn begin(&mut self) -> Result<(), Ended> {
+        self.follower.proven().await?;
         tracing::info!(master = self.address, from = %self.end, "the master's log comes");
         self.follower.connected(Some(self.address));
         self.report().await
