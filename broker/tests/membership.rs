@@ -358,7 +358,8 @@ fn what_all_in_sync_had_is_not_cut() {
         old.hear(&world, 2, 2);
         let slave = old.slave(&world);
         let why = old.follow(&world, &slave, &serving).why().await;
-        let is_told = |refused: &Refused| matches!(refused, Refused::Confirmed { confirmed_to: to, .. } if *to == confirmed_to);
+        let is_told =
+            |refused: &Refused| matches!(refused, Refused::Confirmed { confirmed_to: to, .. } if *to == confirmed_to);
         assert!(matches!(&why, Ended::Refused(refused) if is_told(refused)), "{why}");
         assert_eq!(*old.membership.cut().borrow(), None);
     });

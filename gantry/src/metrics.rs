@@ -155,18 +155,16 @@ const MEMBERSHIP: [Number<Member>; 3] = [
     number("gantry_membership_epoch", "Epoch of the broker name, by the controllers' last word", |(view, _)| {
         view.as_ref().map_or(0, |view| view.epoch.0.unsigned_abs().into())
     }),
-    number("gantry_membership_in_sync", "Brokers of the name that are in sync, by the controllers' last word", |(view, _)| {
-        view.as_ref().map_or(0, |view| view.in_sync.len() as u64)
-    }),
+    number(
+        "gantry_membership_in_sync",
+        "Brokers of the name that are in sync, by the controllers' last word",
+        |(view, _)| view.as_ref().map_or(0, |view| view.in_sync.len() as u64),
+    ),
     number("gantry_membership_leads", "1 at the master while its lease goes on", |(_, leads)| u64::from(*leads)),
 ];
 
 /// Registers them; `member` is asked at each scrape.
-pub(crate) fn register_membership(
-    meter: &Meter,
-    labels: &Labels,
-    member: impl Fn() -> Member + Send + Sync + 'static,
-) {
+pub(crate) fn register_membership(meter: &Meter, labels: &Labels, member: impl Fn() -> Member + Send + Sync + 'static) {
     let member: Arc<dyn Fn() -> Member + Send + Sync> = Arc::new(member);
     register_gauges(meter, MEMBERSHIP, labels, &member);
 }

@@ -27,7 +27,9 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] kept::Error),
     /// It is another broker's.
-    #[error("the directory is of broker {name} of cluster {cluster}: set brokerName and brokerClusterName so, or begin with an empty directory")]
+    #[error(
+        "the directory is of broker {name} of cluster {cluster}: set brokerName and brokerClusterName so, or begin with an empty directory"
+    )]
     Other {
         /// Its name.
         name: String,
@@ -130,7 +132,11 @@ async fn ask(
 }
 
 /// Asks for the id again that the broker has, once the controllers were made to forget it.
-pub(super) async fn take_again(env: &Env, options: &Options, controllers: &Controllers) -> Result<(), controllers::Error> {
+pub(super) async fn take_again(
+    env: &Env,
+    options: &Options,
+    controllers: &Controllers,
+) -> Result<(), controllers::Error> {
     let known = Identity::file(env, &options.data).read(FILE_BYTES_MAX, Identity::parse);
     let Ok(Some(Identity { broker_id, check_code, .. })) = known else { return Err(controllers::Error::Nobody) };
     controllers.apply_id(options, MemberId(broker_id), &check_code).await?;

@@ -116,7 +116,8 @@ impl Membership {
             // A broker that is about to be the master has no slaves yet, and says so.
             let answer = line.call(request, MASTER_ANSWERS_WITHIN).await.ok();
             let answer = answer.filter(|answer| answer.response_code() == ResponseCode::Success);
-            let log_at = answer.and_then(|answer| ExchangeBrokerHaInfoAnswer::of(&answer.fields).ok()?.master_ha_address);
+            let log_at =
+                answer.and_then(|answer| ExchangeBrokerHaInfoAnswer::of(&answer.fields).ok()?.master_ha_address);
             let wait = if log_at.is_some() { SPEAK_EVERY } else { RETRY_AFTER / 5 };
             crate::registration::found(found, log_at);
             self.env.clock.sleep(wait).await;

@@ -211,7 +211,11 @@ mod tests {
         case.slaves.disconnect(slave);
         assert_eq!((case.next(200, 4), case.have_to(2)), (Some(ids(&[1, 2])), Some(0)), "they may have decided it");
         case.in_sync.decided(&ids(&[1, 2]), 6);
-        assert_eq!((case.next(200, 5), case.have_to(2)), (Some(ids(&[1])), Some(0)), "it is waited for until they agree");
+        assert_eq!(
+            (case.next(200, 5), case.have_to(2)),
+            (Some(ids(&[1])), Some(0)),
+            "it is waited for until they agree"
+        );
         case.in_sync.decided(&ids(&[1]), 7);
         assert_eq!((case.next(200, 6), case.have_to(2)), (None, None));
     }

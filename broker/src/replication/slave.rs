@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use env::{Clock, kept};
 use env::clock::{BoxFuture, Moment};
+use env::{Clock, kept};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -79,7 +79,9 @@ pub enum Ended {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// This log has records that the master's does not have, behind a place up to which they are the same.
-    #[error("this log is cut off at {at}: up to there it is the master's, and behind that it has records that the master never had")]
+    #[error(
+        "this log is cut off at {at}: up to there it is the master's, and behind that it has records that the master never had"
+    )]
     Cut {
         /// The place.
         at: PhysicalOffset,
@@ -122,7 +124,9 @@ pub enum Refused {
         theirs: PhysicalOffset,
     },
     /// The controllers know a newer master.
-    #[error("its newest epoch is {theirs:?}, and the controllers say that the master's is {told:?}: it does not know yet, or was the master before")]
+    #[error(
+        "its newest epoch is {theirs:?}, and the controllers say that the master's is {told:?}: it does not know yet, or was the master before"
+    )]
     Epoch {
         /// Its newest epoch.
         theirs: Option<Epoch>,

@@ -157,7 +157,8 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     let mut group = start(folder, gantry, &NODES[..2], "ASYNC_MASTER")?;
     let old = group.master()?;
     let replicas = group.replicas()?.in_sync_replicas;
-    let slave = replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
+    let slave =
+        replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
     group.signal_broker(slave, "-STOP")?;
     let mut client = Client::open(address(&old)?)?;
     for _ in 0..TAIL_BYTES / TAIL_BODY_BYTES {
