@@ -202,7 +202,8 @@ impl Controllers {
             election_priority: Some(options.priority),
         };
         let mut telling = tokio::task::JoinSet::new();
-        for line in self.told.iter().cloned() {
+        for line in &self.told {
+            let line = Arc::clone(line);
             let request = Command::request(RequestCode::BrokerHeartbeat, header.to_fields(), Bytes::new());
             telling.spawn(async move { drop(line.oneway(request, SENT_WITHIN).await) });
         }

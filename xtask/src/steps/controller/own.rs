@@ -1,7 +1,7 @@
 //! Brokers of ours under controllers, without a program of Apache's: three with synchronous double write, whose master is killed while it
 //! is sent to, stopped for longer than its lease, and replaced as planned, and does not mind that the leading controller hangs; then two with
 //! asynchronous replication, whose master is killed with a tail that its slave never got, and stopped. What was acknowledged with double
-//! write is there; the old master becomes a slave, its tail is cut, and the logs are the same byte by byte.
+//! write is there, and pops, delays and transactions go on; the old master becomes a slave, its tail is cut, and the logs are the same byte by byte.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::apache::CLUSTER;
 use crate::plan::Context;
 use crate::steps::replication::client::Client;
 use crate::steps::replication::group::{compare, end, metric};
-use crate::steps::replication::wait;
+use crate::steps::replication::{Left, make_topics, wait};
 use crate::workspace::clear;
 use crate::{remoting, server, topics};
 
@@ -62,6 +62,8 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     same_logs(&group)?;
 
     let old = group.master()?;
+    make_topics(address(&old)?)?;
+    let left = Left::make(&mut Client::open(address(&old)?)?)?;
     let load = Load::start(&old, acked)?;
     load.wait_for(MESSAGES)?;
     group.kill_broker(&old)?;
@@ -71,6 +73,8 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
     acked.send(&master, MESSAGES)?;
     acked.are_at(&master)?;
+    let repeats = left.go_on(&mut Client::open(address(&master)?)?)?;
+    ensure!(repeats == 0, "{repeats} messages came again");
     same_logs(&group)?;
 
     let (mut acked, master) = stopped(&group, acked)?;
