@@ -55,7 +55,7 @@ impl Count {
 }
 
 /// A broker's state in numbers, as the metrics export it. Counts are since the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
     /// Messages stored for producers.

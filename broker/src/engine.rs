@@ -486,7 +486,7 @@ impl Engine {
             return;
         }
         self.store.ready(self.round_bytes()).await;
-        if self.options.role == Role::Master {
+        if self.may_decide() {
             self.ops_due = Some(self.now);
             self.write_ops();
         }

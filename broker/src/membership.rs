@@ -73,6 +73,22 @@ pub struct Membership {
     poke: Notify,
 }
 
+/// Why an epoch is not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The file of epochs cannot be written.
+    #[error(transparent)]
+    File(#[from] kept::Error),
+    /// As a slave this broker has heard of a newer master meanwhile.
+    #[error("{epoch:?} cannot begin in a log that has gone through {known:?}")]
+    Passed {
+        /// The epoch.
+        epoch: Epoch,
+        /// The newest that is known.
+        known: Epoch,
+    },
+}
+
 /// How far a broker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -97,7 +113,7 @@ impl Membership {
         Ok(Self {
             controllers,
             lease: Lease::new(env.clock.clone()),
-            part: Mutex::new(Part::new(id, history.epochs().last())),
+            part: Mutex::new(Part::new(id)),
             duty: watch::Sender::new(Duty::Wait),
             view: watch::Sender::new(None),
             cut: watch::Sender::new(None),
@@ -144,10 +160,15 @@ impl Membership {
     /// The controllers have said this when they were asked at `asked_at`.
     pub fn hear(&self, view: View, asked_at: Moment) {
         let mut part = self.part.lock();
-        part.hear(&view);
-        match part.duty() {
-            Duty::Lead(_) => self.lease.extend(asked_at),
-            Duty::Wait | Duty::Follow(..) => self.lease.end(),
+        let before = part.duty().clone();
+        if !part.hear(&view, self.history.epochs().last()) {
+            return;
+        }
+        if *part.duty() != before {
+            self.lease.end();
+        }
+        if let Duty::Lead(_) = part.duty() {
+            self.lease.extend(asked_at);
         }
         self.view.send_replace(Some(view));
         self.duty.send_if_modified(|duty| {
@@ -172,13 +193,21 @@ impl Membership {
         *running = (broker, self.standing(&running));
     }
 
-    /// The broker that was started is the master of this epoch; on the disk on return, and before the broker serves anybody.
+    /// The broker that was started is the master of this epoch; on the disk on return, and until then it appends nothing.
     ///
     /// # Errors
-    /// The file of epochs cannot be written: then it must not be.
-    pub async fn begin(&self, epoch: Epoch, broker: &LocalBroker) -> Result<(), kept::Error> {
-        let epochs = self.history.epochs().with(epoch, broker.log().first(), broker.marks().appended_to());
-        self.history.set(epochs).await
+    /// [`BeginError`]: then it must not be.
+    pub async fn begin(&self, epoch: Epoch, broker: &LocalBroker) -> Result<(), BeginError> {
+        let epochs = self.history.epochs();
+        if let Some(known) = epochs.last().filter(|known| *known >= epoch) {
+            return Err(BeginError::Passed { epoch, known });
+        }
+        self.history.set(epochs.with(epoch, broker.log().first(), broker.marks().appended_to())).await?;
+        let part = self.part.lock();
+        if *part.duty() == Duty::Lead(epoch) {
+            self.lease.begin();
+        }
+        Ok(())
     }
 
     /// Where the log is to be cut, once that is known.
@@ -187,7 +216,7 @@ impl Membership {
         self.cut.subscribe()
     }
 
-    /// The log is to be cut here; `None` once it was.
+    /// The log is to be cut here; `None` once that is known.
     pub fn set_cut(&self, at: Option<PhysicalOffset>) {
         self.cut.send_replace(at);
     }

@@ -167,7 +167,9 @@ impl BrokerServer {
                 let master = Master::new(broker.clone(), env.clock.clone());
                 (Replication::Master(Arc::new(master)), None, None)
             }
-            As::Member(membership, None) => (Replication::Slave(slave().of(membership.clone())), Some(membership), None),
+            As::Member(membership, None) => {
+                (Replication::Slave(slave().of(membership.clone())), Some(membership), None)
+            }
             As::Member(membership, Some(view)) => {
                 let master = Master::leading(broker.clone(), env.clock.clone(), membership.clone(), &view);
                 (Replication::Master(Arc::new(master)), Some(membership), Some(view.epoch))
@@ -251,6 +253,7 @@ impl Core {
             (Replication::Master(master), Some(listener)) => {
                 let serving = master.serve(listener, answered);
                 tokio::select! {
+                    biased;
                     () = serving => {}
                     // Loops for ever.
                     () = self.report(master) => {}

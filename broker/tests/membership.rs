@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::membership::lease::LEASE;
-use broker::membership::{Duty, MemberId, Membership, Options as Said, View};
-use broker::replication::epochs::Epoch;
+use broker::membership::{BeginError, Duty, MemberId, Membership, Options as Said, View};
+use broker::replication::epochs::{Begin, Epoch, Epochs};
 use broker::replication::{Ended, Master, Refused, Slave};
 use broker::{Copies, LocalBroker, Options, Role};
 use common::live::{live, newest_checkpoint};
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::admin::Admin;
 use types::broker::{Durability, SendError, Unavailable};
+use types::properties::names;
 use types::{Broker, PhysicalOffset};
 
 /// Room on the way: a frame does not fit, so that pieces of them arrive.
@@ -89,17 +90,22 @@ impl Member {
 
     /// Follows a master until the connection ends.
     fn follow(&self, world: &World, slave: &LocalBroker, master: &Arc<Master>) -> Following {
-        let slave = Slave::new(slave.clone(), world.env().clock, watch::channel(None).1).of(self.membership.clone());
-        let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
-        let master = Arc::clone(master);
-        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let serving = tokio::spawn(async move { master.serve_on(theirs, remote).await });
-        let ended = tokio::spawn(async move {
-            let Err(ended) = slave.follow_on(ours, "the master").await;
-            ended
-        });
-        Following { ended, serving }
+        let slave = Slave::new(slave.clone(), world.env().clock, watch::channel(None).1);
+        follow(slave.of(self.membership.clone()), master)
     }
+}
+
+/// Follows a master until the connection ends.
+fn follow(slave: Slave, master: &Arc<Master>) -> Following {
+    let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
+    let master = Arc::clone(master);
+    let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let serving = tokio::spawn(async move { master.serve_on(theirs, remote).await });
+    let ended = tokio::spawn(async move {
+        let Err(ended) = slave.follow_on(ours, "the master").await;
+        ended
+    });
+    Following { ended, serving }
 }
 
 /// A connection, which ends when this is dropped.
@@ -223,6 +229,76 @@ async fn live_on(world: &World, member: &Member, broker: &LocalBroker) {
     hearing.abort();
 }
 
+/// What is due at the start would be taken for the last of the epoch before, which a log that parted there has otherwise.
+#[test]
+fn nothing_is_appended_before_the_epoch_has_begun() {
+    sim::run(1, async |world: World| {
+        let (member, clock) = (Member::start(&world, 1), world.env().clock);
+        let (master, _) = member.lead(&world, 1).await;
+        let due = clock.now().plus(LEASE * 2).0.to_string();
+        try_send(&master, message("t", "delayed", &[(names::TIMER_DELIVER_MS, &due)])).await.expect("stored");
+        master.stop().await;
+        let end = master.status().appended_to;
+        clock.sleep(LEASE * 2).await;
+        let member = Member::start(&world, 1);
+        member.hear(&world, 1, 2);
+        let master = LocalBroker::start(world.env(), member.options(Role::Master)).expect("starts");
+        clock.sleep(LEASE / 2).await;
+        assert_eq!(master.status().appended_to, end);
+        member.membership.begin(Epoch(2), &master).await.expect("written");
+        until(&world, "what is due is delivered", || master.status().timers_delivered == 1).await;
+        let begins = [(1, 0), (2, end)].map(|(epoch, start)| Begin { epoch: Epoch(epoch), start });
+        assert_eq!(member.membership.history().epochs(), Epochs::new(begins.into()).expect("they rise"));
+    });
+}
+
+#[test]
+fn an_epoch_that_the_log_has_passed_does_not_begin() {
+    sim::run(1, async |world: World| {
+        let (old, new) = (Member::start(&world, 1), Member::start(&world, 2));
+        let (_master, serving) = new.lead(&world, 7).await;
+        // The controllers have spoken of it as the master of an epoch before, and then of another one, whose turn it was in between.
+        old.hear(&world, 2, 3);
+        let slave = old.slave(&world);
+        let following = old.follow(&world, &slave, &serving);
+        old.hear(&world, 1, 5);
+        until(&world, "the slave has the epochs", || old.membership.history().epochs().last() == Some(Epoch(7))).await;
+        drop(following);
+        slave.stop().await;
+        let master = LocalBroker::start(world.env(), old.options(Role::Master)).expect("starts");
+        let refused = old.membership.begin(Epoch(5), &master).await;
+        assert!(matches!(refused, Err(BeginError::Passed { epoch: Epoch(5), known: Epoch(7) })), "{refused:?}");
+        assert!(old.membership.lease().is_over());
+    });
+}
+
+/// A master and its slave come under controllers, and nothing is sent to them.
+#[test]
+fn a_slave_without_epochs_has_its_masters_once_its_log_is_known_to_be_the_masters() {
+    sim::run(1, async |world: World| {
+        let (one, two) = (Member::start(&world, 1), Member::start(&world, 2));
+        let classic = |member: &Member, role| {
+            let options = Options { lease: None, ..member.options(role) };
+            LocalBroker::start(world.env(), options).expect("starts")
+        };
+        let (master, slave) = (classic(&one, Role::Master), classic(&two, Role::Slave));
+        let serving = Arc::new(Master::new(master.clone(), world.env().clock));
+        send(&master, "t", "body").await;
+        let following = follow(Slave::new(slave.clone(), world.env().clock, watch::channel(None).1), &serving);
+        until_equal(&world, &master, &slave).await;
+        drop(following);
+        slave.stop().await;
+        master.stop().await;
+
+        let (_master, serving) = one.lead(&world, 1).await;
+        two.hear(&world, 1, 1);
+        let slave = two.slave(&world);
+        let _following = two.follow(&world, &slave, &serving);
+        let epochs = || two.membership.history().epochs();
+        until(&world, "the slave has the epochs", || epochs() == one.membership.history().epochs()).await;
+    });
+}
+
 #[test]
 fn who_knows_no_epoch_of_the_master_or_a_newer_one_is_told_so() {
     sim::run(1, async |world: World| {
@@ -244,9 +320,7 @@ fn who_knows_no_epoch_of_the_master_or_a_newer_one_is_told_so() {
         assert!(matches!(why, Ended::Refused(refused) if refused == newer), "{why}");
         // A slave that is under no controllers is sent away.
         let classic = Slave::new(slave.clone(), world.env().clock, watch::channel(None).1);
-        let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
-        tokio::spawn(async move { serving.serve_on(theirs, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).await });
-        let Err(why) = classic.follow_on(ours, "the master").await;
+        let why = follow(classic, &serving).why().await;
         assert!(matches!(why, Ended::Left), "{why}");
         assert_eq!(*one.membership.cut().borrow(), None);
     });
@@ -284,7 +358,8 @@ fn what_all_in_sync_had_is_not_cut() {
         old.hear(&world, 2, 2);
         let slave = old.slave(&world);
         let why = old.follow(&world, &slave, &serving).why().await;
-        let is_told = |refused: &Refused| matches!(refused, Refused::Confirmed { confirmed_to: to, .. } if *to == confirmed_to);
+        let is_told =
+            |refused: &Refused| matches!(refused, Refused::Confirmed { confirmed_to: to, .. } if *to == confirmed_to);
         assert!(matches!(&why, Ended::Refused(refused) if is_told(refused)), "{why}");
         assert_eq!(*old.membership.cut().borrow(), None);
     });

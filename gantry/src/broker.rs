@@ -60,7 +60,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         // Each role takes them anew.
         drop((vip_port, slaves));
         let probes = ProbePort::open(http, telemetry)?;
-        return member::serve(config, member::Door { port, limits, tls, probes }, options, signals).await;
+        return member::serve(config, telemetry, member::Door { port, limits, tls, probes }, options, signals).await;
     }
     let labels = metrics::broker_labels(&config.cluster, &config.name);
     let is_mirror = tokio::select! {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use broker::Status;
+use broker::membership::View;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use remoting_proto::body::{HaClient, HaStatus};
@@ -146,6 +147,28 @@ pub(crate) fn register_replication(
     register_gauges(meter, REPLICATION, labels, &status);
 }
 
+/// What controllers say of a broker's name, and whether this broker may act as its master.
+pub(crate) type Member = (Option<View>, bool);
+
+/// Numbers of a broker under controllers; they go both ways.
+const MEMBERSHIP: [Number<Member>; 3] = [
+    number("gantry_membership_epoch", "Epoch of the broker name, by the controllers' last word", |(view, _)| {
+        view.as_ref().map_or(0, |view| view.epoch.0.unsigned_abs().into())
+    }),
+    number(
+        "gantry_membership_in_sync",
+        "Brokers of the name that are in sync, by the controllers' last word",
+        |(view, _)| view.as_ref().map_or(0, |view| view.in_sync.len() as u64),
+    ),
+    number("gantry_membership_leads", "1 at the master while its lease goes on", |(_, leads)| u64::from(*leads)),
+];
+
+/// Registers them; `member` is asked at each scrape.
+pub(crate) fn register_membership(meter: &Meter, labels: &Labels, member: impl Fn() -> Member + Send + Sync + 'static) {
+    let member: Arc<dyn Fn() -> Member + Send + Sync> = Arc::new(member);
+    register_gauges(meter, MEMBERSHIP, labels, &member);
+}
+
 /// What a name server knows: brokers and topics.
 pub(crate) type Known = (usize, usize);
 
@@ -202,6 +225,10 @@ mod tests {
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }
         for Number { name, meaning, .. } in CONTROLLER {
+            let row = format!("| `{name}` | gauge | {meaning} |");
+            assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
+        }
+        for Number { name, meaning, .. } in MEMBERSHIP {
             let row = format!("| `{name}` | gauge | {meaning} |");
             assert!(page.contains(&row), "docs/operations.md lacks the row\n{row}");
         }

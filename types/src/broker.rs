@@ -322,7 +322,9 @@ pub enum Unavailable {
     #[error("this broker is a slave, ask its master")]
     Slave,
     /// The broker was the master by the controllers' word, and has not heard them for too long: another one may be the master.
-    #[error("this broker may not be the master any longer: the controllers were not heard for too long, or say that another one is")]
+    #[error(
+        "this broker may not be the master any longer: the controllers were not heard for too long, or say that another one is"
+    )]
     Fenced,
     /// The broker did not answer in time.
     #[error("the broker did not answer within {waited_ms} ms")]

@@ -100,7 +100,7 @@ impl Error {
 pub(super) struct Remote {
     asked: Vec<Line>,
     told: Vec<Arc<Line>>,
-    /// The one that has answered last.
+    /// The one that has answered last, or the one behind another that has not.
     leader: AtomicUsize,
 }
 
@@ -119,6 +119,8 @@ impl Remote {
             let answer = match self.asked[index].call(request, ANSWERED_WITHIN).await {
                 Ok(answer) => answer,
                 Err(error) => {
+                    // One that hangs takes its time, and it is not to be the first again.
+                    self.leader.store((index + 1) % count, Ordering::Relaxed);
                     last = error.into();
                     continue;
                 }
@@ -216,7 +218,8 @@ impl Controllers for Remote {
             election_priority: Some(options.priority),
         };
         let mut telling = tokio::task::JoinSet::new();
-        for line in self.told.iter().cloned() {
+        for line in &self.told {
+            let line = Arc::clone(line);
             let request = Command::request(RequestCode::BrokerHeartbeat, header.to_fields(), Bytes::new());
             telling.spawn(async move { drop(line.oneway(request, SENT_WITHIN).await) });
         }

@@ -48,18 +48,20 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Of a process that has just begun, whose log has gone through epochs up to `used`.
-    pub(crate) fn new(id: MemberId, used: Option<Epoch>) -> Self {
-        let used = used.unwrap_or_default();
-        Self { id, duty: Duty::Wait, used, heard: Epoch::default(), is_mistaken: false, has_master: true }
+    /// Of a process that has just begun.
+    pub(crate) fn new(id: MemberId) -> Self {
+        let none = Epoch::default();
+        Self { id, duty: Duty::Wait, used: none, heard: none, is_mistaken: false, has_master: true }
     }
 
-    /// The controllers say this. An answer from before the last one changes nothing.
-    pub(crate) fn hear(&mut self, view: &View) {
+    /// The controllers say this, and the log has gone through epochs up to `known`. False: this was so before what they said last, and changes
+    /// nothing.
+    pub(crate) fn hear(&mut self, view: &View, known: Option<Epoch>) -> bool {
         if view.epoch < self.heard {
-            return;
+            return false;
         }
         self.heard = view.epoch;
+        self.used = self.used.max(known.unwrap_or_default());
         self.has_master = view.master.is_some();
         self.is_mistaken = false;
         self.duty = match &view.master {
@@ -78,6 +80,7 @@ impl Part {
                 Duty::Wait
             }
         };
+        true
     }
 
     pub(crate) fn duty(&self) -> &Duty {
@@ -106,13 +109,13 @@ mod tests {
     }
 
     fn after(part: &mut Part, master: Option<i64>, epoch: i32) -> Duty {
-        part.hear(&view(master, epoch));
+        assert!(part.hear(&view(master, epoch), None));
         part.duty().clone()
     }
 
     #[test]
     fn a_broker_becomes_what_the_controllers_say() {
-        let mut part = Part::new(MemberId(1), None);
+        let mut part = Part::new(MemberId(1));
         assert_eq!((part.duty(), part.wants_election()), (&Duty::Wait, false), "nothing is known yet");
         assert_eq!(after(&mut part, None, 0), Duty::Wait);
         assert!(part.wants_election() && part.may_speak());
@@ -120,7 +123,8 @@ mod tests {
         assert_eq!(after(&mut part, Some(1), 1), Duty::Lead(Epoch(1)));
         let other = Duty::Follow("broker-2".to_owned(), Epoch(2));
         assert_eq!(after(&mut part, Some(2), 2), other);
-        assert_eq!(after(&mut part, Some(1), 1), other, "an answer that was late");
+        assert!(!part.hear(&view(Some(1), 1), None), "an answer that was late");
+        assert_eq!(part.duty(), &other);
         assert_eq!(after(&mut part, Some(1), 3), Duty::Lead(Epoch(3)));
         assert_eq!(after(&mut part, None, 4), Duty::Wait);
         assert_eq!(after(&mut part, Some(1), 5), Duty::Lead(Epoch(5)));
@@ -128,15 +132,19 @@ mod tests {
 
     #[test]
     fn no_epoch_is_led_twice() {
-        let mut part = Part::new(MemberId(1), Some(Epoch(3)));
-        assert_eq!(after(&mut part, Some(1), 3), Duty::Wait);
+        let mut part = Part::new(MemberId(1));
+        part.hear(&view(Some(1), 3), Some(Epoch(3)));
+        assert_eq!(part.duty(), &Duty::Wait);
         assert!(!part.may_speak() && !part.wants_election());
         assert_eq!(after(&mut part, None, 4), Duty::Wait);
         assert!(part.may_speak() && part.wants_election());
         assert_eq!(after(&mut part, Some(1), 5), Duty::Lead(Epoch(5)));
         // It is another's.
-        part.hear(&view(Some(2), 6));
+        part.hear(&view(Some(2), 6), None);
         assert_eq!(after(&mut part, Some(1), 6), Duty::Wait);
         assert!(!part.may_speak());
+        // Its log has it from another one, of whom the controllers have not spoken yet.
+        part.hear(&view(Some(1), 7), Some(Epoch(8)));
+        assert_eq!((part.duty(), part.may_speak()), (&Duty::Wait, false));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use env::Clock;
@@ -11,11 +11,13 @@ use env::clock::Moment;
 /// How long a master acts on one word of the controllers. They take a broker for gone that was silent for 10 s, and it speaks each second.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// A master's lease, over until it is extended. Clones are the same. It goes by the time that passes, so that a process that was stopped
-/// finds it over.
+/// A master's lease, over until the epoch has begun and it is extended. Clones are the same. It goes by the time that passes, so that a
+/// process that was stopped finds it over.
 #[derive(Clone)]
 pub struct Lease {
     clock: Arc<dyn Clock>,
+    /// Whether it is noted where the epoch begins: before that nothing may be appended in it.
+    has_begun: Arc<AtomicBool>,
     /// When it ends, in nanoseconds of the clock's [`Moment`].
     until_ns: Arc<AtomicU64>,
 }
@@ -24,7 +26,12 @@ impl Lease {
     /// One that is over.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, until_ns: Arc::default() }
+        Self { clock, has_begun: Arc::default(), until_ns: Arc::default() }
+    }
+
+    /// The epoch has begun.
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
     }
 
     /// The controllers have answered that this broker is the master, when they were asked at `asked_at`.
@@ -32,15 +39,17 @@ impl Lease {
         self.until_ns.fetch_max(nanoseconds(asked_at.plus(LEASE)), Ordering::AcqRel);
     }
 
-    /// From now on it is over.
-    pub fn end(&self) {
+    /// From now on it is over, until another epoch begins.
+    pub(super) fn end(&self) {
+        self.has_begun.store(false, Ordering::Release);
         self.until_ns.store(0, Ordering::Release);
     }
 
     /// Whether it is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        nanoseconds(self.clock.moment()) >= self.until_ns.load(Ordering::Acquire)
+        let until_ns = self.until_ns.load(Ordering::Acquire);
+        !self.has_begun.load(Ordering::Acquire) || nanoseconds(self.clock.moment()) >= until_ns
     }
 }
 
@@ -51,7 +60,8 @@ fn nanoseconds(moment: Moment) -> u64 {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("until_ns", &self.until_ns).finish_non_exhaustive()
+        let Self { has_begun, until_ns, .. } = self;
+        f.debug_struct("Lease").field("has_begun", has_begun).field("until_ns", until_ns).finish_non_exhaustive()
     }
 }
 
@@ -66,10 +76,11 @@ mod tests {
         sim::run(1, async |world: sim::World| {
             let clock = world.env().clock;
             let lease = Lease::new(clock.clone());
-            assert!(lease.is_over());
             let asked_at = clock.moment();
             clock.sleep(LEASE / 2).await;
             lease.extend(asked_at);
+            assert!(lease.is_over(), "the epoch has not begun");
+            lease.begin();
             assert!(!lease.is_over());
             clock.sleep(LEASE / 2).await;
             assert!(lease.is_over(), "the way to the controllers and back counts");
@@ -77,7 +88,8 @@ mod tests {
             lease.extend(asked_at);
             assert!(!lease.is_over(), "an older answer takes nothing back");
             lease.end();
-            assert!(lease.is_over());
+            lease.extend(clock.moment());
+            assert!(lease.is_over(), "another epoch has not begun");
         });
     }
 }

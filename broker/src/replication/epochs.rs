@@ -97,7 +97,12 @@ impl Epochs {
     }
 
     /// Up to where a log that has gone through these epochs, and ends at `end`, is the same as another one; `None` when they share no epoch.
-    pub(crate) fn common(&self, end: PhysicalOffset, theirs: &Self, their_end: PhysicalOffset) -> Option<PhysicalOffset> {
+    pub(crate) fn common(
+        &self,
+        end: PhysicalOffset,
+        theirs: &Self,
+        their_end: PhysicalOffset,
+    ) -> Option<PhysicalOffset> {
         self.stretches(end).rev().find_map(|ours| {
             let same = theirs.stretches(their_end).rev().find(|their| their.epoch <= ours.epoch)?;
             let is_same = (same.epoch, same.start) == (ours.epoch, ours.start);

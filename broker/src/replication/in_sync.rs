@@ -72,6 +72,11 @@ impl InSync {
         Self { own, confirmed, epoch, joining: None, joins_from: Moment::default(), told: None, progress }
     }
 
+    /// Whether a broker is in sync, as far as the controllers are known to have agreed.
+    pub(crate) fn has(&self, id: MemberId) -> bool {
+        self.confirmed.contains(&id)
+    }
+
     /// Up to where all that are waited for have the log; `None` when there are fewer than `count`, the master counted, and none is waited for.
     pub(crate) fn have_to(&self, slaves: &Slaves, count: usize) -> Option<PhysicalOffset> {
         let mut others = self.confirmed.clone();
@@ -206,7 +211,11 @@ mod tests {
         case.slaves.disconnect(slave);
         assert_eq!((case.next(200, 4), case.have_to(2)), (Some(ids(&[1, 2])), Some(0)), "they may have decided it");
         case.in_sync.decided(&ids(&[1, 2]), 6);
-        assert_eq!((case.next(200, 5), case.have_to(2)), (Some(ids(&[1])), Some(0)), "it is waited for until they agree");
+        assert_eq!(
+            (case.next(200, 5), case.have_to(2)),
+            (Some(ids(&[1])), Some(0)),
+            "it is waited for until they agree"
+        );
         case.in_sync.decided(&ids(&[1]), 7);
         assert_eq!((case.next(200, 6), case.have_to(2)), (None, None));
     }

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use types::PhysicalOffset;
 
 use super::in_sync::{Change, InSync};
-use super::slaves::{BEHIND_BYTES_MAX, SlaveId, Slaves};
+use super::slaves::{BEHIND_BYTES_MAX, Slave, SlaveId, Slaves, keeps_up};
 use super::wire::{self, ALIVE_EVERY, REPORT_BYTES, Report, SENT_BYTES_MAX, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::membership::{MemberId, Membership, View};
@@ -121,6 +121,14 @@ impl Master {
     /// What is known of the slaves now.
     pub(crate) fn slaves(&self) -> &Mutex<Slaves> {
         &self.slaves
+    }
+
+    /// Whether a slave is in sync: under controllers by their word, else if it keeps up with a log that ends at `end`.
+    pub(crate) fn is_in_sync(&self, slave: &Slave, end: PhysicalOffset) -> bool {
+        match &self.leading {
+            None => keeps_up(slave, end),
+            Some(Leading { in_sync, .. }) => slave.member.is_some_and(|id| in_sync.lock().has(id)),
+        }
     }
 
     /// Serves slaves until `stopping`, and then until those that are connected have all that is stored, at most [`LAST_WITHIN`].

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use env::{Clock, kept};
 use env::clock::{BoxFuture, Moment};
+use env::{Clock, kept};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -79,7 +79,9 @@ pub enum Ended {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// This log has records that the master's does not have, behind a place up to which they are the same.
-    #[error("this log is cut off at {at}: up to there it is the master's, and behind that it has records that the master never had")]
+    #[error(
+        "this log is cut off at {at}: up to there it is the master's, and behind that it has records that the master never had"
+    )]
     Cut {
         /// The place.
         at: PhysicalOffset,
@@ -122,7 +124,9 @@ pub enum Refused {
         theirs: PhysicalOffset,
     },
     /// The controllers know a newer master.
-    #[error("its newest epoch is {theirs:?}, and the controllers say that the master's is {told:?}: it does not know yet, or was the master before")]
+    #[error(
+        "its newest epoch is {theirs:?}, and the controllers say that the master's is {told:?}: it does not know yet, or was the master before"
+    )]
     Epoch {
         /// Its newest epoch.
         theirs: Option<Epoch>,
@@ -294,11 +298,15 @@ impl Follower for Slave {
         self.broker.marks().appended_to()
     }
 
-    async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
+    async fn proven(&self) -> Result<(), Ended> {
         let unproven = self.unproven.lock().take();
         if let (Some(membership), Some(epochs)) = (&self.membership, unproven) {
             membership.history().set(epochs).await?;
         }
+        Ok(())
+    }
+
+    async fn append(&self, mut records: Bytes) -> Result<PhysicalOffset, Ended> {
         let mut end = self.appended_to();
         while let Ok(first) = record::header(&records) {
             end = self.broker.replicate(records.clone()).await?.at;
@@ -317,6 +325,11 @@ impl Follower for Slave {
 pub(super) trait Follower: Sync {
     /// Where its log ends.
     fn appended_to(&self) -> PhysicalOffset;
+
+    /// The log is known to be the master's; its end is told only after that.
+    fn proven(&self) -> impl Future<Output = Result<(), Ended>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Appends records of one segment; answers where the log ends then, by the rule of its flush.
     fn append(&self, records: Bytes) -> impl Future<Output = Result<PhysicalOffset, Ended>> + Send;
@@ -492,6 +505,7 @@ impl<'a, F: Follower, S: AsyncRead + AsyncWrite + Unpin + Send> Stream<'a, F, S>
 
     /// The two logs are one.
     async fn begin(&mut self) -> Result<(), Ended> {
+        self.follower.proven().await?;
         tracing::info!(master = self.address, from = %self.end, "the master's log comes");
         self.follower.connected(Some(self.address));
         self.report().await

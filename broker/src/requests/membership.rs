@@ -9,7 +9,10 @@ use crate::server::Core;
 /// The epochs of this broker's log.
 pub(super) fn epochs(core: &Core, request: &Command) -> Answer {
     let Some(membership) = &core.membership else {
-        return Err(Refusal::new(ResponseCode::SystemError, "this broker is not under controllers: set enableControllerMode"));
+        return Err(Refusal::new(
+            ResponseCode::SystemError,
+            "this broker is not under controllers: set enableControllerMode",
+        ));
     };
     let end = core.broker.marks().appended_to();
     let entry = |stretch: crate::replication::epochs::Stretch| EpochEntry {

@@ -12,7 +12,7 @@ use types::{Admin as _, PhysicalOffset, Timestamp};
 use super::{Answer, Refusal, done, json};
 use crate::counters::Status;
 use crate::options::COMMANDS_MAX;
-use crate::replication::slaves::{self, keeps_up};
+use crate::replication::slaves;
 use crate::server::{Core, Replication};
 use crate::statistics::{DayTotals, Totals};
 
@@ -42,12 +42,14 @@ pub(crate) fn ha_status(core: &Core) -> HaStatus {
     match &core.replication {
         Replication::Master(master) => {
             let slaves: Vec<_> = master.slaves().lock().all().collect();
-            let in_sync = slaves.iter().filter(|slave| keeps_up(slave, end)).count();
+            let connection = |slave| connection(slave, end, master.is_in_sync(slave, end));
+            let slaves: Vec<_> = slaves.iter().map(connection).collect();
+            let in_sync = slaves.iter().filter(|slave| slave.in_sync).count();
             HaStatus {
                 master: true,
                 master_commit_log_max_offset: end.0,
                 in_sync_slave_nums: i32::try_from(in_sync).unwrap_or(i32::MAX),
-                ha_connection_info: slaves.iter().map(|slave| connection(slave, end)).collect(),
+                ha_connection_info: slaves,
                 ha_client_runtime_info: None,
             }
         }
@@ -59,12 +61,12 @@ pub(crate) fn ha_status(core: &Core) -> HaStatus {
     }
 }
 
-fn connection(slave: &slaves::Slave, end: PhysicalOffset) -> HaConnection {
+fn connection(slave: &slaves::Slave, end: PhysicalOffset, in_sync: bool) -> HaConnection {
     HaConnection {
         addr: slave.remote.to_string(),
         slave_ack_offset: slave.has_to.0,
         diff: end.0.saturating_sub(slave.has_to.0),
-        in_sync: keeps_up(slave, end),
+        in_sync,
         transferred_byte_in_second: 0,
         transfer_from_where: slave.has_to.0,
     }

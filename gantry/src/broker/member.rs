@@ -1,6 +1,8 @@
 //! `gantry broker` under controllers: what it is, a slave or the master of an epoch, it is from a start of its directory on, and each time
 //! that they say another thing it stops in order and starts anew, in the same process. So does a slave whose log is to be cut.
 
+mod numbers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,12 +16,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
+use self::numbers::Numbers;
 use super::{ended_by_itself, say_ready, say_stopping, slaves_port, vip_port, without_vip};
 use crate::config::broker::{Broker as Config, Replication};
 use crate::local::{broker_options, start_broker};
+use crate::metrics;
 use crate::port::Port;
 use crate::probe_port::ProbePort;
 use crate::signals::Signals;
+use crate::telemetry::Telemetry;
 
 /// Where and how it is served.
 pub(super) struct Door {
@@ -33,7 +38,13 @@ pub(super) struct Door {
 ///
 /// # Errors
 /// Why.
-pub(super) async fn serve(config: &Config, door: Door, options: Options, mut signals: Signals) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    config: &Config,
+    telemetry: &Telemetry,
+    door: Door,
+    options: Options,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let Replication::Member { controllers, priority, copies, timeout, .. } = &config.replication else {
         bail!("no controllers are named");
     };
@@ -59,7 +70,9 @@ pub(super) async fn serve(config: &Config, door: Door, options: Options, mut sig
         tls: door.tls,
         probes: door.probes,
         membership: Arc::clone(&membership),
+        numbers: Numbers::default(),
     };
+    register(telemetry, config, &membership, &broker.numbers);
     // Ends with this: who is about to be in another role lives.
     let mut living = JoinSet::new();
     living.spawn(async move { membership.run().await });
@@ -67,6 +80,15 @@ pub(super) async fn serve(config: &Config, door: Door, options: Options, mut sig
     broker.probes.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Registers what metrics show.
+fn register(telemetry: &Telemetry, config: &Config, membership: &Arc<Membership>, numbers: &Numbers) {
+    let (meter, labels) = (telemetry.meter(), metrics::broker_labels(&config.cluster, &config.name));
+    let (of_broker, of_replication, membership) = (numbers.clone(), numbers.clone(), Arc::clone(membership));
+    metrics::register(&meter, &labels, move || of_broker.status());
+    metrics::register_replication(&meter, &labels, move || of_replication.replication());
+    metrics::register_membership(&meter, &labels, move || (membership.view(), !membership.lease().is_over()));
 }
 
 struct Member<'a> {
@@ -81,6 +103,7 @@ struct Member<'a> {
     tls: Arc<rustls::ServerConfig>,
     probes: ProbePort,
     membership: Arc<Membership>,
+    numbers: Numbers,
 }
 
 /// A broker in a role.
@@ -96,14 +119,13 @@ impl Member<'_> {
         let (mut duty, mut cut, mut is_ready) = (self.membership.duty(), self.membership.cut(), false);
         loop {
             let leads = epoch_of(&duty.borrow_and_update()).and_then(|epoch| self.view_of(epoch));
-            let end_at = *cut.borrow_and_update();
+            // A master keeps all of its log: what it would be cut by was another master's.
+            let end_at = cut.borrow_and_update().filter(|_| leads.is_none());
+            self.membership.set_cut(None);
             let mut running = tokio::select! {
                 running = self.start(leads.clone(), end_at) => running?,
                 (name, _) = signals.next() => bail!("stopped by {name} while starting"),
             };
-            if end_at.is_some() {
-                self.membership.set_cut(None);
-            }
             if !std::mem::replace(&mut is_ready, true) {
                 say_ready(self.config, self.options.advertised, &self.probes);
             }
@@ -154,6 +176,7 @@ impl Member<'_> {
         let options = Options { slave, ..self.options.clone() };
         let mut server =
             BrokerServer::of_member(Env::real(), broker.clone(), options, slaves, self.membership.clone(), leads);
+        self.numbers.begin(broker.clone(), server.replication());
         let port = match self.port.take() {
             Some(port) => port,
             None => Port::bind(self.address, "listen IP:PORT")?,
@@ -171,6 +194,7 @@ impl Member<'_> {
         stop.cancel();
         let ended = served.await;
         self.membership.runs(None);
+        self.numbers.end();
         broker.stop().await;
         ended.context("the port failed")
     }

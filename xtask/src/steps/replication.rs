@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context) -> Result<Done> {
 
 fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, messages: usize) -> Result<()> {
     let mut group = Group::start(folder, gantry, role, [Maker::Gantry, Maker::Gantry])?;
-    make_topics(&group)?;
+    make_topics(group.master())?;
     let mut client = Client::open(group.master())?;
     let left = Left::make(&mut client)?;
     let mut sender = Sender { client, body_bytes: BODY_BYTES, next: 0, kept: BTreeSet::new() };
@@ -117,15 +117,16 @@ fn kill_while_sending(mut sender: Sender, master: SocketAddr, kill: impl FnOnce(
     sending.join().ok().context("the sender panicked")
 }
 
-fn make_topics(group: &Group) -> Result<()> {
+/// At a master.
+pub(super) fn make_topics(master: SocketAddr) -> Result<()> {
     for (topic, kind) in [(PLAIN, "NORMAL"), (POPPED, "NORMAL"), (LATE, "DELAY"), (DEALS, "TRANSACTION")] {
-        topics::create(group.master(), topic, kind)?;
+        topics::create(master, topic, kind)?;
     }
-    topics::create_group(group.master(), client::GROUP, false)
+    topics::create_group(master, client::GROUP, false)
 }
 
 /// What the master leaves unfinished.
-struct Left {
+pub(super) struct Left {
     /// Bodies that are leased and not acked.
     unacked: BTreeSet<Vec<u8>>,
     due_ms: i64,
@@ -133,7 +134,8 @@ struct Left {
 }
 
 impl Left {
-    fn make(client: &mut Client) -> Result<Self> {
+    /// At a master with the topics.
+    pub(super) fn make(client: &mut Client) -> Result<Self> {
         for body in ["a", "b", "c", "d"] {
             client.send(POPPED, 0, body.as_bytes(), &[])?;
         }
@@ -156,7 +158,7 @@ impl Left {
     }
 
     /// All of it ends as it would have at the old master; answers how many messages came that had come there.
-    fn go_on(self, client: &mut Client) -> Result<usize> {
+    pub(super) fn go_on(self, client: &mut Client) -> Result<usize> {
         let mut popped = Vec::new();
         wait("what was not acked comes again", || {
             popped.extend(client.pop(POPPED, 0, INVISIBLE_MS * 10)?.into_iter().map(|message| message.body));

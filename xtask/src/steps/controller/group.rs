@@ -65,6 +65,8 @@ pub(super) struct Controller {
 struct Broker {
     node: &'static str,
     at: BrokerAt,
+    /// Of ours: for metrics.
+    http: SocketAddr,
     process: Option<Process>,
 }
 
@@ -87,7 +89,7 @@ impl Group {
         }
         wait("a controller leads", || Ok(group.leader().is_some()))?;
         for node in nodes {
-            group.brokers.push(Broker { node, at: BrokerAt::free()?, process: None });
+            group.brokers.push(Broker { node, at: BrokerAt::free()?, http: server::free_address()?, process: None });
             group.start_broker(group.brokers.len() - 1)?;
             let brokers = group.brokers.len();
             wait("a broker is in sync", || Ok(group.replicas().is_ok_and(|of| of.in_sync_replicas.len() == brokers)))?;
@@ -181,9 +183,18 @@ impl Group {
     }
 
     /// Stops a broker where it is, as a machine that hangs, or lets it go on.
-    pub(super) fn signal_broker(&self, replica: &Replica, signal: &str) -> Result<()> {
-        let process = self.brokers[self.index_of(replica)?].process.as_ref().context("it runs")?;
-        shell::run(Command::new("kill").args([signal, &process.id().to_string()]), To::Terminal)
+    pub(super) fn signal_broker(&self, replica: &Replica, name: &str) -> Result<()> {
+        signal(self.brokers[self.index_of(replica)?].process.as_ref(), name)
+    }
+
+    /// The same of a controller.
+    pub(super) fn signal_controller(&self, index: usize, name: &str) -> Result<()> {
+        signal(self.controllers[index].process.as_ref(), name)
+    }
+
+    /// Where a broker of ours shows metrics.
+    pub(super) fn http(&self, replica: &Replica) -> Result<SocketAddr> {
+        Ok(self.brokers[self.index_of(replica)?].http)
     }
 
     /// Where a broker has its log.
@@ -203,7 +214,7 @@ impl Group {
     }
 
     fn start_gantry(&self, index: usize, controllers: &str, role: &str) -> Result<Process> {
-        let Broker { node, at, .. } = self.brokers[index];
+        let Broker { node, at, http, .. } = self.brokers[index];
         let (conf, data) = (self.folder.join(format!("{node}.conf")), self.folder.join(node));
         let text = format!(
             "brokerClusterName={CLUSTER}\nbrokerName={BROKER}\nbrokerId=-1\nbrokerRole={role}\nbrokerIP1=127.0.0.1\n\
@@ -215,7 +226,7 @@ impl Group {
         fs::write(&conf, text)?;
         let mut command = Command::new(&self.gantry);
         command.args(["broker", "--strict-config", "-c"]).arg(&conf);
-        command.args(["--listen", &at.address.to_string(), "--data"]).arg(data);
+        command.args(["--listen", &at.address.to_string(), "--http", &http.to_string(), "--data"]).arg(data);
         Process::start("gantry broker", command, self.folder.join(format!("{node}.log")))
     }
 
@@ -229,6 +240,11 @@ impl Group {
         );
         apache::start_broker(apache::Program::BROKER, &self.folder, node, at, &[self.name_server], &settings)
     }
+}
+
+fn signal(process: Option<&Process>, name: &str) -> Result<()> {
+    let id = process.context("it runs")?.id().to_string();
+    shell::run(Command::new("kill").args([name, &id]), To::Terminal)
 }
 
 /// What a controller says of its group.

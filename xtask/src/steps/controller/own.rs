@@ -1,27 +1,27 @@
 //! Brokers of ours under controllers, without a program of Apache's: three with synchronous double write, whose master is killed while it
-//! is sent to, stopped for longer than its lease, and replaced as planned; then two with asynchronous replication, whose master is killed
-//! with a tail that its slave never got. What was acknowledged to senders by both is there; the old master becomes a slave, its tail is
-//! cut, and the logs are the same byte by byte.
+//! is sent to, stopped for longer than its lease, and replaced as planned, and does not mind that the leading controller hangs; then two with
+//! asynchronous replication, whose master is killed with a tail that its slave never got, and stopped. What was acknowledged with double
+//! write is there, and pops, delays and transactions go on; the old master becomes a slave, its tail is cut, and the logs are the same byte by byte.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use remoting_proto::body::{EpochCache, Replica};
+use remoting_proto::body::{EpochCache, Replica, Replicas};
 use remoting_proto::requests::ElectMaster;
-use remoting_proto::{Fields, RequestCode, ResponseCode};
+use remoting_proto::{Fields, RequestCode};
 
 use super::group::{BROKER, Group, Maker};
 use super::{Acked, NODES, TOPIC, address, has_topic, in_sync};
 use crate::apache::CLUSTER;
 use crate::plan::Context;
 use crate::steps::replication::client::Client;
-use crate::steps::replication::group::{compare, end};
-use crate::steps::replication::wait;
+use crate::steps::replication::group::{compare, end, metric};
+use crate::steps::replication::{Left, make_topics, wait};
 use crate::workspace::clear;
 use crate::{remoting, server, topics};
 
@@ -31,6 +31,8 @@ const BODY_BYTES: usize = 16 * 1024;
 /// More than sockets hold that lie between a master and its slave.
 const TAIL_BYTES: usize = 24 * 1024 * 1024;
 const TAIL_BODY_BYTES: usize = 256 * 1024;
+/// Longer than a master's lease.
+const HANGS_FOR: Duration = Duration::from_secs(10);
 
 pub(super) fn run(context: &Context) -> Result<()> {
     let folder = context.workspace.own("controller-own")?;
@@ -60,6 +62,8 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     same_logs(&group)?;
 
     let old = group.master()?;
+    make_topics(address(&old)?)?;
+    let left = Left::make(&mut Client::open(address(&old)?)?)?;
     let load = Load::start(&old, acked)?;
     load.wait_for(MESSAGES)?;
     group.kill_broker(&old)?;
@@ -69,23 +73,17 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
     acked.send(&master, MESSAGES)?;
     acked.are_at(&master)?;
+    let repeats = left.go_on(&mut Client::open(address(&master)?)?)?;
+    ensure!(repeats == 0, "{repeats} messages came again");
     same_logs(&group)?;
 
-    let old = group.master()?;
-    let mut before = Client::open(address(&old)?)?;
-    let load = Load::start(&old, acked)?;
-    load.wait_for(MESSAGES)?;
-    group.signal_broker(&old, "-STOP")?;
-    let mut acked = load.end()?;
-    let master = replaced(&group, &old, &mut acked)?;
-    group.signal_broker(&old, "-CONT")?;
-    let late = before.send(TOPIC, 0, &acked.body(), &[]);
-    ensure!(late.as_ref().is_ok_and(|sent| sent.code != ResponseCode::Success) || late.is_err(), "the old master acknowledges");
+    let (mut acked, master) = stopped(&group, acked)?;
     wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
     acked.send(&master, MESSAGES)?;
     acked.are_at(&master)?;
     same_logs(&group)?;
 
+    leader_hangs(&group, &mut acked)?;
     let old = group.master()?;
     let load = Load::start(&old, acked)?;
     load.wait_for(MESSAGES)?;
@@ -95,7 +93,67 @@ fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
     let master = replaced(&group, &old, &mut acked)?;
     wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
     acked.are_at(&master)?;
-    same_logs(&group)
+    same_logs(&group)?;
+    metrics_are_true(&group)
+}
+
+/// The master is stopped for longer than its lease while it is sent to, and then goes on; answers which one it is since.
+fn stopped(group: &Group, acked: Acked) -> Result<(Acked, Replica)> {
+    let old = group.master()?;
+    let mut client = Client::open(address(&old)?)?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    group.signal_broker(&old, "-STOP")?;
+    let mut acked = load.end()?;
+    let master = replaced(group, &old, &mut acked)?;
+    // It is there when the old master goes on, which reads it before it can have heard of anything.
+    let body = acked.body();
+    let late = thread::spawn(move || client.send(TOPIC, 0, &body, &[]));
+    group.signal_broker(&old, "-CONT")?;
+    let late = late.join().ok().context("the sender panicked")?;
+    ensure!(late.is_err(), "the old master answers {late:?}");
+    println!("the old master answers: {:#}", late.expect_err("it is none"));
+    Ok((acked, master))
+}
+
+/// The leading controller hangs: the master hears from another one before its lease is over.
+fn leader_hangs(group: &Group, acked: &mut Acked) -> Result<()> {
+    let (master, leader) = (group.master()?, group.leader().context("no controller leads")?);
+    let mut client = Client::open(address(&master)?)?;
+    acked.body_bytes = 0;
+    group.signal_controller(leader, "-STOP")?;
+    let began = Instant::now();
+    while began.elapsed() < HANGS_FOR {
+        acked.send_one(&mut client)?;
+    }
+    group.signal_controller(leader, "-CONT")?;
+    acked.body_bytes = BODY_BYTES;
+    wait("a controller leads", || Ok(group.master().is_ok()))?;
+    ensure!(group.master()? == master, "the master was changed without need");
+    Ok(())
+}
+
+/// What brokers show of themselves is what the controllers say.
+fn metrics_are_true(group: &Group) -> Result<()> {
+    let Replicas { master_broker_id, master_epoch, in_sync_replicas, .. } = group.replicas()?;
+    for replica in &in_sync_replicas {
+        let http = group.http(replica)?;
+        let is_master = Some(replica.broker_id) == master_broker_id;
+        let slaves = if is_master { in_sync_replicas.len() - 1 } else { 0 };
+        let expected = [
+            ("gantry_membership_epoch", master_epoch.to_string()),
+            ("gantry_membership_in_sync", in_sync_replicas.len().to_string()),
+            ("gantry_membership_leads", u8::from(is_master).to_string()),
+            ("gantry_replication_master", u8::from(is_master).to_string()),
+            ("gantry_replication_slaves_in_sync", slaves.to_string()),
+            ("gantry_replication_following", u8::from(!is_master).to_string()),
+        ];
+        for (name, expected) in expected {
+            wait("a broker shows what the controllers say", || Ok(metric(http, name)? == expected))
+                .with_context(|| format!("{name} of broker {} is not {expected}", replica.broker_id))?;
+        }
+    }
+    Ok(())
 }
 
 /// The master has far more than its slave when it is killed.
@@ -103,7 +161,8 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     let mut group = start(folder, gantry, &NODES[..2], "ASYNC_MASTER")?;
     let old = group.master()?;
     let replicas = group.replicas()?.in_sync_replicas;
-    let slave = replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
+    let slave =
+        replicas.iter().find(|replica| replica.broker_id != old.broker_id).context("only the master is in sync")?;
     group.signal_broker(slave, "-STOP")?;
     let mut client = Client::open(address(&old)?)?;
     for _ in 0..TAIL_BYTES / TAIL_BODY_BYTES {
@@ -121,7 +180,11 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     acked.send(&master, MESSAGES)?;
     same_logs(&group)?;
     println!("a tail of {} bytes is cut off", length - begin);
-    Ok(())
+
+    let (mut acked, master) = stopped(&group, acked)?;
+    wait("the old master is in sync again", || in_sync(&group, 2))?;
+    acked.send(&master, MESSAGES)?;
+    same_logs(&group)
 }
 
 /// Waits until another broker is the master and acknowledges again.

@@ -79,7 +79,7 @@ impl Pair<'_> {
         let (messages, body_bytes) =
             if self.context.is_full { (MESSAGES_FULL, BODY_BYTES_FULL) } else { (MESSAGES, BODY_BYTES) };
         let mut group = Group::start(&self.programs.folder, &self.programs.gantry, "ASYNC_MASTER", makers)?;
-        make_topics(&group)?;
+        make_topics(group.master())?;
         let rounds = if self.context.is_full { ROUNDS_FULL } else { ROUNDS };
         let mut among = Among::start(group.master(), messages / rounds)?;
         let client = Client::open(group.master())?;

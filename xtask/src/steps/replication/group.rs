@@ -207,6 +207,15 @@ pub(super) fn slaves_that_keep_up(master: SocketAddr) -> Result<i32> {
     Ok(remoting_proto::from_slice::<HaStatus>(&answer.body)?.in_sync_slave_nums)
 }
 
+/// What a broker counts under this name, on its port for metrics.
+pub(in crate::steps) fn metric(http: SocketAddr, name: &str) -> Result<String> {
+    let output = Command::new("curl").args(["-sSf", &format!("http://{http}/metrics")]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
+    let value = line.and_then(|line| line.split_whitespace().next_back());
+    Ok(value.with_context(|| format!("no {name} in {text}"))?.to_owned())
+}
+
 /// Compares two logs of several segments up to their end, byte by byte.
 pub(in crate::steps) fn compare(one: &Path, other: &Path, length: u64) -> Result<()> {
     let [one, other] = [log_of(one, length)?, log_of(other, length)?];

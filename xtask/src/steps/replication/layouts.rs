@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::client::{Client, GROUP};
-use super::group::{WITHIN, end, is_registered, slaves_that_keep_up};
+use super::group::{WITHIN, end, is_registered, metric, slaves_that_keep_up};
 use super::{PLAIN, Sender, bodies, kill_while_sending, wait};
 use crate::cluster::Cluster;
 use crate::process::Process;
@@ -163,10 +163,6 @@ impl Broker {
 
     /// What it counts under this name.
     fn metric(&self, name: &str) -> Result<String> {
-        let output = Command::new("curl").args(["-sSf", &format!("http://{}/metrics", self.http)]).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
-        let value = line.and_then(|line| line.split_whitespace().next_back());
-        Ok(value.with_context(|| format!("no {name} in {text}"))?.to_owned())
+        metric(self.http, name)
     }
 }
