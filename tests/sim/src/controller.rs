@@ -85,6 +85,8 @@ struct Run {
     /// How many masters they went to.
     masters: u32,
     clients: JoinSet<()>,
+    /// When they rest, or come again.
+    turns_at: Timestamp,
     /// Those that stay with a master that was replaced.
     stubborn: JoinSet<()>,
     progress: Progress,
@@ -129,6 +131,7 @@ impl Run {
             begun: Epoch::default(),
             masters: 0,
             clients: JoinSet::new(),
+            turns_at: Timestamp::default(),
             stubborn: JoinSet::new(),
             progress: Progress::default(),
             noted_at: Timestamp::default(),
@@ -190,6 +193,9 @@ impl Run {
         let served = self.serving.as_ref().map(|serving| serving.epoch);
         if let Some(newest) = newest.filter(|newest| newest.epoch >= self.begun && served != Some(newest.epoch)) {
             self.take_over(newest).await?;
+        }
+        if !self.is_healing && self.now() >= self.turns_at {
+            self.turn().await;
         }
         self.note(false)
     }

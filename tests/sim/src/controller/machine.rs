@@ -51,6 +51,8 @@ struct Running {
 pub(super) struct Leading {
     pub(super) machine: usize,
     pub(super) epoch: Epoch,
+    /// Where its log ended when that began.
+    pub(super) end: u64,
     pub(super) broker: LocalBroker,
     pub(super) process: ConnectionId,
 }
@@ -102,7 +104,7 @@ impl Machine {
     pub(super) fn leading(&self) -> Option<Leading> {
         let Running { desk, seat } = self.running.as_ref()?;
         let (seat, machine, process) = (seat.lock(), self.number, desk.connection());
-        Some(Leading { machine, epoch: seat.leads?, broker: seat.broker.clone()?, process })
+        Some(Leading { machine, epoch: seat.leads?, end: seat.end, broker: seat.broker.clone()?, process })
     }
 
     /// All that leads to it and from it.

@@ -41,7 +41,7 @@ impl Plan {
             common,
             copies: Copies { count, timeout: Duration::from_millis(rng.u64(200..3_000)) },
             machines,
-            faulty: Duration::from_secs(rng.u64(30..100)),
+            faulty: Duration::from_secs(rng.u64(20..60)),
             is_uniform: rng.u8(..UNIFORM_ONE_IN) == 0,
             late_ms_max: if rng.u8(..SLOW_ONE_IN) == 0 { rng.u64(50..300) } else { rng.u64(..5) },
             scan: Duration::from_millis(rng.u64(100..5_000)),

@@ -43,6 +43,8 @@ pub(super) struct Seat {
     pub(super) id: Option<MemberId>,
     pub(super) broker: Option<LocalBroker>,
     pub(super) leads: Option<Epoch>,
+    /// Where its log ended when it was started.
+    pub(super) end: u64,
     /// How often its broker was started, and how often with a log that was cut.
     pub(super) starts: u32,
     pub(super) cuts: u64,
@@ -95,19 +97,19 @@ impl Process {
     async fn run_in_a_role(&self, membership: &Arc<Membership>) -> Result<(), String> {
         let epoch = epoch_of(&membership.duty().borrow());
         let leads = epoch.and_then(|epoch| membership.view().filter(|view| view.epoch == epoch));
-        let end_at = *membership.cut().borrow();
+        let end_at = membership.cut().borrow().filter(|_| leads.is_none());
+        membership.set_cut(None);
         let broker = LocalBroker::start(self.env.clone(), self.options(membership, leads.is_some(), end_at));
         let broker = broker.map_err(|error| error.to_string())?;
+        let end = broker.status().appended_to;
         if let Some(view) = &leads {
             membership.begin(view.epoch, &broker).await.map_err(|error| error.to_string())?;
         }
         membership.runs(Some(broker.clone()));
-        if end_at.is_some() {
-            membership.set_cut(None);
-        }
         {
             let mut seat = self.seat.lock();
             seat.broker = Some(broker.clone());
+            seat.end = end;
             seat.starts += 1;
             seat.cuts += u64::from(end_at.is_some());
         }

@@ -26,7 +26,7 @@ impl Run {
     pub(super) async fn take_over(&mut self, leading: Leading) -> Result<(), Violation> {
         self.note(true)?;
         self.leave().await?;
-        let end = leading.broker.status().appended_to;
+        let end = leading.end;
         if self.plan.is_sync() {
             confirmed_stays::check(&self.confirmed, &self.bytes(leading.machine, end))?;
             confirmed_survives::check_all(&self.history.lock(), PhysicalOffset(end))?;
@@ -38,9 +38,25 @@ impl Run {
             return Ok(());
         }
         self.report.promotions += 1;
-        self.serving = Some(leading.clone());
-        self.start_clients(&leading);
+        if !self.is_healing {
+            let mut rng = self.rng.fork();
+            let client = self.clients_of(&leading).client(&mut rng);
+            self.stubborn.spawn(stay(client, leading.clone(), Arc::clone(&self.service)));
+        }
+        self.serving = Some(leading);
+        self.turn().await;
         Ok(())
+    }
+
+    /// Clients come, or rest: the checker, which looks at all messages with each delivery, bears only so many.
+    pub(super) async fn turn(&mut self) {
+        let is_busy = !self.clients.is_empty();
+        self.clients.shutdown().await;
+        if let Some(leading) = self.serving.clone().filter(|_| !is_busy) {
+            self.start_clients(&leading);
+        }
+        let longest_ms = if is_busy { REST_MS_MAX } else { BUSY_MS_MAX };
+        self.turns_at = self.now().plus(Duration::from_millis(self.rng.u64(..longest_ms)));
     }
 
     /// What is behind the end of the new master's log is gone. No lease is sure to be in it.
@@ -87,14 +103,13 @@ impl Run {
             true => all.start_uniform(&mut rng, &mut clients),
             false => all.start(&mut rng, &mut clients, self.is_healing),
         }
-        let client = all.client(&mut rng);
         self.clients = clients;
-        if !self.is_healing {
-            self.stubborn.spawn(stay(client, leading.clone(), Arc::clone(&self.service)));
-        }
     }
 }
 
+/// Longest time in which clients are busy, and rest.
+const BUSY_MS_MAX: u64 = 4_000;
+const REST_MS_MAX: u64 = 8_000;
 /// Longest pause of who stays.
 const STAYS_PAUSE_MS: u64 = 400;
 /// How long it stays once another one was elected.
