@@ -30,7 +30,9 @@ impl Engine {
             return;
         }
         if self.is_fenced() {
-            return self.dismiss_waiting(Some(&Unavailable::Fenced.into()));
+            self.dismiss_waiting(Some(&Unavailable::Fenced.into()));
+            // Nobody waits for what has come; left there it would have the engine look for them without a pause.
+            return self.wake_waiting();
         }
         self.wake_waiting();
         for pop in std::mem::take(&mut self.pops) {
