@@ -10,7 +10,6 @@ use super::service::NAME;
 use crate::agenda;
 use crate::death::Death;
 use crate::faults::Fault;
-use crate::replication::network::Wire;
 use crate::report::Violation;
 
 /// Longest time until a process is started again, often and now and then.
@@ -191,13 +190,13 @@ impl Run {
         }
     }
 
-    /// From the controllers, one other or all, one way or both; connections to others are told to have ended, or not.
+    /// From the controllers, one other or all, one way or both.
     fn part(&mut self, machine: usize) {
         self.report.struck(Fault::Partition, 1);
         let (there, back) = *self.rng.choice(&[(true, true), (true, false), (false, true)]).expect("not empty");
         let other = self.rng.usize(self.numbers());
         let Self { machines, rng, .. } = self;
-        let (kind, is_told, machine) = (rng.u8(..3), rng.bool(), &machines[machine]);
+        let (kind, machine) = (rng.u8(..3), &machines[machine]);
         if kind != 0 {
             machine.link.part(there, back);
         }
@@ -205,7 +204,6 @@ impl Run {
             if kind == 2 || kind == 0 && number == other {
                 out.part(there, back);
                 into.part(back, there);
-                [out, into].into_iter().filter(|_| is_told).for_each(Wire::cut);
             }
         }
     }
