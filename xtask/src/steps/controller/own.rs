@@ -32,7 +32,7 @@ const BODY_BYTES: usize = 16 * 1024;
 const TAIL_BYTES: usize = 24 * 1024 * 1024;
 const TAIL_BODY_BYTES: usize = 256 * 1024;
 /// Rounds with `--full`: a kill, a stop and a hand-over each.
-const FULL_ROUNDS: usize = 10;
+const FULL_ROUNDS: usize = 5;
 /// Longer than a master's lease.
 const HANGS_FOR: Duration = Duration::from_secs(10);
 
