@@ -181,9 +181,10 @@ mod tests {
             PhysicalOffset(self.bytes.len() as u64)
         }
 
-        /// As a slave: what has parted goes, and up to so much of the rest comes.
+        /// As a slave: what has parted goes, and up to so much of the rest comes. One that shares no epoch is refused.
         fn follow(&mut self, master: &Self, most: usize) {
-            if let Some(common) = self.epochs.common(self.end(), &master.epochs, master.end()) {
+            if !self.bytes.is_empty() {
+                let Some(common) = self.epochs.common(self.end(), &master.epochs, master.end()) else { return };
                 self.bytes.truncate(usize::try_from(common.0).expect("short"));
             }
             assert!(master.bytes.starts_with(&self.bytes), "{self:?} has parted from {master:?}");

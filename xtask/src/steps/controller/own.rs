@@ -31,6 +31,8 @@ const BODY_BYTES: usize = 16 * 1024;
 /// More than sockets hold that lie between a master and its slave.
 const TAIL_BYTES: usize = 24 * 1024 * 1024;
 const TAIL_BODY_BYTES: usize = 256 * 1024;
+/// Rounds with `--full`: a kill, a stop and a hand-over each.
+const FULL_ROUNDS: usize = 5;
 /// Longer than a master's lease.
 const HANGS_FOR: Duration = Duration::from_secs(10);
 
@@ -38,7 +40,8 @@ pub(super) fn run(context: &Context) -> Result<()> {
     let folder = context.workspace.own("controller-own")?;
     clear(&folder)?;
     let gantry = server::build(context)?;
-    let shown = double_write(&folder.join("double"), &gantry)
+    let rounds = if context.is_full { FULL_ROUNDS } else { 1 };
+    let shown = double_write(&folder.join("double"), &gantry, rounds)
         .and_then(|()| parted_tail(&folder.join("single"), &gantry))
         .with_context(|| format!("data kept: {}", folder.display()));
     shown?;
@@ -55,50 +58,65 @@ fn start(folder: &Path, gantry: &Path, nodes: &[&'static str], role: &'static st
     Ok(group)
 }
 
-fn double_write(folder: &Path, gantry: &Path) -> Result<()> {
+/// Rounds of faults, one after the other on the same data.
+fn double_write(folder: &Path, gantry: &Path, rounds: usize) -> Result<()> {
     let mut group = start(folder, gantry, &NODES, "SYNC_MASTER")?;
     let mut acked = Acked { body_bytes: BODY_BYTES, ..Acked::default() };
-    acked.send(&group.master()?, MESSAGES)?;
-    same_logs(&group)?;
-
-    let old = group.master()?;
-    make_topics(address(&old)?)?;
-    let left = Left::make(&mut Client::open(address(&old)?)?)?;
-    let load = Load::start(&old, acked)?;
-    load.wait_for(MESSAGES)?;
-    group.kill_broker(&old)?;
-    let mut acked = load.end()?;
-    let master = replaced(&group, &old, &mut acked)?;
-    group.restart_broker(&old)?;
-    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
+    let master = group.master()?;
     acked.send(&master, MESSAGES)?;
-    acked.are_at(&master)?;
-    let repeats = left.go_on(&mut Client::open(address(&master)?)?)?;
-    ensure!(repeats == 0, "{repeats} messages came again");
-    same_logs(&group)?;
-
-    let (mut acked, master) = stopped(&group, acked)?;
-    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
-    acked.send(&master, MESSAGES)?;
-    acked.are_at(&master)?;
-    same_logs(&group)?;
-
-    leader_hangs(&group, &mut acked)?;
-    let old = group.master()?;
-    let load = Load::start(&old, acked)?;
-    load.wait_for(MESSAGES)?;
-    let next = group.replicas()?.in_sync_replicas.into_iter().find(|replica| replica.broker_id != old.broker_id);
-    hand_over(&group, &next.context("only the master is in sync")?)?;
-    let mut acked = load.end()?;
-    let master = replaced(&group, &old, &mut acked)?;
-    wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
-    acked.are_at(&master)?;
+    make_topics(address(&master)?)?;
+    let mut left = Some(Left::make(&mut Client::open(address(&master)?)?)?);
+    for round in 0..rounds {
+        println!("round {round}");
+        for fault in [killed as Fault, stopped, handed_over] {
+            same_logs(&group)?;
+            let master;
+            (acked, master) = fault(&mut group, acked)?;
+            wait("the old master is in sync again", || in_sync(&group, NODES.len()))?;
+            acked.send(&master, MESSAGES)?;
+            acked.are_at(&master)?;
+            if let Some(left) = left.take() {
+                let repeats = left.go_on(&mut Client::open(address(&master)?)?)?;
+                ensure!(repeats == 0, "{repeats} messages came again");
+            }
+        }
+        // The log has several segments by now.
+        acked.body_bytes = 0;
+        leader_hangs(&group, &mut acked)?;
+    }
     same_logs(&group)?;
     metrics_are_true(&group)
 }
 
-/// The master is stopped for longer than its lease while it is sent to, and then goes on; answers which one it is since.
-fn stopped(group: &Group, acked: Acked) -> Result<(Acked, Replica)> {
+/// What happens to a master that is sent to; answers which broker is the master since.
+type Fault = fn(&mut Group, Acked) -> Result<(Acked, Replica)>;
+
+/// The master is killed while it is sent to, and started again.
+fn killed(group: &mut Group, acked: Acked) -> Result<(Acked, Replica)> {
+    let old = group.master()?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    group.kill_broker(&old)?;
+    let mut acked = load.end()?;
+    let master = replaced(group, &old, &mut acked)?;
+    group.restart_broker(&old)?;
+    Ok((acked, master))
+}
+
+/// An operator makes another broker the master while the one before is sent to.
+fn handed_over(group: &mut Group, acked: Acked) -> Result<(Acked, Replica)> {
+    let old = group.master()?;
+    let load = Load::start(&old, acked)?;
+    load.wait_for(MESSAGES)?;
+    let next = group.replicas()?.in_sync_replicas.into_iter().find(|replica| replica.broker_id != old.broker_id);
+    hand_over(group, &next.context("only the master is in sync")?)?;
+    let mut acked = load.end()?;
+    let master = replaced(group, &old, &mut acked)?;
+    Ok((acked, master))
+}
+
+/// The master is stopped for longer than its lease while it is sent to, and then goes on.
+fn stopped(group: &mut Group, acked: Acked) -> Result<(Acked, Replica)> {
     let old = group.master()?;
     let mut client = Client::open(address(&old)?)?;
     let load = Load::start(&old, acked)?;
@@ -120,14 +138,12 @@ fn stopped(group: &Group, acked: Acked) -> Result<(Acked, Replica)> {
 fn leader_hangs(group: &Group, acked: &mut Acked) -> Result<()> {
     let (master, leader) = (group.master()?, group.leader().context("no controller leads")?);
     let mut client = Client::open(address(&master)?)?;
-    acked.body_bytes = 0;
     group.signal_controller(leader, "-STOP")?;
     let began = Instant::now();
     while began.elapsed() < HANGS_FOR {
         acked.send_one(&mut client)?;
     }
     group.signal_controller(leader, "-CONT")?;
-    acked.body_bytes = BODY_BYTES;
     wait("a controller leads", || Ok(group.master().is_ok()))?;
     ensure!(group.master()? == master, "the master was changed without need");
     Ok(())
@@ -181,7 +197,7 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     same_logs(&group)?;
     println!("a tail of {} bytes is cut off", length - begin);
 
-    let (mut acked, master) = stopped(&group, acked)?;
+    let (mut acked, master) = stopped(&mut group, acked)?;
     wait("the old master is in sync again", || in_sync(&group, 2))?;
     acked.send(&master, MESSAGES)?;
     same_logs(&group)
