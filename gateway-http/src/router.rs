@@ -1,13 +1,10 @@
 //! The routes, and the layers round them.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +16,8 @@ use proxy::checks::Checks;
 use proxy::{Messaging, Origins};
 use serde::Serialize;
 use tower::util::MapRequestLayer;
-use tower::{Service, ServiceBuilder, service_fn};
+use tower::{Service, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use types::Admin;
 
@@ -106,26 +104,18 @@ pub fn router(gateway: Gateway) -> impl Answers {
 }
 
 /// The routes with the layers of all of them. They are not axum's, which would make a copy of each route's for each request.
-fn layered(mut routes: Router, origins: Origins) -> impl Answers {
+fn layered(routes: Router, origins: Origins) -> impl Answers {
     let cors = origins.layer();
     let as_our_own = cors.is_some().then(|| MapRequestLayer::new(cors::as_our_own(origins)));
     ServiceBuilder::new()
         // Whatever was answered, a page that may call can read it.
         .option_layer(cors)
         .option_layer(as_our_own)
+        .map_response(|response: Response<_>| response.map(Body::new))
+        // A bug in one request is that request's error.
+        .layer(CatchPanicLayer::custom(|_| internal_error().into_response()))
         .layer(refuse_other_sites())
-        .service(service_fn(move |request| caught(routes.call(request))))
-}
-
-/// The answer, or that there is none: a bug in one request is that request's error. tower-http's layer would put each answer into two
-/// more boxes.
-async fn caught(answer: impl Future<Output = Result<Response, Infallible>>) -> Result<Response, Infallible> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)));
-        polled.unwrap_or_else(|_| Poll::Ready(Ok(internal_error().into_response())))
-    })
-    .await
+        .service(routes)
 }
 
 /// A web page of another site must not be able to change anything here through its reader's browser.

@@ -131,9 +131,6 @@ impl Properties {
         if name.is_empty() {
             return Err(Error::NoName);
         }
-        if value.is_empty() {
-            return Ok(());
-        }
         // Both are below 0x80, so no byte of a longer character can be one of them.
         let has_separator = |text: &str| memchr::memchr2(NAME_END as u8, VALUE_END as u8, text.as_bytes()).is_some();
         if has_separator(name) || has_separator(value) {

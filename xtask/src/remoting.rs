@@ -11,7 +11,7 @@ use remoting_proto::body::ClusterInfo;
 use remoting_proto::{Command, Fields, Opaque, RequestCode, ResponseCode};
 
 /// Longest wait for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The brokers that a name server knows.
 ///

@@ -28,8 +28,6 @@ use crate::views::messaging::{
 
 /// Says that nothing was stored, because the message is already.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The type of a body that is a list of messages.
-const JSON: &str = "application/json";
 
 /// Send the body as one message, or several as JSON
 ///
@@ -179,9 +177,7 @@ fn no_result() -> Problem {
 
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let begin = media_type.get(..JSON.len()).filter(|begin| begin.eq_ignore_ascii_case(JSON));
-    let rest = begin.map(|_| media_type[JSON.len()..].trim_start());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
+    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The messages of a body. They are counted before any is made: two bytes of JSON can be a message of several hundred here.
