@@ -48,6 +48,8 @@ pub struct Options {
     pub shown: Vec<(String, String)>,
     /// The broker's data directory, of which it is told how full its disk is.
     pub data: PathBuf,
+    /// A reader that is farther behind the log's end, in bytes, is asked to go on at a slave; `None`: no reader is.
+    pub slow_reader_bytes: Option<u64>,
     /// Of a slave: which one it is, and whose.
     pub slave: Option<SlaveOptions>,
 }

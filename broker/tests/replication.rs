@@ -212,9 +212,20 @@ fn a_slave_is_read_and_takes_nothing() {
             let slave = slave.clone();
             tokio::spawn(async move { slave.pull(pull(1, WITHIN)).await })
         };
-        send(&master, "t", "second").await;
-        let pulled = waiting.await.expect("no panic").expect("pulled");
-        assert_eq!(pulled.records.iter().map(body).collect::<Vec<_>>(), [b"second"]);
+        // So does who has read more at the master than has come.
+        let ahead = slave.pull(pull(2, Duration::ZERO)).await.expect("nothing yet");
+        assert_eq!((ahead.records.len(), ahead.next_offset), (0, QueueOffset(2)));
+        let waiting_ahead = {
+            let slave = slave.clone();
+            tokio::spawn(async move { slave.pull(pull(2, WITHIN)).await })
+        };
+        for message in ["second", "third"] {
+            send(&master, "t", message).await;
+        }
+        for (waiting, expected) in [(waiting, &b"second"[..]), (waiting_ahead, b"third")] {
+            let pulled = waiting.await.expect("no panic").expect("pulled");
+            assert_eq!(pulled.records.iter().map(body).collect::<Vec<_>>(), [expected]);
+        }
 
         let is_slave = Unavailable::Slave;
         let refused = try_send(&slave, message("t", "x", &[])).await;

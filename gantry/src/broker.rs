@@ -50,6 +50,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         default_queues: config.default_queues,
         shown,
         data: config.storage.data.clone(),
+        slow_reader_bytes: config.slow_reader_percent.map(|percent| memory_bytes() / 100 * percent),
         slave: slave_options(&config.replication),
     };
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
@@ -148,6 +149,12 @@ impl Running {
         tracing::info!("stopped");
         ended.context("the port failed")
     }
+}
+
+/// The machine's memory.
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {

@@ -1,13 +1,15 @@
 //! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
-//! set-up guides from their files (`layouts`), after it the same with a slave or a master of Apache's (`apache`).
+//! set-up guides from their files (`layouts`), after it consumers that read from a slave (`reads`), and the same with a slave or a master of
+//! Apache's (`apache`).
 
 mod among;
 mod apache;
 pub(super) mod client;
 mod group;
 mod layouts;
+mod reads;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,11 +21,12 @@ use anyhow::{Context as _, Result, ensure};
 use remoting_proto::ResponseCode;
 
 use crate::plan::{Context, Done};
+use crate::steps::java;
 use crate::workspace::clear;
 use crate::{server, topics};
 
 use client::{COMMIT, Client, ROLL_BACK, Sent, now_ms};
-use group::{Group, Maker, WITHIN, slaves_that_keep_up};
+use group::{Group, IMPATIENT, Maker, WITHIN, slaves_that_keep_up};
 
 /// Role of the master, and whether all that was acknowledged to senders is promised to be at the slave.
 const ROLES: [(&str, bool); 2] = [("ASYNC_MASTER", false), ("SYNC_MASTER", true)];
@@ -62,7 +65,10 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         shown.with_context(|| format!("{role}, data kept: {}", folder.display()))?;
     }
     clear(&folder)?;
-    apache::run(context)
+    java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
+        reads::run(programs)?;
+        apache::run(context, programs)
+    })
 }
 
 fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, messages: usize) -> Result<()> {

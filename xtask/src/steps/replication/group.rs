@@ -22,6 +22,9 @@ pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Readers that have not read everything are far behind.
+const READS: &str = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=0\n";
+
 /// Whose program a broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
@@ -141,7 +144,7 @@ impl Group {
         let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
             "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nnamesrvAddr={}\nhaListenPort={ha_port}\n{settings}\
-             diskSpaceWarningLevelRatio=100\n",
+             diskSpaceWarningLevelRatio=100\n{READS}",
             self.name_server
         );
         fs::write(&conf, text)?;
@@ -232,7 +235,12 @@ pub(super) fn slaves_that_keep_up(master: SocketAddr) -> Result<i32> {
 
 /// Where a broker's log ends.
 pub(super) fn end(broker: SocketAddr) -> Result<u64> {
+    number(broker, "commitLogMaxOffset")
+}
+
+/// A number that a broker says of itself.
+pub(super) fn number(broker: SocketAddr, key: &'static str) -> Result<u64> {
     let answer = remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new())?;
     let info: KvTable = remoting_proto::from_slice(&answer.body)?;
-    Ok(info.table.get("commitLogMaxOffset").context("no commitLogMaxOffset")?.parse()?)
+    Ok(info.table.get(key).with_context(|| format!("no {key}"))?.parse()?)
 }
