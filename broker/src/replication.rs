@@ -1,10 +1,14 @@
 //! A log on several machines: a master sends its log to slaves, which have the same bytes at the same positions.
 //!
 //! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves: plain
-//! values. [`Master`] and [`Slave`] are the connections around them. [`mirror`] is a slave of an Apache master. What is promised is told by
-//! `docs/replication.md`.
+//! values. [`Master`] and [`Slave`] are the connections around them. [`join`] is a slave that begins when its master's front has gone,
+//! [`mirror`] one of an Apache master; both keep the log as bytes (`log`). `mark` is what a directory says of its log. What is promised is
+//! told by `docs/replication.md`.
 
 pub(crate) mod intake;
+pub mod join;
+mod log;
+pub(crate) mod mark;
 mod master;
 pub mod mirror;
 mod slave;

@@ -169,6 +169,16 @@ impl BrokerServer {
         move || requests::runtime::ha_status(&core)
     }
 
+    /// Cancelled once a slave's log may be given up because it ends before its master's begins: it is to be stopped, given up
+    /// ([`crate::replication::join::give_up`]) and started anew. Of a master never.
+    #[must_use]
+    pub fn behind(&self) -> CancellationToken {
+        match &self.core.replication {
+            Replication::Master(_) => CancellationToken::new(),
+            Replication::Slave(slave) => slave.behind(),
+        }
+    }
+
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was
     /// read and returns.
     pub async fn serve(

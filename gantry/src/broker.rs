@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use ::broker::replication::join;
 use ::broker::replication::mirror::{self, Mirror};
 use ::broker::server::{Options, SlaveOptions};
 use ::broker::takeover::Imported;
@@ -30,10 +31,22 @@ use crate::{identity, metrics, open_files};
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String, String)>) -> anyhow::Result<()> {
-    Telemetry::around(&config.log, None, warnings, async |telemetry| serve(&config, telemetry, shown).await).await
+    let serve = async |telemetry: &Telemetry| serve(&config, telemetry, shown).await;
+    match Telemetry::around(&config.log, None, warnings, serve).await? {
+        Then::Ends => Ok(()),
+        Then::BeginsAnew => Err(env::again()).context("beginning anew"),
+    }
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, String)>) -> anyhow::Result<()> {
+/// What comes after a broker has stopped in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Ends,
+    /// Its log was given up: another start gets all of the master's.
+    BeginsAnew,
+}
+
+async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, String)>) -> anyhow::Result<Then> {
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen IP:PORT")?;
     let vip_port = vip_port(port.address());
@@ -66,7 +79,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
         let (listener, stop) = (port.listen()?, CancellationToken::new());
         let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
-        let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
+        let behind = CancellationToken::new();
+        let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
         return running.until_signal(config, advertised, signals, async || {}).await;
     }
     let (role, copies) = match &config.replication {
@@ -87,6 +101,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
+    let behind = server.behind();
     metrics::register_replication(&telemetry.meter(), &labels, server.replication());
     metrics::register(&telemetry.meter(), &labels, {
         let broker = broker.clone();
@@ -99,26 +114,32 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     }
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
-    let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
-    running.until_signal(config, advertised, signals, async || broker.stop().await).await
+    let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
+    let then = running.until_signal(config, advertised, signals, async || broker.stop().await).await?;
+    if then == Then::BeginsAnew {
+        join::give_up(&*Env::real().disk, &config.storage.data)?;
+    }
+    Ok(then)
 }
 
 /// A broker, being served.
 struct Running {
     stop: CancellationToken,
     served: JoinHandle<()>,
+    /// Cancelled when its log is to be given up.
+    behind: CancellationToken,
     probes: ProbePort,
 }
 
 impl Running {
-    /// Says that the broker is ready, and ends it in order at a signal; `end` comes last but for the probes.
+    /// Says that the broker is ready, and ends it in order at a signal, or when its log is to be given up; `end` comes last but for the probes.
     async fn until_signal(
         mut self,
         config: &Config,
         advertised: SocketAddr,
         mut signals: Signals,
         end: impl AsyncFnOnce(),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Then> {
         self.probes.readiness().set_ready();
         // Nobody may be reading.
         let (version, http_line) = (env!("CARGO_PKG_VERSION"), self.probes.line());
@@ -130,24 +151,33 @@ impl Running {
         let role = config.replication.role();
         tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
         notify(NotifyState::Ready);
-        let name = tokio::select! {
-            (name, _) = signals.next() => name,
+        let then = tokio::select! {
+            (name, _) = signals.next() => {
+                tracing::info!(signal = name, "stopping; a second signal stops at once");
+                Then::Ends
+            }
+            () = self.behind.cancelled() => {
+                tracing::warn!("stopping: the log ends before its master's begins and has nothing of its own; it is given up and got anew");
+                Then::BeginsAnew
+            }
             // A process that is ready and deaf helps nobody: whoever watches it starts another.
             ended = &mut self.served => {
                 end().await;
                 bail!("the port has ended by itself: {}", ended.err().map_or("without an error".to_owned(), |error| error.to_string()));
             }
         };
-        tracing::info!(signal = name, "stopping; a second signal stops at once");
         signals.exit_on_next();
-        notify(NotifyState::Stopping);
+        if then == Then::Ends {
+            notify(NotifyState::Stopping);
+        }
         self.probes.readiness().set_draining();
         self.stop.cancel();
         let ended = self.served.await;
         end().await;
         self.probes.close().await?;
         tracing::info!("stopped");
-        ended.context("the port failed")
+        ended.context("the port failed")?;
+        Ok(then)
     }
 }
 
@@ -164,11 +194,16 @@ fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     }
 }
 
-/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master.
+/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master. A slave of
+/// ours that begins gets what a start needs.
 async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
     let (env, data) = (Env::real(), &config.storage.data);
     if options.slave.is_some() {
-        return Ok(mirror::follows_apache(&env, &config.name, options).await?);
+        let follows_apache = mirror::follows_apache(&env, &config.name, options).await?;
+        if !follows_apache {
+            join::prepare(&env, &config.name, options).await?;
+        }
+        return Ok(follows_apache);
     }
     let promoted = mirror::promote(&env, data, &mut |_| {}).await;
     let promoted = promoted.with_context(|| format!("{} is a slave's of an Apache master", data.display()))?;

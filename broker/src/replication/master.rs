@@ -168,10 +168,8 @@ impl Master {
     ) -> Result<(), Ended> {
         let mut known: Option<Known<'_>> = None;
         loop {
-            let said = match reports.next().await? {
-                Report::HasTo(said) => said,
-                Report::Hello => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
-            };
+            // One of ours that has not all that it needs says only that it lives.
+            let Report::HasTo(said) = reports.next().await? else { continue };
             let sent_to = PhysicalOffset(sent_to.load(Ordering::Acquire));
             if said > sent_to {
                 return Err(Ended::Unsent { said, sent_to });

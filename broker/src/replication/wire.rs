@@ -4,7 +4,7 @@
 //!
 //! | bytes | content                                                   |
 //! |-------|-----------------------------------------------------------|
-//! | 0..8  | end of the slave's log; [`HELLO`] asks for a [`Welcome`]  |
+//! | 0..8  | end of the slave's log; [`HELLO`] asks for a [`Welcome`], and once it has that says that the slave lives and counts for nothing yet |
 //!
 //! A master says frames:
 //!
@@ -46,7 +46,7 @@ const WELCOME_BYTES: usize = 24;
 /// What a slave says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// It is one of ours.
+    /// It is one of ours; later: it lives, and counts for nothing yet.
     Hello,
     /// Its log ends here.
     HasTo(PhysicalOffset),

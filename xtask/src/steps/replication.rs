@@ -1,8 +1,8 @@
 //! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
-//! set-up guides from their files (`layouts`), after it consumers that read from a slave (`reads`), and the same with a slave or a master of
-//! Apache's (`apache`).
+//! set-up guides from their files (`layouts`), after it a slave that is made whole again by its master (`rebuild`), consumers that read from a
+//! slave (`reads`), and the same with a slave or a master of Apache's (`apache`).
 
 mod among;
 mod apache;
@@ -10,6 +10,7 @@ pub(super) mod client;
 mod group;
 mod layouts;
 mod reads;
+mod rebuild;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -64,6 +65,8 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         let shown = show(&folder, &gantry, role, is_double_write, messages);
         shown.with_context(|| format!("{role}, data kept: {}", folder.display()))?;
     }
+    clear(&folder)?;
+    rebuild::run(&folder, &gantry).with_context(|| format!("rebuild, data kept: {}", folder.display()))?;
     clear(&folder)?;
     java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
         reads::run(programs)?;
@@ -136,6 +139,8 @@ struct Left {
     unacked: BTreeSet<Vec<u8>>,
     due_ms: i64,
     half: Sent,
+    /// Bodies of what was committed, as long as it has not expired.
+    committed: Vec<&'static [u8]>,
 }
 
 impl Left {
@@ -158,7 +163,13 @@ impl Left {
             let half = client.send_half(DEALS, body)?;
             client.end(DEALS, &half, end)?;
         }
-        Ok(Self { unacked: unacked.into_iter().map(|message| message.body).collect(), due_ms, half })
+        let unacked = unacked.into_iter().map(|message| message.body).collect();
+        Ok(Self { unacked, due_ms, half, committed: vec![b"committed"] })
+    }
+
+    /// The same, once the part of the log has gone in which it was made.
+    fn without_front(self) -> Self {
+        Self { committed: Vec::new(), ..self }
     }
 
     /// All of it ends as it would have at the old master; answers how many messages came that had come there.
@@ -171,7 +182,8 @@ impl Left {
         let mut repeats = popped.len() - self.unacked.len();
         client.end(DEALS, &self.half, COMMIT)?;
         let deals = client.pull_all(DEALS, 0)?;
-        ensure!(deals == [&b"committed"[..], b"deal"], "of the transactions there is {deals:?}");
+        let expected = [&self.committed[..], &[b"deal"]].concat();
+        ensure!(deals == expected, "of the transactions there is {deals:?}");
         for queue in [0, 1] {
             wait("the delayed message comes", || Ok(!client.pull_all(LATE, queue)?.is_empty()))?;
             repeats += client.pull_all(LATE, queue)?.len() - 1;

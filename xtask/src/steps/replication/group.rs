@@ -20,7 +20,7 @@ pub(super) const WITHIN: Duration = Duration::from_secs(120);
 /// The name that master and slave share.
 pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
-const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Readers that have not read everything are far behind.
 const READS: &str = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=0\n";
@@ -44,6 +44,8 @@ pub(super) struct Group {
     gantry: PathBuf,
     name_server: SocketAddr,
     _names: Process,
+    /// What the files of brokers of Gantry say besides.
+    more: String,
     master: Node,
     slave: Node,
 }
@@ -66,7 +68,18 @@ impl Node {
 
 impl Group {
     /// Starts a master with this role and its slave, with new data below `folder`; the name server knows both on return.
-    pub(super) fn start(folder: &Path, gantry: &Path, role: &str, [of_master, of_slave]: [Maker; 2]) -> Result<Self> {
+    pub(super) fn start(folder: &Path, gantry: &Path, role: &str, makers: [Maker; 2]) -> Result<Self> {
+        Self::start_with(folder, gantry, role, makers, String::new())
+    }
+
+    /// The same, with these lines in the files of those of Gantry.
+    pub(super) fn start_with(
+        folder: &Path,
+        gantry: &Path,
+        role: &str,
+        [of_master, of_slave]: [Maker; 2],
+        more: String,
+    ) -> Result<Self> {
         let name_server = server::free_address()?;
         let mut command = Command::new(gantry);
         command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
@@ -74,7 +87,7 @@ impl Group {
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
-        let mut group = Self { folder, gantry, name_server, _names: names, master, slave };
+        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave };
         let (process, address) = group.launch(&group.master, 0, role)?;
         (group.master.process, group.master.address) = (Some(process), address);
         group.start_slave()?;
@@ -106,6 +119,12 @@ impl Group {
     /// Kills the slave.
     pub(super) fn kill_slave(&mut self) {
         self.slave.process = None;
+    }
+
+    /// Kills the slave, and its disk is lost.
+    pub(super) fn lose_slave(&mut self) -> Result<()> {
+        self.kill_slave();
+        Ok(fs::remove_dir_all(self.data(&self.slave))?)
     }
 
     /// Kills the master.
@@ -144,12 +163,13 @@ impl Group {
         let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
             "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nnamesrvAddr={}\nhaListenPort={ha_port}\n{settings}\
-             diskSpaceWarningLevelRatio=100\n{READS}",
-            self.name_server
+             diskSpaceWarningLevelRatio=100\n{READS}{}",
+            self.name_server, self.more
         );
         fs::write(&conf, text)?;
         let mut command = Command::new(&self.gantry);
-        command.args(["broker", "--strict-config", "-c"]).arg(&conf);
+        // Hours of the day are those of tests, too.
+        command.env("TZ", "UTC").args(["broker", "--strict-config", "-c"]).arg(&conf);
         command.args(["--listen", &address.to_string(), "--data"]).arg(self.data(node));
         Process::start("gantry broker", command, self.folder.join(format!("{name}-{id}.log")))
     }
