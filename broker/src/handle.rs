@@ -141,7 +141,9 @@ impl LocalBroker {
         threads.extend(reads.spawn(&env, &loader));
         let copying = Mutex::default();
         let is_only_a_replica = mark == Some(Mark::Whole);
-        Ok(Self { inner: Arc::new(Inner { shared, role, is_only_a_replica, commands, threads: Mutex::new(threads), copying }) })
+        Ok(Self {
+            inner: Arc::new(Inner { shared, role, is_only_a_replica, commands, threads: Mutex::new(threads), copying }),
+        })
     }
 
     /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use apache::*;
-use broker::{LocalBroker, Options, Role};
 use broker::takeover::{Config, Form, HandBackError, Kind, Pending, Survey, hand_back};
+use broker::{LocalBroker, Options, Role};
 use common::*;
 use env::Disk;
 use env::sim::{self, World};

@@ -450,15 +450,17 @@ fn a_slave_that_has_fallen_behind_begins_anew() {
         let follower = Follower::connect(&world, &serving, &slave);
         until_equal(&world, &master, &slave).await;
         drop(follower);
+        slave.stop().await;
         let once_a_master = Options { dir: PathBuf::from("/old"), ..options() };
         let old = start_with(&world, once_a_master.clone());
         send(&old, "t", "first").await;
         old.stop().await;
         let_front_go(&world, &master).await;
 
-        for (options, may_begin_anew) in [(Options { role: Role::Slave, ..once_a_master }, false), (slave_options(), true)] {
+        for (options, may_begin_anew) in
+            [(Options { role: Role::Slave, ..once_a_master }, false), (slave_options(), true)]
+        {
             let dir = options.dir.clone();
-            slave.stop().await;
             let slave = start_with(&world, options.clone());
             let ours = slave.status().appended_to;
             let follower = Follower::connect(&world, &serving, &slave);

@@ -174,7 +174,11 @@ async fn a_slave_keeps_a_reader_until_it_is_near() {
     let committed = master.call(RequestCode::UpdateConsumerOffset, commit.to_fields(), "").await;
     assert_eq!(committed.response_code(), ResponseCode::Success);
     let end = master.broker.status().appended_to;
-    let all_come = async { while slave.broker.status().appended_to < end { tokio::task::yield_now().await } };
+    let all_come = async {
+        while slave.broker.status().appended_to < end {
+            tokio::task::yield_now().await
+        }
+    };
     tokio::time::timeout(WITHIN, all_come).await.expect("the log comes");
 
     assert_eq!(pulled(&slave, one_from(0)).await, (ResponseCode::Success, own));

@@ -2,7 +2,8 @@
 //! has them. Nothing is read of it but what the connection needs, until the slave is made the master: then it is taken over as a
 //! directory of Apache's is.
 //!
-//! [`follows_apache`] tells whether a slave is one; [`Mirror`] is the running one: `metadata` is what is asked for, `port` what it answers; [`promote`] makes its directory ours. Why it is so: `docs/decisions/0013-apache-master.md`.
+//! [`follows_apache`] tells whether a slave is one; [`Mirror`] is the running one: `metadata` is what is asked for, `port` what it answers;
+//! [`promote`] makes its directory ours. Why it is so: `docs/decisions/0013-apache-master.md`.
 
 pub(super) mod metadata;
 mod port;

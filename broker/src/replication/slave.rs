@@ -97,9 +97,7 @@ pub enum Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Positions would not say the same.
-    #[error(
-        "its log has segments of {theirs} bytes and this one of {ours}: begin with an empty directory"
-    )]
+    #[error("its log has segments of {theirs} bytes and this one of {ours}: begin with an empty directory")]
     Segments {
         /// The length of its segments.
         theirs: u64,

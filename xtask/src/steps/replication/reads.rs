@@ -64,7 +64,10 @@ fn show(programs: &Programs, release: &'static str) -> Result<()> {
     let printed = fs::read_to_string(consumer.log(GROUP))?;
     let expected = format!("{MESSAGES} different from {MESSAGES} on");
     ensure!(printed.contains(&expected), "not {expected}: {printed}");
-    println!("{release} client: {at_slave} of {MESSAGES} messages come from the slave, {} after the master's end", after - before);
+    println!(
+        "{release} client: {at_slave} of {MESSAGES} messages come from the slave, {} after the master's end",
+        after - before
+    );
     Ok(())
 }
 

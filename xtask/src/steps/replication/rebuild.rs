@@ -41,7 +41,10 @@ pub(super) fn run(folder: &Path, gantry: &Path) -> Result<()> {
     let ended_at = end(group.master())?;
     sender.send(MESSAGES)?;
     let begins_at = let_front_go(group.master())?;
-    ensure!(ended_at < begins_at, "the master's log begins at {begins_at}, where the slave's has not ended: {ended_at}");
+    ensure!(
+        ended_at < begins_at,
+        "the master's log begins at {begins_at}, where the slave's has not ended: {ended_at}"
+    );
     sender.send(MESSAGES)?;
     group.start_slave()?;
     sender.send(MESSAGES)?;
