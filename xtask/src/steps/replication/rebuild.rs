@@ -60,6 +60,8 @@ pub(super) fn run(folder: &Path, gantry: &Path) -> Result<()> {
     wait("the slave keeps up", || Ok(slaves_that_keep_up(group.master())? == 1))?;
 
     let mut promised = bodies(&mut sender.client)?;
+    // Of what was kept before a part has expired.
+    sender.kept.clear();
     let master = group.master();
     let sender = kill_while_sending(sender, master, || group.kill_master())?;
     promised.extend(sender.kept);
