@@ -20,6 +20,8 @@ public final class Consume {
     /** Longest time without a new body, ms. */
     private static final long QUIET_MAX_MS = 60_000;
     private static final long LOOK_EVERY_MS = 100;
+    /** The machine may be busy with something else. */
+    private static final int API_MS = 30_000;
     /** Longest time for what is being consumed to end, before it is said where the group is, ms. */
     private static final long END_WITHIN_MS = 10_000;
 
@@ -33,6 +35,7 @@ public final class Consume {
         AtomicInteger repeats = new AtomicInteger();
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(arguments[2]);
         consumer.setNamesrvAddr(arguments[0]);
+        consumer.setMqClientApiTimeout(API_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setAwaitTerminationMillisWhenShutdown(END_WITHIN_MS);
         consumer.subscribe(arguments[1], "*");
