@@ -3,6 +3,7 @@
 //!
 //! One file an operation below; here the handle itself, its start and stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ use crate::engine::{Engine, Fetches, fetch_loop};
 use crate::machines::Machines;
 use crate::options::{COMMANDS_MAX, Options, Role};
 use crate::prepare::Limits;
+use crate::replication::mark::Mark;
 use crate::shared::Shared;
 use crate::timer::spill::Loader;
 
@@ -56,6 +58,8 @@ pub struct LocalBroker {
 struct Inner {
     shared: Arc<Shared>,
     role: Role,
+    /// Whether its log is a master's, and nothing else was ever added.
+    is_only_a_replica: bool,
     /// Bounded by [`COMMANDS_MAX`]; never awaited where a caller can be told that the broker is busy.
     commands: mpsc::Sender<Command>,
     /// Complete when the threads have ended; empty once someone has waited for them.
@@ -82,6 +86,12 @@ pub enum StartError {
         /// The record's position.
         at: PhysicalOffset,
     },
+    /// It was to become a slave's, and not all has come.
+    #[error("{dir} has a part of a master's log: let it be made whole as a slave of that master's, or choose another directory", dir = dir.display())]
+    Part {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Topics have at least one queue and at most 1024.
     #[error("{queues} default queues, allowed are 1 to {QUEUES_MAX}")]
     DefaultQueues {
@@ -101,6 +111,10 @@ impl LocalBroker {
         }
         if !(1..=QUEUES_MAX).contains(&options.default_queues) {
             return Err(StartError::DefaultQueues { queues: options.default_queues });
+        }
+        let mark = Mark::begin(options.role, &*env.disk, &options.dir).map_err(OpenError::Io)?;
+        if mark == Some(Mark::Part) {
+            return Err(StartError::Part { dir: options.dir });
         }
         let mut machines = Machines::bounded(options.transaction, options.timers);
         let store = Store::open(&env, &options.store(), &mut machines)?;
@@ -126,7 +140,10 @@ impl LocalBroker {
         ];
         threads.extend(reads.spawn(&env, &loader));
         let copying = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { shared, role, commands, threads: Mutex::new(threads), copying }) })
+        let is_only_a_replica = mark == Some(Mark::Whole);
+        Ok(Self {
+            inner: Arc::new(Inner { shared, role, is_only_a_replica, commands, threads: Mutex::new(threads), copying }),
+        })
     }
 
     /// Stops: what is queued is finished, receivers that wait are answered with nothing, everything is brought to

@@ -185,7 +185,7 @@ pub(crate) async fn tell(
 }
 
 /// Its number among the brokers of its name: 0 is the master.
-fn broker_id(options: &Options) -> i64 {
+pub(crate) fn broker_id(options: &Options) -> i64 {
     options.slave.as_ref().map_or(0, |slave| i64::try_from(slave.id).unwrap_or(i64::MAX))
 }
 

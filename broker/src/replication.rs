@@ -2,13 +2,17 @@
 //!
 //! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves, and under
 //! controllers `in_sync` whom it waits for and [`epochs`] where two logs have parted: plain values. [`History`] keeps the epochs in a file.
-//! [`Master`] and [`Slave`] are the connections around them. [`mirror`] is a slave of an Apache master. What is promised is told by
+//! [`Master`] and [`Slave`] are the connections around them. [`join`] is a slave that begins when its master's front has gone, [`mirror`] one
+//! of an Apache master; both keep the log as bytes (`log`). `mark` is what a directory says of its log. What is promised is told by
 //! `docs/replication.md`.
 
 pub mod epochs;
 mod history;
 mod in_sync;
 pub(crate) mod intake;
+pub mod join;
+mod log;
+pub(crate) mod mark;
 mod master;
 pub mod mirror;
 mod slave;

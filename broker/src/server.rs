@@ -50,6 +50,8 @@ pub struct Options {
     pub shown: Vec<(String, String)>,
     /// The broker's data directory, of which it is told how full its disk is.
     pub data: PathBuf,
+    /// A reader that is farther behind the log's end, in bytes, is asked to go on at a slave; `None`: no reader is.
+    pub slow_reader_bytes: Option<u64>,
     /// Of a slave: which one it is, and whose.
     pub slave: Option<SlaveOptions>,
 }
@@ -213,6 +215,16 @@ impl BrokerServer {
     pub fn replication(&self) -> impl Fn() -> HaStatus + Send + Sync + 'static + use<> {
         let core = self.core.clone();
         move || requests::runtime::ha_status(&core)
+    }
+
+    /// Cancelled once a slave's log may be given up because it ends before its master's begins: it is to be stopped, given up
+    /// ([`crate::replication::join::give_up`]) and started anew. Of a master never.
+    #[must_use]
+    pub fn behind(&self) -> CancellationToken {
+        match &self.core.replication {
+            Replication::Master(_) => CancellationToken::new(),
+            Replication::Slave(slave) => slave.behind(),
+        }
     }
 
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use apache::*;
 use broker::takeover::{Config, Form, HandBackError, Kind, Pending, Survey, hand_back};
+use broker::{LocalBroker, Options, Role};
 use common::*;
 use env::Disk;
 use env::sim::{self, World};
@@ -68,6 +69,19 @@ async fn check_handed_back(world: &World) {
     world.env().clock.sleep(HOUR).await;
     assert_eq!(queue_bodies(&broker, "plain", 0).await.last().expect("some"), "an hour");
     broker.stop().await;
+}
+
+/// Apache's broker adds what no master had.
+#[test]
+fn the_directory_of_a_slave_is_none_any_more() {
+    sim::run(1, async |world: World| {
+        let slave = LocalBroker::start(world.env(), Options { role: Role::Slave, ..options() }).expect("starts");
+        slave.stop().await;
+        let is_slaves = || world.disk().names(Path::new("/data")).contains(&"replica".to_owned());
+        assert!(is_slaves());
+        hand_back(&world.env(), Path::new("/data"), &mut |_| {}).await.expect("handed back");
+        assert!(!is_slaves());
+    });
 }
 
 #[test]

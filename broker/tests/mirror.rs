@@ -204,6 +204,7 @@ async fn what_a_slave_has_is_taken_over_as_its_masters_directory() {
         default_queues: 4,
         shown: Vec::new(),
         data: data.clone(),
+        slow_reader_bytes: None,
         slave: Some(SlaveOptions { id: 1, master: None }),
     };
     let slave = Slave::start(&options).await;

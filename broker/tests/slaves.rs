@@ -3,9 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "sockets of the real runtime, above the seams of env")]
 
 use env::Env;
-use remoting_proto::body::{ConsumerOffsets, DelayOffsets, TimerMetrics};
+use remoting_proto::body::{ConsumerOffsets, DelayOffsets, HaStatus, TimerMetrics};
 use remoting_proto::requests::{
-    AckMessage, ExchangeBrokerHaInfoAnswer, PopMessage, PopMessageAnswer, SendMessage, UpdateConsumerOffset,
+    AckMessage, ExchangeBrokerHaInfoAnswer, OffsetAnswer, PopMessage, PopMessageAnswer, PullMessage, PullMessageAnswer,
+    QueryConsumerOffset, SendMessage, UpdateConsumerOffset,
 };
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use serde::de::DeserializeOwned;
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 #[path = "common/served.rs"]
 mod served;
 
-use served::{Served, message, pop, served};
+use served::{SLAVE_ID, SLOW_READER_BYTES, Served, WITHIN, message, pop, pull, served, served_slave};
 
 /// Source: `MessageSysFlag.TRANSACTION_PREPARED_TYPE`.
 const PREPARED: i64 = 4;
@@ -119,6 +120,85 @@ async fn a_slave_is_told_only_what_its_log_has() {
     }
     drop(slave);
     served.end().await;
+}
+
+/// What a pull of queue 1 from an offset on is answered with, and at which broker its reader is to go on.
+async fn pulled(served: &Served, header: PullMessage) -> (ResponseCode, i64) {
+    let answer = served.call(RequestCode::PullMessage, header.to_fields(), "").await;
+    let suggested = PullMessageAnswer::of(&answer.fields).expect("numbers").suggest_which_broker_id;
+    (answer.response_code(), suggested)
+}
+
+fn one_from(offset: i64) -> PullMessage {
+    PullMessage { max_msg_nums: 1, ..pull("t", 1, offset) }
+}
+
+/// Longer than what a reader may be behind.
+const FAR: &[u8] = &[b'x'; SLOW_READER_BYTES as usize];
+
+/// While it is there: who is sent to one that is gone or far behind reads nothing.
+#[tokio::test]
+async fn a_reader_far_behind_is_sent_to_a_slave() {
+    use ResponseCode::Success;
+    let served = served(Vec::new()).await;
+    for _ in 0..3 {
+        served.send("t", FAR).await;
+    }
+    let in_sync = async || body::<HaStatus>(&served, RequestCode::GetBrokerHaStatus).await.in_sync_slave_nums;
+    assert_eq!(pulled(&served, one_from(0)).await, (Success, 0), "no slave is there");
+    let slave = tokio::spawn(follow(TcpStream::connect(served.slaves_at).await.expect("listens")));
+    tokio::time::timeout(WITHIN, async { while in_sync().await == 0 {} }).await.expect("the slave is known");
+    assert_eq!(pulled(&served, one_from(0)).await, (Success, 1));
+    assert_eq!(pulled(&served, one_from(2)).await, (Success, 0), "nothing is left to read");
+    slave.abort();
+    tokio::time::timeout(WITHIN, async { while in_sync().await > 0 {} }).await.expect("the slave is gone");
+    assert_eq!(pulled(&served, one_from(0)).await, (Success, 0));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_slave_keeps_a_reader_until_it_is_near() {
+    let own = i64::try_from(SLAVE_ID).expect("small");
+    let master = served(Vec::new()).await;
+    let slave = served_slave(&master).await;
+    for _ in 0..3 {
+        master.send("t", FAR).await;
+    }
+    let commit = UpdateConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: "t".to_owned(),
+        queue_id: 1,
+        commit_offset: 1,
+        broker_name: None,
+    };
+    let committed = master.call(RequestCode::UpdateConsumerOffset, commit.to_fields(), "").await;
+    assert_eq!(committed.response_code(), ResponseCode::Success);
+    let end = master.broker.status().appended_to;
+    let all_come = async {
+        while slave.broker.status().appended_to < end {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(WITHIN, all_come).await.expect("the log comes");
+
+    assert_eq!(pulled(&slave, one_from(0)).await, (ResponseCode::Success, own));
+    let unwanted = PullMessage { subscription: Some("b".to_owned()), ..one_from(0) };
+    assert_eq!(pulled(&slave, unwanted).await, (ResponseCode::PullRetryImmediately, own), "it passes over one");
+    assert_eq!(pulled(&slave, one_from(2)).await, (ResponseCode::Success, 0));
+    assert_eq!(pulled(&slave, one_from(3)).await, (ResponseCode::PullNotFound, 0));
+    assert_eq!(pulled(&slave, one_from(9)).await, (ResponseCode::PullNotFound, 0), "the master may have it");
+    assert_eq!(pulled(&master, one_from(9)).await, (ResponseCode::PullOffsetMoved, 0));
+    let asked = QueryConsumerOffset {
+        consumer_group: "g".to_owned(),
+        topic: "t".to_owned(),
+        queue_id: 1,
+        set_zero_if_not_found: None,
+        broker_name: None,
+    };
+    let told = slave.call(RequestCode::QueryConsumerOffset, asked.to_fields(), "").await;
+    assert_eq!(OffsetAnswer::of(&told.fields).expect("a number").offset, Some(1));
+    slave.end().await;
+    master.end().await;
 }
 
 async fn check_point(served: &Served) -> [i64; 7] {

@@ -7,6 +7,7 @@ mod blocking;
 pub mod clock;
 pub mod disk;
 pub mod kept;
+mod process;
 pub mod random;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -18,6 +19,7 @@ pub use blocking::blocking;
 pub use clock::Clock;
 pub use disk::{Disk, File};
 pub use kept::Kept;
+pub use process::again;
 pub use random::Random;
 pub use tasks::Tasks;
 

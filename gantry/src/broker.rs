@@ -9,6 +9,7 @@ mod member;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use ::broker::replication::join;
 use ::broker::replication::mirror::{self, Mirror};
 use ::broker::server::{Options, SlaveOptions};
 use ::broker::takeover::Imported;
@@ -32,10 +33,22 @@ use crate::{identity, metrics, open_files};
 /// # Errors
 /// Why it could not start; each says what to do.
 pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String, String)>) -> anyhow::Result<()> {
-    Telemetry::around(&config.log, None, warnings, async |telemetry| serve(&config, telemetry, shown).await).await
+    let serve = async |telemetry: &Telemetry| serve(&config, telemetry, shown).await;
+    match Telemetry::around(&config.log, None, warnings, serve).await? {
+        Then::Ends => Ok(()),
+        Then::BeginsAnew => Err(env::again()).context("beginning anew"),
+    }
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, String)>) -> anyhow::Result<()> {
+/// What comes after a broker has stopped in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Ends,
+    /// Its log was given up: another start gets all of the master's.
+    BeginsAnew,
+}
+
+async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, String)>) -> anyhow::Result<Then> {
     let mut signals = Signals::new().context("signals")?;
     let port = Port::bind(config.listen, "listen IP:PORT")?;
     let vip_port = vip_port(port.address());
@@ -52,6 +65,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         default_queues: config.default_queues,
         shown,
         data: config.storage.data.clone(),
+        slow_reader_bytes: config.slow_reader_percent.map(|percent| memory_bytes() / 100 * percent),
         slave: slave_options(&config.replication),
     };
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
@@ -60,7 +74,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         // Each role takes them anew.
         drop((vip_port, slaves));
         let probes = ProbePort::open(http, telemetry)?;
-        return member::serve(config, telemetry, member::Door { port, limits, tls, probes }, options, signals).await;
+        member::serve(config, telemetry, member::Door { port, limits, tls, probes }, options, signals).await?;
+        return Ok(Then::Ends);
     }
     let labels = metrics::broker_labels(&config.cluster, &config.name);
     let is_mirror = tokio::select! {
@@ -74,7 +89,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
         let (listener, stop) = (port.listen()?, CancellationToken::new());
         let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
-        let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
+        let behind = CancellationToken::new();
+        let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
         return running.until_signal(config, advertised, signals, async || {}).await;
     }
     let (role, copies) = match &config.replication {
@@ -96,6 +112,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
+    let behind = server.behind();
     metrics::register_replication(&telemetry.meter(), &labels, server.replication());
     metrics::register(&telemetry.meter(), &labels, {
         let broker = broker.clone();
@@ -108,42 +125,57 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     }
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
-    let running = Running { stop, served, probes: ProbePort::open(http, telemetry)? };
-    running.until_signal(config, advertised, signals, async || broker.stop().await).await
+    let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
+    let then = running.until_signal(config, advertised, signals, async || broker.stop().await).await?;
+    if then == Then::BeginsAnew {
+        join::give_up(&*Env::real().disk, &config.storage.data)?;
+    }
+    Ok(then)
 }
 
 /// A broker, being served.
 struct Running {
     stop: CancellationToken,
     served: JoinHandle<()>,
+    /// Cancelled when its log is to be given up.
+    behind: CancellationToken,
     probes: ProbePort,
 }
 
 impl Running {
-    /// Says that the broker is ready, and ends it in order at a signal; `end` comes last but for the probes.
+    /// Says that the broker is ready, and ends it in order at a signal, or when its log is to be given up; `end` comes last but for the probes.
     async fn until_signal(
         mut self,
         config: &Config,
         advertised: SocketAddr,
         mut signals: Signals,
         end: impl AsyncFnOnce(),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Then> {
         say_ready(config, advertised, &self.probes);
-        let name = tokio::select! {
-            (name, _) = signals.next() => name,
+        let then = tokio::select! {
+            (name, _) = signals.next() => {
+                say_stopping(name, signals, &self.probes);
+                Then::Ends
+            }
+            () = self.behind.cancelled() => {
+                tracing::warn!("stopping: the log ends before its master's begins and has nothing of its own; it is given up and got anew");
+                signals.exit_on_next();
+                self.probes.readiness().set_draining();
+                Then::BeginsAnew
+            }
             // A process that is ready and deaf helps nobody: whoever watches it starts another.
             ended = &mut self.served => {
                 end().await;
                 return Err(ended_by_itself(ended));
             }
         };
-        say_stopping(name, signals, &self.probes);
         self.stop.cancel();
         let ended = self.served.await;
         end().await;
         self.probes.close().await?;
         tracing::info!("stopped");
-        ended.context("the port failed")
+        ended.context("the port failed")?;
+        Ok(then)
     }
 }
 
@@ -175,6 +207,12 @@ fn ended_by_itself(ended: Result<(), JoinError>) -> anyhow::Error {
     anyhow::anyhow!("the port has ended by itself: {why}")
 }
 
+/// The machine's memory.
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
+}
+
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     match replication {
         Replication::Master { .. } | Replication::Member { .. } => None,
@@ -182,11 +220,16 @@ fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     }
 }
 
-/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master.
+/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master. A slave of
+/// ours that begins gets what a start needs.
 async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
     let (env, data) = (Env::real(), &config.storage.data);
     if options.slave.is_some() {
-        return Ok(mirror::follows_apache(&env, &config.name, options).await?);
+        let follows_apache = mirror::follows_apache(&env, &config.name, options).await?;
+        if !follows_apache {
+            join::prepare(&env, &config.name, options).await?;
+        }
+        return Ok(follows_apache);
     }
     let promoted = mirror::promote(&env, data, &mut |_| {}).await;
     let promoted = promoted.with_context(|| format!("{} is a slave's of an Apache master", data.display()))?;

@@ -38,12 +38,12 @@ impl Telemetry {
     ///
     /// # Errors
     /// As [`Telemetry::start`], and the role's.
-    pub(crate) async fn around(
+    pub(crate) async fn around<T>(
         log: &Log,
         otlp_endpoint: Option<&str>,
         warnings: &[String],
-        serve: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        serve: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let telemetry = Self::start(log, otlp_endpoint)?;
         for warning in warnings {
             tracing::warn!("configuration: {warning}");

@@ -33,7 +33,7 @@ pub use options::{
     CHECKPOINT_BYTES_DEFAULT, Flush, HOT_BYTES_DEFAULT, Options, SEGMENT_BYTES_LOCAL, SEGMENT_BYTES_MAX,
     SEGMENT_BYTES_MIN,
 };
-pub use ownership::{claim, disown, put_file};
+pub use ownership::{claim, disown, erase, put_file};
 pub use queue_index::keys::KeySearch;
 pub use queue_index::{EntriesError, QueueEntry, QueueRange};
 pub use reader::{ReadError, Reader};

@@ -40,3 +40,20 @@ pub fn disown(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     files::remove_machine_files(disk, &layout.timers, |_| false)?;
     files::remove_unless(disk, &layout.queue_index, |_| false)
 }
+
+/// Removes a store from a directory, its log too; durable on return. What else is there stays. The caller holds the directory's lock.
+///
+/// # Errors
+/// [`Error`]; then it can be done again.
+pub fn erase(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let layout = Layout::create(disk, dir)?;
+    disown(disk, dir)?;
+    for name in disk.list(&layout.commit_log).map_err(Error::at("list", &layout.commit_log))? {
+        let path = layout.commit_log.join(name);
+        disk.remove(&path).map_err(Error::at("remove", &path))?;
+    }
+    for dir in [&layout.commit_log, &layout.queue_index, &layout.timers] {
+        disk.sync_dir(dir).map_err(Error::at("sync", dir))?;
+    }
+    Ok(())
+}

@@ -9,7 +9,7 @@ use super::answer::{Answer, tell};
 use crate::command::{PullCommand, PulledEntries, Reply};
 use crate::journal::Event;
 use crate::offset::{Committed, Offsets};
-use crate::options::WAITING_MAX;
+use crate::options::{Role, WAITING_MAX};
 
 impl Engine {
     /// Answers a pull, or lets it wait when its queue has nothing new.
@@ -21,13 +21,17 @@ impl Engine {
             return;
         }
         let (min, end) = self.range(&pull.topic, pull.queue);
-        if pull.offset < min || pull.offset > end {
+        // Who has read from the master may be ahead of a slave's log: what it waits for comes. Source: Apache 5.5
+        // `DefaultPullMessageResultHandler`, unless `offsetCheckInSlave`.
+        let is_beyond = pull.offset > end && self.options.role == Role::Master;
+        if pull.offset < min || is_beyond {
             let error = PullError::OffsetOutOfRange { offset: pull.offset, min, max: end };
             return tell(pull.reply, Err(error));
         }
         let mut entries = Vec::new();
         // Not behind `end`, though the disk may have more by now: where this pull ends the next one must be allowed to begin.
-        let max = usize::try_from((end.0 - pull.offset.0).min(pull.messages_max.into())).unwrap_or(usize::MAX);
+        let max = end.0.saturating_sub(pull.offset.0).min(pull.messages_max.into());
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         let read = self.store.entries(pull.topic.as_str(), pull.queue, pull.offset, max, &mut entries);
         if let Err(error) = read {
             tracing::error!(%error, topic = %pull.topic, queue = %pull.queue, "a queue cannot be read");

@@ -30,6 +30,11 @@ impl LocalBroker {
         self.inner.role == Role::Slave
     }
 
+    /// Whether this broker's log is a master's, and nothing else was ever added to it: it may be given up.
+    pub(crate) fn is_only_a_replica(&self) -> bool {
+        self.inner.is_only_a_replica
+    }
+
     /// How many brokers have what is acknowledged.
     pub(crate) fn copies(&self) -> Copies {
         self.inner.shared.copies

@@ -242,7 +242,9 @@ impl Master {
         loop {
             let said = match reports.next().await? {
                 Report::HasTo(said) => said,
-                Report::Hello | Report::Member => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
+                // One of ours that has not all that it needs says only that it lives.
+                Report::Hello => continue,
+                Report::Member => return Err(wire::Error::Unknown { said: wire::MEMBER }.into()),
             };
             let sent_to = PhysicalOffset(sent_to.load(Ordering::Acquire));
             if said > sent_to {

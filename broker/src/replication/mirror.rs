@@ -2,11 +2,10 @@
 //! has them. Nothing is read of it but what the connection needs, until the slave is made the master: then it is taken over as a
 //! directory of Apache's is.
 //!
-//! [`follows_apache`] tells whether a slave is one; [`Mirror`] is the running one: `log` its log's files, `metadata` what is asked for,
-//! `port` what it answers; [`promote`] makes its directory ours. Why it is so: `docs/decisions/0013-apache-master.md`.
+//! [`follows_apache`] tells whether a slave is one; [`Mirror`] is the running one: `metadata` is what is asked for, `port` what it answers;
+//! [`promote`] makes its directory ours. Why it is so: `docs/decisions/0013-apache-master.md`.
 
-mod log;
-mod metadata;
+pub(super) mod metadata;
 mod port;
 
 use std::convert::Infallible;
@@ -29,8 +28,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
-use self::log::Log;
 use super::intake::Intake;
+use super::log::{self, Log};
 use super::slave::{Ended as StreamEnded, Follower, Stream, check, connect, connected, follow_for_ever};
 use super::wire::{Report, Welcome};
 use crate::engine::LogEnd;

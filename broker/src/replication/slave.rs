@@ -13,10 +13,12 @@ use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use super::epochs::{Epoch, Epochs};
 use super::intake::{self, Intake};
+use super::log;
 use super::mirror::Ended as MirrorEnded;
 use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
@@ -44,6 +46,8 @@ pub struct Slave {
     membership: Option<Arc<Membership>>,
     /// The epochs of a master whose log this one may be the beginning of, until its last record has shown it. Held to put or take them.
     unproven: Mutex<Option<Epochs>>,
+    /// Cancelled once this log is behind its master's and may be given up.
+    behind: CancellationToken,
 }
 
 /// Why a connection has ended, or was not made.
@@ -98,15 +102,19 @@ pub enum Ended {
     /// What came was not appended.
     #[error(transparent)]
     Append(#[from] ReplicateError),
+    /// What came was not put into the files of a slave that begins.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// A slave that begins has what it needs.
+    #[error("all has come that a start needs")]
+    Joined,
 }
 
 /// Why this log cannot be made the master's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Positions would not say the same.
-    #[error(
-        "its log has segments of {theirs} bytes and this one of {ours}: set --segment-size, and begin with an empty directory"
-    )]
+    #[error("its log has segments of {theirs} bytes and this one of {ours}: begin with an empty directory")]
     Segments {
         /// The length of its segments.
         theirs: u64,
@@ -150,10 +158,10 @@ pub enum Refused {
         /// Up to where it was acknowledged.
         confirmed_to: PhysicalOffset,
     },
-    /// What lies between has expired.
+    /// What lies between has expired, or cannot be compared.
     #[error(
-        "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: it needs a rebuild from a \
-         copy of the master's directory"
+        "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: what lies between has \
+         expired. A log that was only ever a slave's begins anew by itself; keep a copy of another one, and begin with an empty directory"
     )]
     Behind {
         /// Where this log's last record begins; without any its end.
@@ -180,13 +188,27 @@ impl Slave {
     /// Of this broker; `master` tells where its master has its log.
     #[must_use]
     pub fn new(broker: LocalBroker, clock: Arc<dyn Clock>, master: watch::Receiver<Option<String>>) -> Self {
-        Self { broker, clock, master, connected_to: Mutex::default(), membership: None, unproven: Mutex::default() }
+        Self {
+            broker,
+            clock,
+            master,
+            connected_to: Mutex::default(),
+            membership: None,
+            unproven: Mutex::default(),
+            behind: CancellationToken::new(),
+        }
     }
 
     /// The same under controllers.
     #[must_use]
     pub fn of(self, membership: Arc<Membership>) -> Self {
         Self { membership: Some(membership), ..self }
+    }
+
+    /// Cancelled once this log ends before its master's begins, if it was only ever a slave's: it may be given up, see [`super::join`].
+    #[must_use]
+    pub fn behind(&self) -> CancellationToken {
+        self.behind.clone()
     }
 
     /// The master that the log comes from just now.
@@ -220,12 +242,11 @@ impl Slave {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match &self.membership {
-            None => stream.write_all(&Report::Hello.encode()).await?,
-            Some(membership) => stream.write_all(&wire::member(membership.id())).await?,
-        }
         let mut input = BytesMut::new();
-        let (welcome, epochs) = within(&*self.clock, welcomed(&mut stream, &mut input), Ended::NotOurs).await?;
+        let (welcome, epochs) = match &self.membership {
+            None => greet(&*self.clock, &mut stream, &Report::Hello.encode(), &mut input).await?,
+            Some(membership) => greet(&*self.clock, &mut stream, &wire::member(membership.id()), &mut input).await?,
+        };
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
         let segment_bytes = self.broker.log().segment_bytes();
@@ -237,7 +258,11 @@ impl Slave {
             }
             (None, Some(_)) | (Some(_), None) => return Err(Ended::NotOurs),
         }
-        check(welcome, segment_bytes, end)?;
+        check(welcome, segment_bytes, end).inspect_err(|refused| {
+            if matches!(refused, Refused::Behind { .. }) && self.broker.is_only_a_replica() {
+                self.behind.cancel();
+            }
+        })?;
         let from = end.last.unwrap_or(end.at);
         let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
         stream.write_all(&Report::HasTo(from).encode()).await?;
@@ -336,6 +361,14 @@ pub(super) trait Follower: Sync {
 
     /// The log is known to be this master's, and comes from it; or it does not come any longer.
     fn connected(&self, master: Option<&str>);
+
+    /// What the master is told of a log that ends there, by the rule of its flush.
+    ///
+    /// # Errors
+    /// Why nothing more is to come.
+    fn report(&self, end: PhysicalOffset) -> Result<Report, Ended> {
+        Ok(Report::HasTo(end))
+    }
 }
 
 /// Follows the master for ever, whichever it is: `follow` does it with the one at an address, until that ends.
@@ -400,6 +433,20 @@ async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended
     }
 }
 
+/// Says that a slave of ours is here, in these bytes; answers what the master says of its log. What is read behind that is in `input`.
+pub(super) async fn greet<S>(
+    clock: &dyn Clock,
+    stream: &mut S,
+    hello: &[u8],
+    input: &mut BytesMut,
+) -> Result<(Welcome, Option<Epochs>), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(hello).await?;
+    within(clock, welcomed(stream, input), Ended::NotOurs).await
+}
+
 /// What the master says first. One of Apache's says something else, or nothing.
 async fn welcomed(
     stream: &mut (impl AsyncRead + Unpin),
@@ -451,7 +498,7 @@ impl<'a, F: Follower, S: AsyncRead + AsyncWrite + Unpin + Send> Stream<'a, F, S>
     }
 
     /// The same, of which this was read already.
-    fn with(self, input: BytesMut) -> Self {
+    pub(super) fn with(self, input: BytesMut) -> Self {
         Self { input, ..self }
     }
 
@@ -517,7 +564,7 @@ impl<'a, F: Follower, S: AsyncRead + AsyncWrite + Unpin + Send> Stream<'a, F, S>
         if !self.intake.is_proven() {
             return Ok(());
         }
-        Ok(self.stream.write_all(&Report::HasTo(self.end).encode()).await?)
+        Ok(self.stream.write_all(&self.follower.report(self.end)?.encode()).await?)
     }
 }
 

@@ -4,8 +4,9 @@
 //!
 //! | bytes | content                                                                                              |
 //! |-------|------------------------------------------------------------------------------------------------------|
-//! | 0..8  | end of the slave's log; [`HELLO`] asks for a [`Welcome`]; [`MEMBER`], with its id behind (8), asks   |
-//! |       | for one with epochs, under controllers                                                               |
+//! | 0..8  | end of the slave's log; [`HELLO`] asks for a [`Welcome`], and once it has that says that the slave   |
+//! |       | lives and counts for nothing yet; [`MEMBER`], with its id behind (8), asks for one with epochs,      |
+//! |       | under controllers                                                                                    |
 //!
 //! A master says frames:
 //!
@@ -55,7 +56,7 @@ const EPOCH_BYTES: usize = 16;
 /// What a slave says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// It is one of ours.
+    /// It is one of ours; later: it lives, and counts for nothing yet.
     Hello,
     /// It is one of ours under controllers; its id follows.
     Member,

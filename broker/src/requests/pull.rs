@@ -13,14 +13,20 @@ use types::{Broker as _, Filter, QueueOffset};
 
 use super::names::{check_readable, check_still_readable, group, known_topic, number, offset, queue};
 use super::{Answer, Refusal, offsets};
-use crate::resets;
-use crate::server::Core;
+use crate::replication::slaves::keeps_up;
+use crate::server::{Core, Replication};
+use crate::{registration, resets};
 
 /// Most messages of one answer. Source: `maxTransferCountOnMessageInMemory`.
 const MESSAGES_MAX: i64 = 32;
 /// Most bytes of records of one answer, unless the first alone has more. Source: eight of `maxTransferBytesOnMessageInMemory`, as
 /// records are not copied from the disk here.
 const BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// The ids of those brokers of a name that readers are sent to. Source: `MixAll.MASTER_ID`, and the default of a group's
+/// `whichBrokerWhenConsumeSlowly`.
+const MASTER: i64 = 0;
+const SLAVE: i64 = 1;
 
 /// Reads a queue.
 pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command) -> Answer {
@@ -70,7 +76,7 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
             if count > 0 {
                 check_still_readable(core, &place.0, &place.1)?;
             }
-            let answer = found(request, pulled, from);
+            let answer = found(core, request, pulled, from);
             if count > 0 {
                 let (topic, group, bytes) = (&header.topic, &header.consumer_group, answer.body.len() as u64);
                 core.statistics.lock().get(topic, group, count, bytes, core.now());
@@ -136,15 +142,35 @@ async fn commit(core: &Core, place: &resets::Queue, offset: QueueOffset) -> Resu
     Ok(())
 }
 
-fn found(request: &Command, pulled: Pulled, from: QueueOffset) -> Command {
+fn found(core: &Core, request: &Command, pulled: Pulled, from: QueueOffset) -> Command {
+    let suggest_which_broker_id = suggested(core, &pulled, from);
     let Pulled { records, next_offset, min_offset, max_offset } = pulled;
     let code = match () {
         () if !records.is_empty() => ResponseCode::Success,
         () if next_offset > from => ResponseCode::PullRetryImmediately,
         () => ResponseCode::PullNotFound,
     };
-    let header = answer(next_offset, min_offset, max_offset);
+    let header = PullMessageAnswer { suggest_which_broker_id, ..answer(next_offset, min_offset, max_offset) };
     Command { fields: header.to_fields(), body: together(records), ..request.answer(code) }
+}
+
+/// Which broker of the name a reader is asked to go on at: a slave that keeps up if there is one and the reader is far behind the log's end,
+/// where it costs the disk; that slave keeps it until it is near. Source: Apache 5.5 `DefaultMessageStore#getMessage`, `PullMessageProcessor`,
+/// which look at no slave.
+fn suggested(core: &Core, pulled: &Pulled, from: QueueOffset) -> i64 {
+    let own = registration::broker_id(&core.options);
+    let Some(slow_reader_bytes) = core.options.slow_reader_bytes else { return MASTER };
+    let Some(Ok(last)) = pulled.records.last().map(|record| record::header(record)) else {
+        // Where those are that it passes over is not known: it stays. One that waits goes to where messages come first.
+        return if pulled.next_offset > from { own } else { MASTER };
+    };
+    let (read_to, end) = (last.physical_offset.plus(last.record_bytes.into()), core.broker.marks().appended_to());
+    match &core.replication {
+        _ if end.0.saturating_sub(read_to.0) <= slow_reader_bytes => MASTER,
+        Replication::Slave(_) => own,
+        Replication::Master(master) if master.slaves().lock().all().any(|slave| keeps_up(&slave, end)) => SLAVE,
+        Replication::Master(_) => MASTER,
+    }
 }
 
 fn together(mut records: Vec<Bytes>) -> Bytes {
@@ -167,7 +193,7 @@ fn moved(request: &Command, from: QueueOffset, to: QueueOffset, (min, max): (Que
 
 fn answer(next: QueueOffset, min: QueueOffset, max: QueueOffset) -> PullMessageAnswer {
     PullMessageAnswer {
-        suggest_which_broker_id: 0,
+        suggest_which_broker_id: MASTER,
         next_begin_offset: number(next),
         min_offset: number(min),
         max_offset: number(max),

@@ -21,6 +21,7 @@ use super::{Form, Kind, consume_queue, failed, settings};
 use crate::journal::{self, Event};
 use crate::machines::Machines;
 use crate::options::Options;
+use crate::replication::mark::Mark;
 use crate::timer::spill::{Loader, Read};
 use crate::timer::{WHEEL_TOPIC, Waits, due};
 use crate::transaction::{HALF_TOPIC, OP_BODY_BYTES_MAX, OP_TOPIC, op_body};
@@ -96,6 +97,7 @@ pub async fn hand_back(env: &Env, dir: &Path, watcher: &mut Watcher<'_>) -> Resu
     if kind != Kind::Ours {
         return Err(HandBackError::NotOurs { kind });
     }
+    Mark::remove(disk, dir)?;
     let options = Options::local(dir.to_owned());
     let mut machines = Machines::new(options.transaction);
     let store = Store::open(env, &options.store(), &mut machines)?;

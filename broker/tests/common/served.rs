@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker::server::Options;
-use broker::{BrokerServer, LocalBroker};
+use broker::server::{Options, SlaveOptions};
+use broker::{BrokerServer, LocalBroker, Role};
 use bytes::{Bytes, BytesMut};
 use env::Env;
 use remoting::Client;
@@ -19,6 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Long enough for a machine that is busy with something else.
 pub const WITHIN: Duration = Duration::from_secs(60);
+
+/// How far behind readers are sent to a slave.
+pub const SLOW_READER_BYTES: u64 = 4096;
+/// The number of a slave.
+pub const SLAVE_ID: u64 = 2;
 
 /// A broker on a port of its own.
 pub struct Served {
@@ -40,8 +45,25 @@ pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
     served_in(env, name_servers, tempfile::tempdir().expect("a folder")).await
 }
 
+/// A slave of that master's.
+pub async fn served_slave(master: &Served) -> Served {
+    let slave = SlaveOptions { id: SLAVE_ID, master: Some(master.slaves_at.to_string()) };
+    served_as(Some(slave), Env::real(), Vec::new(), tempfile::tempdir().expect("a folder")).await
+}
+
 async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDir) -> Served {
-    let options = broker::Options { segment_bytes: 1 << 20, ..broker::Options::local(folder.path().join("data")) };
+    served_as(None, env, name_servers, folder).await
+}
+
+async fn served_as(
+    slave: Option<SlaveOptions>,
+    env: Env,
+    name_servers: Vec<String>,
+    folder: tempfile::TempDir,
+) -> Served {
+    let role = if slave.is_some() { Role::Slave } else { Role::Master };
+    let options = broker::Options::local(folder.path().join("data"));
+    let options = broker::Options { segment_bytes: 1 << 20, role, ..options };
     let broker = LocalBroker::start(Env::real(), options).expect("starts");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -53,7 +75,8 @@ async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDi
         default_queues: 4,
         shown: vec![("brokerName".to_owned(), "gantry-local".to_owned())],
         data: folder.path().join("data"),
-        slave: None,
+        slow_reader_bytes: Some(SLOW_READER_BYTES),
+        slave,
     };
     let slaves = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let slaves_at = slaves.local_addr().expect("bound");

@@ -34,6 +34,8 @@ pub(crate) struct Broker {
     pub(crate) cluster: String,
     pub(crate) default_queues: u32,
     pub(crate) replication: Replication,
+    /// Percent of the machine's memory that a reader may be behind before it is asked to go on at a slave; `None`: none is.
+    pub(crate) slow_reader_percent: Option<u64>,
     pub(crate) storage: Storage,
     /// Where health, readiness and metrics are served, if anywhere.
     pub(crate) http: Option<SocketAddr>,
@@ -65,6 +67,8 @@ pub(crate) enum Key {
     InSyncReplicas,
     MinInSyncReplicas,
     SlaveTimeout,
+    SlaveReadEnable,
+    AccessMessageInMemoryMaxRatio,
     AclEnable,
     AuthenticationEnabled,
     AuthorizationEnabled,
@@ -96,9 +100,8 @@ pub(crate) enum Key {
 
 /// Apache's keys that are accepted and have no meaning here: threads, buffers, tuning of its own store. Sorted, for the binary
 /// search. Keys whose absence would change what clients may do or what survives are not here: those are reported as unknown.
-const IGNORED: [&str; 41] = [
+const IGNORED: [&str; 40] = [
     "abortFile",
-    "accessMessageInMemoryMaxRatio",
     "ackMessageThreadPoolNums",
     "adminBrokerThreadPoolNums",
     "allAckInSyncStateSet",
@@ -160,6 +163,8 @@ impl Keys for Key {
         Self::InSyncReplicas,
         Self::MinInSyncReplicas,
         Self::SlaveTimeout,
+        Self::SlaveReadEnable,
+        Self::AccessMessageInMemoryMaxRatio,
         Self::AclEnable,
         Self::AuthenticationEnabled,
         Self::AuthorizationEnabled,
@@ -209,6 +214,8 @@ impl Keys for Key {
             Self::InSyncReplicas => &replication::IN_SYNC_REPLICAS,
             Self::MinInSyncReplicas => &replication::MIN_IN_SYNC_REPLICAS,
             Self::SlaveTimeout => &replication::SLAVE_TIMEOUT,
+            Self::SlaveReadEnable => &replication::SLAVE_READ_ENABLE,
+            Self::AccessMessageInMemoryMaxRatio => &replication::ACCESS_MESSAGE_IN_MEMORY_MAX_RATIO,
             Self::AclEnable => &ACL_ENABLE,
             Self::AuthenticationEnabled => &AUTHENTICATION_ENABLED,
             Self::AuthorizationEnabled => &AUTHORIZATION_ENABLED,
@@ -240,7 +247,10 @@ impl Keys for Key {
     }
 
     fn is_switch(self) -> bool {
-        matches!(self, Self::AutoCreateTopics | Self::AutoCreateGroups | Self::EnableControllerMode)
+        matches!(
+            self,
+            Self::AutoCreateTopics | Self::AutoCreateGroups | Self::EnableControllerMode | Self::SlaveReadEnable
+        )
     }
 
     fn own_text(self) -> Convert {
@@ -298,6 +308,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let name = reader.read(Key::BrokerName, word);
     let cluster = reader.read(Key::BrokerClusterName, word);
     let replication = replication::replication(reader);
+    let slow_reader_percent = replication::slow_reader_percent(reader);
     let unserved = [Key::AclEnable, Key::AuthenticationEnabled, Key::AuthorizationEnabled];
     let is_open = unserved.map(|key| reader.read(key, off));
     let storage = storage(reader, &STORAGE);
@@ -319,6 +330,7 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         cluster: cluster?,
         default_queues: u32::try_from(queues?).ok()?,
         replication: replication?,
+        slow_reader_percent: slow_reader_percent?,
         storage: storage?,
         http: http?,
         tls: tls?,

@@ -115,6 +115,7 @@ impl Running {
             default_queues: 1,
             shown: Vec::new(),
             data,
+            slow_reader_bytes: None,
             slave: None,
         };
         let server = BrokerServer::new(Env::real(), broker.clone(), options, None);

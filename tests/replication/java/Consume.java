@@ -1,10 +1,12 @@
-// A push consumer of 4.x that consumes a topic until it has seen so many different bodies.
+// A push consumer of 4.x that consumes a topic of numbers until it has seen so many different ones.
 //
-//   java … Consume NAMESERVER TOPIC GROUP COUNT
+//   java … Consume NAMESERVER TOPIC GROUP COUNT [PAUSE_MS]
 //
-// Prints how many different bodies it has seen and how many came again. Exit code 0: it was COUNT in time, and no more came.
+// Each message takes it PAUSE_MS, 0 without it. Prints how many different numbers it has seen, the least of them, and how many came again.
+// Exit code 0: it was COUNT in time, and no more came.
 
 import java.nio.charset.StandardCharsets;
+import java.util.Collections;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -18,23 +20,31 @@ public final class Consume {
     /** Longest time without a new body, ms. */
     private static final long QUIET_MAX_MS = 60_000;
     private static final long LOOK_EVERY_MS = 100;
+    /** The machine may be busy with something else. */
+    private static final int API_MS = 30_000;
+    /** Longest time for what is being consumed to end, before it is said where the group is, ms. */
+    private static final long END_WITHIN_MS = 10_000;
 
     private Consume() {
     }
 
     public static void main(String[] arguments) throws Exception {
         int count = Integer.parseInt(arguments[3]);
-        Set<String> seen = ConcurrentHashMap.newKeySet();
+        long pauseMs = arguments.length > 4 ? Long.parseLong(arguments[4]) : 0;
+        Set<Integer> seen = ConcurrentHashMap.newKeySet();
         AtomicInteger repeats = new AtomicInteger();
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(arguments[2]);
         consumer.setNamesrvAddr(arguments[0]);
+        consumer.setMqClientApiTimeout(API_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setAwaitTerminationMillisWhenShutdown(END_WITHIN_MS);
         consumer.subscribe(arguments[1], "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             for (MessageExt message : messages) {
-                if (!seen.add(new String(message.getBody(), StandardCharsets.UTF_8).trim())) {
+                if (!seen.add(Integer.valueOf(new String(message.getBody(), StandardCharsets.UTF_8).trim()))) {
                     repeats.incrementAndGet();
                 }
+                pause(pauseMs);
             }
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
@@ -49,7 +59,15 @@ public final class Consume {
             Thread.sleep(LOOK_EVERY_MS);
         }
         consumer.shutdown();
-        System.out.println(seen.size() + " different, " + repeats + " again");
+        System.out.println(seen.size() + " different from " + Collections.min(seen) + " on, " + repeats + " again");
         System.exit(seen.size() == count ? 0 : 1);
+    }
+
+    private static void pause(long ms) {
+        try {
+            Thread.sleep(ms);
+        } catch (InterruptedException ended) {
+            Thread.currentThread().interrupt();
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
-//! set-up guides from their files (`layouts`), after it the same with a slave or a master of Apache's (`apache`).
+//! set-up guides from their files (`layouts`), after it a slave that is made whole again by its master (`rebuild`), consumers that read from a
+//! slave (`reads`), and the same with a slave or a master of Apache's (`apache`).
 
 mod among;
 mod apache;
 pub(super) mod client;
 pub(super) mod group;
 mod layouts;
+mod reads;
+mod rebuild;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,11 +22,12 @@ use anyhow::{Context as _, Result, ensure};
 use remoting_proto::ResponseCode;
 
 use crate::plan::{Context, Done};
+use crate::steps::java;
 use crate::workspace::clear;
 use crate::{server, topics};
 
 use client::{COMMIT, Client, ROLL_BACK, Sent, now_ms};
-use group::{Group, Maker, WITHIN, slaves_that_keep_up};
+use group::{Group, IMPATIENT, Maker, WITHIN, slaves_that_keep_up};
 
 /// Role of the master, and whether all that was acknowledged to senders is promised to be at the slave.
 const ROLES: [(&str, bool); 2] = [("ASYNC_MASTER", false), ("SYNC_MASTER", true)];
@@ -62,7 +66,12 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         shown.with_context(|| format!("{role}, data kept: {}", folder.display()))?;
     }
     clear(&folder)?;
-    apache::run(context)
+    rebuild::run(&folder, &gantry).with_context(|| format!("rebuild, data kept: {}", folder.display()))?;
+    clear(&folder)?;
+    java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
+        reads::run(programs)?;
+        apache::run(context, programs)
+    })
 }
 
 fn show(folder: &Path, gantry: &Path, role: &str, is_double_write: bool, messages: usize) -> Result<()> {
@@ -131,6 +140,8 @@ pub(super) struct Left {
     unacked: BTreeSet<Vec<u8>>,
     due_ms: i64,
     half: Sent,
+    /// Bodies of what was committed, as long as it has not expired.
+    committed: Vec<&'static [u8]>,
 }
 
 impl Left {
@@ -154,7 +165,13 @@ impl Left {
             let half = client.send_half(DEALS, body)?;
             client.end(DEALS, &half, end)?;
         }
-        Ok(Self { unacked: unacked.into_iter().map(|message| message.body).collect(), due_ms, half })
+        let unacked = unacked.into_iter().map(|message| message.body).collect();
+        Ok(Self { unacked, due_ms, half, committed: vec![b"committed"] })
+    }
+
+    /// The same, once the part of the log has gone in which it was made.
+    fn without_front(self) -> Self {
+        Self { committed: Vec::new(), ..self }
     }
 
     /// All of it ends as it would have at the old master; answers how many messages came that had come there.
@@ -167,7 +184,8 @@ impl Left {
         let mut repeats = popped.len() - self.unacked.len();
         client.end(DEALS, &self.half, COMMIT)?;
         let deals = client.pull_all(DEALS, 0)?;
-        ensure!(deals == [&b"committed"[..], b"deal"], "of the transactions there is {deals:?}");
+        let expected = [&self.committed[..], &[b"deal"]].concat();
+        ensure!(deals == expected, "of the transactions there is {deals:?}");
         for queue in [0, 1] {
             wait("the delayed message comes", || Ok(!client.pull_all(LATE, queue)?.is_empty()))?;
             repeats += client.pull_all(LATE, queue)?.len() - 1;

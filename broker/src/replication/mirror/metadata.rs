@@ -11,7 +11,7 @@ use bytes::Bytes;
 use env::{Disk, Env};
 use remoting::Client;
 use remoting_proto::body::{ClusterInfo, GANTRY_VERSION, KvTable, TopicStats};
-use remoting_proto::requests::TopicName as Named;
+use remoting_proto::requests::{ExchangeBrokerHaInfoAnswer, TopicName as Named};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -255,6 +255,20 @@ pub(super) async fn is_master_apaches(env: &Env, name: &str, name_servers: &[Str
     false
 }
 
+/// `HOST:PORT` where the master of a name has its log, if a name server knows one and that says it.
+pub(in super::super) async fn log_of_master(
+    env: &Env,
+    name_server: &Client,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let Some(master) = master_of(name_server, name).await? else { return Ok(None) };
+    let asked = RequestCode::ExchangeBrokerHaInfo;
+    let answer = answer(&Client::new(master, env.clock.clone()), asked, Fields::default()).await?;
+    let told = ExchangeBrokerHaInfoAnswer::of(&answer.fields);
+    let told = told.map_err(|error| Error::Unclear { asked, problem: error.to_string() })?;
+    Ok(told.master_ha_address)
+}
+
 /// `HOST:PORT` of the master of a name.
 async fn master_of(name_server: &Client, name: &str) -> Result<Option<String>, Error> {
     let asked = RequestCode::GetBrokerClusterInfo;
@@ -289,9 +303,13 @@ async fn call(master: &Client, asked: RequestCode) -> Result<Bytes, Error> {
 }
 
 async fn call_with(master: &Client, asked: RequestCode, fields: Fields) -> Result<Bytes, Error> {
+    Ok(answer(master, asked, fields).await?.body)
+}
+
+async fn answer(master: &Client, asked: RequestCode, fields: Fields) -> Result<Command, Error> {
     let answer = master.call(Command::request(asked, fields, Bytes::new()), ANSWERED_WITHIN).await?;
     match answer.response_code() {
-        ResponseCode::Success => Ok(answer.body),
+        ResponseCode::Success => Ok(answer),
         code => Err(Error::Refused { asked, code, remark: answer.remark.unwrap_or_default() }),
     }
 }

@@ -119,6 +119,14 @@ pub(super) fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
     })
 }
 
+/// Whether readers are asked to go on at a slave, and from which percent of the memory on.
+pub(super) fn slow_reader_percent(reader: &mut Reader<'_, Key>) -> Option<Option<u64>> {
+    let is_enabled = reader.read(Key::SlaveReadEnable, value::boolean);
+    let percent = reader.read(Key::AccessMessageInMemoryMaxRatio, |text| within(value::count(text)?, 0, 100));
+    let (is_enabled, percent) = (is_enabled?, percent?);
+    Some(is_enabled.then_some(percent))
+}
+
 /// Most brokers that a master waits for, itself counted. A slave that has connected anew may be counted twice for some seconds, so two of
 /// them cannot be waited for yet.
 const COPIES_MAX: u64 = 2;
@@ -247,6 +255,24 @@ pub(super) static SLAVE_TIMEOUT: Setting = Setting {
     aliases: &[],
 };
 
+pub(super) static SLAVE_READ_ENABLE: Setting = Setting {
+    flag: "slave-read-enable",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "Ask consumers that pull and are far behind to go on at the slave 1, while a slave keeps up; a slave serves pulls either way",
+    aliases: &[],
+};
+
+pub(super) static ACCESS_MESSAGE_IN_MEMORY_MAX_RATIO: Setting = Setting {
+    flag: "access-message-in-memory-max-ratio",
+    value: "PERCENT",
+    default: Some("40"),
+    bound: "0 to 100",
+    effect: "With `--slave-read-enable`: how far behind the log's end is far, in percent of the machine's memory",
+    aliases: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::load_file;
@@ -316,6 +342,15 @@ mod tests {
                 load_file(text, true).expect_err("refused").iter().map(ToString::to_string).collect();
             assert!(texts.len() == 1 && texts[0].contains(why), "{texts:?}");
         }
+    }
+
+    #[test]
+    fn readers_are_sent_to_slaves_only_where_it_is_said() {
+        let of = |text: &str| load_file(text, true).expect("valid").config.slow_reader_percent;
+        assert_eq!(of("accessMessageInMemoryMaxRatio=10\n"), None);
+        assert_eq!(of("slaveReadEnable=true\n"), Some(40));
+        assert_eq!(of("slaveReadEnable=true\naccessMessageInMemoryMaxRatio=10\n"), Some(10));
+        assert!(load_file("accessMessageInMemoryMaxRatio=101\n", true).is_err());
     }
 
     #[test]

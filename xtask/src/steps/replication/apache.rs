@@ -14,11 +14,11 @@ use remoting_proto::{Fields, RequestCode};
 
 use super::among::Among;
 use super::client::{Client, GROUP};
-use super::group::{BROKER, Group, IMPATIENT, Maker};
+use super::group::{BROKER, Group, Maker};
 use super::{Left, PLAIN, QUEUES, Sender, bodies, make_topics, wait};
-use crate::plan::{Context, Done};
+use crate::plan::Context;
 use crate::shell::{self, To};
-use crate::steps::java::{self, Programs};
+use crate::steps::java::Programs;
 use crate::steps::mqadmin;
 use crate::{reference, remoting, topics};
 
@@ -41,14 +41,12 @@ const REPEATS_OF_GANTRY: RangeInclusive<usize> = 0..=2;
 const LATE_AGAIN: RangeInclusive<usize> = 0..=2;
 
 /// Both, side by side: about a minute; with `--full` a million messages each.
-pub(super) fn run(context: &Context) -> Result<Done> {
-    java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
-        // Its own start script's class asks each minute.
-        let classes = (!context.is_full).then(|| programs.classes.clone());
-        let apache = || Maker::Apache { classes: classes.clone() };
-        let pairs = [[Maker::Gantry, apache()], [apache(), Maker::Gantry]];
-        shell::side_by_side(pairs, |pair| show(context, programs, pair)).map(drop)
-    })
+pub(super) fn run(context: &Context, programs: &Programs) -> Result<()> {
+    // Its own start script's class asks each minute.
+    let classes = (!context.is_full).then(|| programs.classes.clone());
+    let apache = || Maker::Apache { classes: classes.clone() };
+    let pairs = [[Maker::Gantry, apache()], [apache(), Maker::Gantry]];
+    shell::side_by_side(pairs, |pair| show(context, programs, pair)).map(drop)
 }
 
 fn show(context: &Context, programs: &Programs, makers: [Maker; 2]) -> Result<()> {

@@ -126,7 +126,8 @@ impl Client {
             };
             let answer = self.0.ask(RequestCode::PullMessage, header.to_fields(), Bytes::new())?;
             match answer.response_code() {
-                ResponseCode::Success => {}
+                // Its front has expired.
+                ResponseCode::Success | ResponseCode::PullOffsetMoved => {}
                 ResponseCode::PullNotFound => return Ok(bodies),
                 _ => anyhow::bail!("a pull is answered {answer:?}"),
             }

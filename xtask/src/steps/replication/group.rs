@@ -20,7 +20,10 @@ pub(super) const WITHIN: Duration = Duration::from_secs(120);
 /// The name that master and slave share.
 pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
-const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Readers that have not read everything are far behind.
+const READS: &str = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=0\n";
 
 /// Whose program a broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(super) struct Group {
     gantry: PathBuf,
     name_server: SocketAddr,
     _names: Process,
+    /// What the files of brokers of Gantry say besides.
+    more: String,
     master: Node,
     slave: Node,
 }
@@ -63,7 +68,18 @@ impl Node {
 
 impl Group {
     /// Starts a master with this role and its slave, with new data below `folder`; the name server knows both on return.
-    pub(super) fn start(folder: &Path, gantry: &Path, role: &str, [of_master, of_slave]: [Maker; 2]) -> Result<Self> {
+    pub(super) fn start(folder: &Path, gantry: &Path, role: &str, makers: [Maker; 2]) -> Result<Self> {
+        Self::start_with(folder, gantry, role, makers, String::new())
+    }
+
+    /// The same, with these lines in the files of those of Gantry.
+    pub(super) fn start_with(
+        folder: &Path,
+        gantry: &Path,
+        role: &str,
+        [of_master, of_slave]: [Maker; 2],
+        more: String,
+    ) -> Result<Self> {
         let name_server = server::free_address()?;
         let mut command = Command::new(gantry);
         command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
@@ -71,7 +87,7 @@ impl Group {
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
-        let mut group = Self { folder, gantry, name_server, _names: names, master, slave };
+        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave };
         let (process, address) = group.launch(&group.master, 0, role)?;
         (group.master.process, group.master.address) = (Some(process), address);
         group.start_slave()?;
@@ -103,6 +119,12 @@ impl Group {
     /// Kills the slave.
     pub(super) fn kill_slave(&mut self) {
         self.slave.process = None;
+    }
+
+    /// Kills the slave, and its disk is lost.
+    pub(super) fn lose_slave(&mut self) -> Result<()> {
+        self.kill_slave();
+        Ok(fs::remove_dir_all(self.data(&self.slave))?)
     }
 
     /// Kills the master.
@@ -141,12 +163,13 @@ impl Group {
         let conf = self.folder.join(format!("{name}.conf"));
         let text = format!(
             "brokerClusterName=DefaultCluster\nbrokerName={BROKER}\nnamesrvAddr={}\nhaListenPort={ha_port}\n{settings}\
-             diskSpaceWarningLevelRatio=100\n",
-            self.name_server
+             diskSpaceWarningLevelRatio=100\n{READS}{}",
+            self.name_server, self.more
         );
         fs::write(&conf, text)?;
         let mut command = Command::new(&self.gantry);
-        command.args(["broker", "--strict-config", "-c"]).arg(&conf);
+        // Hours of the day are those of tests, too.
+        command.env("TZ", "UTC").args(["broker", "--strict-config", "-c"]).arg(&conf);
         command.args(["--listen", &address.to_string(), "--data"]).arg(self.data(node));
         Process::start("gantry broker", command, self.folder.join(format!("{name}-{id}.log")))
     }
@@ -218,26 +241,28 @@ pub(in crate::steps) fn metric(http: SocketAddr, name: &str) -> Result<String> {
 
 /// Compares two logs of several segments up to their end, byte by byte.
 pub(in crate::steps) fn compare(one: &Path, other: &Path, length: u64) -> Result<()> {
-    let [one, other] = [log_of(one, length)?, log_of(other, length)?];
+    let [one, other] = [segments(one, length)?, segments(other, length)?];
     ensure!(one.len() > 1, "the log has one segment");
     ensure!(one.keys().eq(other.keys()), "segments {:?} and {:?}", one.keys(), other.keys());
-    for (base, segment) in &one {
-        let differs = segment.iter().zip(&other[base]).position(|(one, other)| one != other);
-        ensure!(segment == &other[base], "segment {base} differs from its byte {differs:?} on");
+    for (base, file) in &one {
+        // The last one counts up to the log's end.
+        let bytes = usize::try_from(length - base)?;
+        let [one, other] = [fs::read(file)?, fs::read(&other[base])?];
+        let differs = one.iter().zip(&other).take(bytes).position(|(one, other)| one != other);
+        ensure!(differs.is_none(), "segment {base} differs from its byte {differs:?} on");
+        ensure!(one.len().min(bytes) == other.len().min(bytes), "segment {base} is shorter at one of them");
     }
     Ok(())
 }
 
-/// The segments of a log, the last one up to the log's end.
-fn log_of(data: &Path, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
+/// The files of a log that ends at `length`, by where they begin.
+fn segments(data: &Path, length: u64) -> Result<BTreeMap<u64, PathBuf>> {
     let mut segments = BTreeMap::new();
     for file in fs::read_dir(data.join("commitlog"))? {
         let file = file?;
         let Some(base) = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
         if base < length {
-            let mut bytes = fs::read(file.path())?;
-            bytes.truncate(usize::try_from(length - base)?);
-            segments.insert(base, bytes);
+            segments.insert(base, file.path());
         }
     }
     Ok(segments)
@@ -245,7 +270,12 @@ fn log_of(data: &Path, length: u64) -> Result<BTreeMap<u64, Vec<u8>>> {
 
 /// Where a broker's log ends.
 pub(in crate::steps) fn end(broker: SocketAddr) -> Result<u64> {
+    number(broker, "commitLogMaxOffset")
+}
+
+/// A number that a broker says of itself.
+pub(super) fn number(broker: SocketAddr, key: &'static str) -> Result<u64> {
     let answer = remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new())?;
     let info: KvTable = remoting_proto::from_slice(&answer.body)?;
-    Ok(info.table.get("commitLogMaxOffset").context("no commitLogMaxOffset")?.parse()?)
+    Ok(info.table.get(key).with_context(|| format!("no {key}"))?.parse()?)
 }

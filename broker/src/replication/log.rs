@@ -1,4 +1,5 @@
-//! The files of an Apache master's log, as Apache has them: segments of one length, named by the position of their first byte.
+//! A master's log kept as bytes, of which nothing is read but where it ends: segments of one length, named by the position of their first
+//! byte, as brokers have them.
 //!
 //! A segment is on the disk before the next one begins, so a power loss can only damage the last two.
 
