@@ -27,7 +27,7 @@ pub(super) fn run(folder: &Path, gantry: &Path) -> Result<()> {
     let far = (now_ms() / HOUR_MS + 12) % 24;
     let settings = format!("fileReservedTime=1s\ndeleteWhen={far:02}\n");
     let mut group = Group::start_with(folder, gantry, "SYNC_MASTER", [Maker::Gantry, Maker::Gantry], settings)?;
-    make_topics(&group)?;
+    make_topics(group.master())?;
     let mut client = Client::open(group.master())?;
     let left = Left::make(&mut client)?;
     let mut sender = Sender { client, body_bytes: BODY_BYTES, next: 0, kept: BTreeSet::new() };
