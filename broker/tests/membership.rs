@@ -229,25 +229,6 @@ async fn live_on(world: &World, member: &Member, broker: &LocalBroker) {
     hearing.abort();
 }
 
-/// One that looks without a pause for who waits for what it has stored hangs this test: then no time passes.
-#[test]
-fn a_master_that_is_fenced_rests_whenever_that_is() {
-    for fenced_after in (0..30).map(Duration::from_millis) {
-        sim::run(1, async |world: World| {
-            let (member, clock) = (Member::start(&world, 1), world.env().clock);
-            let (master, _) = member.lead(&world, 1).await;
-            send(&master, "t", "before").await;
-            let sender = master.clone();
-            let sending = tokio::spawn(async move { drop(try_send(&sender, message("t", "body", &[])).await) });
-            clock.sleep(fenced_after).await;
-            member.hear(&world, 2, 2);
-            sending.await.expect("it was answered");
-            clock.sleep(LEASE).await;
-            master.stop().await;
-        });
-    }
-}
-
 /// What is due at the start would be taken for the last of the epoch before, which a log that parted there has otherwise.
 #[test]
 fn nothing_is_appended_before_the_epoch_has_begun() {

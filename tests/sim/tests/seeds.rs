@@ -58,3 +58,9 @@ fn log_seed_661() {
 fn messaging_seed_1102() {
     keeps_its_promises(Scenario::Messaging, 1102);
 }
+
+/// A master whose lease was over looked again and again, without a pause, for who waits for what had come: no time passed any more.
+#[test]
+fn controller_seed_27() {
+    keeps_its_promises(Scenario::Controller, 27);
+}
