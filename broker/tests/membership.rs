@@ -27,8 +27,6 @@ use types::{Broker, PhysicalOffset};
 
 /// Room on the way: a frame does not fit, so that pieces of them arrive.
 const ON_THE_WAY_BYTES: usize = 1000;
-/// Longer than anything takes.
-const WITHIN: Duration = Duration::from_secs(3600);
 
 /// A broker's directory, and what its process knows of controllers.
 struct Member {
@@ -124,15 +122,6 @@ impl Drop for Following {
     fn drop(&mut self) {
         self.ended.abort();
         self.serving.abort();
-    }
-}
-
-async fn until(world: &World, what: &str, is: impl Fn() -> bool) {
-    let clock = world.env().clock;
-    let end = clock.moment().plus(WITHIN);
-    while !is() {
-        assert!(clock.moment() < end, "{what}: not in time");
-        clock.sleep(Duration::from_millis(5)).await;
     }
 }
 

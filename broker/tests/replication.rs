@@ -28,8 +28,6 @@ const SLAVE_DIR: &str = "/slave";
 /// Room on the way: a frame does not fit, so that pieces of them arrive.
 const ON_THE_WAY_BYTES: usize = 1000;
 const SEGMENT_BYTES: usize = 256 * 1024;
-/// Longer than anything takes.
-const WITHIN: Duration = Duration::from_secs(3600);
 
 fn slave_options() -> Options {
     Options { dir: PathBuf::from(SLAVE_DIR), role: Role::Slave, ..options() }
@@ -85,16 +83,6 @@ impl Drop for Follower {
 
 fn master_of(world: &World, broker: &LocalBroker) -> Arc<Master> {
     Arc::new(Master::new(broker.clone(), world.env().clock))
-}
-
-/// Waits until something is the case.
-async fn until(world: &World, what: &str, is: impl Fn() -> bool) {
-    let clock = world.env().clock;
-    let end = clock.moment().plus(WITHIN);
-    while !is() {
-        assert!(clock.moment() < end, "{what}: not in time");
-        clock.sleep(Duration::from_millis(5)).await;
-    }
 }
 
 async fn until_equal(world: &World, master: &LocalBroker, slave: &LocalBroker) {

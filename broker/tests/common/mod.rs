@@ -19,6 +19,9 @@ use types::{Broker, Filter, GroupName, Message, QueueId, TopicName};
 /// One millisecond more than a bound.
 pub const MS: Duration = Duration::from_millis(1);
 
+/// Longer than anything takes in a simulated world.
+pub const WITHIN: Duration = Duration::from_secs(3600);
+
 /// Settings for a small log.
 pub fn options() -> Options {
     Options { segment_bytes: 256 * 1024, checkpoint_bytes: 64 * 1024, ..Options::local(PathBuf::from("/data")) }
@@ -39,6 +42,16 @@ pub async fn restart_killed(world: &World, broker: LocalBroker) -> LocalBroker {
     world.kill().await;
     drop(broker);
     start(world)
+}
+
+/// Waits until something is the case.
+pub async fn until(world: &World, what: &str, is: impl Fn() -> bool) {
+    let clock = world.env().clock;
+    let end = clock.moment().plus(WITHIN);
+    while !is() {
+        assert!(clock.moment() < end, "{what}: not in time");
+        clock.sleep(Duration::from_millis(5)).await;
+    }
 }
 
 pub fn topic(name: &str) -> TopicName {
