@@ -11,6 +11,7 @@ use std::time::Duration;
 use broker::membership::lease::LEASE;
 use broker::membership::{BeginError, Duty, MemberId, Membership, Options as Said, View};
 use broker::replication::epochs::{Begin, Epoch, Epochs};
+use broker::replication::join::{Join, give_up};
 use broker::replication::{Ended, Master, Refused, Slave};
 use broker::{Copies, LocalBroker, Options, Role};
 use common::live::{live, newest_checkpoint};
@@ -27,6 +28,9 @@ use types::{Broker, PhysicalOffset};
 
 /// Room on the way: a frame does not fit, so that pieces of them arrive.
 const ON_THE_WAY_BYTES: usize = 1000;
+
+/// How long a master keeps its log where its front is to go.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// A broker's directory, and what its process knows of controllers.
 struct Member {
@@ -61,6 +65,17 @@ impl Member {
         view
     }
 
+    /// They say so again and again.
+    fn hear_on(&self, world: &World, master: i64, epoch: i32) -> JoinHandle<()> {
+        let (view, membership, clock) = (self.hear(world, master, epoch), self.membership.clone(), world.env().clock);
+        tokio::spawn(async move {
+            loop {
+                membership.hear(view.clone(), clock.moment());
+                clock.sleep(LEASE / 2).await;
+            }
+        })
+    }
+
     fn options(&self, role: Role) -> Options {
         let lease = Some(self.membership.lease().clone());
         Options { dir: Self::dir(self.id), role, lease, checkpoint_bytes: 32 * 1024, ..options() }
@@ -68,9 +83,13 @@ impl Member {
 
     /// As the master of an epoch.
     async fn lead(&self, world: &World, epoch: i32) -> (LocalBroker, Arc<Master>) {
+        self.lead_with(world, epoch, self.options(Role::Master)).await
+    }
+
+    async fn lead_with(&self, world: &World, epoch: i32, options: Options) -> (LocalBroker, Arc<Master>) {
         let view = self.hear(world, self.id, epoch);
         assert_eq!(*self.membership.duty().borrow(), Duty::Lead(Epoch(epoch)));
-        let broker = LocalBroker::start(world.env(), self.options(Role::Master)).expect("starts");
+        let broker = LocalBroker::start(world.env(), options).expect("starts");
         self.membership.begin(Epoch(epoch), &broker).await.expect("written");
         self.membership.runs(Some(broker.clone()));
         let master = Master::leading(broker.clone(), world.env().clock, self.membership.clone(), &view);
@@ -141,6 +160,12 @@ fn log_of(world: &World, id: i64, end: u64) -> Vec<u8> {
     }
     log.truncate(usize::try_from(end).expect("fits"));
     log
+}
+
+/// Where the log begins.
+fn first_of(world: &World, id: i64) -> u64 {
+    let names = world.disk().names(&Member::dir(id).join("commitlog"));
+    names.into_iter().filter_map(|name| name.parse().ok()).min().expect("there is a segment")
 }
 
 /// The state as a start from the whole log up to `end` makes it.
@@ -285,6 +310,63 @@ fn a_slave_without_epochs_has_its_masters_once_its_log_is_known_to_be_the_master
         let _following = two.follow(&world, &slave, &serving);
         let epochs = || two.membership.history().epochs();
         until(&world, "the slave has the epochs", || epochs() == one.membership.history().epochs()).await;
+    });
+}
+
+/// Lets the directory of a broker that begins get what a start needs.
+async fn join(world: &World, member: &Member, master: &Arc<Master>) {
+    let join = Join::open(&world.env(), Member::dir(member.id)).expect("looked at").expect("it is to begin");
+    let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
+    let (master, remote) = (Arc::clone(master), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    let serving = tokio::spawn(async move { master.serve_on(theirs, remote).await });
+    let Err(ended) = join.of(member.membership.clone()).follow_on(ours, "the master").await;
+    assert!(matches!(ended, Ended::Joined), "{ended}");
+    serving.abort();
+}
+
+/// A broker comes to a master whose log's front has gone, and again when it was away for too long and the master has begun another epoch.
+#[test]
+fn who_begins_or_has_fallen_behind_gets_the_masters_log_and_epochs() {
+    sim::run(1, async |world: World| {
+        let two = Member::start(&world, 2);
+        let (mut before, mut had_to): (Option<LocalBroker>, u64) = (None, 0);
+        for epoch in 1..=2 {
+            let one = Member::start(&world, 1);
+            if let Some(before) = before.take() {
+                before.stop().await;
+            }
+            let keeping = Options { retention: retention(KEPT), ..one.options(Role::Master) };
+            let (master, serving) = one.lead_with(&world, epoch, keeping).await;
+            let hearing = one.hear_on(&world, 1, epoch);
+            let_front_go(&world, &master).await;
+            until(&world, "the slave's end goes too", || first_of(&world, 1) > had_to).await;
+            two.hear(&world, 1, epoch);
+            if epoch == 2 {
+                let slave = two.slave(&world);
+                let following = Slave::new(slave.clone(), world.env().clock, watch::channel(None).1);
+                let following = following.of(two.membership.clone());
+                let behind = following.behind();
+                let why = follow(following, &serving).why().await;
+                assert!(matches!(why, Ended::Refused(Refused::Behind { .. })), "{why}");
+                assert!(behind.is_cancelled());
+                slave.stop().await;
+                give_up(&*world.env().disk, &Member::dir(2)).expect("noted");
+            }
+
+            join(&world, &two, &serving).await;
+            let slave = two.slave(&world);
+            let following = two.follow(&world, &slave, &serving);
+            send(&master, "t", "later").await;
+            until_equal(&world, &master, &slave).await;
+            assert_eq!(two.membership.history().epochs(), one.membership.history().epochs());
+            let end = master.status().appended_to;
+            assert!(log_of(&world, 1, end) == log_of(&world, 2, end), "the logs differ");
+            had_to = end;
+            drop(following);
+            slave.stop().await;
+            hearing.abort();
+            before = Some(master);
+        }
     });
 }
 

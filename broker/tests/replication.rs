@@ -332,17 +332,6 @@ fn start_keeping(world: &World, dir: &str) -> LocalBroker {
     start_with(world, Options { dir: PathBuf::from(dir), retention: retention(Duration::from_secs(60)), ..options() })
 }
 
-/// Sends so much that the log's front goes, and leaves some behind it.
-async fn let_front_go(world: &World, master: &LocalBroker) {
-    let before = master.status().expired_segments;
-    for _ in 0..2 {
-        for number in 0..600 {
-            send(master, "other", &"x".repeat(number * 4)).await;
-        }
-        until(world, "the log's front goes", || master.status().expired_segments > before).await;
-    }
-}
-
 /// Lets a slave's directory get what a start needs.
 async fn join(world: &World, master: &Arc<Master>) -> Ended {
     join_within(world, master, u64::MAX).await

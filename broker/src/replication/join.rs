@@ -29,6 +29,7 @@ use super::mirror::metadata;
 use super::slave::{self, Ended, Follower, Stream, connect, connected, follow_for_ever, greet};
 use super::wire::{Report, Welcome};
 use crate::engine::LogEnd;
+use crate::membership::{Duty, Membership};
 use crate::registration;
 use crate::server::Options;
 use crate::takeover::{Form, Kind, failed, segments};
@@ -52,6 +53,28 @@ pub async fn prepare(env: &Env, name: &str, options: &Options) -> Result<(), Fil
         () = join.run(master.subscribe()) => {}
         // Loops for ever.
         () = find_master(env, name, &options.name_servers, &master), if told.is_none() => {}
+    }
+    Ok(())
+}
+
+/// The same under controllers, who say who the master is. A directory with nothing is waited for only while there is another one's log to be
+/// got: its broker may be the first master.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_member(env: &Env, dir: &Path, membership: &Arc<Membership>) -> Result<(), FileError> {
+    let Some(join) = Join::open(env, dir.to_owned())? else { return Ok(()) };
+    let mut duty = membership.duty();
+    if join.is_new && !matches!(*duty.borrow(), Duty::Follow(..)) {
+        return Ok(());
+    }
+    let master = watch::Sender::new(None);
+    tokio::select! {
+        () = join.of(membership.clone()).run(master.subscribe()) => {}
+        // Loops for ever.
+        () = membership.find_master(&master) => {}
+        // It lives as long as this.
+        leads = duty.wait_for(|duty| matches!(duty, Duty::Lead(_))) => drop(leads),
     }
     Ok(())
 }
@@ -90,6 +113,10 @@ async fn find_master(env: &Env, name: &str, name_servers: &[String], master: &wa
 pub struct Join {
     env: Env,
     dir: PathBuf,
+    /// Whether nothing has come yet.
+    is_new: bool,
+    /// Under controllers.
+    membership: Option<Arc<Membership>>,
     /// Held by one append, or one look.
     log: Arc<Mutex<Option<Log>>>,
     /// Where it ends.
@@ -115,7 +142,13 @@ impl Join {
         let lock = dir.join("lock");
         let lock = disk.lock(&lock).map_err(failed("lock", &lock))?;
         let (log, end, until) = (Arc::default(), AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Some(Self { env: env.clone(), dir, log, end, until, _lock: lock }))
+        Ok(Some(Self { env: env.clone(), dir, is_new, membership: None, log, end, until, _lock: lock }))
+    }
+
+    /// The same under controllers.
+    #[must_use]
+    pub fn of(self, membership: Arc<Membership>) -> Self {
+        Self { membership: Some(membership), ..self }
     }
 
     /// Takes the log of whoever is the master, until a start can go on with it.
@@ -148,10 +181,12 @@ impl Join {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let hello = Report::Hello.encode();
-        let (welcome, None) = greet(&*self.env.clock, &mut stream, &hello, &mut input).await? else {
-            return Err(Ended::NotOurs);
-        };
+        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
+        if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
+            slave::check_newest(membership, &epochs)?;
+            // Before the first byte comes; those of a log that was given up go.
+            membership.history().set(epochs).await?;
+        }
         let bytes = welcome.segment_bytes;
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
             return Err(log::Error::Look(OpenError::SegmentBytes { bytes }.into()).into());

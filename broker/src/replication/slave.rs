@@ -243,30 +243,28 @@ impl Slave {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let (welcome, epochs) = match &self.membership {
-            None => greet(&*self.clock, &mut stream, &Report::Hello.encode(), &mut input).await?,
-            Some(membership) => greet(&*self.clock, &mut stream, &wire::member(membership.id()), &mut input).await?,
-        };
+        let (welcome, epochs) = greet(&*self.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
-        let segment_bytes = self.broker.log().segment_bytes();
-        match (&self.membership, epochs) {
-            (None, None) => {}
-            (Some(membership), Some(epochs)) => {
-                let unproven = join_logs(membership, self.broker.log().first(), end, welcome, epochs).await?;
-                *self.unproven.lock() = unproven;
-            }
-            (None, Some(_)) | (Some(_), None) => return Err(Ended::NotOurs),
+        let agreed = self.agree(end, welcome, epochs).await;
+        if matches!(agreed, Err(Ended::Refused(Refused::Behind { .. }))) && self.broker.is_only_a_replica() {
+            self.behind.cancel();
         }
-        check(welcome, segment_bytes, end).inspect_err(|refused| {
-            if matches!(refused, Refused::Behind { .. }) && self.broker.is_only_a_replica() {
-                self.behind.cancel();
-            }
-        })?;
+        agreed?;
+        let segment_bytes = welcome.segment_bytes;
         let from = end.last.unwrap_or(end.at);
         let intake = Intake::new(segment_bytes, from, self.last_record(end).await?);
         stream.write_all(&Report::HasTo(from).encode()).await?;
         Stream::new(self, &*self.clock, stream, address, intake, end.at).with(input).run().await
+    }
+
+    /// Makes sure that this log, which ends there, may be the beginning of the master's.
+    async fn agree(&self, end: LogEnd, theirs: Welcome, epochs: Option<Epochs>) -> Result<(), Ended> {
+        let log = self.broker.log();
+        if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
+            *self.unproven.lock() = join_logs(membership, log.first(), end, theirs, epochs).await?;
+        }
+        Ok(check(theirs, log.segment_bytes(), end)?)
     }
 
     /// The bytes of this log's last record; none without any.
@@ -290,11 +288,7 @@ async fn join_logs(
     theirs: Welcome,
     epochs: Epochs,
 ) -> Result<Option<Epochs>, Ended> {
-    if let Duty::Follow(_, told) = &*membership.duty().borrow()
-        && epochs.last() < Some(*told)
-    {
-        return Err(Refused::Epoch { theirs: epochs.last(), told: *told }.into());
-    }
+    check_newest(membership, &epochs)?;
     let ours = membership.history().epochs();
     if end.last.is_some() {
         if ours.last().is_none() {
@@ -316,6 +310,16 @@ async fn join_logs(
     // Before the first record of an epoch comes.
     membership.history().set(epochs).await?;
     Ok(None)
+}
+
+/// Whether a master with these epochs is the one that the controllers speak of, for all that is known here.
+pub(super) fn check_newest(membership: &Membership, theirs: &Epochs) -> Result<(), Refused> {
+    match &*membership.duty().borrow() {
+        Duty::Follow(_, told) if theirs.last() < Some(*told) => {
+            Err(Refused::Epoch { theirs: theirs.last(), told: *told })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Follower for Slave {
@@ -433,18 +437,26 @@ async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended
     }
 }
 
-/// Says that a slave of ours is here, in these bytes; answers what the master says of its log. What is read behind that is in `input`.
+/// Says that a slave of ours is here, and under controllers which one; answers what the master says of its log, and under controllers of its
+/// epochs. What is read behind that is in `input`.
 pub(super) async fn greet<S>(
     clock: &dyn Clock,
     stream: &mut S,
-    hello: &[u8],
+    membership: Option<&Membership>,
     input: &mut BytesMut,
 ) -> Result<(Welcome, Option<Epochs>), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(hello).await?;
-    within(clock, welcomed(stream, input), Ended::NotOurs).await
+    match membership {
+        None => stream.write_all(&Report::Hello.encode()).await?,
+        Some(membership) => stream.write_all(&wire::member(membership.id())).await?,
+    }
+    let (welcome, epochs) = within(clock, welcomed(stream, input), Ended::NotOurs).await?;
+    match epochs.is_some() == membership.is_some() {
+        true => Ok((welcome, epochs)),
+        false => Err(Ended::NotOurs),
+    }
 }
 
 /// What the master says first. One of Apache's says something else, or nothing.

@@ -54,6 +54,17 @@ pub async fn until(world: &World, what: &str, is: impl Fn() -> bool) {
     }
 }
 
+/// Sends so much that the log's front goes, and leaves some behind it.
+pub async fn let_front_go(world: &World, master: &LocalBroker) {
+    let before = master.status().expired_segments;
+    for _ in 0..2 {
+        for number in 0..600 {
+            send(master, "other", &"x".repeat(number * 4)).await;
+        }
+        until(world, "the log's front goes", || master.status().expired_segments > before).await;
+    }
+}
+
 pub fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("valid")
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ::broker::membership::{self, Duty, Membership, View};
 use ::broker::replication::epochs::Epoch;
+use ::broker::replication::join;
 use ::broker::server::{Options, SlaveOptions};
 use ::broker::{BrokerServer, Copies, LocalBroker, Role};
 use anyhow::{Context, bail};
@@ -111,6 +112,8 @@ struct Running {
     broker: LocalBroker,
     stop: CancellationToken,
     served: JoinHandle<()>,
+    /// Cancelled when its log is to be given up.
+    behind: CancellationToken,
 }
 
 impl Member<'_> {
@@ -133,6 +136,7 @@ impl Member<'_> {
             let signal = tokio::select! {
                 (name, _) = signals.next() => Some(name),
                 () = changes(&mut duty, &mut cut, epoch) => None,
+                () = running.behind.cancelled() => None,
                 ended = &mut running.served => {
                     running.broker.stop().await;
                     return Err(ended_by_itself(ended));
@@ -142,7 +146,14 @@ impl Member<'_> {
                 say_stopping(name, signals, &self.probes);
                 return self.end(running).await;
             }
+            let behind = running.behind.clone();
             self.end(running).await?;
+            if behind.is_cancelled() && epoch_of(&duty.borrow()).is_none() {
+                tracing::warn!(
+                    "the log ends before the master's begins and has nothing of its own; it is given up and got anew"
+                );
+                join::give_up(&*Env::real().disk, &self.config.storage.data)?;
+            }
         }
     }
 
@@ -151,9 +162,12 @@ impl Member<'_> {
         self.membership.view().filter(|view| view.epoch == epoch)
     }
 
-    /// Starts the broker as the master of the epoch of a view, or as a slave.
+    /// Starts the broker as the master of the epoch of a view, or as a slave, once that has what a start needs.
     async fn start(&mut self, leads: Option<View>, end_at: Option<PhysicalOffset>) -> anyhow::Result<Running> {
         let (role, copies) = if leads.is_some() { (Role::Master, self.copies) } else { (Role::Slave, Copies::ONE) };
+        if leads.is_none() {
+            join::prepare_member(&Env::real(), &self.config.storage.data, &self.membership).await?;
+        }
         let stored = ::broker::Options {
             name: self.config.name.clone(),
             default_queues: self.config.default_queues,
@@ -177,6 +191,7 @@ impl Member<'_> {
         let mut server =
             BrokerServer::of_member(Env::real(), broker.clone(), options, slaves, self.membership.clone(), leads);
         self.numbers.begin(broker.clone(), server.replication());
+        let behind = server.behind();
         let port = match self.port.take() {
             Some(port) => port,
             None => Port::bind(self.address, "listen IP:PORT")?,
@@ -186,11 +201,11 @@ impl Member<'_> {
         }
         let stop = CancellationToken::new();
         let serving = server.serve(port.listen()?, self.limits.clone(), Some(self.tls.clone()), stop.clone());
-        Ok(Running { broker, stop, served: tokio::spawn(serving) })
+        Ok(Running { broker, stop, served: tokio::spawn(serving), behind })
     }
 
     /// Ends it in order.
-    async fn end(&self, Running { broker, stop, served }: Running) -> anyhow::Result<()> {
+    async fn end(&self, Running { broker, stop, served, .. }: Running) -> anyhow::Result<()> {
         stop.cancel();
         let ended = served.await;
         self.membership.runs(None);

@@ -1,5 +1,5 @@
 //! Brokers of ours under controllers, without a program of Apache's: three with synchronous double write, whose master is killed while it
-//! is sent to, stopped for longer than its lease, and replaced as planned, and does not mind that the leading controller hangs; then two with
+//! is sent to, killed and loses its disk, stopped for longer than its lease, and replaced as planned, and does not mind that the leading controller hangs; then two with
 //! asynchronous replication, whose master is killed with a tail that its slave never got, and stopped. What was acknowledged with double
 //! write is there, and pops, delays and transactions go on; the old master becomes a slave, its tail is cut, and the logs are the same byte by byte.
 
@@ -31,7 +31,7 @@ const BODY_BYTES: usize = 16 * 1024;
 /// More than sockets hold that lie between a master and its slave.
 const TAIL_BYTES: usize = 24 * 1024 * 1024;
 const TAIL_BODY_BYTES: usize = 256 * 1024;
-/// Rounds with `--full`: a kill, a stop and a hand-over each.
+/// Rounds with `--full`: each fault once.
 const FULL_ROUNDS: usize = 5;
 /// Longer than a master's lease.
 const HANGS_FOR: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ fn double_write(folder: &Path, gantry: &Path, rounds: usize) -> Result<()> {
     let mut left = Some(Left::make(&mut Client::open(address(&master)?)?)?);
     for round in 0..rounds {
         println!("round {round}");
-        for fault in [killed as Fault, stopped, handed_over] {
+        for fault in [killed as Fault, disk_lost, stopped, handed_over] {
             same_logs(&group)?;
             let master;
             (acked, master) = fault(&mut group, acked)?;
@@ -93,12 +93,24 @@ type Fault = fn(&mut Group, Acked) -> Result<(Acked, Replica)>;
 
 /// The master is killed while it is sent to, and started again.
 fn killed(group: &mut Group, acked: Acked) -> Result<(Acked, Replica)> {
+    lost(group, acked, false)
+}
+
+/// The same, and its disk is lost: it comes again as a new broker that has nothing.
+fn disk_lost(group: &mut Group, acked: Acked) -> Result<(Acked, Replica)> {
+    lost(group, acked, true)
+}
+
+fn lost(group: &mut Group, acked: Acked, is_disk_lost: bool) -> Result<(Acked, Replica)> {
     let old = group.master()?;
     let load = Load::start(&old, acked)?;
     load.wait_for(MESSAGES)?;
     group.kill_broker(&old)?;
     let mut acked = load.end()?;
     let master = replaced(group, &old, &mut acked)?;
+    if is_disk_lost {
+        fs::remove_dir_all(group.data(&old)?)?;
+    }
     group.restart_broker(&old)?;
     Ok((acked, master))
 }
