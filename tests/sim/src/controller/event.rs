@@ -172,7 +172,9 @@ impl Run {
     /// loss would be one too many.
     async fn lose(&mut self, machine: usize, now: Duration) -> Result<(), Violation> {
         let is_master = self.machines[machine].leading().is_some();
-        self.kill(machine, if is_master { Death::PowerLoss } else { Death::Kill }).await?;
+        // Its disk may be one too many to lose, and then must have what a plan without power losses counts on.
+        let death = if is_master && self.plan.loses_power() { Death::PowerLoss } else { Death::Kill };
+        self.kill(machine, death).await?;
         let seen = if is_master { Duration::ZERO } else { Duration::from_millis(self.rng.u64(..SEEN_MS_MAX)) };
         self.agenda.add(now + seen, Event::LoseThere(machine));
         self.start_soon(machine, now + seen);
