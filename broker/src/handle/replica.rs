@@ -40,12 +40,12 @@ impl LocalBroker {
         self.inner.shared.copies
     }
 
-    /// Says how far as many slaves have the log as are waited for; `None`: fewer than that keep up, and none is waited for.
-    pub(crate) fn replicated(&self, to: Option<PhysicalOffset>) {
+    /// Says how far all slaves that are waited for have the log, and whether they are as many as are wanted; `None`: none is waited for.
+    pub(crate) fn replicated(&self, to: Option<PhysicalOffset>, are_enough: bool) {
         let shared = &self.inner.shared;
         let stored_to = shared.marks.stored_to();
         let to = to.map(|to| to.min(stored_to));
-        if let Some(to) = to {
+        if let Some(to) = to.filter(|_| are_enough) {
             // Before the mark moves: who sees that sees this.
             shared.confirm(to);
         }

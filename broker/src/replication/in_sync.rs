@@ -77,14 +77,19 @@ impl InSync {
         self.confirmed.contains(&id)
     }
 
-    /// Up to where all that are waited for have the log; `None` when there are fewer than `count`, the master counted, and none is waited for.
-    pub(crate) fn have_to(&self, slaves: &Slaves, count: usize) -> Option<PhysicalOffset> {
+    /// Up to where all that are waited for have the log; `None` when nobody is.
+    pub(crate) fn have_to(&self, slaves: &Slaves) -> Option<PhysicalOffset> {
+        let has = |id: &MemberId| slaves.of(*id).map_or(PhysicalOffset(0), |slave| slave.has_to);
+        self.waited_for().iter().map(has).min()
+    }
+
+    /// Whom the master waits for, however few they are: the controllers may elect any of them.
+    pub(crate) fn waited_for(&self) -> BTreeSet<MemberId> {
         let mut others = self.confirmed.clone();
         others.extend(self.told.iter().flatten());
         others.extend(self.joining.as_ref().map(|joining| joining.id));
         others.remove(&self.own);
-        let has = |id: &MemberId| slaves.of(*id).map_or(PhysicalOffset(0), |slave| slave.has_to);
-        (others.len() + 1 >= count).then(|| others.iter().map(has).min()).flatten()
+        others
     }
 
     /// What the controllers are to be told now, if anything; the same again until they have decided it. `end` is where the log ends, of
@@ -191,49 +196,49 @@ mod tests {
             self.in_sync.next(&self.slaves, AT(end), at(now)).map(|change| change.in_sync)
         }
 
-        fn have_to(&self, count: usize) -> Option<u64> {
-            self.in_sync.have_to(&self.slaves, count).map(|to| to.0)
+        fn have_to(&self) -> Option<u64> {
+            self.in_sync.have_to(&self.slaves).map(|to| to.0)
         }
     }
 
     #[test]
     fn a_slave_is_waited_for_before_it_is_told_of_and_has_all_then() {
         let mut case = Case::new(&[1]);
-        assert_eq!((case.next(100, 0), case.have_to(2)), (None, None));
+        assert_eq!((case.next(100, 0), case.have_to()), (None, None));
         let slave = case.connect(2, 90);
-        assert_eq!((case.next(100, 1), case.have_to(2)), (None, Some(90)));
+        assert_eq!((case.next(100, 1), case.have_to()), (None, Some(90)));
         // What comes from now on waits for it; it needs only what was there before.
         case.slaves.report(slave, AT(99));
         assert_eq!(case.next(150, 2), None);
         case.slaves.report(slave, AT(100));
-        assert_eq!((case.next(150, 3), case.have_to(2)), (Some(ids(&[1, 2])), Some(100)));
+        assert_eq!((case.next(150, 3), case.have_to()), (Some(ids(&[1, 2])), Some(100)));
         assert_eq!(case.next(200, 4), Some(ids(&[1, 2])), "again until it is decided");
         case.slaves.disconnect(slave);
-        assert_eq!((case.next(200, 4), case.have_to(2)), (Some(ids(&[1, 2])), Some(0)), "they may have decided it");
+        assert_eq!((case.next(200, 4), case.have_to()), (Some(ids(&[1, 2])), Some(0)), "they may have decided it");
         case.in_sync.decided(&ids(&[1, 2]), 6);
         assert_eq!(
-            (case.next(200, 5), case.have_to(2)),
+            (case.next(200, 5), case.have_to()),
             (Some(ids(&[1])), Some(0)),
             "it is waited for until they agree"
         );
         case.in_sync.decided(&ids(&[1]), 7);
-        assert_eq!((case.next(200, 6), case.have_to(2)), (None, None));
+        assert_eq!((case.next(200, 6), case.have_to()), (None, None));
     }
 
     #[test]
     fn all_in_sync_are_waited_for() {
         let mut case = Case::new(&[1, 2, 3]);
         let (near, far) = (case.connect(2, 90), case.connect(3, 50));
-        assert_eq!((case.next(100, 0), case.have_to(2)), (None, Some(50)));
+        assert_eq!((case.next(100, 0), case.have_to()), (None, Some(50)));
         case.slaves.disconnect(near);
-        assert_eq!(case.have_to(2), Some(0));
+        assert_eq!(case.have_to(), Some(0));
         assert_eq!(case.next(100, 1), Some(ids(&[1, 3])));
         case.in_sync.decided(&ids(&[1, 3]), 6);
-        assert_eq!((case.have_to(2), case.have_to(3)), (Some(50), None), "fewer than are wanted");
+        assert_eq!((case.have_to(), case.in_sync.waited_for()), (Some(50), ids(&[3])));
         case.slaves.report(far, AT(100));
-        assert_eq!(case.have_to(2), Some(100));
+        assert_eq!(case.have_to(), Some(100));
         case.in_sync.decided(&ids(&[1, 2, 3]), 5);
-        assert_eq!(case.have_to(3), None, "an answer that was late");
+        assert_eq!(case.in_sync.waited_for(), ids(&[3]), "an answer that was late");
     }
 
     #[test]
@@ -257,17 +262,17 @@ mod tests {
     fn who_joins_too_slowly_holds_nobody_up_for_long() {
         let mut case = Case::new(&[1]);
         let slave = case.connect(2, 90);
-        assert_eq!((case.next(100, 0), case.have_to(2)), (None, Some(90)));
-        assert_eq!((case.next(100, 1000), case.have_to(2)), (None, None));
-        assert_eq!((case.next(100, 5999), case.have_to(2)), (None, None));
-        assert_eq!((case.next(100, 6000), case.have_to(2)), (None, Some(90)));
+        assert_eq!((case.next(100, 0), case.have_to()), (None, Some(90)));
+        assert_eq!((case.next(100, 1000), case.have_to()), (None, None));
+        assert_eq!((case.next(100, 5999), case.have_to()), (None, None));
+        assert_eq!((case.next(100, 6000), case.have_to()), (None, Some(90)));
         case.slaves.report(slave, AT(100));
         assert_eq!(case.next(100, 6001), Some(ids(&[1, 2])));
         case.in_sync.refused(&ids(&[1]), 4, at(6002));
-        assert_eq!(case.have_to(2), Some(100), "a word from before");
+        assert_eq!(case.have_to(), Some(100), "a word from before");
         case.in_sync.refused(&ids(&[1]), 5, at(6002));
-        assert_eq!((case.next(100, 6003), case.have_to(2)), (None, None));
+        assert_eq!((case.next(100, 6003), case.have_to()), (None, None));
         let far = NEAR_BYTES + 101;
-        assert_eq!((case.next(far, 20_000), case.have_to(2)), (None, None), "it is not near");
+        assert_eq!((case.next(far, 20_000), case.have_to()), (None, None), "it is not near");
     }
 }

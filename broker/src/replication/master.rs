@@ -268,14 +268,15 @@ impl Master {
         let have_to = match &self.leading {
             None => {
                 let have_to = self.slaves.lock().have_to(copies.count - 1, stored_to);
-                self.broker.replicated(have_to);
+                self.broker.replicated(have_to, true);
                 have_to
             }
             Some(Leading { in_sync, .. }) => {
                 let in_sync = in_sync.lock();
-                let have_to = in_sync.have_to(&self.slaves.lock(), copies.count);
+                let have_to = in_sync.have_to(&self.slaves.lock());
+                let are_enough = in_sync.waited_for().len() + 1 >= copies.count;
                 // Still held: who is waited for from now on has what was acknowledged before.
-                self.broker.replicated(have_to);
+                self.broker.replicated(have_to, are_enough);
                 have_to
             }
         };

@@ -59,6 +59,12 @@ fn messaging_seed_1102() {
     keeps_its_promises(Scenario::Messaging, 1102);
 }
 
+/// With fewer in sync than were wanted a master waited for none of them, and one of them was elected.
+#[test]
+fn controller_seed_90() {
+    keeps_its_promises(Scenario::Controller, 90);
+}
+
 /// A master whose lease was over looked again and again, without a pause, for who waits for what had come: no time passed any more.
 #[test]
 fn controller_seed_27() {
