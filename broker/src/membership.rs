@@ -9,7 +9,6 @@ mod controllers;
 mod duty;
 mod identity;
 pub mod lease;
-mod line;
 mod loops;
 
 use std::net::SocketAddr;

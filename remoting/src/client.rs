@@ -86,8 +86,22 @@ struct Inner {
     asked: Option<mpsc::Sender<Question>>,
     in_flight_max: usize,
     greeting: Greeting,
-    /// Held while a connection is opened, so that all who need it wait for the same one.
-    link: tokio::sync::Mutex<(Option<Link>, BackOff)>,
+    /// Held while a connection is opened, so that all who need it wait for the same one. Without a back-off it is tried whenever it is needed.
+    link: tokio::sync::Mutex<(Option<Link>, Option<BackOff>)>,
+}
+
+impl Inner {
+    fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            address: address.into(),
+            clock,
+            trust: None,
+            asked: None,
+            in_flight_max: IN_FLIGHT_MAX,
+            greeting: Greeting::default(),
+            link: tokio::sync::Mutex::new((None, Some(BackOff::default()))),
+        }
+    }
 }
 
 /// An open connection.
@@ -157,19 +171,25 @@ impl Client {
     /// A client of `address` (`HOST:PORT`), not connected yet.
     #[must_use]
     pub fn new(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self::with(address.into(), clock, None, None, IN_FLIGHT_MAX, Greeting::default())
+        Self::of(Inner::new(address, clock))
+    }
+
+    /// One that tries again whenever it is needed: who uses it knows how long to wait after a failure.
+    #[must_use]
+    pub fn eager(address: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Inner { link: tokio::sync::Mutex::new((None, None)), ..Inner::new(address, clock) })
     }
 
     /// One that speaks TLS.
     #[must_use]
     pub fn secret(address: impl Into<String>, clock: Arc<dyn Clock>, trust: Trust) -> Self {
-        Self::with(address.into(), clock, Some(trust), None, IN_FLIGHT_MAX, Greeting::default())
+        Self::of(Inner { trust: Some(trust), ..Inner::new(address, clock) })
     }
 
     /// One that also hands on what the peer asks on the connection. While `asked` has no room, answers behind it wait too.
     #[must_use]
     pub fn listening(address: impl Into<String>, clock: Arc<dyn Clock>, asked: mpsc::Sender<Question>) -> Self {
-        Self::with(address.into(), clock, None, Some(asked), IN_FLIGHT_MAX, Greeting::default())
+        Self::of(Inner { asked: Some(asked), ..Inner::new(address, clock) })
     }
 
     /// One that listens too and stands in for a client of a server's: for as many requests as that may have under way, and each of its
@@ -182,19 +202,11 @@ impl Client {
         in_flight_max: usize,
         greeting: Greeting,
     ) -> Self {
-        Self::with(address.into(), clock, None, Some(asked), in_flight_max, greeting)
+        Self::of(Inner { asked: Some(asked), in_flight_max, greeting, ..Inner::new(address, clock) })
     }
 
-    fn with(
-        address: String,
-        clock: Arc<dyn Clock>,
-        trust: Option<Trust>,
-        asked: Option<mpsc::Sender<Question>>,
-        in_flight_max: usize,
-        greeting: Greeting,
-    ) -> Self {
-        let link = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { address, clock, trust, asked, in_flight_max, greeting, link }))
+    fn of(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// Asks and waits for the answer, whatever its code. When the time is over and nothing at all came since the request was sent, the
@@ -256,7 +268,7 @@ impl Client {
             return Ok(link.sender.clone());
         }
         *link = None;
-        let wait = back_off.wait(self.0.clock.now());
+        let wait = back_off.as_ref().map_or(Duration::ZERO, |back_off| back_off.wait(self.0.clock.now()));
         if !wait.is_zero() {
             return Err(Error::BackOff { address: self.address(), wait });
         }
@@ -266,11 +278,11 @@ impl Client {
         };
         match opened {
             Ok(opened) => {
-                back_off.succeeded();
+                back_off.iter_mut().for_each(BackOff::succeeded);
                 Ok(link.insert(opened).sender.clone())
             }
             Err(source) => {
-                back_off.failed(self.0.clock.now());
+                back_off.iter_mut().for_each(|back_off| back_off.failed(self.0.clock.now()));
                 Err(Error::Connect { address: self.address(), source })
             }
         }

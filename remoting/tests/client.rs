@@ -227,6 +227,17 @@ async fn an_address_that_takes_no_connection_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn who_knows_how_long_to_wait_may_try_again_at_once() {
+    let (listener, _) = listen().await;
+    let client = Client::eager(listener.local_addr().expect("bound").to_string(), Arc::new(SystemClock));
+    drop(listener);
+    for _ in 0..2 {
+        let error = client.call(request("x"), LONG).await.expect_err("nobody listens");
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn too_many_requests_are_refused_and_leave_room_when_they_end() {
     let (listener, client) = listen().await;
     let calls: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| call(&client, "x", LONG)).collect();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::Clock;
+use remoting::Client;
 use remoting_proto::body::SyncStateSet;
 use remoting_proto::requests::{
     AlterSyncStateSet, ApplyBrokerId, BrokerMember, BrokerName, ControllerHeartbeat, ElectMaster,
@@ -14,7 +15,6 @@ use remoting_proto::requests::{
 };
 use remoting_proto::{Command, Dialect, FieldError, Fields, JsonError, RequestCode, ResponseCode};
 
-use super::line::Line;
 use super::{MemberId, Options, Standing, View};
 use crate::replication::Change;
 use crate::replication::epochs::Epoch;
@@ -98,16 +98,17 @@ impl Error {
 /// The controllers, on connections that stay open. Signs of life go on others than questions: one that is not answered ends its connection,
 /// and then the controller at its end would take the broker for gone.
 pub(super) struct Remote {
-    asked: Vec<Line>,
-    told: Vec<Arc<Line>>,
+    asked: Vec<Client>,
+    told: Vec<Client>,
     /// The one that has answered last, or the one behind another that has not.
     leader: AtomicUsize,
 }
 
 impl Remote {
     pub(super) fn new(addresses: &[String], clock: &Arc<dyn Clock>) -> Self {
-        let lines = || addresses.iter().map(|address| Line::new(address, clock));
-        Self { asked: lines().collect(), told: lines().map(Arc::new).collect(), leader: AtomicUsize::new(0) }
+        // Who asks once a second at most needs no pause after a failure, and a controller that is back must hear soon who lives.
+        let clients = || addresses.iter().map(|address| Client::eager(address, Arc::clone(clock))).collect();
+        Self { asked: clients(), told: clients(), leader: AtomicUsize::new(0) }
     }
 
     /// Asks the one that leads; whichever it is, beginning with the one that did last.
@@ -218,10 +219,10 @@ impl Controllers for Remote {
             election_priority: Some(options.priority),
         };
         let mut telling = tokio::task::JoinSet::new();
-        for line in &self.told {
-            let line = Arc::clone(line);
+        for client in &self.told {
+            let client = client.clone();
             let request = Command::request(RequestCode::BrokerHeartbeat, header.to_fields(), Bytes::new());
-            telling.spawn(async move { drop(line.oneway(request, SENT_WITHIN).await) });
+            telling.spawn(async move { drop(client.oneway(request, SENT_WITHIN).await) });
         }
         while telling.join_next().await.is_some() {}
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use remoting::Client;
 use remoting_proto::requests::ExchangeBrokerHaInfoAnswer;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::sync::watch;
 
 use super::controllers::Error;
-use super::line::Line;
 use super::{Duty, Membership, identity};
 use crate::replication::Master;
 use crate::replication::epochs::Epoch;
@@ -110,11 +110,11 @@ impl Membership {
     /// Never ends.
     async fn ask_master(&self, address: Option<String>, found: &watch::Sender<Option<String>>) {
         let Some(address) = address else { return std::future::pending().await };
-        let line = Line::new(&address, &self.env.clock);
+        let client = Client::eager(address, self.env.clock.clone());
         loop {
             let request = Command::request(RequestCode::ExchangeBrokerHaInfo, Fields::default(), Bytes::new());
             // A broker that is about to be the master has no slaves yet, and says so.
-            let answer = line.call(request, MASTER_ANSWERS_WITHIN).await.ok();
+            let answer = client.call(request, MASTER_ANSWERS_WITHIN).await.ok();
             let answer = answer.filter(|answer| answer.response_code() == ResponseCode::Success);
             let log_at =
                 answer.and_then(|answer| ExchangeBrokerHaInfoAnswer::of(&answer.fields).ok()?.master_ha_address);

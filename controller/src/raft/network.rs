@@ -13,7 +13,6 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, BasicNode};
-use parking_lot::Mutex;
 use remoting::{Client, client};
 use remoting_proto::requests::ToController;
 use remoting_proto::{Command, RequestCode, ResponseCode};
@@ -29,17 +28,14 @@ pub(crate) struct Network {
     peers: Arc<Peers>,
     env: Env,
     /// One a controller: openraft wants a way anew each time it makes sure that it leads.
-    clients: BTreeMap<u64, Arc<Mutex<Client>>>,
+    clients: BTreeMap<u64, Client>,
 }
 
 /// The way to one of them.
 pub(crate) struct Link {
-    /// Held to take a copy of it or to put another in its place.
-    client: Arc<Mutex<Client>>,
-    address: String,
+    client: Client,
     to: u64,
     peers: Arc<Peers>,
-    env: Env,
 }
 
 impl Network {
@@ -53,9 +49,9 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, to: u64, _node: &BasicNode) -> Link {
         let address = self.peers.get(to).map(|peer| peer.address.clone()).unwrap_or_default();
-        let client = self.clients.entry(to);
-        let client = client.or_insert_with(|| Arc::new(Mutex::new(Client::new(&*address, self.env.clock.clone()))));
-        Link { client: client.clone(), address, to, peers: self.peers.clone(), env: self.env.clone() }
+        // openraft knows itself how long to wait, and a candidate cannot wait as long as a client does.
+        let client = self.clients.entry(to).or_insert_with(|| Client::eager(address, self.env.clock.clone()));
+        Link { client: client.clone(), to, peers: self.peers.clone() }
     }
 }
 
@@ -78,8 +74,7 @@ impl Link {
             to: i64::try_from(self.to).unwrap_or(i64::MAX),
         };
         let request = Command::request(code, to.to_fields(), Bytes::from(json(message)));
-        let client = self.client.lock().clone();
-        let answer = client.call(request, within).await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.client.call(request, within).await.map_err(unreachable)?;
         if answer.response_code() != ResponseCode::Success {
             let remark = answer.remark.unwrap_or_default();
             return Err(NetworkError::new(&AnyError::error(remark)).into());
@@ -88,19 +83,15 @@ impl Link {
             serde_json::from_slice(&answer.body).map_err(|error| NetworkError::new(&error))?;
         answer.map_err(|error| RemoteError::new(self.to, error).into())
     }
+}
 
-    fn unreachable<E: std::error::Error>(&self, error: &client::Error) -> Failure<E> {
-        match error {
-            client::Error::Connect { .. } | client::Error::BackOff { .. } => {
-                // openraft knows itself how long to wait, and a candidate cannot wait as long as a client does.
-                *self.client.lock() = Client::new(&*self.address, self.env.clock.clone());
-                Unreachable::new(error).into()
-            }
-            client::Error::Busy { .. }
-            | client::Error::Frame(_)
-            | client::Error::Lost { .. }
-            | client::Error::TimedOut { .. } => NetworkError::new(error).into(),
-        }
+fn unreachable<E: std::error::Error>(error: client::Error) -> Failure<E> {
+    match error {
+        client::Error::Connect { .. } | client::Error::BackOff { .. } => Unreachable::new(&error).into(),
+        client::Error::Busy { .. }
+        | client::Error::Frame(_)
+        | client::Error::Lost { .. }
+        | client::Error::TimedOut { .. } => NetworkError::new(&error).into(),
     }
 }
 
