@@ -77,12 +77,6 @@ impl InSync {
         self.confirmed.contains(&id)
     }
 
-    /// Up to where all that are waited for have the log; `None` when nobody is.
-    pub(crate) fn have_to(&self, slaves: &Slaves) -> Option<PhysicalOffset> {
-        let has = |id: &MemberId| slaves.of(*id).map_or(PhysicalOffset(0), |slave| slave.has_to);
-        self.waited_for().iter().map(has).min()
-    }
-
     /// Whom the master waits for, however few they are: the controllers may elect any of them.
     pub(crate) fn waited_for(&self) -> BTreeSet<MemberId> {
         let mut others = self.confirmed.clone();
@@ -197,7 +191,7 @@ mod tests {
         }
 
         fn have_to(&self) -> Option<u64> {
-            self.in_sync.have_to(&self.slaves).map(|to| to.0)
+            self.slaves.all_have_to(&self.in_sync.waited_for()).map(|to| to.0)
         }
     }
 

@@ -273,8 +273,9 @@ impl Master {
             }
             Some(Leading { in_sync, .. }) => {
                 let in_sync = in_sync.lock();
-                let have_to = in_sync.have_to(&self.slaves.lock());
-                let are_enough = in_sync.waited_for().len() + 1 >= copies.count;
+                let waited_for = in_sync.waited_for();
+                let have_to = self.slaves.lock().all_have_to(&waited_for);
+                let are_enough = waited_for.len() + 1 >= copies.count;
                 // Still held: who is waited for from now on has what was acknowledged before.
                 self.broker.replicated(have_to, are_enough);
                 have_to

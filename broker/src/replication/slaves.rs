@@ -1,6 +1,6 @@
 //! What a master knows of its slaves. A plain value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use types::PhysicalOffset;
@@ -56,6 +56,11 @@ impl Slaves {
     /// A broker, by its newest connection: before an older one has ended it may have been started anew.
     pub(crate) fn of(&self, member: MemberId) -> Option<&Slave> {
         self.connected.values().rev().find(|slave| slave.member == Some(member))
+    }
+
+    /// How far all of these brokers have the log; `None` when there are none. Who is not connected counts as one that has nothing.
+    pub(crate) fn all_have_to(&self, members: &BTreeSet<MemberId>) -> Option<PhysicalOffset> {
+        members.iter().map(|id| self.of(*id).map_or(PhysicalOffset(0), |slave| slave.has_to)).min()
     }
 
     /// How far at least `count` slaves have a log that ends at `end`, of those that keep up with it; `None` when they are fewer.
