@@ -8,6 +8,7 @@ mod member;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use ::broker::replication::join;
 use ::broker::replication::mirror::{self, Mirror};
@@ -57,24 +58,19 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     let advertised = advertised(config, port.address())?;
     let limits = remoting::Options { balancers: config.balancers.clone(), ..remoting::Options::default() };
     open_files::raise(limits.connections_max);
-    let options = Options {
-        cluster: config.cluster.clone(),
-        advertised,
-        name_servers: config.name_servers.clone(),
-        auto_create_topics: config.storage.auto_create_topics,
-        default_queues: config.default_queues,
-        shown,
-        data: config.storage.data.clone(),
-        slow_reader_bytes: config.slow_reader_percent.map(|percent| memory_bytes() / 100 * percent),
-        slave: slave_options(&config.replication),
-    };
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    let options = options(config, advertised, shown);
     if let Replication::Member { .. } = config.replication {
-        let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
         // Each role takes them anew.
         drop((vip_port, slaves));
         let probes = ProbePort::open(http, telemetry)?;
-        member::serve(config, telemetry, member::Door { port, limits, tls, probes }, options, signals).await?;
+        member::serve(
+            config,
+            telemetry,
+            member::Door { port, limits, tls: tls(config, advertised)?, probes },
+            options,
+            signals,
+        )
+        .await?;
         return Ok(Then::Ends);
     }
     let labels = metrics::broker_labels(&config.cluster, &config.name);
@@ -86,7 +82,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         let flush = broker_options(&config.storage, advertised).flush;
         let mirror = Mirror::open(Env::real(), config.name.clone(), options, flush)?;
         metrics::register_replication(&telemetry.meter(), &labels, mirror.replication());
-        let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+        let tls = tls(config, advertised)?;
         let (listener, stop) = (port.listen()?, CancellationToken::new());
         let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
         let behind = CancellationToken::new();
@@ -118,7 +114,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         let broker = broker.clone();
         move || broker.status()
     });
-    let tls = identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?;
+    let tls = tls(config, advertised)?;
     let listener = port.listen()?;
     if let Some(listener) = vip_port.and_then(|port| port.listen().map_err(without_vip).ok()) {
         server = server.also_on(listener);
@@ -158,7 +154,6 @@ impl Running {
                 Then::Ends
             }
             () = self.behind.cancelled() => {
-                tracing::warn!("stopping: the log ends before its master's begins and has nothing of its own; it is given up and got anew");
                 signals.exit_on_next();
                 self.probes.readiness().set_draining();
                 Then::BeginsAnew
@@ -211,6 +206,27 @@ fn ended_by_itself(ended: Result<(), JoinError>) -> anyhow::Error {
 fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(info.mem_unit.into())
+}
+
+/// What the port is told.
+fn options(config: &Config, advertised: SocketAddr, shown: Vec<(String, String)>) -> Options {
+    Options {
+        cluster: config.cluster.clone(),
+        advertised,
+        name_servers: config.name_servers.clone(),
+        auto_create_topics: config.storage.auto_create_topics,
+        default_queues: config.default_queues,
+        shown,
+        data: config.storage.data.clone(),
+        slow_reader_bytes: config.slow_reader_percent.map(|percent| memory_bytes() / 100 * percent),
+        slave: slave_options(&config.replication),
+    }
+}
+
+/// What it shows to who speaks TLS; made on the first start if no files are named.
+fn tls(config: &Config, advertised: SocketAddr) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), advertised.ip().to_string()];
+    Ok(identity::load(config.tls.as_ref(), &config.storage.data, names)?.server_config(&[])?)
 }
 
 fn slave_options(replication: &Replication) -> Option<SlaveOptions> {

@@ -85,7 +85,10 @@ pub async fn prepare_member(env: &Env, dir: &Path, membership: &Arc<Membership>)
 /// [`FileError`].
 pub fn give_up(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     match Mark::find(disk, dir)? {
-        Some(Mark::Whole) => Mark::Part.put(disk, dir),
+        Some(Mark::Whole) => {
+            tracing::warn!(dir = %dir.display(), "the log ends before its master's begins and has nothing of its own: it is given up and got anew");
+            Mark::Part.put(disk, dir)
+        }
         Some(Mark::Part) | None => Ok(()),
     }
 }

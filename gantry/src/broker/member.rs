@@ -149,9 +149,6 @@ impl Member<'_> {
             let behind = running.behind.clone();
             self.end(running).await?;
             if behind.is_cancelled() && epoch_of(&duty.borrow()).is_none() {
-                tracing::warn!(
-                    "the log ends before the master's begins and has nothing of its own; it is given up and got anew"
-                );
                 join::give_up(&*Env::real().disk, &self.config.storage.data)?;
             }
         }
