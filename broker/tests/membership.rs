@@ -18,7 +18,7 @@ use common::live::{live, newest_checkpoint};
 use common::*;
 use env::disk::OpenMode;
 use env::sim::{self, World};
-use tokio::io::duplex;
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::admin::Admin;
@@ -114,15 +114,19 @@ impl Member {
 
 /// Follows a master until the connection ends.
 fn follow(slave: Slave, master: &Arc<Master>) -> Following {
-    let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
-    let master = Arc::clone(master);
-    let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let serving = tokio::spawn(async move { master.serve_on(theirs, remote).await });
+    let (ours, serving) = connect(master);
     let ended = tokio::spawn(async move {
         let Err(ended) = slave.follow_on(ours, "the master").await;
         ended
     });
     Following { ended, serving }
+}
+
+/// A connection to a master, which serves it.
+fn connect(master: &Arc<Master>) -> (DuplexStream, JoinHandle<()>) {
+    let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
+    let (master, remote) = (Arc::clone(master), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    (ours, tokio::spawn(async move { master.serve_on(theirs, remote).await }))
 }
 
 /// A connection, which ends when this is dropped.
@@ -316,9 +320,7 @@ fn a_slave_without_epochs_has_its_masters_once_its_log_is_known_to_be_the_master
 /// Lets the directory of a broker that begins get what a start needs.
 async fn join(world: &World, member: &Member, master: &Arc<Master>) {
     let join = Join::open(&world.env(), Member::dir(member.id)).expect("looked at").expect("it is to begin");
-    let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
-    let (master, remote) = (Arc::clone(master), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-    let serving = tokio::spawn(async move { master.serve_on(theirs, remote).await });
+    let (ours, serving) = connect(master);
     let Err(ended) = join.of(member.membership.clone()).follow_on(ours, "the master").await;
     assert!(matches!(ended, Ended::Joined), "{ended}");
     serving.abort();

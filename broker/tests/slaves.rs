@@ -45,6 +45,19 @@ async fn send_with(served: &Served, topic: &str, properties: &str, sys_flag: i64
     assert_eq!(answer.response_code(), ResponseCode::Success, "{answer:?}");
 }
 
+/// A group has finished what is before this offset.
+async fn commit(served: &Served, group: &str, commit_offset: i64) {
+    let commit = UpdateConsumerOffset {
+        consumer_group: group.to_owned(),
+        topic: "t".to_owned(),
+        queue_id: 1,
+        commit_offset,
+        broker_name: None,
+    };
+    let committed = served.call(RequestCode::UpdateConsumerOffset, commit.to_fields(), "").await;
+    assert_eq!(committed.response_code(), ResponseCode::Success);
+}
+
 /// A slave that goes on from what it is told does something again, and leaves nothing out.
 #[tokio::test]
 async fn a_slave_is_told_the_first_that_is_not_finished() {
@@ -53,14 +66,7 @@ async fn a_slave_is_told_the_first_that_is_not_finished() {
     for body in [&b"a"[..], b"b", b"c"] {
         served.send("t", body).await;
     }
-    let commit = UpdateConsumerOffset {
-        consumer_group: "pulls".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        commit_offset: 2,
-        broker_name: None,
-    };
-    served.call(RequestCode::UpdateConsumerOffset, commit.to_fields(), "").await;
+    commit(&served, "pulls", 2).await;
     assert_eq!(offset(&served, "t@pulls", 1).await, Some(2));
 
     pop_and_ack(&served, &[1]).await;
@@ -164,15 +170,7 @@ async fn a_slave_keeps_a_reader_until_it_is_near() {
     for _ in 0..3 {
         master.send("t", FAR).await;
     }
-    let commit = UpdateConsumerOffset {
-        consumer_group: "g".to_owned(),
-        topic: "t".to_owned(),
-        queue_id: 1,
-        commit_offset: 1,
-        broker_name: None,
-    };
-    let committed = master.call(RequestCode::UpdateConsumerOffset, commit.to_fields(), "").await;
-    assert_eq!(committed.response_code(), ResponseCode::Success);
+    commit(&master, "g", 1).await;
     let end = master.broker.status().appended_to;
     let all_come = async {
         while slave.broker.status().appended_to < end {
