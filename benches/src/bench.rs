@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::network::Network;
 use crate::recovery::KilledLog;
 use crate::rivals::{Apache, Xtask};
 use crate::server::{Gantry, Server};
@@ -32,8 +31,6 @@ pub(crate) struct Bench {
     pub(crate) apache: Option<Apache>,
     /// The master of the log that slaves catch up with, once it runs and until its scenario has ended.
     pub(crate) long_log: Option<Server>,
-    /// The machines that are far from each other, the same.
-    pub(crate) network: Option<Network>,
 }
 
 impl Bench {
@@ -50,7 +47,6 @@ impl Bench {
             nats_server: None,
             apache: None,
             long_log: None,
-            network: None,
         }
     }
 

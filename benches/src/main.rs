@@ -14,7 +14,6 @@ mod directory;
 mod load;
 mod measurement;
 mod nats;
-mod network;
 mod noop;
 mod process;
 mod recovery;
@@ -221,7 +220,7 @@ async fn bench(scenarios: &[Scenario], options: &Options, log_bytes: u64) -> Res
             Some(reason) => Outcome::skipped(*scenario, reason),
         };
         // They would take memory and processor time from the scenarios that follow.
-        (bench.apache, bench.long_log, bench.network) = (None, None, None);
+        (bench.apache, bench.long_log) = (None, None);
         if !options.json {
             println!("{}", report::table(&outcome));
         }

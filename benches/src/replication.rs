@@ -1,12 +1,13 @@
 //! A master and its slave as processes of their own: what replication costs, near and far, and how fast a slave that begins catches up.
 
 mod copier;
+mod line;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 
 use crate::ballast::Ballast;
@@ -15,10 +16,10 @@ use crate::cluster::set_memories;
 use crate::directory::Directory;
 use crate::load::{self, Window};
 use crate::measurement::{LATENCIES, Measurement, Metric};
-use crate::network::Place;
 use crate::scenario::{MIB, REMOTING_BYTES_A_SECOND, Scenario, Side, WARM_UP, set_memory};
-use crate::server::{Contender, Gantry, Member, MemberRole, Server};
+use crate::server::{Contender, Gantry, MemberRole, Server};
 use copier::Copier;
+use line::Line;
 
 /// Length of the log that a slave catches up with, in bytes: more than it gets in a run.
 const LOG_BYTES: u64 = 6 << 30;
@@ -29,6 +30,8 @@ const LARGE_BODY_BYTES: usize = 256 * 1024;
 const LOGS_ON_DISK: u64 = 3;
 /// Before the measured part of a run that a slave begins in.
 const QUICK_WARM_UP: Duration = Duration::from_millis(100);
+/// Added to each way between master and slave, so twice that to a round trip. Source: issue 7.
+const FAR: Duration = Duration::from_millis(1);
 /// Longest time until a slave has all that its master has, where nobody sends.
 const IN_SYNC_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -37,22 +40,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(crate) async fn run(scenario: Scenario, side: Side, bench: &mut Bench) -> Result<Measurement> {
     match (scenario, side) {
         (Scenario::ReplicationAsync, Side::Baseline) => {
-            let member = Member { role: MemberRole::AsyncMaster, place: None };
-            let alone = Server::start(&Contender::Member(bench.gantry()?, member)).await?;
+            let alone = Server::start(&Contender::Member(bench.gantry()?, MemberRole::AsyncMaster)).await?;
             load::make_topic(alone.address()).await?;
             sends(&alone, bench).await
         }
         (Scenario::ReplicationAsync, Side::Gantry) | (Scenario::ReplicationSync, Side::Baseline) => {
-            sends(&group(&bench.gantry()?, MemberRole::AsyncMaster, None).await?, bench).await
+            sends(&group(&bench.gantry()?, MemberRole::AsyncMaster).await?, bench).await
         }
         (Scenario::ReplicationSync, Side::Gantry) => {
-            sends(&group(&bench.gantry()?, MemberRole::SyncMaster, None).await?, bench).await
+            sends(&group(&bench.gantry()?, MemberRole::SyncMaster).await?, bench).await
         }
         (Scenario::ReplicationFar, side) => {
-            let network = bench.network.as_ref().context("no network")?;
-            network.set_far(side == Side::Gantry).map_err(|reason| anyhow!(reason))?;
-            let places = (network.master(), network.slave());
-            sends(&group(&bench.gantry()?, MemberRole::SyncMaster, Some(places)).await?, bench).await
+            let gantry = bench.gantry()?;
+            let master = Server::start(&Contender::Member(gantry.clone(), MemberRole::SyncMaster)).await?;
+            let line = Line::to(master.slaves_at(), if side == Side::Gantry { FAR } else { Duration::ZERO })?;
+            sends(&before_slave(&gantry, master, line.begin()).await?, bench).await
         }
         (Scenario::ReplicationCatchUp, side) => catch_up(side, bench).await,
         (other, _) => bail!("{other} is not a run of a group"),
@@ -60,18 +62,22 @@ pub(crate) async fn run(scenario: Scenario, side: Side, bench: &mut Bench) -> Re
 }
 
 /// A master with this role, and behind it a slave that has all of its log.
-async fn group(gantry: &Gantry, role: MemberRole, places: Option<(Place, Place)>) -> Result<Server> {
-    let (ours, slaves) = places.unzip();
-    let master = Server::start(&Contender::Member(gantry.clone(), Member { role, place: ours })).await?;
-    let slave = slave_of(gantry, &master, slaves).await?;
+async fn group(gantry: &Gantry, role: MemberRole) -> Result<Server> {
+    let master = Server::start(&Contender::Member(gantry.clone(), role)).await?;
+    let at = master.slaves_at();
+    before_slave(gantry, master, at).await
+}
+
+/// Adds to a master a slave that connects there, and waits until it has all.
+async fn before_slave(gantry: &Gantry, master: Server, at: SocketAddr) -> Result<Server> {
+    let slave = slave_of(gantry, at).await?;
     wait_in_sync(master.address()).await?;
     load::make_topic(master.address()).await?;
     Ok(master.before(vec![slave]))
 }
 
-async fn slave_of(gantry: &Gantry, master: &Server, place: Option<Place>) -> Result<Server> {
-    let role = MemberRole::SlaveOf(master.slaves_at());
-    Server::start(&Contender::Member(gantry.clone(), Member { role, place })).await
+async fn slave_of(gantry: &Gantry, at: SocketAddr) -> Result<Server> {
+    Server::start(&Contender::Member(gantry.clone(), MemberRole::SlaveOf(at))).await
 }
 
 /// Sends as fast as possible.
@@ -101,7 +107,7 @@ async fn catch_up(side: Side, bench: &mut Bench) -> Result<Measurement> {
     let bandwidth;
     match side {
         Side::Gantry => {
-            let slave = slave_of(&bench.gantry()?, master, None).await?;
+            let slave = slave_of(&bench.gantry()?, master.slaves_at()).await?;
             let paced = load::paced_by_remoting(master, window);
             let got = async {
                 let progress = || async { confirmed(master.address()).await };
@@ -170,8 +176,7 @@ async fn make(bench: &Bench) -> Result<Server> {
     let directory = Arc::new(Directory::fresh()?);
     directory.ensure_free(bytes * LOGS_ON_DISK)?;
     eprintln!("catch up: writing a log of {} MiB", bytes >> 20);
-    let member = Member { role: MemberRole::AsyncMaster, place: None };
-    let master = Server::start_on(&Contender::Member(bench.gantry()?, member), directory).await?;
+    let master = Server::start_on(&Contender::Member(bench.gantry()?, MemberRole::AsyncMaster), directory).await?;
     load::make_topic(master.address()).await?;
     let large = Bytes::from(vec![b'x'; LARGE_BODY_BYTES]);
     load::fill_by_remoting(master.address(), &large, bytes / LARGE_BODY_BYTES as u64).await?;

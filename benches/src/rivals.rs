@@ -12,7 +12,6 @@ use crate::bench::Bench;
 use crate::cluster;
 use crate::load::{self, Backlog, GROUP, TOPIC, Window};
 use crate::measurement::{Measurement, Metric, median};
-use crate::network::Network;
 use crate::report;
 use crate::scenario::{Scenario, set_memory};
 use crate::server::{Contender, Gantry, Server};
@@ -79,13 +78,6 @@ pub(crate) async fn missing(scenario: Scenario, bench: &mut Bench) -> Result<Opt
         Scenario::StorePop | Scenario::ClusterApache | Scenario::ClusterMixed => {
             bench.xtask().get("apache-jars").await?.err()
         }
-        Scenario::ReplicationFar => match Network::up() {
-            Ok(network) => {
-                bench.network = Some(network);
-                None
-            }
-            Err(reason) => Some(reason),
-        },
         _ => None,
     })
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::directory::Directory;
 use crate::process::{self, Memory};
 
-pub(crate) use contender::{Contender, Gantry, Member, MemberRole, Nats, Part};
+pub(crate) use contender::{Contender, Gantry, MemberRole, Nats, Part};
 
 /// Pause between two tries to reach a starting server: the resolution of the start-up time.
 const TRY_EVERY: Duration = Duration::from_millis(1);
@@ -42,8 +42,8 @@ impl Server {
 
     /// The same on what an earlier server left.
     pub(crate) async fn start_on(contender: &Contender, directory: Arc<Directory>) -> Result<Self> {
-        let address = contender.at(free_address()?);
-        let other = contender.at(free_address()?);
+        let address = free_address()?;
+        let other = free_address()?;
         let mut command = contender.command(address, other, &directory)?;
         let log = File::create(directory.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -11,7 +11,6 @@ use clap::ValueEnum;
 use crate::directory::Directory;
 use crate::load::{self, Caller};
 use crate::nats;
-use crate::network::Place;
 use crate::noop::Protocol;
 use crate::rivals::{self, Xtask};
 
@@ -64,7 +63,7 @@ impl Gantry {
     }
 }
 
-impl Member {
+impl MemberRole {
     fn command(
         &self,
         gantry: &Gantry,
@@ -72,22 +71,14 @@ impl Member {
         other: SocketAddr,
         directory: &Directory,
     ) -> Result<Command> {
-        let role = match self.role {
+        let role = match self {
             MemberRole::AsyncMaster => format!("brokerId=0\nbrokerRole=ASYNC_MASTER\nhaListenPort={}\n", other.port()),
             MemberRole::SyncMaster => format!("brokerId=0\nbrokerRole=SYNC_MASTER\nhaListenPort={}\n", other.port()),
             MemberRole::SlaveOf(master) => format!("brokerId=1\nbrokerRole=SLAVE\nhaMasterAddress={master}\n"),
         };
         let configuration = directory.path().join("broker.conf");
         std::fs::write(&configuration, format!("brokerName=bench\n{role}{DISK}"))?;
-        let program = gantry.program.as_os_str();
-        let mut command = match &self.place {
-            None => Command::new(program),
-            Some(Place { namespace, .. }) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program);
-                command
-            }
-        };
+        let mut command = Command::new(&gantry.program);
         command.args(["broker", "--strict-config", "-c"]).arg(configuration);
         command.args(["--listen", &address.to_string(), "--data"]).arg(directory.data());
         Ok(command)
@@ -116,14 +107,6 @@ pub(crate) enum Part {
     NameServer,
 }
 
-/// A broker of a group.
-#[derive(Clone)]
-pub(crate) struct Member {
-    pub(crate) role: MemberRole,
-    /// Where it runs, if that is not here.
-    pub(crate) place: Option<Place>,
-}
-
 /// What a broker of a group does.
 #[derive(Clone, Copy)]
 pub(crate) enum MemberRole {
@@ -146,7 +129,7 @@ pub(crate) enum Contender {
     /// Our broker, for clients that speak Remoting, and known to a name server if there is one.
     Broker(Gantry, Option<SocketAddr>),
     /// Our broker in a group, known to no name server.
-    Member(Gantry, Member),
+    Member(Gantry, MemberRole),
     /// Our proxy, before the brokers that a name server knows.
     Proxy(Gantry, SocketAddr),
     /// This program's `noop` command.
@@ -191,7 +174,7 @@ impl Contender {
                 }
                 command
             }
-            Self::Member(gantry, member) => member.command(gantry, address, other, directory)?,
+            Self::Member(gantry, role) => role.command(gantry, address, other, directory)?,
             Self::Proxy(gantry, name_server) => {
                 let mut command = gantry.role("proxy", directory);
                 command.args(["--grpc", &address.to_string(), "--http", &other.to_string()]);
@@ -237,19 +220,11 @@ impl Contender {
         })
     }
 
-    /// A port where it runs.
-    pub(super) fn at(&self, port: SocketAddr) -> SocketAddr {
-        match self {
-            Self::Member(_, Member { place: Some(place), .. }) => SocketAddr::new(place.address, port.port()),
-            _ => port,
-        }
-    }
-
     /// Which part of a cluster it is.
     pub(super) fn part(&self) -> Option<Part> {
         match self {
             Self::Proxy(..) | Self::ApacheProxy(..) => Some(Part::Proxy),
-            Self::Member(_, Member { role: MemberRole::SlaveOf(_), .. }) => Some(Part::Slave),
+            Self::Member(_, MemberRole::SlaveOf(_)) => Some(Part::Slave),
             Self::Broker(..) | Self::Member(..) | Self::ApacheBroker(..) => Some(Part::Broker),
             Self::NameServer(_) | Self::ApacheNameServer(_) => Some(Part::NameServer),
             Self::Gantry(_) | Self::Http(_) | Self::Noop(_) | Self::Nats(_) | Self::Apache { .. } => None,
