@@ -11,12 +11,15 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use remoting_proto::{Fields, RequestCode};
 use serde_json::Value;
 
+use super::replication::wait;
 use crate::cluster::Cluster;
 use crate::plan::{Context, Done};
 use crate::workspace::clear;
-use crate::{apache, reference, server};
+use crate::{apache, reference, remoting, server};
 use filled::Filled;
 use script::{ALONE, Asked, FILLED, MADE};
 
@@ -61,6 +64,11 @@ fn apaches(folder: &Path, gantry: &Path) -> Result<()> {
     let traces = "traceTopicEnable=true";
     let (_a, a) = apache::broker(&folder, BROKERS[0], &[name_server], traces)?;
     let (_b, b) = apache::broker(&folder, BROKERS[1], &[name_server], traces)?;
+    // Before it has looked at itself for the first time it says it to nobody.
+    for broker in [a, b] {
+        let asked = || remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new());
+        wait("a broker says how it is", || Ok(asked().is_ok()))?;
+    }
     show(gantry, name_server, [a, b])
 }
 

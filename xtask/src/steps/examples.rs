@@ -137,8 +137,8 @@ fn log(context: &Context, sdk: &str) -> Result<PathBuf> {
 /// The findings hold, and are those that Apache's proxy gave, where these were recorded.
 fn compare(ours: &BTreeMap<String, Finding>, root: &Path, sdk: &str) -> Result<()> {
     ensure!(!ours.is_empty(), "the example printed no results");
-    let failed: Vec<&str> =
-        ours.values().filter(|found| found.ok == Some(false)).map(|found| found.feature.as_str()).collect();
+    let failed = ours.values().filter(|found| found.ok == Some(false));
+    let failed: Vec<_> = failed.map(|found| format!("{} ({})", found.feature, found.detail)).collect();
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     let recorded = root.join("sdk-examples/reference-results").join(format!("{sdk}.jsonl"));
     let Ok(text) = std::fs::read_to_string(&recorded) else { return Ok(()) };
