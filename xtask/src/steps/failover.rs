@@ -39,8 +39,8 @@ const FULL_ROUNDS: usize = 100;
 const APACHE_ROUNDS: usize = 10;
 /// How long a master is stopped.
 const STOPPED_FOR: Duration = Duration::from_secs(30);
-/// What is left un-acked or to come is due only after another broker is the master. Level 3 is 10 s.
-const SHORT: Times = Times { invisible_ms: 8_000, delay_ms: 9_000, delay_level: "3" };
+/// What is left un-acked or to come has so long, which the fault is not behind. Level 2 is 5 s.
+const SHORT: Times = Times { invisible_ms: 6_000, delay_ms: 6_000, delay_level: "2" };
 /// More than a segment of the log, which has several then.
 const FILLER: &str = "filler";
 const FILLER_BYTES: usize = 256 * 1024;
