@@ -1,4 +1,4 @@
-//! Which brokers live, as one controller sees it: brokers tell all controllers every second. No I/O; the time is told.
+//! Which brokers live, as one controller sees it: brokers tell all controllers, every second or more often. No I/O; the time is told.
 //!
 //! Source: Apache 5.5 `DefaultBrokerHeartbeatManager`. Where it differs on purpose: a broker belongs to the connection on which it was heard
 //! of last, and what it says last of its log holds, be it less than before.
