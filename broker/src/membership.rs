@@ -29,7 +29,7 @@ use controllers::Remote;
 use duty::Part;
 use lease::Lease;
 
-pub use controllers::{Controllers, Error as Unanswered};
+pub use controllers::{Controllers, Error as Unanswered, LOOKED_WITHIN};
 pub use duty::{Duty, MemberId, View};
 pub use identity::Error as IdentityError;
 

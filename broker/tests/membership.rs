@@ -259,12 +259,13 @@ fn nothing_is_appended_before_the_epoch_has_begun() {
         let end = master.status().appended_to;
         clock.sleep(LEASE * 2).await;
         let member = Member::start(&world, 1);
-        member.hear(&world, 1, 2);
+        let hearing = member.hear_on(&world, 1, 2);
         let master = LocalBroker::start(world.env(), member.options(Role::Master)).expect("starts");
         clock.sleep(LEASE / 2).await;
         assert_eq!(master.status().appended_to, end);
         member.membership.begin(Epoch(2), &master).await.expect("written");
         until(&world, "what is due is delivered", || master.status().timers_delivered == 1).await;
+        hearing.abort();
         let begins = [(1, 0), (2, end)].map(|(epoch, start)| Begin { epoch: Epoch(epoch), start });
         assert_eq!(member.membership.history().epochs(), Epochs::new(begins.into()).expect("they rise"));
     });

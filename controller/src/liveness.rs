@@ -1,4 +1,4 @@
-//! Which brokers live, as one controller sees it: brokers tell all controllers every second. No I/O; the time is told.
+//! Which brokers live, as one controller sees it: brokers tell all controllers, every second or more often. No I/O; the time is told.
 //!
 //! Source: Apache 5.5 `DefaultBrokerHeartbeatManager`. Where it differs on purpose: a broker belongs to the connection on which it was heard
 //! of last, and what it says last of its log holds, be it less than before.
@@ -18,6 +18,8 @@ pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that it may say.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// A broker lives up to the end of its time.
+const JUST_AFTER: Duration = Duration::from_millis(1);
 
 /// See the module's head.
 #[derive(Debug)]
@@ -80,6 +82,13 @@ impl Liveness {
             seen.connection
         })
         .collect()
+    }
+
+    /// How long until the next of them is to be forgotten, if nothing is heard meanwhile; `None` without any.
+    #[must_use]
+    pub fn next_expiry(&self, now: Moment) -> Option<Duration> {
+        let last = self.brokers.values().map(|seen| seen.at.plus(seen.timeout)).min()?;
+        Some(last.since(now) + JUST_AFTER)
     }
 
     /// Forgets those that were heard of last on a connection which has ended; whether there were any.
@@ -145,7 +154,9 @@ mod tests {
             |liveness: &Liveness, now| liveness.live("a", at(now)).into_keys().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!((live(&liveness, 2), live(&liveness, 3)), (vec![1, 2], vec![1]));
         assert!(liveness.is_alive("a", BrokerId(1), at(10)) && !liveness.is_alive("a", BrokerId(1), at(11)));
+        assert_eq!(liveness.next_expiry(at(1)), Some(Duration::from_secs(1) + JUST_AFTER));
         assert_eq!(liveness.expire(at(3)), [ConnectionId(8)]);
+        assert_eq!(liveness.next_expiry(at(3)), Some(Duration::from_secs(7) + JUST_AFTER));
         // It was heard of elsewhere since.
         liveness.heard("a", BrokerId(1), heartbeat(9, None), at(4));
         assert!(!liveness.disconnect(ConnectionId(7)));

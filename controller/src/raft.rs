@@ -30,9 +30,10 @@ openraft::declare_raft_types!(
 );
 
 /// Time between two signs of life of a leader.
-const HEARTBEAT_MS: u64 = 300;
-/// A follower that heard of no leader for the longest of these times, and then some time between them, asks for votes.
-const ELECTION_MS: std::ops::Range<u64> = 1000..2000;
+const HEARTBEAT_MS: u64 = 100;
+/// A follower that heard of no leader for the longest of these times, and then some time between them, asks for votes: so soon that another one leads
+/// before the leases of masters are over, which are 2 s from their last question and that is at most 1 s old.
+const ELECTION_MS: std::ops::Range<u64> = 300..500;
 /// Entries after which a snapshot is made, and entries that are kept behind one.
 const SNAPSHOT_AFTER: u64 = 5000;
 const KEPT_BEHIND_SNAPSHOT: u64 = 1000;

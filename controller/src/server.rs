@@ -189,9 +189,11 @@ impl Core {
     /// Elects another master wherever one is gone, again and again while this controller leads.
     async fn elect_masters(&self) {
         loop {
-            let interval = self.settings.read().scan_interval;
+            // One that falls silent is found when its time is over, and what could not be done then is tried again.
+            let next = self.liveness.lock().next_expiry(self.moment()).unwrap_or(Duration::MAX);
+            let wait = next.min(self.settings.read().scan_interval);
             tokio::select! {
-                () = self.env.clock.sleep(interval) => {}
+                () = self.env.clock.sleep(wait) => {}
                 () = self.gone.notified() => {}
             }
             self.expire_brokers();

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	rmq "github.com/apache/rocketmq-clients/golang/v5"
@@ -25,8 +26,8 @@ type heldMessage struct {
 // stream sends and receives until it is stopped, and says when it could: kill servers under it and see.
 //
 // It sends one message after the other, every 50 ms if it can. What is received is acknowledged a second later, for as long as its handle
-// is good. Each success is a line with the time, in milliseconds since 1970: "sent AT", "received AT", "acked RECEIVED_AT AT". Failures are
-// on stderr.
+// is good. Each success is a line with the time, in milliseconds since 1970, and the messages' bodies, no two of which are the same: "sent AT
+// BODY", "received AT BODY…", "acked RECEIVED_AT AT BODY". Failures are on stderr.
 func (e example) stream() error {
 	topic := e.topic("stream")
 	producer, consumer, stop, err := e.startBoth(topic)
@@ -37,12 +38,15 @@ func (e example) stream() error {
 	held := make(chan heldMessage, heldMax)
 	go receiveAll(consumer, held)
 	go acknowledgeAll(consumer, held)
-	for due := time.NewTicker(sendEvery); ; <-due.C {
-		if _, err := producer.Send(context.Background(), newMessage(topic, "hello")); err != nil {
+	began, due := time.Now().UnixMilli(), time.NewTicker(sendEvery)
+	for number := 0; ; number++ {
+		body := fmt.Sprintf("%d-%d", began, number)
+		if _, err := producer.Send(context.Background(), newMessage(topic, body)); err != nil {
 			complain(err)
-			continue
+		} else {
+			fmt.Println("sent", time.Now().UnixMilli(), body)
 		}
-		fmt.Println("sent", time.Now().UnixMilli())
+		<-due.C
 	}
 }
 
@@ -55,7 +59,11 @@ func receiveAll(consumer consumer, held chan<- heldMessage) {
 		}
 		receivedAt := time.Now()
 		if len(messages) > 0 {
-			fmt.Println("received", receivedAt.UnixMilli())
+			bodies := make([]string, len(messages))
+			for i, message := range messages {
+				bodies[i] = string(message.GetBody())
+			}
+			fmt.Println("received", receivedAt.UnixMilli(), strings.Join(bodies, " "))
 		}
 		for _, message := range messages {
 			held <- heldMessage{message, receivedAt}
@@ -68,7 +76,7 @@ func acknowledgeAll(consumer consumer, held chan heldMessage) {
 		time.Sleep(heldFor - time.Since(message.receivedAt))
 		err := consumer.Ack(context.Background(), message.MessageView)
 		if err == nil {
-			fmt.Println("acked", message.receivedAt.UnixMilli(), time.Now().UnixMilli())
+			fmt.Println("acked", message.receivedAt.UnixMilli(), time.Now().UnixMilli(), string(message.GetBody()))
 			continue
 		}
 		complain(err)

@@ -277,7 +277,7 @@ function filter() {
 function stream() {
   const topic = topicOf('stream');
   return using([ newProducer(topic), newConsumer(topic) ], (producer, consumer) =>
-    run(producer, consumer, () => newMessage(topic, 'hello')));
+    run(producer, consumer, body => newMessage(topic, body)));
 }
 
 const features = { normal, fifo, delay, transaction, push, recall, filter };

@@ -2,8 +2,8 @@
  * Sends and receives until it is stopped, and says when it could: kill servers under it and see.
  *
  * It sends one message after the other, every 50 ms if it can. What is received is acknowledged a second later, for as long as its handle is
- * good. Each success is a line with the time, in milliseconds since 1970: "sent AT", "received AT", "acked RECEIVED_AT AT". Failures are on
- * stderr.
+ * good. Each success is a line with the time, in milliseconds since 1970, and the messages' bodies, no two of which are the same: "sent AT
+ * BODY", "received AT BODY…", "acked RECEIVED_AT AT BODY". Failures are on stderr.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,11 +20,13 @@ async function complain(error) {
 }
 
 async function send(producer, newMessage) {
-  for (;;) {
+  const began = Date.now();
+  for (let number = 0; ; number++) {
     const due = Date.now() + SEND_EVERY;
+    const body = `${began}-${number}`;
     try {
-      await producer.send(newMessage());
-      console.log(`sent ${Date.now()}`);
+      await producer.send(newMessage(body));
+      console.log(`sent ${Date.now()} ${body}`);
     } catch (error) {
       await complain(error);
     }
@@ -37,7 +39,7 @@ async function receive(consumer, held) {
     try {
       const messages = await consumer.receive(16, INVISIBLE);
       const receivedAt = Date.now();
-      if (messages.length) console.log(`received ${receivedAt}`);
+      if (messages.length) console.log(`received ${receivedAt} ${messages.map(({ body }) => body.toString()).join(' ')}`);
       for (const message of messages) held.push({ message, receivedAt });
     } catch (error) {
       await complain(error);
@@ -52,7 +54,7 @@ async function acknowledge(consumer, held) {
     if (!one) continue;
     try {
       await consumer.ack(one.message);
-      console.log(`acked ${one.receivedAt} ${Date.now()}`);
+      console.log(`acked ${one.receivedAt} ${Date.now()} ${one.message.body.toString()}`);
     } catch (error) {
       await complain(error);
       if (Date.now() - one.receivedAt < INVISIBLE) held.push(one);
@@ -60,7 +62,7 @@ async function acknowledge(consumer, held) {
   }
 }
 
-/** `newMessage` makes what is sent. */
+/** `newMessage` makes what is sent of its body. */
 export function run(producer, consumer, newMessage) {
   const held = [];
   return Promise.all([ send(producer, newMessage), receive(consumer, held), acknowledge(consumer, held) ]);

@@ -318,7 +318,7 @@ def run_stream(example):
     """See stream.py."""
     topic = example.topic("stream")
     with example.producer(topic) as producer, example.consumer(topic) as consumer:
-        stream.run(producer, consumer, lambda: new_message(topic, "hello"))
+        stream.run(producer, consumer, lambda body: new_message(topic, body))
 
 
 def in_time(show, example):

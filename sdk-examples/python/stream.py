@@ -1,9 +1,11 @@
 """Sends and receives until it is stopped, and says when it could: kill servers under it and see.
 
 Sends one message after the other, every 50 ms if it can. What is received is acknowledged a second later, for as long as its handle is good. Each success is a
-line with the time, in milliseconds since 1970: "sent AT", "received AT", "acked RECEIVED_AT AT". Failures are on stderr.
+line with the time, in milliseconds since 1970, and the messages' bodies, no two of which are the same: "sent AT BODY", "received AT BODY…",
+"acked RECEIVED_AT AT BODY". Failures are on stderr.
 """
 
+import itertools
 import queue
 import sys
 import threading
@@ -23,7 +25,13 @@ def now():
 
 
 def say(*words):
-    print(*words, flush=True)
+    # As one text, so that threads do not write into each other's lines.
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+def text(message):
+    return message.body.decode()
 
 
 def complain(error):
@@ -32,11 +40,13 @@ def complain(error):
 
 
 def send(producer, message):
-    while True:
+    began = now()
+    for number in itertools.count():
         due = time.monotonic() + SEND_EVERY
+        body = f"{began}-{number}"
         try:
-            producer.send(message())
-            say("sent", now())
+            producer.send(message(body))
+            say("sent", now(), body)
         except Exception as error:
             complain(error)
         time.sleep(max(0, due - time.monotonic()))
@@ -51,7 +61,7 @@ def receive(consumer, held):
             continue
         received_at = now()
         if messages:
-            say("received", received_at)
+            say("received", received_at, *map(text, messages))
         for message in messages:
             held.put((received_at, message))
 
@@ -62,7 +72,7 @@ def acknowledge(consumer, held):
         time.sleep(max(0, HELD_FOR - (now() - received_at) / 1000))
         try:
             consumer.ack(message)
-            say("acked", received_at, now())
+            say("acked", received_at, now(), text(message))
         except Exception as error:
             complain(error)
             if now() - received_at < INVISIBLE * 1000:
@@ -70,7 +80,7 @@ def acknowledge(consumer, held):
 
 
 def run(producer, consumer, message):
-    """`message` makes what is sent."""
+    """`message` makes what is sent of its body."""
     held = queue.Queue()
     threading.Thread(target=receive, args=(consumer, held), daemon=True).start()
     threading.Thread(target=acknowledge, args=(consumer, held), daemon=True).start()

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,14 +20,20 @@ pub(crate) const CLUSTER: &str = "DefaultCluster";
 /// Starts a name server; it answers on return.
 pub(crate) fn name_server(folder: &Path) -> Result<(Process, SocketAddr)> {
     let address = server::free_address()?;
-    let conf = folder.join("namesrv.conf");
-    let kv_file = folder.join("kvConfig.json");
-    fs::write(&conf, format!("listenPort={}\nkvConfigPath={}\n", address.port(), kv_file.display()))?;
-    let mut command = reference::java(&home(folder, "namesrv"), &[])?;
-    command.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
+    let command = name_server_command(folder, address, "")?;
     let mut process = Process::start("Apache's name server", command, folder.join("namesrv.log"))?;
     process.wait_until("answers", WITHIN, || remoting::brokers(address).is_ok())?;
     Ok((process, address))
+}
+
+/// What starts a name server there, with these settings besides its own.
+pub(crate) fn name_server_command(folder: &Path, address: SocketAddr, settings: &str) -> Result<Command> {
+    let (conf, kv_file) = (folder.join("namesrv.conf"), folder.join("kvConfig.json"));
+    let text = format!("listenPort={}\nkvConfigPath={}\n{settings}", address.port(), kv_file.display());
+    fs::write(&conf, text)?;
+    let mut command = reference::java(&home(folder, "namesrv"), &[])?;
+    command.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&conf);
+    Ok(command)
 }
 
 /// Starts a broker with these settings besides its own; all name servers know it on return.
@@ -100,12 +107,25 @@ pub(crate) fn start_broker(
     name_servers: &[SocketAddr],
     settings: &str,
 ) -> Result<Process> {
+    let command = broker_command(program, folder, node, at, name_servers, settings)?;
+    Process::start("Apache's broker", command, folder.join(format!("{node}.log")))
+}
+
+/// What starts one.
+pub(crate) fn broker_command(
+    program: Program<'_>,
+    folder: &Path,
+    node: &str,
+    at: BrokerAt,
+    name_servers: &[SocketAddr],
+    settings: &str,
+) -> Result<Command> {
     let BrokerAt { address, ha_port } = at;
-    let (store, port) = (folder.join(node), address.port());
+    let (store, ip, port) = (folder.join(node), address.ip(), address.port());
     let store = store.display();
     let conf = folder.join(format!("{node}.conf"));
     let text = format!(
-        "brokerClusterName={CLUSTER}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
+        "brokerClusterName={CLUSTER}\nbrokerId=0\nbrokerIP1={ip}\nlistenPort={port}\n\
          haListenPort={ha_port}\nnamesrvAddr={}\nstorePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
          autoCreateTopicEnable=false\nautoCreateSubscriptionGroup=true\n\
          # Sends must not be refused while the machine is busy with something else, or its disk filled by others.\n\
@@ -115,34 +135,51 @@ pub(crate) fn start_broker(
     fs::write(&conf, text)?;
     let mut command = reference::java(&home(folder, node), program.classes)?;
     command.arg(program.class).arg("-c").arg(&conf);
-    Process::start("Apache's broker", command, folder.join(format!("{node}.log")))
+    Ok(command)
 }
 
 /// Starts a proxy in cluster mode; it serves gRPC at the address on return.
 pub(crate) fn proxy(folder: &Path, name: &str, name_servers: &[SocketAddr]) -> Result<(Process, SocketAddr)> {
-    let name_servers = list(name_servers);
     let (grpc, remoting) = (server::free_address()?, server::free_address()?);
+    let command = proxy_command(folder, name, name_servers, grpc, remoting.port())?;
+    let log = folder.join(format!("{name}.log"));
+    let mut process = Process::start("Apache's proxy", command, log.clone())?;
+    await_proxy(&mut process, &log, grpc)?;
+    Ok((process, grpc))
+}
+
+/// What starts one there.
+pub(crate) fn proxy_command(
+    folder: &Path,
+    name: &str,
+    name_servers: &[SocketAddr],
+    grpc: SocketAddr,
+    remoting_port: u16,
+) -> Result<Command> {
+    let name_servers = list(name_servers);
     let conf = folder.join(format!("{name}.json"));
     let settings = json!({
         "rocketMQClusterName": CLUSTER,
         "proxyMode": "CLUSTER",
-        "localServeAddr": "127.0.0.1",
+        "localServeAddr": grpc.ip().to_string(),
         "namesrvAddr": name_servers,
         "grpcServerPort": grpc.port(),
         // Clients go where they have gone, be it a balancer.
         "useEndpointPortFromRequest": true,
-        "remotingListenPort": remoting.port(),
+        "remotingListenPort": remoting_port,
     });
     fs::write(&conf, format!("{settings:#}\n"))?;
     let mut command = reference::java(&home(folder, name), &[])?;
     command.arg("org.apache.rocketmq.proxy.ProxyStartup").args(["-n", &name_servers, "-pm", "cluster", "-pc"]);
     command.arg(&conf);
-    let log = folder.join(format!("{name}.log"));
-    let mut process = Process::start("Apache's proxy", command, log.clone())?;
+    Ok(command)
+}
+
+/// Waits until a proxy serves.
+pub(crate) fn await_proxy(process: &mut Process, log: &Path, grpc: SocketAddr) -> Result<()> {
     // It has no request that says so, but prints this line after its last service has started.
-    let is_up = || fs::read_to_string(&log).is_ok_and(|text| text.contains("rocketmq-proxy startup successfully"));
-    process.wait_until("serves", WITHIN, || is_up() && TcpStream::connect(grpc).is_ok())?;
-    Ok((process, grpc))
+    let is_up = || fs::read_to_string(log).is_ok_and(|text| text.contains("rocketmq-proxy startup successfully"));
+    process.wait_until("serves", WITHIN, || is_up() && TcpStream::connect(grpc).is_ok())
 }
 
 /// As settings have it.

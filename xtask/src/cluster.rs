@@ -204,6 +204,21 @@ fn proxy_at(
     (grpc, http): (SocketAddr, SocketAddr),
     settings: &[&str],
 ) -> Result<Process> {
+    let command = proxy_command(folder, gantry, name, name_servers, (grpc, http), settings);
+    let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
+    process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
+    Ok(process)
+}
+
+/// What starts a proxy there, as [`proxy`].
+pub(crate) fn proxy_command(
+    folder: &Path,
+    gantry: &Path,
+    name: &str,
+    name_servers: &str,
+    (grpc, http): (SocketAddr, SocketAddr),
+    settings: &[&str],
+) -> Command {
     let mut command = Command::new(gantry);
     command.args(["proxy", "--nameserver", name_servers, "--grpc", &grpc.to_string()]);
     command.args(["--http", &http.to_string(), "--data"]).arg(folder.join(name)).args(settings);
@@ -211,7 +226,5 @@ fn proxy_at(
         // The usual port is one proxy's.
         command.args([REMOTING, "off"]);
     }
-    let mut process = Process::start("gantry proxy", command, folder.join(format!("{name}.log")))?;
-    process.wait_until("answers", WITHIN, || TcpStream::connect(grpc).is_ok())?;
-    Ok(process)
+    command
 }

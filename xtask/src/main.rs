@@ -11,6 +11,7 @@ mod apache;
 mod balancer;
 mod bench;
 mod cluster;
+mod netns;
 mod plan;
 mod process;
 mod progress;

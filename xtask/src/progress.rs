@@ -55,7 +55,7 @@ impl Progress {
 }
 
 /// Names the state of the sources: the commit, what differs from it and which files it does not know.
-fn sources(workspace: &Workspace) -> Result<String> {
+pub(crate) fn sources(workspace: &Workspace) -> Result<String> {
     let git = |arguments: &[&str]| -> Result<Vec<u8>> {
         let output = Command::new("git").args(arguments).current_dir(&workspace.root).output().context("git")?;
         Ok(output.stdout)

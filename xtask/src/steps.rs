@@ -7,6 +7,7 @@ mod cluster;
 mod controller;
 mod deploy;
 mod examples;
+mod failover;
 mod fuzz;
 mod go;
 mod http;
@@ -22,6 +23,7 @@ mod proxy;
 mod proxy_remoting;
 mod replication;
 mod spring;
+mod stream;
 mod takeover;
 mod tools;
 mod webhooks;
@@ -29,7 +31,7 @@ mod webhooks;
 use crate::plan::{Context, Done, Run, Step};
 
 /// All steps.
-pub(crate) const ALL: [Step; 31] = [
+pub(crate) const ALL: [Step; 32] = [
     alone("fmt", checks::fmt),
     alone("clippy", checks::clippy),
     alone("deny", checks::deny),
@@ -57,6 +59,7 @@ pub(crate) const ALL: [Step; 31] = [
     alone("nat", nat::run),
     alone("replication", replication::run),
     alone("controller", controller::run),
+    alone("failover", failover::run),
     alone("matrix", matrix::run),
     alone("deploy", deploy::run),
     alone("webhooks", webhooks::run),

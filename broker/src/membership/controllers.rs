@@ -15,16 +15,16 @@ use remoting_proto::requests::{
 };
 use remoting_proto::{Command, Dialect, FieldError, Fields, JsonError, RequestCode, ResponseCode};
 
+use super::lease::{SENT_WITHIN, SILENT_MAX};
 use super::{MemberId, Options, Standing, View};
 use crate::replication::Change;
 use crate::replication::epochs::Epoch;
 
 /// How long one of them may take to answer. Source: `controllerRequestTimeout` is 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
-/// How long a sign of life may take to be on its way.
-const SENT_WITHIN: Duration = Duration::from_millis(500);
-/// How long a broker counts as living without a sign of life. Source: `controllerHeartBeatTimeoutMills`.
-const SILENT_MAX_MS: i64 = 10_000;
+/// How long one of them may take to say who the master is: so short that a master whose leading controller hangs hears from another one before its
+/// lease is over.
+pub const LOOKED_WITHIN: Duration = Duration::from_millis(700);
 /// Controllers' own codes.
 const DECIDED: std::ops::RangeInclusive<i32> = 2000..=2014;
 
@@ -113,11 +113,22 @@ impl Remote {
 
     /// Asks the one that leads; whichever it is, beginning with the one that did last.
     async fn ask(&self, code: RequestCode, fields: Fields, body: Bytes) -> Result<Command, Error> {
+        self.ask_within(ANSWERED_WITHIN, code, fields, body).await
+    }
+
+    /// The same; each of them has so long.
+    async fn ask_within(
+        &self,
+        within: Duration,
+        code: RequestCode,
+        fields: Fields,
+        body: Bytes,
+    ) -> Result<Command, Error> {
         let (first, count) = (self.leader.load(Ordering::Relaxed), self.asked.len());
         let mut last = Error::Nobody;
         for index in (0..count).map(|step| (first + step) % count) {
             let request = Command::request(code, fields.clone(), body.clone());
-            let answer = match self.asked[index].call(request, ANSWERED_WITHIN).await {
+            let answer = match self.asked[index].call(request, within).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     // One that hangs takes its time, and it is not to be the first again.
@@ -170,7 +181,8 @@ impl Controllers for Remote {
 
     async fn view(&self, options: &Options) -> Result<View, Error> {
         let header = BrokerName { broker_name: options.name.clone() };
-        let answer = self.ask(RequestCode::ControllerGetReplicaInfo, header.to_fields(), Bytes::new()).await?;
+        let code = RequestCode::ControllerGetReplicaInfo;
+        let answer = self.ask_within(LOOKED_WITHIN, code, header.to_fields(), Bytes::new()).await?;
         let GetReplicaInfoAnswer { master_broker_id, master_address, master_epoch } =
             GetReplicaInfoAnswer::of(&answer.fields)?;
         let SyncStateSet { sync_state_set, sync_state_set_epoch } = remoting_proto::from_slice(&answer.body)?;
@@ -215,7 +227,7 @@ impl Controllers for Remote {
             broker_id: Some(id.0),
             epoch: Some(standing.epoch.0.into()),
             max_offset: Some(standing.end.0.cast_signed()),
-            heartbeat_timeout_ms: Some(SILENT_MAX_MS),
+            heartbeat_timeout_ms: Some(i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX)),
             election_priority: Some(options.priority),
         };
         let mut telling = tokio::task::JoinSet::new();

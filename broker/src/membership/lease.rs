@@ -8,8 +8,19 @@ use std::time::Duration;
 use env::Clock;
 use env::clock::Moment;
 
-/// How long a master acts on one word of the controllers. They take a broker for gone that was silent for 10 s, and it speaks each second.
-pub const LEASE: Duration = Duration::from_secs(6);
+/// How long a master acts on one word of the controllers.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// How long a broker counts as living without a sign of life, as it tells the controllers. One that stands still or is cut off has asked them for
+/// the last time no later after its last sign of life than [`SPEAK_EVERY`] and [`SENT_WITHIN`], so its lease is over before they elect another.
+pub const SILENT_MAX: Duration = Duration::from_secs(3);
+/// How often it gives one. Apache's brokers do each second, and count as living for 10 s (`controllerHeartBeatTimeoutMills`).
+pub(super) const SPEAK_EVERY: Duration = Duration::from_millis(500);
+/// How long one may take to be on its way.
+pub(super) const SENT_WITHIN: Duration = Duration::from_millis(500);
+const _: () = assert!(
+    LEASE.as_millis() + SPEAK_EVERY.as_millis() + SENT_WITHIN.as_millis() <= SILENT_MAX.as_millis(),
+    "a master's lease ends before another is elected"
+);
 
 /// A master's lease, over until the epoch has begun and it is extended. Clones are the same. It goes by the time that passes, so that a
 /// process that was stopped finds it over.

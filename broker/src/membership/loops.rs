@@ -9,12 +9,13 @@ use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
 use tokio::sync::watch;
 
 use super::controllers::Error;
+use super::lease::SPEAK_EVERY;
 use super::{Duty, Membership, identity};
 use crate::replication::Master;
 use crate::replication::epochs::Epoch;
 
-/// Source: `brokerHeartbeatInterval`; Apache's brokers ask every 5 s (`syncBrokerMetadataPeriod`).
-const SPEAK_EVERY: Duration = Duration::from_secs(1);
+/// How often the controllers are asked. Apache's brokers do every 5 s (`syncBrokerMetadataPeriod`).
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How often a master looks who is in sync.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After an answer that does not help.
@@ -58,7 +59,7 @@ impl Membership {
                 Ok(true) => continue,
                 Ok(false) => {
                     told.clear();
-                    SPEAK_EVERY
+                    ASK_EVERY.saturating_sub(self.env.clock.moment().since(asked_at))
                 }
                 Err(error) => {
                     let text = error.to_string();
@@ -118,7 +119,7 @@ impl Membership {
             let answer = answer.filter(|answer| answer.response_code() == ResponseCode::Success);
             let log_at =
                 answer.and_then(|answer| ExchangeBrokerHaInfoAnswer::of(&answer.fields).ok()?.master_ha_address);
-            let wait = if log_at.is_some() { SPEAK_EVERY } else { RETRY_AFTER / 5 };
+            let wait = if log_at.is_some() { ASK_EVERY } else { RETRY_AFTER / 5 };
             crate::registration::found(found, log_at);
             self.env.clock.sleep(wait).await;
         }

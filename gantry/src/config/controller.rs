@@ -312,7 +312,7 @@ static SCAN_NOT_ACTIVE_BROKER_INTERVAL: Setting = Setting {
     value: "DURATION",
     default: Some("5s"),
     bound: "100ms to 1h",
-    effect: "How often masters are looked for that were not heard of for ten seconds, or the time they name; one whose connection ends is found at once",
+    effect: "How often at least a master is looked for where there is none; one that falls silent for too long is found then, and one whose connection ends at once",
     aliases: &[],
 };
 

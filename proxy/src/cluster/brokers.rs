@@ -19,6 +19,7 @@ use remoting::Client;
 use remoting::client::{Error, IN_FLIGHT_MAX};
 use remoting_proto::body::{BrokerData, ClusterInfo};
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
+use tokio_util::sync::CancellationToken;
 use types::broker::{LookupError, Unavailable};
 
 use super::ANSWER_WITHIN;
@@ -33,6 +34,12 @@ const CHOICE_WITHIN: Duration = Duration::from_millis(50);
 /// A broker that no name server's list has any longer is kept for so long: brokers register with a name server that was just started
 /// only within half a minute, and until then its list is short. One that is really gone fails the calls to it meanwhile.
 const VANISHED_KEPT: Duration = Duration::from_secs(60);
+
+/// How long a call may be without an answer before the name servers are asked whether its master still is one, and then again and again.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// That a broker has no master is believed for so long: one may be elected at any moment.
+const MASTERLESS_FOR: Duration = Duration::from_millis(200);
 
 /// Broker names and their masters.
 pub(super) type Masters = Arc<BTreeMap<Arc<str>, Master>>;
@@ -76,6 +83,8 @@ impl From<Unavailable> for Failed {
 struct Pools {
     calls: Pool<Connect>,
     waits: Pool<Connect>,
+    /// The address is no master's any more.
+    gone: CancellationToken,
 }
 
 /// Makes connections; a client opens its own anew when it was lost.
@@ -180,6 +189,15 @@ impl Brokers {
     /// # Errors
     /// No name server can be asked.
     pub(super) async fn master(&self, name: &str) -> Result<Option<Arc<str>>, Unavailable> {
+        let known = self.known_master(name).await?;
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.masters.doubt_older(&(), MASTERLESS_FOR, self.clock.moment());
+        self.known_master(name).await
+    }
+
+    async fn known_master(&self, name: &str) -> Result<Option<Arc<str>>, Unavailable> {
         match self.masters().await {
             Ok(masters) => Ok(masters.get(name).map(|master| master.address.clone())),
             Err(LookupError::Unavailable(error)) => Err(error),
@@ -199,7 +217,13 @@ impl Brokers {
         let info: ClusterInfo = remoting_proto::from_slice(&answer.body).map_err(unreadable)?;
         let known = self.masters.known(&()).unwrap_or_default();
         let masters = masters_of(info, &known, self.clock.moment())?;
-        self.pools.pin().retain(|address, _| masters.values().any(|known| known.address == *address));
+        self.pools.pin().retain(|address, pools| {
+            let is_there = masters.values().any(|known| known.address == *address);
+            if !is_there {
+                pools.gone.cancel();
+            }
+            is_there
+        });
         self.faults.lock().retain(|broker| masters.contains_key(broker));
         Ok(masters)
     }
@@ -212,7 +236,8 @@ impl Brokers {
         self.try_call(broker, request).await.map_err(|failed| failed.why)
     }
 
-    /// The same, for who does something else if nothing was done.
+    /// The same, for who does something else if nothing was done. One that stands still or is cut off ends no connection: what waits for it ends
+    /// when the name servers have another master in its place.
     ///
     /// # Errors
     /// As [`Brokers::call`].
@@ -229,25 +254,42 @@ impl Brokers {
             Err(_) => return Err(Unavailable::Busy { waiting_max: CONNECTIONS_MAX }.into()),
         };
         let began_at = self.clock.moment();
-        let answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait + late_max).await;
+        let answer = tokio::select! {
+            biased;
+            answer = client.call(Command::request(code, fields, body), ANSWER_WITHIN + wait + late_max) => answer,
+            () = pools.gone.cancelled() => Err(Error::Lost { address: address.to_string() }),
+            never = self.look_out(), if wait.is_zero() => match never {},
+        };
         let now = self.clock.moment();
         match answer {
             Ok(answer) => {
+                if answer.response_code() == ResponseCode::ServiceNotAvailable {
+                    // It may be the master no longer.
+                    self.masters.doubt_older(&(), LOOK_AFTER, now);
+                }
                 // How long a wait took says nothing.
                 let latency = if wait.is_zero() { now.since(began_at) } else { Duration::ZERO };
                 self.faults.lock().answered(broker, latency, now);
                 Ok(answer)
             }
             Err(error) => {
-                if matches!(error, Error::Connect { .. } | Error::Lost { .. } | Error::BackOff { .. }) {
-                    self.masters.doubt(&());
-                }
                 if !matches!(error, Error::Busy { .. } | Error::Frame(_)) {
+                    self.masters.doubt(&());
                     self.faults.lock().failed(broker, now);
                 }
                 let may_be_done = matches!(error, Error::Lost { .. } | Error::TimedOut { .. });
                 Err(Failed { why: unavailable(&error), may_be_done })
             }
+        }
+    }
+
+    /// Asks again and again who is the master.
+    async fn look_out(&self) -> Infallible {
+        loop {
+            self.clock.sleep(LOOK_AFTER).await;
+            self.masters.doubt_older(&(), LOOK_AFTER, self.clock.moment());
+            // While nobody can be asked what is known goes on.
+            drop(self.masters().await);
         }
     }
 
@@ -267,7 +309,7 @@ impl Brokers {
     }
 
     fn pools(&self, address: &Arc<str>) -> Arc<Pools> {
-        let new = || Pools { calls: self.pool(address), waits: self.pool(address) };
+        let new = || Pools { calls: self.pool(address), waits: self.pool(address), gone: CancellationToken::new() };
         self.pools.pin().get_or_insert_with(address.clone(), || Arc::new(new())).clone()
     }
 

@@ -136,6 +136,13 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         }
     }
 
+    /// The same, if it is that old.
+    pub(super) fn doubt_older(&self, key: &K, age: Duration, now: Moment) {
+        if let Some(entry) = self.entries.pin().get(key).filter(|entry| now.since(entry.read_at) >= age) {
+            entry.is_stale.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn put(&self, key: &K, now: Moment, value: V) {
         let entries = self.entries.pin();
         if entries.len() >= ENTRIES_MAX && !entries.contains_key(key) {

@@ -110,6 +110,39 @@ async fn a_broker_that_does_not_answer_holds_up_one_receive_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_master_ends_when_another_is_in_its_place() {
+    let mut hand = Hand::start(&["a", "b"]).await;
+    let other = hand.names.lock().remove("b").expect("known");
+    hand.brokers["a"].slow_down();
+    let waiting = tokio::spawn({
+        let cluster = hand.cluster.clone();
+        async move { cluster.pop(pop()).await }
+    });
+    assert_eq!(hand.asked().await, Asked::Pop("a"));
+    hand.names.lock().insert("a", other);
+    hand.clock.pass(Duration::from_secs(1));
+    // It has two seconds left, which do not pass here.
+    let ended = tokio::time::timeout(SOON, waiting).await.expect("does not wait any longer").expect("no panic");
+    assert!(matches!(ended, Err(PopError::Unavailable(Unavailable::Remote { .. }))), "{ended:?}");
+    hand.brokers["b"].put(&pop().topic, "x");
+    assert_eq!(hand.cluster.pop(pop()).await.expect("leased").messages.len(), 1);
+    assert_eq!(hand.asked().await, Asked::Pop("b"));
+}
+
+#[tokio::test]
+async fn a_broker_without_a_master_is_sent_to_as_soon_as_it_has_one() {
+    let hand = Hand::start(&["a"]).await;
+    send(&hand, OF_A, None).await.expect("stored");
+    let as_a = |id| hand.names.lock().get_mut("a").expect("known").0 = id;
+    as_a(1);
+    hand.clock.pass(Duration::from_secs(25));
+    send(&hand, OF_A, None).await.expect_err("there is no master");
+    as_a(0);
+    hand.clock.pass(Duration::from_millis(200));
+    send(&hand, OF_A, None).await.expect("stored");
+}
+
+#[tokio::test]
 async fn what_a_pop_leases_when_its_caller_has_given_up_is_given_back() {
     let mut hand = Hand::start(&["a"]).await;
     hand.brokers["a"].slow_down();

@@ -94,8 +94,8 @@ pub(crate) struct Hand {
     pub(crate) clock: HandClock,
     pub(crate) brokers: BTreeMap<&'static str, Arc<Broker>>,
     pub(crate) name_server: SocketAddr,
-    /// What the name server knows.
-    pub(crate) names: Arc<Mutex<BTreeMap<&'static str, SocketAddr>>>,
+    /// What the name server knows: the number that a broker has, 0 of a master, and its address.
+    pub(crate) names: Arc<Mutex<BTreeMap<&'static str, (i64, SocketAddr)>>>,
     asked: mpsc::UnboundedReceiver<Asked>,
 }
 
@@ -118,7 +118,7 @@ impl Hand {
                 next: AtomicU64::new(0),
                 stop: CancellationToken::new(),
             });
-            addresses.insert(*name, serve(Serving(broker.clone()), broker.stop.clone()).await);
+            addresses.insert(*name, (0, serve(Serving(broker.clone()), broker.stop.clone()).await));
             brokers.insert(*name, broker);
         }
         let names = Arc::new(Mutex::new(addresses));
@@ -326,14 +326,14 @@ pub(crate) fn asking(clock: &HandClock, name_servers: Vec<String>) -> Cluster {
 }
 
 /// Where each broker is.
-struct Names(Arc<Mutex<BTreeMap<&'static str, SocketAddr>>>);
+struct Names(Arc<Mutex<BTreeMap<&'static str, (i64, SocketAddr)>>>);
 
 impl Role for Names {
     fn connect(&self, _: &Arc<Connection>) {}
 
     async fn serve(&self, _: &Connection, request: Command) -> Command {
-        let broker = |(name, address): (&&str, &SocketAddr)| BrokerData {
-            broker_addrs: BTreeMap::from([(0, address.to_string())]),
+        let broker = |(name, (id, address)): (&&str, &(i64, SocketAddr))| BrokerData {
+            broker_addrs: BTreeMap::from([(*id, address.to_string())]),
             broker_name: (*name).to_owned(),
             ..BrokerData::default()
         };

@@ -1,9 +1,10 @@
 //! Sends and receives until it is stopped, and says when it could: kill servers under it and see.
 //!
 //! It sends one message after the other, every 50 ms if it can. What is received is acknowledged a second later, for as long as its handle is
-//! good. Each success is a line with the time, in milliseconds since 1970: "sent AT", "received AT", "acked RECEIVED_AT AT". Failures are on
-//! stderr.
+//! good. Each success is a line with the time, in milliseconds since 1970, and the messages' bodies, no two of which are the same: "sent AT
+//! BODY", "received AT BODY…", "acked RECEIVED_AT AT BODY". Failures are on stderr.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,15 +45,18 @@ pub async fn run(
 }
 
 async fn send(topic: &str, producer: &Producer) -> Result<()> {
-    loop {
+    let began = now_ms();
+    for number in 0_u64.. {
         let due = Instant::now() + SEND_EVERY;
-        let message = MessageBuilder::builder().set_topic(topic).set_body(b"hello".to_vec()).build()?;
+        let body = format!("{began}-{number}");
+        let message = MessageBuilder::builder().set_topic(topic).set_body(body.clone().into_bytes()).build()?;
         match producer.send(message).await {
-            Ok(_) => println!("sent {}", now_ms()),
+            Ok(_) => println!("sent {} {body}", now_ms()),
             Err(error) => complain(error).await,
         }
         sleep_until(due).await;
     }
+    Ok(())
 }
 
 async fn receive(topic: &str, consumer: &SimpleConsumer, filter: &FilterExpression, held: UnboundedSender<Held>) {
@@ -66,7 +70,7 @@ async fn receive(topic: &str, consumer: &SimpleConsumer, filter: &FilterExpressi
         };
         let (received, received_at_ms) = (Instant::now(), now_ms());
         if !messages.is_empty() {
-            println!("received {received_at_ms}");
+            println!("received {received_at_ms} {}", messages.iter().map(text).collect::<Vec<_>>().join(" "));
         }
         for message in messages {
             // Its other end lives as long as we do.
@@ -79,7 +83,7 @@ async fn acknowledge(consumer: &SimpleConsumer, held: UnboundedSender<Held>, mut
     while let Some(one) = waiting.recv().await {
         sleep_until(one.received + HELD_FOR).await;
         match consumer.ack(&one.message).await {
-            Ok(()) => println!("acked {} {}", one.received_at_ms, now_ms()),
+            Ok(()) => println!("acked {} {} {}", one.received_at_ms, now_ms(), text(&one.message)),
             Err(error) => {
                 complain(error).await;
                 if one.received.elapsed() < INVISIBLE {
@@ -88,6 +92,10 @@ async fn acknowledge(consumer: &SimpleConsumer, held: UnboundedSender<Held>, mut
             }
         }
     }
+}
+
+fn text(message: &MessageView) -> Cow<'_, str> {
+    String::from_utf8_lossy(message.body())
 }
 
 fn now_ms() -> u128 {

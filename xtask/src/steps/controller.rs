@@ -2,8 +2,8 @@
 //! master, then all controllers. Another broker in sync is the master then, and has all that was acknowledged. Apache's `mqadmin` asks and
 //! changes the same, `gantry admin` shows it.
 
-mod group;
-mod own;
+pub(super) mod group;
+pub(super) mod own;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ fn show(context: &Context, programs: &Programs, maker: Maker) -> Result<()> {
     topics::create(address(&master)?, TOPIC, "NORMAL")?;
     // A slave asks for topics every ten seconds.
     for replica in group.replicas()?.in_sync_replicas {
-        wait("a broker has the topic", || has_topic(&replica))?;
+        wait("a broker has the topic", || has_topic(&replica, TOPIC))?;
     }
     let mut acked = Acked::default();
     acked.send(&master, messages)?;
@@ -219,12 +219,12 @@ fn in_sync(group: &Group, brokers: usize) -> Result<bool> {
     Ok(group.replicas().is_ok_and(|replicas| replicas.in_sync_replicas.len() == brokers))
 }
 
-fn address(replica: &Replica) -> Result<SocketAddr> {
+pub(super) fn address(replica: &Replica) -> Result<SocketAddr> {
     Ok(replica.broker_address.parse()?)
 }
 
-fn has_topic(replica: &Replica) -> Result<bool> {
-    let header = TopicName { topic: TOPIC.to_owned() };
+pub(super) fn has_topic(replica: &Replica, topic: &str) -> Result<bool> {
+    let header = TopicName { topic: topic.to_owned() };
     let asked = remoting::call(address(replica)?, RequestCode::GetTopicConfig, header.to_fields(), Bytes::new());
     Ok(asked.is_ok())
 }

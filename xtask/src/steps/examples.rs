@@ -8,11 +8,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::nat;
 use crate::plan::{Context, Done};
-use crate::reference;
 use crate::server::Server;
 use crate::shell::{self, To};
+use crate::{netns, reference};
 
 /// Lines of a failed example's log that are shown.
 const LOG_LINES_SHOWN: usize = 40;
@@ -108,7 +107,7 @@ pub(super) fn find_one(
 
 fn find_one_at(context: &Context, sdk: &str, feature: &str, place: Place<'_>, log: &Path) -> Result<Finding> {
     let mut example =
-        place.namespace.map_or_else(|| Command::new("./run"), |namespace| nat::within(namespace, "./run"));
+        place.namespace.map_or_else(|| Command::new("./run"), |namespace| netns::within(namespace, "./run"));
     example.args([feature, "--endpoint", place.endpoint, "--prefix", place.prefix]).current_dir(folder(context, sdk));
     found(&mut example, feature, log).with_context(|| format!("{sdk} {feature}"))
 }

@@ -5,18 +5,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::examples::{self, Place};
 use crate::cluster::broker_configuration;
+use crate::netns::Network;
 use crate::plan::{Context, Done};
 use crate::process::Process;
-use crate::shell::{self, To};
 use crate::workspace::clear;
-use crate::{reference, server};
+use crate::{netns, reference, server, shell};
 
 /// In CI: one that shares nothing with Apache's code, and one that speaks TLS.
 const SDKS: [&str; 2] = ["python", "go"];
@@ -62,13 +61,9 @@ pub(super) fn run(context: &Context) -> Result<Done> {
             return Ok(skipped);
         }
     }
-    let log = context.workspace.own("logs/nat.log")?;
-    // A log tells of one run.
-    fs::write(&log, "")?;
-    let programs = context.workspace.root.join("tests/nat");
-    if shell::run(&mut Command::new(programs.join("setup")), To::File(&log)).is_err() {
-        let reason = shell::tail(&log, 1).pop().unwrap_or_default();
-        return Ok(Done::Skipped { reason: format!("{reason} (all of it: {})", log.display()) });
+    let (programs, log) = (context.workspace.root.join("tests/nat"), context.workspace.own("logs/nat.log")?);
+    if let skipped @ Done::Skipped { .. } = netns::set_up(&programs, &log)? {
+        return Ok(skipped);
     }
     let folder = context.workspace.own("nat")?;
     clear(&folder)?;
@@ -105,7 +100,7 @@ fn show(context: &Context, servers: &Servers<'_>, sdks: &[&'static str]) -> Resu
 
 /// Side by side: they wait most of the time.
 fn observe(context: &Context, servers: &Servers<'_>, sdks: &[&str], rounds: &[Round]) -> Result<()> {
-    let client = servers.network.client();
+    let client = servers.network.space("client");
     let namespace = Some(client.as_str());
     let all = rounds.iter().flat_map(|round| sdks.iter().map(move |sdk| (*sdk, round)));
     shell::side_by_side(all, |(sdk, round)| {
@@ -124,51 +119,9 @@ fn host(sdk: &str, is_ipv6: bool) -> &'static str {
     }
 }
 
-/// A program in a network namespace.
-pub(super) fn within(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).arg(program);
-    command
-}
-
-/// The namespaces of this run; gone when dropped.
-struct Network<'a> {
-    programs: &'a Path,
-    log: &'a Path,
-    name: String,
-}
-
-impl<'a> Network<'a> {
-    fn up(programs: &'a Path, log: &'a Path) -> Result<Self> {
-        let network = Self { programs, log, name: format!("gantry-nat-{}", std::process::id()) };
-        network.run("up").with_context(|| log.display().to_string())?;
-        Ok(network)
-    }
-
-    fn run(&self, what: &str) -> Result<()> {
-        shell::run(Command::new(self.programs.join("network")).args([what, &self.name]), To::File(self.log))
-    }
-
-    fn client(&self) -> String {
-        format!("{}-client", self.name)
-    }
-
-    fn server(&self) -> String {
-        format!("{}-server", self.name)
-    }
-}
-
-impl Drop for Network<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.run("down") {
-            println!("network namespaces are left: {error:#}");
-        }
-    }
-}
-
 /// Our processes behind the NAT.
 struct Servers<'a> {
-    network: &'a Network<'a>,
+    network: &'a Network,
     folder: &'a Path,
     gantry: &'a Path,
     log: &'a Path,
@@ -177,7 +130,7 @@ struct Servers<'a> {
 impl Servers<'_> {
     /// Starts one with its data and log below the folder; it serves on return.
     fn start(&self, role: &'static str, arguments: &[&str]) -> Result<Process> {
-        let mut command = within(&self.network.server(), self.gantry);
+        let mut command = netns::within(&self.network.space("server"), self.gantry);
         command.arg(role).args(arguments).arg("--data").arg(self.folder.join(role));
         let log = self.folder.join(format!("{role}.log"));
         let mut process = Process::start(role, command, log.clone())?;
@@ -188,7 +141,7 @@ impl Servers<'_> {
 
     /// What a verb of `gantry admin` prints there.
     fn admin(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = within(&self.network.server(), self.gantry);
+        let mut command = netns::within(&self.network.space("server"), self.gantry);
         let (printed, has_succeeded) =
             shell::output(command.args(["admin", "--nameserver", NAME_SERVER]).args(arguments), self.log)?;
         ensure!(has_succeeded, "gantry admin {}: {printed} {}", arguments.join(" "), self.log.display());

@@ -41,13 +41,10 @@ const MESSAGES: usize = 3_000;
 const BODY_BYTES: usize = 8 * 1024;
 /// Messages that the master must acknowledge before it is killed.
 const ACKED_BEFORE_KILL: usize = 300;
-/// Longer than until the slave is made the master.
-const DELAY_MS: i64 = 40_000;
-const INVISIBLE_MS: i64 = 20_000;
-/// Of half a minute.
-const DELAY_LEVEL: &str = "4";
-/// Bodies that are acked of those that are popped together: one behind another that is not.
-const ACKED: [&[u8]; 2] = [b"a", b"c"];
+/// How far ahead [`Left`] reaches: longer than until the slave is made the master, and level 4 is half a minute.
+const LONG: Times = Times { invisible_ms: 20_000, delay_ms: 40_000, delay_level: "4" };
+/// Bodies of what is popped together, and whether it is acked: one behind another that is not.
+const POPS: [(&str, bool); 4] = [("a", true), ("b", false), ("c", true), ("d", false)];
 /// Messages that are on their way together; a multiple of [`QUEUES`].
 const TOGETHER: usize = 100;
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -134,66 +131,107 @@ pub(super) fn make_topics(master: SocketAddr) -> Result<()> {
     topics::create_group(master, client::GROUP, false)
 }
 
+/// How long what is left has until it goes on by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) invisible_ms: i64,
+    pub(super) delay_ms: i64,
+    pub(super) delay_level: &'static str,
+}
+
 /// What the master leaves unfinished.
 pub(super) struct Left {
-    /// Bodies that are leased and not acked.
-    unacked: BTreeSet<Vec<u8>>,
+    /// Begins the bodies, so that what was left before is told from it.
+    name: String,
+    times: Times,
     due_ms: i64,
     half: Sent,
-    /// Bodies of what was committed, as long as it has not expired.
-    committed: Vec<&'static [u8]>,
+    /// Whether what was committed has not expired.
+    has_front: bool,
 }
 
 impl Left {
     /// At a master with the topics.
     pub(super) fn make(client: &mut Client) -> Result<Self> {
-        for body in ["a", "b", "c", "d"] {
-            client.send(POPPED, 0, body.as_bytes(), &[])?;
+        Self::make_as("left ", LONG, client)
+    }
+
+    /// The same, as often as names differ.
+    pub(super) fn make_as(name: &str, times: Times, client: &mut Client) -> Result<Self> {
+        let body = |text: &str| format!("{name}{text}");
+        for (text, _) in POPS {
+            client.send(POPPED, 0, body(text).as_bytes(), &[])?;
         }
+        let is_ours = |found: &&[u8]| found.starts_with(name.as_bytes());
         // Apache's broker makes them readable after it has answered.
-        wait("all can be read", || Ok(client.pull_all(POPPED, 0)?.len() == 4))?;
-        let popped = client.pop(POPPED, 0, INVISIBLE_MS)?;
-        ensure!(popped.len() == 4, "{} of 4 messages were popped", popped.len());
-        let (acked, unacked): (Vec<_>, Vec<_>) =
-            popped.into_iter().partition(|message| ACKED.contains(&&*message.body));
-        for message in &acked {
-            client.ack(POPPED, message)?;
+        wait("all can be read", || {
+            let found = client.pull_all(POPPED, 0)?;
+            Ok(found.iter().map(Vec::as_slice).filter(is_ours).count() == POPS.len())
+        })?;
+        let mut popped = client.pop(POPPED, 0, times.invisible_ms)?;
+        popped.retain(|message| is_ours(&&*message.body));
+        ensure!(popped.len() == POPS.len(), "{} of {} messages were popped", popped.len(), POPS.len());
+        for (text, _) in POPS.iter().filter(|(_, is_acked)| *is_acked) {
+            let acked = popped.iter().find(|message| message.body == body(text).as_bytes());
+            client.ack(POPPED, acked.context("it was popped")?)?;
         }
-        let due_ms = now_ms() + DELAY_MS;
-        client.send(LATE, 0, b"late", &[("TIMER_DELIVER_MS", &due_ms.to_string())])?;
-        client.send(LATE, 1, b"level", &[("DELAY", DELAY_LEVEL)])?;
-        let half = client.send_half(DEALS, "deal")?;
-        for (body, end) in [("committed", COMMIT), ("rolled back", ROLL_BACK)] {
-            let half = client.send_half(DEALS, body)?;
+        let due_ms = now_ms() + times.delay_ms;
+        client.send(LATE, 0, body("late").as_bytes(), &[("TIMER_DELIVER_MS", &due_ms.to_string())])?;
+        client.send(LATE, 1, body("level").as_bytes(), &[("DELAY", times.delay_level)])?;
+        let half = client.send_half(DEALS, &body("deal"))?;
+        for (text, end) in [("committed", COMMIT), ("rolled back", ROLL_BACK)] {
+            let half = client.send_half(DEALS, &body(text))?;
             client.end(DEALS, &half, end)?;
         }
-        let unacked = unacked.into_iter().map(|message| message.body).collect();
-        Ok(Self { unacked, due_ms, half, committed: vec![b"committed"] })
+        Ok(Self { name: name.to_owned(), times, due_ms, half, has_front: true })
     }
 
     /// The same, once the part of the log has gone in which it was made.
     fn without_front(self) -> Self {
-        Self { committed: Vec::new(), ..self }
+        Self { has_front: false, ..self }
     }
 
     /// All of it ends as it would have at the old master; answers how many messages came that had come there.
     pub(super) fn go_on(self, client: &mut Client) -> Result<usize> {
+        let unacked = POPS.iter().filter(|(_, is_acked)| !is_acked).map(|(text, _)| self.body(text));
+        let unacked: Vec<_> = unacked.collect();
         let mut popped = Vec::new();
         wait("what was not acked comes again", || {
-            popped.extend(client.pop(POPPED, 0, INVISIBLE_MS * 10)?.into_iter().map(|message| message.body));
-            Ok(self.unacked.iter().all(|body| popped.contains(body)))
+            popped.extend(client.pop(POPPED, 0, self.times.invisible_ms * 10)?);
+            popped.retain(|message| self.is_ours(&message.body));
+            Ok(unacked.iter().all(|body| popped.iter().any(|message| message.body == *body)))
         })?;
-        let mut repeats = popped.len() - self.unacked.len();
-        client.end(DEALS, &self.half, COMMIT)?;
-        let deals = client.pull_all(DEALS, 0)?;
-        let expected = [&self.committed[..], &[b"deal"]].concat();
-        ensure!(deals == expected, "of the transactions there is {deals:?}");
-        for queue in [0, 1] {
-            wait("the delayed message comes", || Ok(!client.pull_all(LATE, queue)?.is_empty()))?;
-            repeats += client.pull_all(LATE, queue)?.len() - 1;
+        let mut repeats = popped.len() - unacked.len();
+        for message in &popped {
+            client.ack(POPPED, message)?;
         }
-        ensure!(now_ms() >= self.due_ms, "it comes before its time");
+        client.end(DEALS, &self.half, COMMIT)?;
+        let mut deals = client.pull_all(DEALS, 0)?;
+        deals.retain(|body| self.is_ours(body));
+        let expected = if self.has_front { &["committed", "deal"][..] } else { &["deal"] };
+        ensure!(
+            deals.iter().eq(expected.iter().map(|text| self.body(text)).collect::<Vec<_>>().iter()),
+            "of the transactions there is {deals:?}"
+        );
+        for (queue, due_ms) in [(0, self.due_ms), (1, i64::MIN)] {
+            let mut came = Vec::new();
+            wait("the delayed message comes", || {
+                came = client.pull_records(LATE, queue)?;
+                came.retain(|record| self.is_ours(&record.body));
+                Ok(!came.is_empty())
+            })?;
+            ensure!(came.iter().all(|record| record.stored_at_ms >= due_ms), "before {due_ms} came {came:?}");
+            repeats += came.len() - 1;
+        }
         Ok(repeats)
+    }
+
+    fn body(&self, text: &str) -> Vec<u8> {
+        format!("{}{text}", self.name).into_bytes()
+    }
+
+    fn is_ours(&self, body: &[u8]) -> bool {
+        body.starts_with(self.name.as_bytes())
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use broker::membership::{Controllers, MemberId, Options, Standing, Unanswered, View};
+use broker::membership::lease::SILENT_MAX;
+use broker::membership::{Controllers, LOOKED_WITHIN, MemberId, Options, Standing, Unanswered, View};
 use broker::replication::Change;
 use broker::replication::epochs::Epoch;
 use controller::liveness::Heartbeat;
@@ -57,6 +58,7 @@ impl Desk {
 
     async fn ask<T: Send + 'static>(
         &self,
+        within: Duration,
         answer: impl FnOnce(&Service) -> Result<T, Unanswered> + Send + 'static,
     ) -> Result<T, Unanswered> {
         let ((tell, told), wire, number) = (oneshot::channel(), self.wire.clone(), self.number);
@@ -71,19 +73,19 @@ impl Desk {
         tokio::select! {
             biased;
             told = told => told.unwrap_or(Err(Unanswered::Nobody)),
-            () = self.clock.sleep(ANSWERED_WITHIN) => Err(Unanswered::Nobody),
+            () = self.clock.sleep(within) => Err(Unanswered::Nobody),
         }
     }
 
     async fn propose(&self, command: Command) -> Result<Answer, Unanswered> {
-        self.ask(|service| service.propose(command)).await
+        self.ask(ANSWERED_WITHIN, |service| service.propose(command)).await
     }
 }
 
 #[async_trait]
 impl Controllers for Desk {
     async fn next_id(&self, _: &Options) -> Result<MemberId, Unanswered> {
-        self.ask(|service| match service.look() {
+        self.ask(ANSWERED_WITHIN, |service| match service.look() {
             Ok(set) => Ok(MemberId(set.next_id.0)),
             Err(Unanswered::Nobody) => Err(Unanswered::Nobody),
             Err(_) => Ok(MemberId(BrokerId::FIRST.0)),
@@ -102,7 +104,7 @@ impl Controllers for Desk {
     }
 
     async fn view(&self, _: &Options) -> Result<View, Unanswered> {
-        self.ask(|service| service.look().map(|set| view_of(&set))).await
+        self.ask(LOOKED_WITHIN, |service| service.look().map(|set| view_of(&set))).await
     }
 
     async fn elect(&self, _: &Options, id: MemberId) -> Result<(), Unanswered> {
@@ -130,7 +132,7 @@ impl Controllers for Desk {
             max_offset: standing.end.0.cast_signed(),
             priority: options.priority,
         };
-        let heartbeat = Heartbeat { connection: self.connection, timeout: None, standing };
+        let heartbeat = Heartbeat { connection: self.connection, timeout: Some(SILENT_MAX), standing };
         self.send(move |service| service.heard(id, heartbeat));
     }
 }

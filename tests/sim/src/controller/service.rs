@@ -158,10 +158,11 @@ impl Service {
     /// Elects another master when one is gone, for ever. As `controller::server` does it.
     pub(super) async fn elect_masters(self: Arc<Self>, scan: Duration) {
         loop {
+            let next = self.leader.lock().liveness.next_expiry(self.clock.moment());
             tokio::select! {
                 biased;
                 () = self.gone.notified() => {}
-                () = self.clock.sleep(scan) => {}
+                () = self.clock.sleep(next.map_or(scan, |next| next.min(scan))) => {}
             }
             if self.is_without_master() {
                 // Tried again.

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use self::pair::{Maker, Pair};
 use super::super::examples;
+use super::super::stream::{self, Success};
 use crate::plan::Context;
 use crate::process::Process;
 use crate::workspace::clear;
@@ -197,15 +198,11 @@ impl Said {
         let mut said = Self::default();
         // The last line may be half written.
         for line in text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines() {
-            let mut words = line.split(' ');
-            let verb = words.next();
-            let times: Vec<_> = words.map_while(|word| word.parse().ok()).map(at).collect();
-            match (verb, &times[..]) {
-                (Some("sent"), [sent]) => said.sends.push(*sent),
-                (Some("received"), [received]) => said.receives.push(*received),
-                (Some("acked"), [received, acked]) => said.acks.push((*received, *acked)),
-                // An SDK's own chatter, or a failure.
-                _ => {}
+            match stream::parse(line) {
+                Some(Success::Sent { at, .. }) => said.sends.push(at),
+                Some(Success::Received { at, .. }) => said.receives.push(at),
+                Some(Success::Acked { received_at, at }) => said.acks.push((received_at, at)),
+                None => {}
             }
         }
         said
@@ -222,10 +219,6 @@ impl Said {
         let of_late = |times: &[SystemTime]| times.iter().filter(|at| **at + SETTLED_FOR > now).count();
         of_late(&self.sends) >= SETTLED && of_late(&self.receives) > 0 && !self.acks.is_empty()
     }
-}
-
-fn at(ms: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(ms)
 }
 
 fn recovery(successes: &[SystemTime], killed_at: SystemTime) -> Recovery {
@@ -295,6 +288,7 @@ fn print(ours: &Recoveries, theirs: &Recoveries) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::stream::at;
 
     #[test]
     fn silence_is_the_longest_time_without_a_success() {
@@ -317,7 +311,7 @@ mod tests {
 
     #[test]
     fn chatter_and_half_a_line_say_nothing() {
-        let said = Said::parse("hello\nsent 7\nreceived 8\nacked 8 9\n12 an error\nsent 10");
+        let said = Said::parse("hello\nsent 7 a\nreceived 8 a\nacked 8 9 a\n12 an error\nsent 10 b");
         assert_eq!((said.sends, said.receives, said.acks), (vec![at(7)], vec![at(8)], vec![(at(8), at(9))]));
     }
 }

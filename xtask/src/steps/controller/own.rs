@@ -53,7 +53,7 @@ fn start(folder: &Path, gantry: &Path, nodes: &[&'static str], role: &'static st
     let group = Group::start(folder, gantry, nodes, Maker::Gantry(role))?;
     topics::create(address(&group.master()?)?, TOPIC, "NORMAL")?;
     for replica in group.replicas()?.in_sync_replicas {
-        wait("a broker has the topic", || has_topic(&replica))?;
+        wait("a broker has the topic", || has_topic(&replica, TOPIC))?;
     }
     Ok(group)
 }
@@ -253,10 +253,16 @@ fn same_logs(group: &Group) -> Result<()> {
     let ends = |replica: &Replica| Ok::<_, anyhow::Error>((end(address(&master)?)?, end(address(replica)?)?));
     for replica in group.replicas()?.in_sync_replicas {
         wait("the logs end at one place", || Ok(ends(&replica).is_ok_and(|(one, other)| one == other)))?;
-        compare(&group.data(&master)?, &group.data(&replica)?, end(address(&master)?)?)?;
-        let of_both = [epochs(&master)?.epoch_list, epochs(&replica)?.epoch_list];
-        ensure!(of_both[0] == of_both[1], "the epochs are {of_both:?}");
+        same_log(group, &master, &replica, end(address(&master)?)?)?;
     }
+    Ok(())
+}
+
+/// A broker has the same bytes as its master up to there, and has gone through the same epochs.
+pub(in crate::steps) fn same_log(group: &Group, master: &Replica, replica: &Replica, length: u64) -> Result<()> {
+    compare(&group.data(master)?, &group.data(replica)?, length)?;
+    let of_both = [epochs(master)?.epoch_list, epochs(replica)?.epoch_list];
+    ensure!(of_both[0] == of_both[1], "the epochs are {of_both:?}");
     Ok(())
 }
 

@@ -33,6 +33,15 @@ pub(in crate::steps) struct Sent {
     log_offset: i64,
 }
 
+/// A message as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Pulled {
+    pub(super) body: Vec<u8>,
+    /// When it was appended to its queue.
+    pub(super) stored_at_ms: i64,
+    offset: i64,
+}
+
 /// A message that is leased.
 #[derive(Clone, Debug)]
 pub(super) struct Popped {
@@ -105,7 +114,12 @@ impl Client {
 
     /// The bodies of a queue.
     pub(in crate::steps) fn pull_all(&mut self, topic: &str, queue_id: i64) -> Result<Vec<Vec<u8>>> {
-        let (mut bodies, mut queue_offset) = (Vec::new(), 0);
+        Ok(self.pull_records(topic, queue_id)?.into_iter().map(|record| record.body).collect())
+    }
+
+    /// What is in a queue.
+    pub(super) fn pull_records(&mut self, topic: &str, queue_id: i64) -> Result<Vec<Pulled>> {
+        let (mut found, mut queue_offset) = (Vec::new(), 0);
         loop {
             let header = PullMessage {
                 consumer_group: GROUP.to_owned(),
@@ -128,10 +142,10 @@ impl Client {
             match answer.response_code() {
                 // Its front has expired.
                 ResponseCode::Success | ResponseCode::PullOffsetMoved => {}
-                ResponseCode::PullNotFound => return Ok(bodies),
+                ResponseCode::PullNotFound => return Ok(found),
                 _ => anyhow::bail!("a pull is answered {answer:?}"),
             }
-            bodies.extend(records(&answer.body)?.into_iter().map(|(_, body)| body));
+            found.extend(records(&answer.body)?);
             queue_offset = PullMessageAnswer::of(&answer.fields)?.next_begin_offset;
         }
     }
@@ -161,8 +175,8 @@ impl Client {
         }
         let lease = PopMessageAnswer::of(&answer.fields)?;
         let found = records(&answer.body)?;
-        let first = found.first().map_or(0, |(offset, _)| *offset);
-        let popped = found.into_iter().map(|(offset, body)| {
+        let first = found.first().map_or(0, |record| record.offset);
+        let popped = found.into_iter().map(|Pulled { offset, body, .. }| {
             let PopMessageAnswer { pop_time, invisible_time, revive_qid, .. } = lease;
             let handle = format!("{first} {pop_time} {invisible_time} {revive_qid} 0 {BROKER} {queue_id} {offset}");
             Popped { body, queue: queue_id, offset, handle }
@@ -218,13 +232,17 @@ fn send_request(topic: &str, queue: i64, body: Bytes, properties: &[(&str, &str)
     Command::request(RequestCode::SendMessageV2, header.to_fields(), body)
 }
 
-/// The records of an answer: their offsets and bodies.
-fn records(mut answer: &[u8]) -> Result<Vec<(i64, Vec<u8>)>> {
+/// The records of an answer.
+fn records(mut answer: &[u8]) -> Result<Vec<Pulled>> {
     let mut records = Vec::new();
     while !answer.is_empty() {
         let Peek::Record { bytes } = record::peek(answer)? else { anyhow::bail!("no record in an answer") };
         let record = record::decode(answer)?;
-        records.push((i64::try_from(record.header.queue_offset.0)?, record.body.to_vec()));
+        records.push(Pulled {
+            offset: i64::try_from(record.header.queue_offset.0)?,
+            stored_at_ms: record.header.stored_at.0,
+            body: record.body.to_vec(),
+        });
         answer = &answer[bytes as usize..];
     }
     Ok(records)

@@ -258,7 +258,7 @@ public final class Example {
     private void stream() throws Exception {
         String topic = topic("stream");
         try (Producer producer = newProducer(topic); Inbox inbox = newInbox(topic)) {
-            new Stream().run(producer, inbox.consumer, () -> newMessage(topic, "hello").build());
+            new Stream().run(producer, inbox.consumer, body -> newMessage(topic, body).build());
         }
     }
 
