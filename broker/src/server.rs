@@ -23,7 +23,7 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
-use crate::membership::{Membership, View};
+use crate::membership::{MemberId, Membership, View};
 use crate::replication::epochs::Epoch;
 use crate::replication::{Master, Slave};
 use crate::request_modes::{self, RequestModes};
@@ -164,7 +164,10 @@ impl BrokerServer {
         let master = watch::Sender::new(options.slave.as_ref().and_then(|slave| slave.master.clone()));
         let slave = || Slave::new(broker.clone(), env.clock.clone(), master.subscribe());
         let (replication, membership, epoch) = match of {
-            As::Classic if options.slave.is_some() => (Replication::Slave(slave()), None, None),
+            As::Classic if let Some(SlaveOptions { id, .. }) = options.slave => {
+                let number = MemberId(i64::try_from(id).unwrap_or(i64::MAX));
+                (Replication::Slave(slave().numbered(number)), None, None)
+            }
             As::Classic => {
                 let master = Master::new(broker.clone(), env.clock.clone());
                 (Replication::Master(Arc::new(master)), None, None)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::membership::MemberId;
 use broker::replication::join::{Join, give_up};
 use broker::replication::{Ended, IntakeError, Master, Refused, Slave};
 use broker::{Copies, Flush, LocalBroker, Options, Role, StartError};
@@ -51,7 +52,10 @@ struct Follower {
 
 impl Follower {
     fn connect(world: &World, master: &Arc<Master>, broker: &LocalBroker) -> Self {
-        let slave = Slave::new(broker.clone(), world.env().clock, watch::channel(None).1);
+        Self::connect_as(master, Slave::new(broker.clone(), world.env().clock, watch::channel(None).1))
+    }
+
+    fn connect_as(master: &Arc<Master>, slave: Slave) -> Self {
         let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
         let (serving, behind) = (Arc::clone(master), slave.behind());
         let ended = tokio::spawn(async move {
@@ -571,9 +575,11 @@ fn a_slave_without_a_log_gets_all_of_it_as_apache_says_it() {
 /// How long [`start_waiting`]'s master waits.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// A master that waits for a slave, and the task that moves its mark.
-fn start_waiting(world: &World) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
-    let copies = Copies { count: 2, timeout: WAIT };
+/// For whom it does, unless it is said.
+const TWO: Copies = Copies { count: 2, timeout: WAIT, ..Copies::ONE };
+
+/// A master that waits for slaves, and the task that moves its mark.
+fn start_waiting(world: &World, copies: Copies) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
     let master = start_with(world, Options { copies, ..options() });
     let serving = master_of(world, &master);
     let keeper = Arc::clone(&serving);
@@ -584,7 +590,7 @@ fn start_waiting(world: &World) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
 #[test]
 fn who_waits_for_slaves_is_told_what_they_have() {
     sim::run(1, async |world: World| {
-        let (master, serving, keeper) = start_waiting(&world);
+        let (master, serving, keeper) = start_waiting(&world, TWO);
         let clock = world.env().clock;
         assert_eq!(send(&master, "t", "alone").await.durability, Durability::ReplicaMissing);
         assert_eq!(pop_bodies(&master, "g", "t").await, ["alone"]);
@@ -630,11 +636,76 @@ fn who_waits_for_slaves_is_told_what_they_have() {
     });
 }
 
+/// Each is waited for that is in sync, and with too few of them nothing is taken.
+#[test]
+fn several_slaves_are_waited_for_and_the_fewest_must_be_there() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 3, count_min: 2, ..TWO };
+        let (master, serving, keeper) = start_waiting(&world, copies);
+        let clock = world.env().clock;
+        let too_few = || SendError::Unavailable(Unavailable::TooFewInSync { in_sync: 1, in_sync_min: 2 });
+        assert_eq!(try_send(&master, message("t", "alone", &[])).await.err(), Some(too_few()));
+        assert_eq!(master.status().messages_in, 0);
+
+        let slaves = [1, 2].map(|number| {
+            let dir = PathBuf::from(format!("{SLAVE_DIR}-{number}"));
+            start_with(&world, Options { dir, ..slave_options() })
+        });
+        let connect = |number: usize| {
+            let slave = Slave::new(slaves[number].clone(), world.env().clock, watch::channel(None).1);
+            Follower::connect_as(&serving, slave.numbered(MemberId(number as i64)))
+        };
+        let first = connect(0);
+        until_equal(&world, &master, &slaves[0]).await;
+        let sent = send(&master, "t", "to one").await;
+        assert_eq!(sent.durability, Durability::ReplicaMissing);
+        assert!(slaves[0].status().appended_to > sent.physical_offset.0, "it is waited for all the same");
+
+        let second = connect(1);
+        until_equal(&world, &master, &slaves[1]).await;
+        let sent = send(&master, "t", "to both").await;
+        assert_eq!(sent.durability, Durability::Written);
+        assert!(slaves.iter().all(|slave| slave.status().appended_to > sent.physical_offset.0));
+        drop(second);
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "to one again").await.durability, Durability::ReplicaMissing);
+        let mut puppet = Puppet::connect(&serving).await;
+        puppet.take_to(master.status().appended_to).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["to one", "to both", "to one again"]);
+        puppet.take_to(master.status().appended_to).await;
+        drop((first, puppet));
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(try_send(&master, message("t", "alone", &[])).await.err(), Some(too_few()));
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["late"], "what is there is handed out");
+        keeper.abort();
+    });
+}
+
+/// As many as are in sync are enough where that is said, and each of them is waited for.
+#[test]
+fn those_in_sync_are_enough_where_it_is_said() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 3, are_few_enough: true, ..TWO };
+        let (master, serving, keeper) = start_waiting(&world, copies);
+        assert_eq!(send(&master, "t", "alone").await.durability, Durability::Written);
+        let mut puppet = Puppet::connect(&serving).await;
+        puppet.take_to(master.status().appended_to).await;
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
+        drop(puppet);
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "alone again").await.durability, Durability::Written);
+        keeper.abort();
+    });
+}
+
 /// What an operator has copied is in its topic, but the master may be lost before its slave has it.
 #[test]
 fn a_redriven_message_that_no_slave_has_is_not_told_as_stored() {
     sim::run(1, async |world: World| {
-        let (master, serving, keeper) = start_waiting(&world);
+        let (master, serving, keeper) = start_waiting(&world, TWO);
         send(&master, "t", "given up").await;
         let popped = pop(&master, pop_of("g", "t")).await.messages;
         master.dead_letter(owner("g", "t"), popped[0].handle.clone()).await.expect("moved");

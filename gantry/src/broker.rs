@@ -90,7 +90,7 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         return running.until_signal(config, advertised, signals, async || {}).await;
     }
     let (role, copies) = match &config.replication {
-        Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
+        Replication::Master { copies, .. } => (Role::Master, *copies),
         Replication::Slave { .. } => (Role::Slave, Copies::ONE),
         Replication::Member { .. } => bail!("a broker under controllers has no role of its own"),
     };

@@ -27,7 +27,7 @@ use super::log::{self, Log};
 use super::mark::Mark;
 use super::mirror::metadata;
 use super::slave::{self, Ended, Follower, Stream, connect, connected, follow_for_ever, greet};
-use super::wire::{Report, Welcome};
+use super::wire::{Greeting, Report, Welcome};
 use crate::engine::LogEnd;
 use crate::membership::{Duty, Membership};
 use crate::registration;
@@ -184,7 +184,8 @@ impl Join {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
+        let greeting = self.membership.as_ref().map_or(Greeting::Anyone, |of| Greeting::Member(of.id()));
+        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, greeting, &mut input).await?;
         if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
             slave::check_newest(membership, &epochs)?;
             // Before the first byte comes; those of a log that was given up go.

@@ -20,10 +20,10 @@ use super::epochs::{Epoch, Epochs};
 use super::intake::{self, Intake};
 use super::log;
 use super::mirror::Ended as MirrorEnded;
-use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
+use super::wire::{self, ALIVE_EVERY, Frame, Greeting, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
-use crate::membership::{Duty, Membership};
+use crate::membership::{Duty, MemberId, Membership};
 
 /// Longest that a connection may take to be made, and a master to say what it has.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ pub struct Slave {
     master: watch::Receiver<Option<String>>,
     /// The master that the log comes from just now. Held for a look or a change.
     connected_to: Mutex<Option<String>>,
+    /// Its number among its master's slaves, where it has one.
+    number: Option<MemberId>,
     /// Under controllers.
     membership: Option<Arc<Membership>>,
     /// The epochs of a master whose log this one may be the beginning of, until its last record has shown it. Held to put or take them.
@@ -193,10 +195,17 @@ impl Slave {
             clock,
             master,
             connected_to: Mutex::default(),
+            number: None,
             membership: None,
             unproven: Mutex::default(),
             behind: CancellationToken::new(),
         }
+    }
+
+    /// The same, as the slave of this number: without one its master takes all slaves on this machine for one.
+    #[must_use]
+    pub fn numbered(self, number: MemberId) -> Self {
+        Self { number: Some(number), ..self }
     }
 
     /// The same under controllers.
@@ -243,7 +252,12 @@ impl Slave {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let (welcome, epochs) = greet(&*self.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
+        let greeting = match (&self.membership, self.number) {
+            (Some(membership), _) => Greeting::Member(membership.id()),
+            (None, Some(number)) => Greeting::Slave(number),
+            (None, None) => Greeting::Anyone,
+        };
+        let (welcome, epochs) = greet(&*self.clock, &mut stream, greeting, &mut input).await?;
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
         let agreed = self.agree(end, welcome, epochs).await;
@@ -437,23 +451,20 @@ async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended
     }
 }
 
-/// Says that a slave of ours is here, and under controllers which one; answers what the master says of its log, and under controllers of its
-/// epochs. What is read behind that is in `input`.
+/// Says that a slave of ours is here; answers what the master says of its log, and under controllers of its epochs. What is read behind that is
+/// in `input`.
 pub(super) async fn greet<S>(
     clock: &dyn Clock,
     stream: &mut S,
-    membership: Option<&Membership>,
+    greeting: Greeting,
     input: &mut BytesMut,
 ) -> Result<(Welcome, Option<Epochs>), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match membership {
-        None => stream.write_all(&Report::Hello.encode()).await?,
-        Some(membership) => stream.write_all(&wire::member(membership.id())).await?,
-    }
+    stream.write_all(&greeting.encode()).await?;
     let (welcome, epochs) = within(clock, welcomed(stream, input), Ended::NotOurs).await?;
-    match epochs.is_some() == membership.is_some() {
+    match epochs.is_some() == matches!(greeting, Greeting::Member(_)) {
         true => Ok((welcome, epochs)),
         false => Err(Ended::NotOurs),
     }

@@ -46,7 +46,7 @@ pub(super) async fn serve(
     options: Options,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let Replication::Member { controllers, priority, copies, timeout, .. } = &config.replication else {
+    let Replication::Member { controllers, priority, copies, .. } = &config.replication else {
         bail!("no controllers are named");
     };
     let said = membership::Options {
@@ -64,7 +64,7 @@ pub(super) async fn serve(
     let mut broker = Member {
         config,
         options,
-        copies: Copies { count: *copies, timeout: *timeout },
+        copies: *copies,
         address: door.port.address(),
         port: Some(door.port),
         limits: door.limits,

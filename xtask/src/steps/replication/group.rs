@@ -48,6 +48,8 @@ pub(super) struct Group {
     more: String,
     master: Node,
     slave: Node,
+    /// Of Gantry, where a test starts it.
+    second_slave: Node,
 }
 
 /// One broker.
@@ -87,7 +89,8 @@ impl Group {
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
-        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave };
+        let second_slave = Node::new("third", Maker::Gantry)?;
+        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave, second_slave };
         let (process, address) = group.launch(&group.master, 0, role)?;
         (group.master.process, group.master.address) = (Some(process), address);
         group.start_slave()?;
@@ -119,6 +122,31 @@ impl Group {
     /// Kills the slave.
     pub(super) fn kill_slave(&mut self) {
         self.slave.process = None;
+    }
+
+    /// Starts a second slave, on new data or on what it left; the name server knows it on return.
+    pub(super) fn start_second_slave(&mut self) -> Result<()> {
+        let (process, address) = self.launch(&self.second_slave, 2, "SLAVE")?;
+        (self.second_slave.process, self.second_slave.address) = (Some(process), address);
+        Ok(())
+    }
+
+    /// Kills the second slave.
+    pub(super) fn kill_second_slave(&mut self) {
+        self.second_slave.process = None;
+    }
+
+    /// Where both slaves listen.
+    pub(super) fn slaves(&self) -> [SocketAddr; 2] {
+        [&self.slave, &self.second_slave].map(|node| node.address)
+    }
+
+    /// Compares the logs of both slaves byte by byte, as far as both go; answers how far that is.
+    pub(super) fn compare_slaves(&self) -> Result<u64> {
+        let [one, other] = self.slaves();
+        let length = end(one)?.min(end(other)?);
+        compare(&self.data(&self.slave), &self.data(&self.second_slave), length)?;
+        Ok(length)
     }
 
     /// Kills the slave, and its disk is lost.
