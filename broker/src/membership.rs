@@ -14,7 +14,7 @@ mod loops;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::clock::Moment;
 use env::{Env, kept};
@@ -68,6 +68,8 @@ pub struct Membership {
     confirmed_to: AtomicU64,
     /// The broker that runs, and what was known of it last. Held for a look or a change.
     running: Mutex<(Option<LocalBroker>, Standing)>,
+    /// Whether its log is damaged, so that it must not be elected.
+    is_damaged: AtomicBool,
     /// Asks at once.
     poke: Notify,
 }
@@ -118,6 +120,7 @@ impl Membership {
             cut: watch::Sender::new(None),
             confirmed_to: AtomicU64::new(0),
             running: Mutex::default(),
+            is_damaged: AtomicBool::new(false),
             poke: Notify::new(),
             env,
             options,
@@ -218,6 +221,12 @@ impl Membership {
     /// The log is to be cut here; `None` once that is known.
     pub fn set_cut(&self, at: Option<PhysicalOffset>) {
         self.cut.send_replace(at);
+    }
+
+    /// Its log is damaged and is being got again, or is whole again. Meanwhile the controllers do not hear that the broker lives: silent, it
+    /// is elected by nobody, and found gone if they take it for the master.
+    pub(crate) fn set_damaged(&self, is_damaged: bool) {
+        self.is_damaged.store(is_damaged, Ordering::Release);
     }
 
     /// All in sync are known to have had the log up to here.

@@ -230,6 +230,15 @@ impl BrokerServer {
         }
     }
 
+    /// Cancelled once a segment of a slave's log is found to be damaged: it is to be stopped and started anew. Of a master never.
+    #[must_use]
+    pub fn damaged(&self) -> CancellationToken {
+        match &self.core.replication {
+            Replication::Master(_) => CancellationToken::new(),
+            Replication::Slave(slave) => slave.damaged(),
+        }
+    }
+
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was
     /// read and returns.
     pub async fn serve(
@@ -277,9 +286,10 @@ impl Core {
             (Replication::Master(_), None) => {}
             (Replication::Slave(slave), _) => {
                 tokio::select! {
-                    // Both loop for ever.
+                    // These loop for ever.
                     () = slave.run() => {}
                     () = self.find_master() => {}
+                    () = slave.look_through(&self.env, &self.options.data) => {}
                     () = answered.cancelled() => {}
                 }
             }

@@ -1,5 +1,6 @@
 //! What is said and asked again and again, for as long as the broker lives.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,7 @@ impl Membership {
                 running.1 = self.standing(&running);
                 (running.1, running.0.as_ref().is_some_and(|broker| broker.marks().failure().is_some()))
             };
+            let has_failed = has_failed || self.is_damaged.load(Ordering::Acquire);
             // Another one is to be the master when this one's disk has failed.
             if !has_failed && self.part.lock().may_speak() {
                 self.controllers.tell(&self.options, self.id, standing).await;

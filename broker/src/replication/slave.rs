@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use env::clock::{BoxFuture, Moment};
-use env::{Clock, kept};
+use env::{Clock, Env, kept};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,6 +21,7 @@ use super::epochs::{Epoch, Epochs};
 use super::intake::{self, Intake};
 use super::log;
 use super::mirror::Ended as MirrorEnded;
+use super::scrub;
 use super::wire::{self, ALIVE_EVERY, Frame, Greeting, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
@@ -50,6 +52,8 @@ pub struct Slave {
     unproven: Mutex<Option<Epochs>>,
     /// Cancelled once this log is behind its master's and may be given up.
     behind: CancellationToken,
+    /// Cancelled once a part of this log is to be got again.
+    damaged: CancellationToken,
 }
 
 /// Why a connection has ended, or was not made.
@@ -160,6 +164,15 @@ pub enum Refused {
         /// Up to where it was acknowledged.
         confirmed_to: PhysicalOffset,
     },
+    /// A segment that is damaged is not replaced by another log's.
+    #[error(
+        "the damaged segment has a whole record at {at} that is not the master's, and none behind it that is: this log has records that the \
+         master never had. Keep a copy of its directory, and begin with an empty one"
+    )]
+    Parted {
+        /// Where.
+        at: PhysicalOffset,
+    },
     /// What lies between has expired, or cannot be compared.
     #[error(
         "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: what lies between has \
@@ -199,6 +212,7 @@ impl Slave {
             membership: None,
             unproven: Mutex::default(),
             behind: CancellationToken::new(),
+            damaged: CancellationToken::new(),
         }
     }
 
@@ -218,6 +232,17 @@ impl Slave {
     #[must_use]
     pub fn behind(&self) -> CancellationToken {
         self.behind.clone()
+    }
+
+    /// Cancelled once a segment of this log is found to be damaged: after a start it is got again, see [`super::mend`].
+    #[must_use]
+    pub fn damaged(&self) -> CancellationToken {
+        self.damaged.clone()
+    }
+
+    /// Looks through this log, in this data directory, for damage again and again.
+    pub(crate) async fn look_through(&self, env: &Env, data: &Path) {
+        scrub::run(env, &self.broker, data, &self.damaged).await;
     }
 
     /// The master that the log comes from just now.

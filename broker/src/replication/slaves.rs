@@ -83,7 +83,7 @@ impl Slaves {
         let keeping_up = newest.into_values().filter(|slave| keeps_up(slave, end));
         let mut have_to: Vec<_> = keeping_up.map(|slave| slave.has_to).collect();
         have_to.sort_unstable();
-        (have_to.iter().rev().take(count).last().copied(), have_to.len())
+        (have_to.iter().rev().take(count).next_back().copied(), have_to.len())
     }
 
     /// All, in the order in which they came.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::broker::membership::{self, Duty, Membership, View};
 use ::broker::replication::epochs::Epoch;
-use ::broker::replication::join;
+use ::broker::replication::{damage, join};
 use ::broker::server::{Options, SlaveOptions};
 use ::broker::{BrokerServer, Copies, LocalBroker, Role};
 use anyhow::{Context, bail};
@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use self::numbers::Numbers;
+use super::opened::open_slave;
 use super::{ended_by_itself, say_ready, say_stopping, slaves_port, vip_port, without_vip};
 use crate::config::broker::{Broker as Config, Replication};
-use crate::local::{broker_options, start_broker};
+use crate::local::{broker_options, cannot_open, open_broker};
 use crate::metrics;
 use crate::port::Port;
 use crate::probe_port::ProbePort;
@@ -114,6 +115,8 @@ struct Running {
     served: JoinHandle<()>,
     /// Cancelled when its log is to be given up.
     behind: CancellationToken,
+    /// Cancelled when a part of its log is to be got again.
+    damaged: CancellationToken,
 }
 
 impl Member<'_> {
@@ -137,6 +140,7 @@ impl Member<'_> {
                 (name, _) = signals.next() => Some(name),
                 () = changes(&mut duty, &mut cut, epoch) => None,
                 () = running.behind.cancelled() => None,
+                () = running.damaged.cancelled() => None,
                 ended = &mut running.served => {
                     running.broker.stop().await;
                     return Err(ended_by_itself(ended));
@@ -161,20 +165,7 @@ impl Member<'_> {
 
     /// Starts the broker as the master of the epoch of a view, or as a slave, once that has what a start needs.
     async fn start(&mut self, leads: Option<View>, end_at: Option<PhysicalOffset>) -> anyhow::Result<Running> {
-        let (role, copies) = if leads.is_some() { (Role::Master, self.copies) } else { (Role::Slave, Copies::ONE) };
-        if leads.is_none() {
-            join::prepare_member(&Env::real(), &self.config.storage.data, &self.membership).await?;
-        }
-        let stored = ::broker::Options {
-            name: self.config.name.clone(),
-            default_queues: self.config.default_queues,
-            role,
-            copies,
-            lease: Some(self.membership.lease().clone()),
-            end_at,
-            ..broker_options(&self.config.storage, self.options.advertised)
-        };
-        let broker = start_broker(stored).await?;
+        let (broker, leads) = self.open(leads, end_at).await?;
         if let Some(view) = &leads {
             self.membership.begin(view.epoch, &broker).await.context("the epoch cannot be begun")?;
         }
@@ -188,7 +179,7 @@ impl Member<'_> {
         let mut server =
             BrokerServer::of_member(Env::real(), broker.clone(), options, slaves, self.membership.clone(), leads);
         self.numbers.begin(broker.clone(), server.replication());
-        let behind = server.behind();
+        let (behind, damaged) = (server.behind(), server.damaged());
         let port = match self.port.take() {
             Some(port) => port,
             None => Port::bind(self.address, "listen IP:PORT")?,
@@ -198,7 +189,37 @@ impl Member<'_> {
         }
         let stop = CancellationToken::new();
         let serving = server.serve(port.listen()?, self.limits.clone(), Some(self.tls.clone()), stop.clone());
-        Ok(Running { broker, stop, served: tokio::spawn(serving), behind })
+        Ok(Running { broker, stop, served: tokio::spawn(serving), behind, damaged })
+    }
+
+    /// Opens the directory for the master of the epoch of a view, or for a slave. Who is to lead with a log that is damaged stands back, and
+    /// gets that again as a slave.
+    async fn open(
+        &self,
+        leads: Option<View>,
+        end_at: Option<PhysicalOffset>,
+    ) -> anyhow::Result<(LocalBroker, Option<View>)> {
+        let (env, data) = (Env::real(), &self.config.storage.data);
+        let stored = ::broker::Options {
+            name: self.config.name.clone(),
+            default_queues: self.config.default_queues,
+            role: Role::Slave,
+            lease: Some(self.membership.lease().clone()),
+            end_at,
+            ..broker_options(&self.config.storage, self.options.advertised)
+        };
+        if let Some(view) = leads
+            && !damage::is_noted(&*env.disk, data)?
+        {
+            let of_master = ::broker::Options { role: Role::Master, copies: self.copies, ..stored.clone() };
+            match open_broker(of_master).await? {
+                Ok(broker) => return Ok((broker, Some(view))),
+                Err(error) if damage::note_refused(&*env.disk, data, &error)?.is_some() => {}
+                Err(error) => return Err(cannot_open(error, data)),
+            }
+        }
+        let prepare = async || Ok(join::prepare_member(&env, data, &self.membership).await?);
+        Ok((open_slave(&stored, prepare).await?, None))
     }
 
     /// Ends it in order.

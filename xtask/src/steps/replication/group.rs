@@ -22,6 +22,9 @@ pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
 pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// More than a message has beside its body.
+const DAMAGED_BYTES: usize = 4096;
+
 /// Readers that have not read everything are far behind.
 const READS: &str = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=0\n";
 
@@ -153,6 +156,19 @@ impl Group {
     pub(super) fn lose_slave(&mut self) -> Result<()> {
         self.kill_slave();
         Ok(fs::remove_dir_all(self.data(&self.slave))?)
+    }
+
+    /// Flips bits of the first segment of the slave's log, and removes the second one.
+    pub(super) fn damage_slave(&self) -> Result<()> {
+        let files = segments(&self.data(&self.slave), u64::MAX)?;
+        let [first, second, _, ..] = &files.values().collect::<Vec<_>>()[..] else {
+            anyhow::bail!("the log has {} segments", files.len())
+        };
+        let mut bytes = fs::read(first)?;
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + DAMAGED_BYTES].iter_mut().for_each(|byte| *byte ^= 0xff);
+        fs::write(first, bytes)?;
+        Ok(fs::remove_file(second)?)
     }
 
     /// Kills the master.
