@@ -17,7 +17,7 @@ use ::broker::server::{Options, SlaveOptions};
 use ::broker::takeover::Imported;
 use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
-use env::Env;
+use env::{Env, ROLES};
 use sd_notify::NotifyState;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -198,6 +198,14 @@ fn say_ready(config: &Config, advertised: SocketAddr, probes: &ProbePort) {
         config.name
     );
     let role = config.replication.role();
+    if let Replication::Master { .. } | Replication::Slave { .. } = config.replication {
+        let (name, reason) = (&config.name, "the process has started");
+        let (role, id) = match config.replication {
+            Replication::Slave { id, .. } => ("slave", id),
+            _ => ("master", 0),
+        };
+        tracing::info!(target: ROLES, event = "role", broker = name, id, role, epoch = 0, reason, "this broker has a role");
+    }
     tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
     notify(NotifyState::Ready);
 }

@@ -342,7 +342,7 @@ async fn join_logs(
             return Err(Refused::Confirmed { at: common, confirmed_to }.into());
         }
         if common < end.at {
-            membership.set_cut(Some(common));
+            membership.cut_log(common, end.at);
             return Err(Ended::Cut { at: common });
         }
     }

@@ -111,6 +111,8 @@ struct Member<'a> {
 /// A broker in a role.
 struct Running {
     broker: LocalBroker,
+    /// As a master.
+    epoch: Option<Epoch>,
     stop: CancellationToken,
     served: JoinHandle<()>,
     /// Cancelled when its log is to be given up.
@@ -123,24 +125,34 @@ impl Member<'_> {
     /// Runs in one role after another, until a signal.
     async fn run(&mut self, mut signals: Signals) -> anyhow::Result<()> {
         let (mut duty, mut cut, mut is_ready) = (self.membership.duty(), self.membership.cut(), false);
+        let mut reason = "the process has started";
         loop {
             let leads = epoch_of(&duty.borrow_and_update()).and_then(|epoch| self.view_of(epoch));
             // A master keeps all of its log: what it would be cut by was another master's.
             let end_at = cut.borrow_and_update().filter(|_| leads.is_none());
             self.membership.set_cut(None);
             let mut running = tokio::select! {
-                running = self.start(leads.clone(), end_at) => running?,
+                running = self.start(leads, end_at) => running?,
                 (name, _) = signals.next() => bail!("stopped by {name} while starting"),
             };
+            self.membership.tell_role(if running.epoch.is_some() { "master" } else { "slave" }, running.epoch, reason);
             if !std::mem::replace(&mut is_ready, true) {
                 say_ready(self.config, self.options.advertised, &self.probes);
             }
-            let epoch = leads.as_ref().map(|view| view.epoch);
             let signal = tokio::select! {
                 (name, _) = signals.next() => Some(name),
-                () = changes(&mut duty, &mut cut, epoch) => None,
-                () = running.behind.cancelled() => None,
-                () = running.damaged.cancelled() => None,
+                why = changes(&mut duty, &mut cut, running.epoch) => {
+                    reason = why;
+                    None
+                }
+                () = running.behind.cancelled() => {
+                    reason = "the log ends before the master's begins and is got anew";
+                    None
+                }
+                () = running.damaged.cancelled() => {
+                    reason = "the log is damaged and is got again";
+                    None
+                }
                 ended = &mut running.served => {
                     running.broker.stop().await;
                     return Err(ended_by_itself(ended));
@@ -166,6 +178,7 @@ impl Member<'_> {
     /// Starts the broker as the master of the epoch of a view, or as a slave, once that has what a start needs.
     async fn start(&mut self, leads: Option<View>, end_at: Option<PhysicalOffset>) -> anyhow::Result<Running> {
         let (broker, leads) = self.open(leads, end_at).await?;
+        let epoch = leads.as_ref().map(|view| view.epoch);
         if let Some(view) = &leads {
             self.membership.begin(view.epoch, &broker).await.context("the epoch cannot be begun")?;
         }
@@ -189,7 +202,7 @@ impl Member<'_> {
         }
         let stop = CancellationToken::new();
         let serving = server.serve(port.listen()?, self.limits.clone(), Some(self.tls.clone()), stop.clone());
-        Ok(Running { broker, stop, served: tokio::spawn(serving), behind, damaged })
+        Ok(Running { broker, epoch, stop, served: tokio::spawn(serving), behind, damaged })
     }
 
     /// Opens the directory for the master of the epoch of a view, or for a slave. Who is to lead with a log that is damaged stands back, and
@@ -233,16 +246,22 @@ impl Member<'_> {
     }
 }
 
-/// Completes when a broker that leads this epoch, or none, is to be another, or to have its log cut.
+/// Completes when a broker that leads this epoch, or none, is to be another, or to have its log cut; answers why.
 async fn changes(
     duty: &mut tokio::sync::watch::Receiver<Duty>,
     cut: &mut tokio::sync::watch::Receiver<Option<PhysicalOffset>>,
     epoch: Option<Epoch>,
-) {
+) -> &'static str {
     // Who tells of them lives as long as this.
     tokio::select! {
-        other = duty.wait_for(|duty| epoch_of(duty) != epoch) => drop(other),
-        at = cut.wait_for(Option::is_some), if epoch.is_none() => drop(at),
+        other = duty.wait_for(|duty| epoch_of(duty) != epoch) => {
+            drop(other);
+            "the controllers say so"
+        }
+        at = cut.wait_for(Option::is_some), if epoch.is_none() => {
+            drop(at);
+            "the log has parted and is cut"
+        }
     }
 }
 
