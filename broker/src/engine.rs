@@ -461,6 +461,11 @@ impl Engine {
         self.answers.is_full().then_some(Unavailable::Busy { waiting_max })
     }
 
+    /// Why messages are refused now, though acks and all else that ends them may go on.
+    fn refusal_of_messages(&self) -> Option<Unavailable> {
+        self.refusal().or_else(|| self.retention.refusal()).or_else(|| self.shared.too_few_in_sync())
+    }
+
     /// Waits before more outcomes are tried, because the log takes none just now.
     fn pause_outcomes(&mut self, why: &Unavailable) {
         if self.outcomes_paused_until <= self.now {

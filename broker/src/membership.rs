@@ -14,10 +14,10 @@ mod loops;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::clock::Moment;
-use env::{Env, kept};
+use env::{Env, ROLES, kept};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use types::PhysicalOffset;
@@ -68,6 +68,10 @@ pub struct Membership {
     confirmed_to: AtomicU64,
     /// The broker that runs, and what was known of it last. Held for a look or a change.
     running: Mutex<(Option<LocalBroker>, Standing)>,
+    /// Whether it was told that the lease has run out.
+    is_fenced: AtomicBool,
+    /// Whether its log is damaged, so that it must not be elected.
+    is_damaged: AtomicBool,
     /// Asks at once.
     poke: Notify,
 }
@@ -118,6 +122,8 @@ impl Membership {
             cut: watch::Sender::new(None),
             confirmed_to: AtomicU64::new(0),
             running: Mutex::default(),
+            is_fenced: AtomicBool::new(false),
+            is_damaged: AtomicBool::new(false),
             poke: Notify::new(),
             env,
             options,
@@ -160,6 +166,7 @@ impl Membership {
     pub fn hear(&self, view: View, asked_at: Moment) {
         let mut part = self.part.lock();
         let before = part.duty().clone();
+        self.look_at_lease(&before);
         if !part.hear(&view, self.history.epochs().last()) {
             return;
         }
@@ -168,6 +175,7 @@ impl Membership {
         }
         if let Duty::Lead(_) = part.duty() {
             self.lease.extend(asked_at);
+            self.is_fenced.store(false, Ordering::Release);
         }
         self.view.send_replace(Some(view));
         self.duty.send_if_modified(|duty| {
@@ -178,6 +186,25 @@ impl Membership {
             }
             is_new
         });
+    }
+
+    /// Tells, once, that a master with this duty acknowledges nothing any longer.
+    fn look_at_lease(&self, duty: &Duty) {
+        let Duty::Lead(epoch) = duty else { return };
+        if self.lease.has_run_out() && !self.is_fenced.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                target: ROLES, event = "fenced", broker = self.options.name, id = self.id.0, role = "master", epoch = epoch.0,
+                reason = "the controllers were not heard for too long", "this broker acknowledges nothing as a master"
+            );
+        }
+    }
+
+    /// It runs in a role from now on, in this epoch.
+    pub fn tell_role(&self, role: &'static str, epoch: Option<Epoch>, reason: &str) {
+        let epoch = epoch.or_else(|| self.view().map(|view| view.epoch)).unwrap_or_default();
+        tracing::info!(
+            target: ROLES, event = "role", broker = self.options.name, id = self.id.0, role, epoch = epoch.0, reason, "this broker has a role"
+        );
     }
 
     /// This broker runs from now on, or none does. Where all in sync have a master's log is remembered for as long as the process lives.
@@ -218,6 +245,22 @@ impl Membership {
     /// The log is to be cut here; `None` once that is known.
     pub fn set_cut(&self, at: Option<PhysicalOffset>) {
         self.cut.send_replace(at);
+    }
+
+    /// Tells that the log, which ends there, is to be cut, and has it done.
+    pub(crate) fn cut_log(&self, at: PhysicalOffset, end: PhysicalOffset) {
+        let epoch = self.view().map_or(0, |view| view.epoch.0);
+        tracing::warn!(
+            target: ROLES, event = "cut", broker = self.options.name, id = self.id.0, role = "slave", epoch, at = at.0, bytes = end.0 - at.0,
+            reason = "the master never had what is behind", "the end of the log is cut off"
+        );
+        self.set_cut(Some(at));
+    }
+
+    /// Its log is damaged and is being got again, or is whole again. Meanwhile the controllers do not hear that the broker lives: silent, it
+    /// is elected by nobody, and found gone if they take it for the master.
+    pub(crate) fn set_damaged(&self, is_damaged: bool) {
+        self.is_damaged.store(is_damaged, Ordering::Release);
     }
 
     /// All in sync are known to have had the log up to here.

@@ -62,17 +62,26 @@ pub enum Role {
 pub struct Copies {
     /// How many brokers have what is acknowledged, this one counted; 1 waits for nobody. Source: `inSyncReplicas`.
     pub count: usize,
+    /// With fewer in sync no messages are taken; at most `count`. Source: `minInSyncReplicas`.
+    pub count_min: usize,
+    /// Whether those that are in sync are enough while they are fewer than `count`. Source: `enableAutoInSyncReplicas`.
+    pub are_few_enough: bool,
     /// How long an answer waits for the others. Source: `slaveTimeout`.
     pub timeout: Duration,
 }
 
 impl Copies {
     /// Only this broker's.
-    pub const ONE: Self = Self { count: 1, timeout: Duration::from_secs(3) };
+    pub const ONE: Self = Self { count: 1, count_min: 1, are_few_enough: false, timeout: Duration::from_secs(3) };
 
     /// Whether another broker is waited for.
     pub(crate) fn are_several(self) -> bool {
         self.count > 1
+    }
+
+    /// Whether what so many brokers have may be acknowledged as it is promised. Source: Apache 5.5 `CommitLog#calcNeedAckNums`.
+    pub(crate) fn are_met_by(self, in_sync: usize) -> bool {
+        in_sync >= if self.are_few_enough { self.count_min } else { self.count }
     }
 }
 

@@ -23,7 +23,7 @@ use types::{Broker as _, GroupName, Timestamp, TopicName};
 use crate::LocalBroker;
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
-use crate::membership::{Membership, View};
+use crate::membership::{MemberId, Membership, View};
 use crate::replication::epochs::Epoch;
 use crate::replication::{Master, Slave};
 use crate::request_modes::{self, RequestModes};
@@ -164,7 +164,10 @@ impl BrokerServer {
         let master = watch::Sender::new(options.slave.as_ref().and_then(|slave| slave.master.clone()));
         let slave = || Slave::new(broker.clone(), env.clock.clone(), master.subscribe());
         let (replication, membership, epoch) = match of {
-            As::Classic if options.slave.is_some() => (Replication::Slave(slave()), None, None),
+            As::Classic if let Some(SlaveOptions { id, .. }) = options.slave => {
+                let number = MemberId(i64::try_from(id).unwrap_or(i64::MAX));
+                (Replication::Slave(slave().numbered(number)), None, None)
+            }
             As::Classic => {
                 let master = Master::new(broker.clone(), env.clock.clone());
                 (Replication::Master(Arc::new(master)), None, None)
@@ -227,6 +230,15 @@ impl BrokerServer {
         }
     }
 
+    /// Cancelled once a segment of a slave's log is found to be damaged: it is to be stopped and started anew. Of a master never.
+    #[must_use]
+    pub fn damaged(&self) -> CancellationToken {
+        match &self.core.replication {
+            Replication::Master(_) => CancellationToken::new(),
+            Replication::Slave(slave) => slave.damaged(),
+        }
+    }
+
     /// Serves and stays registered until `shutdown`; then leaves the name servers, lets nobody wait any longer, answers what was
     /// read and returns.
     pub async fn serve(
@@ -274,9 +286,10 @@ impl Core {
             (Replication::Master(_), None) => {}
             (Replication::Slave(slave), _) => {
                 tokio::select! {
-                    // Both loop for ever.
+                    // These loop for ever.
                     () = slave.run() => {}
                     () = self.find_master() => {}
+                    () = slave.look_through(&self.env, &self.options.data) => {}
                     () = answered.cancelled() => {}
                 }
             }

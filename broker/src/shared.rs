@@ -1,14 +1,14 @@
 //! What the engine and the callers share, all of it without waiting for each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use env::{Clock, Random};
 use parking_lot::Mutex;
 use store::{Marks, Reader};
 use tokio::sync::mpsc;
 use types::PhysicalOffset;
-use types::broker::TransactionCheck;
+use types::broker::{TransactionCheck, Unavailable};
 
 use crate::counters::{Counters, Status};
 use crate::directory::Directory;
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// Position up to which as many slaves as are waited for have said that they have the log. Only rises; what may be acknowledged goes
     /// beyond it while slaves are missing: see [`crate::replication`].
     confirmed_to: AtomicU64,
+    /// How many brokers are in sync, this one counted, as far as is known.
+    in_sync: AtomicUsize,
     /// Bytes of records that wait for the engine, at most [`QUEUED_BYTES_MAX`].
     queued_bytes: AtomicU64,
 }
@@ -61,6 +63,7 @@ impl Shared {
             checkers: Mutex::new(Vec::new()),
             makes_topics: AtomicBool::new(true),
             confirmed_to: AtomicU64::new(0),
+            in_sync: AtomicUsize::new(1),
             queued_bytes: AtomicU64::new(0),
         }
     }
@@ -92,6 +95,17 @@ impl Shared {
     /// Slaves have said that they have the log so far.
     pub(crate) fn confirm(&self, to: PhysicalOffset) {
         self.confirmed_to.fetch_max(to.0, Ordering::AcqRel);
+    }
+
+    /// So many brokers are in sync now, this one counted.
+    pub(crate) fn set_in_sync(&self, in_sync: usize) {
+        self.in_sync.store(in_sync, Ordering::Release);
+    }
+
+    /// Why messages are refused, if too few brokers are in sync.
+    pub(crate) fn too_few_in_sync(&self) -> Option<Unavailable> {
+        let (in_sync, in_sync_min) = (self.in_sync.load(Ordering::Acquire), self.copies.count_min);
+        (in_sync < in_sync_min).then_some(Unavailable::TooFewInSync { in_sync, in_sync_min })
     }
 
     /// Another receiver of transaction checks. Beyond the bound it gets none: its channel is closed.

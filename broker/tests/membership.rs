@@ -405,7 +405,7 @@ fn who_knows_no_epoch_of_the_master_or_a_newer_one_is_told_so() {
 fn what_all_in_sync_had_is_not_cut() {
     sim::run(1, async |world: World| {
         let (old, in_sync, new) = (Member::start(&world, 1), Member::start(&world, 2), Member::start(&world, 3));
-        let two = Copies { count: 2, timeout: Duration::from_secs(3) };
+        let two = Copies { count: 2, ..Copies::ONE };
         let view = View { in_sync: [1, 2].map(MemberId).into(), ..old.hear(&world, 1, 1) };
         let options = Options { copies: two, ..old.options(Role::Master) };
         let master = LocalBroker::start(world.env(), options).expect("starts");
@@ -472,7 +472,7 @@ fn a_master_whose_lease_is_over_acknowledges_nothing() {
 fn what_was_taken_before_the_lease_was_over_is_not_acknowledged_after_it() {
     sim::run(1, async |world: World| {
         let (member, other) = (Member::start(&world, 1), Member::start(&world, 2));
-        let two = Copies { count: 2, timeout: WITHIN };
+        let two = Copies { count: 2, timeout: WITHIN, ..Copies::ONE };
         let view = View { in_sync: [1, 2].map(MemberId).into(), ..member.hear(&world, 1, 1) };
         let options = Options { copies: two, ..member.options(Role::Master) };
         let master = LocalBroker::start(world.env(), options).expect("starts");

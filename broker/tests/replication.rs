@@ -2,112 +2,26 @@
 
 mod common;
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::membership::MemberId;
 use broker::replication::join::{Join, give_up};
 use broker::replication::{Ended, IntakeError, Master, Refused, Slave};
 use broker::{Copies, Flush, LocalBroker, Options, Role, StartError};
+use common::follow::*;
 use common::live::{live, newest_checkpoint};
 use common::*;
-use env::disk::OpenMode;
 use env::sim::{self, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, split};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use types::admin::Admin;
 use types::broker::{Durability, EndTransaction, Pull, PullError, Resolution, SendError, Unavailable};
 use types::properties::names;
 use types::{Broker, PhysicalOffset, QueueId, QueueOffset};
-
-const SLAVE_DIR: &str = "/slave";
-/// Room on the way: a frame does not fit, so that pieces of them arrive.
-const ON_THE_WAY_BYTES: usize = 1000;
-const SEGMENT_BYTES: usize = 256 * 1024;
-
-fn slave_options() -> Options {
-    Options { dir: PathBuf::from(SLAVE_DIR), role: Role::Slave, ..options() }
-}
-
-/// The slave's directory, served as a master's.
-fn promoted_options() -> Options {
-    Options { role: Role::Master, ..slave_options() }
-}
-
-fn start_with(world: &World, options: Options) -> LocalBroker {
-    LocalBroker::start(world.env(), options).expect("starts")
-}
-
-/// A slave with a connection to a master, which ends when this is dropped.
-struct Follower {
-    ended: JoinHandle<Result<Infallible, Ended>>,
-    serving: JoinHandle<()>,
-    behind: CancellationToken,
-}
-
-impl Follower {
-    fn connect(world: &World, master: &Arc<Master>, broker: &LocalBroker) -> Self {
-        let slave = Slave::new(broker.clone(), world.env().clock, watch::channel(None).1);
-        let (ours, theirs) = duplex(ON_THE_WAY_BYTES);
-        let (serving, behind) = (Arc::clone(master), slave.behind());
-        let ended = tokio::spawn(async move {
-            let ended = slave.follow_on(ours, "the master").await;
-            // A test that hangs shows it.
-            println!(
-                "the slave follows no longer: {}",
-                ended.as_ref().err().map(ToString::to_string).unwrap_or_default()
-            );
-            ended
-        });
-        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        Self { ended, serving: tokio::spawn(async move { serving.serve_on(theirs, remote).await }), behind }
-    }
-
-    /// Why it does not follow.
-    async fn refusal(mut self) -> Ended {
-        let Err(ended) = (&mut self.ended).await.expect("it does not panic");
-        ended
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.ended.abort();
-        self.serving.abort();
-    }
-}
-
-fn master_of(world: &World, broker: &LocalBroker) -> Arc<Master> {
-    Arc::new(Master::new(broker.clone(), world.env().clock))
-}
-
-async fn until_equal(world: &World, master: &LocalBroker, slave: &LocalBroker) {
-    until(world, "the logs end at one place", || {
-        slave.status().durable_to == slave.status().appended_to
-            && slave.status().appended_to == master.status().appended_to
-    })
-    .await;
-}
-
-/// The log as its files have it, as many bytes as `end` says.
-fn log_of(world: &World, dir: &str, end: u64) -> Vec<u8> {
-    let (disk, dir) = (world.env().disk, Path::new(dir).join("commitlog"));
-    let mut log = Vec::new();
-    for name in disk.list(&dir).expect("listed").into_iter().filter(|name| name.parse::<u64>().is_ok()) {
-        let file = disk.open(&dir.join(name), OpenMode::Read).expect("opened");
-        let mut bytes = vec![0; usize::try_from(file.len().expect("a length")).expect("fits")];
-        assert_eq!(file.read_at(&mut bytes, 0).expect("read"), bytes.len());
-        // A power loss may take the rest of a blank.
-        bytes.resize(SEGMENT_BYTES, 0);
-        log.extend(bytes);
-    }
-    log.truncate(usize::try_from(end).unwrap_or(usize::MAX));
-    log
-}
 
 #[test]
 fn a_slave_has_the_masters_log_and_the_state_that_a_replay_gives() {
@@ -571,9 +485,11 @@ fn a_slave_without_a_log_gets_all_of_it_as_apache_says_it() {
 /// How long [`start_waiting`]'s master waits.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// A master that waits for a slave, and the task that moves its mark.
-fn start_waiting(world: &World) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
-    let copies = Copies { count: 2, timeout: WAIT };
+/// For whom it does, unless it is said.
+const TWO: Copies = Copies { count: 2, timeout: WAIT, ..Copies::ONE };
+
+/// A master that waits for slaves, and the task that moves its mark.
+fn start_waiting(world: &World, copies: Copies) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
     let master = start_with(world, Options { copies, ..options() });
     let serving = master_of(world, &master);
     let keeper = Arc::clone(&serving);
@@ -584,7 +500,7 @@ fn start_waiting(world: &World) -> (LocalBroker, Arc<Master>, JoinHandle<()>) {
 #[test]
 fn who_waits_for_slaves_is_told_what_they_have() {
     sim::run(1, async |world: World| {
-        let (master, serving, keeper) = start_waiting(&world);
+        let (master, serving, keeper) = start_waiting(&world, TWO);
         let clock = world.env().clock;
         assert_eq!(send(&master, "t", "alone").await.durability, Durability::ReplicaMissing);
         assert_eq!(pop_bodies(&master, "g", "t").await, ["alone"]);
@@ -630,11 +546,77 @@ fn who_waits_for_slaves_is_told_what_they_have() {
     });
 }
 
+/// Each is waited for that is in sync, and with too few of them nothing is taken.
+#[test]
+fn several_slaves_are_waited_for_and_the_fewest_must_be_there() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 3, count_min: 2, ..TWO };
+        let (master, serving, keeper) = start_waiting(&world, copies);
+        let clock = world.env().clock;
+        let too_few = || SendError::Unavailable(Unavailable::TooFewInSync { in_sync: 1, in_sync_min: 2 });
+        assert!(pop_bodies(&master, "g", "t").await.is_empty());
+        assert_eq!(try_send(&master, message("t", "alone", &[])).await.err(), Some(too_few()));
+        assert_eq!(master.status().messages_in, 0);
+
+        let slaves = [1, 2].map(|number| {
+            let dir = PathBuf::from(format!("{SLAVE_DIR}-{number}"));
+            start_with(&world, Options { dir, ..slave_options() })
+        });
+        let connect = |number: usize| {
+            let slave = Slave::new(slaves[number].clone(), world.env().clock, watch::channel(None).1);
+            Follower::connect_as(&serving, slave.numbered(MemberId(number as i64)))
+        };
+        let first = connect(0);
+        until_equal(&world, &master, &slaves[0]).await;
+        let sent = send(&master, "t", "to one").await;
+        assert_eq!(sent.durability, Durability::ReplicaMissing);
+        assert!(slaves[0].status().appended_to > sent.physical_offset.0, "it is waited for all the same");
+
+        let second = connect(1);
+        until_equal(&world, &master, &slaves[1]).await;
+        let sent = send(&master, "t", "to both").await;
+        assert_eq!(sent.durability, Durability::Written);
+        assert!(slaves.iter().all(|slave| slave.status().appended_to > sent.physical_offset.0));
+        drop(second);
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "to one again").await.durability, Durability::ReplicaMissing);
+        let mut puppet = Puppet::connect(&serving).await;
+        puppet.take_to(master.status().appended_to).await;
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["to one", "to both", "to one again"]);
+        puppet.take_to(master.status().appended_to).await;
+        drop((first, puppet));
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(try_send(&master, message("t", "alone", &[])).await.err(), Some(too_few()));
+        assert_eq!(pop_bodies(&master, "g", "t").await, ["late"], "what is there is handed out");
+        keeper.abort();
+    });
+}
+
+/// As many as are in sync are enough where that is said, and each of them is waited for.
+#[test]
+fn those_in_sync_are_enough_where_it_is_said() {
+    sim::run(1, async |world: World| {
+        let copies = Copies { count: 3, are_few_enough: true, ..TWO };
+        let (master, serving, keeper) = start_waiting(&world, copies);
+        assert_eq!(send(&master, "t", "alone").await.durability, Durability::Written);
+        let mut puppet = Puppet::connect(&serving).await;
+        puppet.take_to(master.status().appended_to).await;
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "late").await.durability, Durability::ReplicaTimedOut);
+        drop(puppet);
+        world.env().clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(send(&master, "t", "alone again").await.durability, Durability::Written);
+        keeper.abort();
+    });
+}
+
 /// What an operator has copied is in its topic, but the master may be lost before its slave has it.
 #[test]
 fn a_redriven_message_that_no_slave_has_is_not_told_as_stored() {
     sim::run(1, async |world: World| {
-        let (master, serving, keeper) = start_waiting(&world);
+        let (master, serving, keeper) = start_waiting(&world, TWO);
         send(&master, "t", "given up").await;
         let popped = pop(&master, pop_of("g", "t")).await.messages;
         master.dead_letter(owner("g", "t"), popped[0].handle.clone()).await.expect("moved");

@@ -3,7 +3,7 @@
 //! Source: Apache 5.5 `DefaultBrokerHeartbeatManager`. Where it differs on purpose: a broker belongs to the connection on which it was heard
 //! of last, and what it says last of its log holds, be it less than before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use env::clock::Moment;
@@ -29,6 +29,8 @@ pub struct Liveness {
     /// Whether the last of them fell silent and none was heard of since.
     is_deaf: bool,
     brokers: BTreeMap<(String, BrokerId), Seen>,
+    /// Where the logs of those ended that are gone, at most [`BROKERS_MAX`].
+    gone: BTreeMap<(String, BrokerId), i64>,
 }
 
 /// A sign of life.
@@ -54,7 +56,7 @@ impl Liveness {
     /// Nobody was heard of yet.
     #[must_use]
     pub fn new(began: Moment) -> Self {
-        Self { began, is_deaf: false, brokers: BTreeMap::new() }
+        Self { began, is_deaf: false, brokers: BTreeMap::new(), gone: BTreeMap::new() }
     }
 
     /// A broker lives. With as many as there may be, one more stays unknown: `false`.
@@ -68,6 +70,7 @@ impl Liveness {
         let key = (name.to_owned(), id);
         let has_room = self.brokers.len() < BROKERS_MAX || self.brokers.contains_key(&key);
         if has_room {
+            self.gone.remove(&key);
             self.brokers.insert(key, seen);
         }
         has_room
@@ -76,12 +79,14 @@ impl Liveness {
     /// Forgets those that were not heard of for too long, and names their connections, which are to be closed.
     pub fn expire(&mut self, now: Moment) -> Vec<ConnectionId> {
         self.is_deaf = self.is_deaf(now);
-        let gone = self.brokers.extract_if(.., |_, seen| !seen.lives(now));
-        gone.map(|((name, id), seen)| {
+        let gone: Vec<_> = self.brokers.extract_if(.., |_, seen| !seen.lives(now)).collect();
+        let told = gone.iter().map(|((name, id), seen)| {
             tracing::warn!(%name, id = id.0, "broker not heard of for too long");
             seen.connection
-        })
-        .collect()
+        });
+        let connections = told.collect();
+        self.note_gone(gone);
+        connections
     }
 
     /// How long until the next of them is to be forgotten, if nothing is heard meanwhile; `None` without any.
@@ -93,8 +98,31 @@ impl Liveness {
 
     /// Forgets those that were heard of last on a connection which has ended; whether there were any.
     pub fn disconnect(&mut self, connection: ConnectionId) -> bool {
-        let gone = self.brokers.extract_if(.., |_, seen| seen.connection == connection);
-        gone.inspect(|((name, id), _)| tracing::warn!(%name, id = id.0, "broker disconnected")).count() > 0
+        let gone: Vec<_> = self.brokers.extract_if(.., |_, seen| seen.connection == connection).collect();
+        gone.iter().for_each(|((name, id), _)| tracing::warn!(%name, id = id.0, "broker disconnected"));
+        let is_any = !gone.is_empty();
+        self.note_gone(gone);
+        is_any
+    }
+
+    fn note_gone(&mut self, gone: Vec<((String, BrokerId), Seen)>) {
+        for (key, seen) in gone {
+            if self.gone.len() < BROKERS_MAX || self.gone.contains_key(&key) {
+                self.gone.insert(key, seen.standing.max_offset);
+            }
+        }
+    }
+
+    /// How many bytes of the log some of these had last, as far as is known, beyond what another one has.
+    #[must_use]
+    pub fn lead(&self, name: &str, of: &BTreeSet<BrokerId>, over: BrokerId) -> u64 {
+        let end = |id: BrokerId| {
+            let key = (name.to_owned(), id);
+            let lives = self.brokers.get(&key).map(|seen| seen.standing.max_offset);
+            lives.or_else(|| self.gone.get(&key).copied())
+        };
+        let farthest = of.iter().filter_map(|id| end(*id)).max().unwrap_or_default();
+        u64::try_from(farthest.saturating_sub(end(over).unwrap_or_default())).unwrap_or_default()
     }
 
     /// The brokers of a name that live.
@@ -163,6 +191,24 @@ mod tests {
         assert!(liveness.disconnect(ConnectionId(9)));
         assert_eq!(live(&liveness, 4), [0; 0]);
         assert!(liveness.is_alive("b", BrokerId(1), at(4)));
+    }
+
+    #[test]
+    fn what_who_is_gone_had_is_remembered() {
+        let mut liveness = Liveness::new(at(0));
+        let of = BTreeSet::from([BrokerId(1), BrokerId(3)]);
+        for (id, max_offset) in [(1, 500), (2, 300)] {
+            let standing = Standing { max_offset, ..STANDING };
+            liveness.heard("a", BrokerId(id), Heartbeat { standing, ..heartbeat(id as u64, None) }, at(0));
+        }
+        assert_eq!(liveness.lead("a", &of, BrokerId(2)), 200);
+        assert!(liveness.disconnect(ConnectionId(1)));
+        assert_eq!((liveness.lead("a", &of, BrokerId(2)), liveness.lead("b", &of, BrokerId(2))), (200, 0));
+        assert_eq!(liveness.expire(at(20)), [ConnectionId(2)]);
+        assert_eq!(liveness.lead("a", &of, BrokerId(2)), 200);
+        // It is back with less.
+        liveness.heard("a", BrokerId(1), heartbeat(3, None), at(21));
+        assert_eq!(liveness.lead("a", &of, BrokerId(2)), 0);
     }
 
     #[test]

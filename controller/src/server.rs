@@ -1,6 +1,6 @@
 //! The shell: connections come and go, time passes, masters are elected when one is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::events;
 use crate::liveness::Liveness;
 use crate::peers::Peers;
 use crate::raft::{self, Agreement};
@@ -144,10 +145,11 @@ impl Core {
     pub(crate) async fn propose(&self, command: state::Command) -> Result<Result<Answer, Refusal>, Unanswered> {
         let _place = self.places.try_acquire().map_err(|_| Unanswered::Busy)?;
         let facts = self.facts(command.name());
+        let before = self.agreement.glance(|state| state.get(command.name()).cloned());
         let outcome = self.agreement.propose(command.clone(), facts).await?;
+        let lead = |of: &BTreeSet<_>, over| self.liveness.lock().lead(command.name(), of, over);
+        events::tell(&command, before.as_ref(), &outcome, lead);
         if let Ok(Answer::Elected(set)) = &outcome {
-            let master = set.master.map_or(0, |id| id.0);
-            tracing::info!(name = command.name(), master, epoch = set.master_epoch.0, "master elected");
             self.announce(command.name(), set);
         }
         Ok(outcome)

@@ -23,6 +23,10 @@ pub use process::again;
 pub use random::Random;
 pub use tasks::Tasks;
 
+/// Target of the log lines that tell operators of brokers' roles, each with the fields `event`, `broker` (the name) and `reason`. Which there
+/// are is told by `docs/operations.md`.
+pub const ROLES: &str = "roles";
+
 /// The outside world, as one value that is passed down.
 #[derive(Clone)]
 pub struct Env {

@@ -5,6 +5,7 @@
 //! checkpoint → HTTP → telemetry.
 
 mod member;
+mod opened;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -16,7 +17,7 @@ use ::broker::server::{Options, SlaveOptions};
 use ::broker::takeover::Imported;
 use ::broker::{BrokerServer, Copies, Role};
 use anyhow::{Context, bail};
-use env::Env;
+use env::{Env, ROLES};
 use sd_notify::NotifyState;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,7 @@ pub(crate) async fn run(config: Config, warnings: &[String], shown: Vec<(String,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Ends,
-    /// Its log was given up: another start gets all of the master's.
+    /// Its log was given up, or is damaged: another start gets all of the master's, or what is damaged.
     BeginsAnew,
 }
 
@@ -85,12 +86,12 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         let tls = tls(config, advertised)?;
         let (listener, stop) = (port.listen()?, CancellationToken::new());
         let served = tokio::spawn(mirror.serve(listener, limits, Some(tls), stop.clone()));
-        let behind = CancellationToken::new();
-        let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
+        let (behind, damaged) = (CancellationToken::new(), CancellationToken::new());
+        let running = Running { stop, served, behind, damaged, probes: ProbePort::open(http, telemetry)? };
         return running.until_signal(config, advertised, signals, async || {}).await;
     }
     let (role, copies) = match &config.replication {
-        Replication::Master { copies, timeout, .. } => (Role::Master, Copies { count: *copies, timeout: *timeout }),
+        Replication::Master { copies, .. } => (Role::Master, *copies),
         Replication::Slave { .. } => (Role::Slave, Copies::ONE),
         Replication::Member { .. } => bail!("a broker under controllers has no role of its own"),
     };
@@ -101,14 +102,23 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         copies,
         ..broker_options(&config.storage, advertised)
     };
+    let open = async {
+        match role {
+            Role::Master => start_broker(stored).await,
+            Role::Slave => {
+                opened::open_slave(&stored, async || Ok(join::prepare(&Env::real(), &config.name, &options).await?))
+                    .await
+            }
+        }
+    };
     let broker = tokio::select! {
-        started = start_broker(stored) => started?,
+        started = open => started?,
         // Nothing is served yet, so there is nothing to finish: a start that is cut short is made good by the next.
         (name, _) = signals.next() => bail!("stopped by {name} while starting"),
     };
     let slaves = slaves.map(Port::listen).transpose()?;
     let mut server = BrokerServer::new(Env::real(), broker.clone(), options, slaves);
-    let behind = server.behind();
+    let (behind, damaged) = (server.behind(), server.damaged());
     metrics::register_replication(&telemetry.meter(), &labels, server.replication());
     metrics::register(&telemetry.meter(), &labels, {
         let broker = broker.clone();
@@ -121,9 +131,10 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     }
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(listener, limits, Some(tls), stop.clone()));
-    let running = Running { stop, served, behind, probes: ProbePort::open(http, telemetry)? };
+    let probes = ProbePort::open(http, telemetry)?;
+    let running = Running { stop, served, behind: behind.clone(), damaged, probes };
     let then = running.until_signal(config, advertised, signals, async || broker.stop().await).await?;
-    if then == Then::BeginsAnew {
+    if then == Then::BeginsAnew && behind.is_cancelled() {
         join::give_up(&*Env::real().disk, &config.storage.data)?;
     }
     Ok(then)
@@ -135,11 +146,13 @@ struct Running {
     served: JoinHandle<()>,
     /// Cancelled when its log is to be given up.
     behind: CancellationToken,
+    /// Cancelled when a part of its log is to be got again.
+    damaged: CancellationToken,
     probes: ProbePort,
 }
 
 impl Running {
-    /// Says that the broker is ready, and ends it in order at a signal, or when its log is to be given up; `end` comes last but for the probes.
+    /// Says that the broker is ready, and ends it in order at a signal, or when its log is to be got anew; `end` comes last but for the probes.
     async fn until_signal(
         mut self,
         config: &Config,
@@ -153,7 +166,7 @@ impl Running {
                 say_stopping(name, signals, &self.probes);
                 Then::Ends
             }
-            () = self.behind.cancelled() => {
+            () = async { tokio::select! { () = self.behind.cancelled() => {}, () = self.damaged.cancelled() => {} } } => {
                 signals.exit_on_next();
                 self.probes.readiness().set_draining();
                 Then::BeginsAnew
@@ -185,6 +198,14 @@ fn say_ready(config: &Config, advertised: SocketAddr, probes: &ProbePort) {
         config.name
     );
     let role = config.replication.role();
+    if let Replication::Master { .. } | Replication::Slave { .. } = config.replication {
+        let (name, reason) = (&config.name, "the process has started");
+        let (role, id) = match config.replication {
+            Replication::Slave { id, .. } => ("slave", id),
+            _ => ("master", 0),
+        };
+        tracing::info!(target: ROLES, event = "role", broker = name, id, role, epoch = 0, reason, "this broker has a role");
+    }
     tracing::info!(%advertised, listen = %config.listen, role, data = %config.storage.data.display(), "ready");
     notify(NotifyState::Ready);
 }
@@ -236,16 +257,11 @@ fn slave_options(replication: &Replication) -> Option<SlaveOptions> {
     }
 }
 
-/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master. A slave of
-/// ours that begins gets what a start needs.
+/// Whether this broker is a slave of an Apache master. A directory of such a one is taken over where it is to be the master.
 async fn prepare(config: &Config, options: &Options) -> anyhow::Result<bool> {
     let (env, data) = (Env::real(), &config.storage.data);
     if options.slave.is_some() {
-        let follows_apache = mirror::follows_apache(&env, &config.name, options).await?;
-        if !follows_apache {
-            join::prepare(&env, &config.name, options).await?;
-        }
-        return Ok(follows_apache);
+        return Ok(mirror::follows_apache(&env, &config.name, options).await?);
     }
     let promoted = mirror::promote(&env, data, &mut |_| {}).await;
     let promoted = promoted.with_context(|| format!("{} is a slave's of an Apache master", data.display()))?;

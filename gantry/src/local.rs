@@ -65,12 +65,21 @@ async fn serve(config: &Local, telemetry: &Telemetry, accept_loss_at: Option<Phy
 /// Opens the data directory; recovery may read for a while.
 pub(crate) async fn start_broker(options: broker::Options) -> anyhow::Result<LocalBroker> {
     let data = options.dir.clone();
+    open_broker(options).await?.map_err(|error| cannot_open(error, &data))
+}
+
+/// The same; what keeps a broker from starting on the directory is told as it is.
+pub(crate) async fn open_broker(options: broker::Options) -> anyhow::Result<Result<LocalBroker, StartError>> {
     let started = tokio::task::spawn_blocking(|| {
         refuse_apache(&options.dir)?;
         Ok(LocalBroker::start(env::Env::real(), options))
     });
-    let started: anyhow::Result<_> = started.await.context("opening the data directory")?;
-    started?.map_err(|error| match error {
+    started.await.context("opening the data directory")?
+}
+
+/// What to do about it.
+pub(crate) fn cannot_open(error: StartError, data: &Path) -> anyhow::Error {
+    match error {
         StartError::Open(store::OpenError::Locked { dir }) => anyhow::anyhow!(
             "{} is in use by another gantry; stop that one, or choose another directory with --data DIR",
             dir.display(),
@@ -82,7 +91,7 @@ pub(crate) async fn start_broker(options: broker::Options) -> anyhow::Result<Loc
             data = data.display(),
         ),
         error => anyhow::Error::new(error).context(format!("cannot open {}", data.display())),
-    })
+    }
 }
 
 /// A start would take Apache's log for one of ours, knows no topic of it, and could cut off what ours never writes.

@@ -62,6 +62,7 @@ impl HasCode for Unavailable {
             | Self::Fenced
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => Code::InternalServerError,
+            Self::TooFewInSync { .. } => Code::HaNotAvailable,
             Self::NotServed { .. } => Code::NotImplemented,
             Self::TimedOut { .. } => Code::ProxyTimeout,
         }

@@ -326,6 +326,14 @@ pub enum Unavailable {
         "this broker may not be the master any longer: the controllers were not heard for too long, or say that another one is"
     )]
     Fenced,
+    /// Fewer brokers are in sync than must be for messages to be taken; nothing was stored.
+    #[error("{in_sync} brokers are in sync, and messages are taken from {in_sync_min} on (minInSyncReplicas)")]
+    TooFewInSync {
+        /// How many, the master counted.
+        in_sync: usize,
+        /// How many there must be.
+        in_sync_min: usize,
+    },
     /// The broker did not answer in time.
     #[error("the broker did not answer within {waited_ms} ms")]
     TimedOut {

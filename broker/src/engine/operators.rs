@@ -46,7 +46,7 @@ impl Engine {
     }
 
     fn check_copy(&self, copy: &Copy, retry: Option<&LeaseOwner>) -> Result<(), Unavailable> {
-        if let Some(why) = self.refusal().or_else(|| self.retention.refusal()) {
+        if let Some(why) = self.refusal_of_messages() {
             return Err(why);
         }
         if self.store.is_short() {

@@ -22,7 +22,7 @@ impl Engine {
     ) {
         let bytes = records.iter().map(|prepared| prepared.records.total_bytes()).sum();
         self.shared.release_bytes(bytes);
-        if let Some(why) = self.refusal().or_else(|| self.retention.refusal()) {
+        if let Some(why) = self.refusal_of_messages() {
             let refused =
                 |prepared: &Prepared| Placed::Refused { count: prepared.records.count(), why: why.clone().into() };
             return tell(reply, (records.iter().map(refused).collect(), Durability::Written));

@@ -91,6 +91,9 @@ impl Engine {
             let detail = "a message can be committed once there is room again".to_owned();
             return Err(Unavailable::DiskFull { detail }.into());
         }
+        if let Some(why) = self.shared.too_few_in_sync() {
+            return Err(why.into());
+        }
         let copy = copy::committed(&record, self.now)
             .map_err(|error| Unavailable::StoreFailed { detail: error.to_string() })?;
         if copy.due.is_some()

@@ -40,16 +40,17 @@ impl LocalBroker {
         self.inner.shared.copies
     }
 
-    /// Says how far all slaves that are waited for have the log, and whether they are as many as are wanted; `None`: none is waited for.
-    pub(crate) fn replicated(&self, to: Option<PhysicalOffset>, are_enough: bool) {
+    /// Says how far all slaves that are waited for have the log, and how many brokers are in sync; `None`: none is waited for.
+    pub(crate) fn replicated(&self, to: Option<PhysicalOffset>, in_sync: usize) {
         let shared = &self.inner.shared;
         let stored_to = shared.marks.stored_to();
-        let to = to.map(|to| to.min(stored_to));
-        if let Some(to) = to.filter(|_| are_enough) {
+        let to = to.map_or(stored_to, |to| to.min(stored_to));
+        if shared.copies.are_met_by(in_sync) {
             // Before the mark moves: who sees that sees this.
             shared.confirm(to);
         }
-        shared.marks.set_replicated(to.unwrap_or(stored_to));
+        shared.set_in_sync(in_sync);
+        shared.marks.set_replicated(to);
     }
 
     /// How far this broker is, as Apache's slaves ask for it; true for who has the log up to its end.

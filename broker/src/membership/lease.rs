@@ -59,8 +59,17 @@ impl Lease {
     /// Whether it is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let until_ns = self.until_ns.load(Ordering::Acquire);
-        !self.has_begun.load(Ordering::Acquire) || nanoseconds(self.clock.moment()) >= until_ns
+        !self.has_begun.load(Ordering::Acquire) || self.is_late()
+    }
+
+    /// Whether it is over because the controllers were not heard in time, in an epoch that has begun.
+    #[must_use]
+    pub fn has_run_out(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire) && self.is_late()
+    }
+
+    fn is_late(&self) -> bool {
+        nanoseconds(self.clock.moment()) >= self.until_ns.load(Ordering::Acquire)
     }
 }
 
@@ -91,10 +100,11 @@ mod tests {
             clock.sleep(LEASE / 2).await;
             lease.extend(asked_at);
             assert!(lease.is_over(), "the epoch has not begun");
+            assert!(!lease.has_run_out());
             lease.begin();
-            assert!(!lease.is_over());
+            assert!(!lease.is_over() && !lease.has_run_out());
             clock.sleep(LEASE / 2).await;
-            assert!(lease.is_over(), "the way to the controllers and back counts");
+            assert!(lease.is_over() && lease.has_run_out(), "the way to the controllers and back counts");
             lease.extend(clock.moment());
             lease.extend(asked_at);
             assert!(!lease.is_over(), "an older answer takes nothing back");

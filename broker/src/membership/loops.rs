@@ -1,8 +1,11 @@
 //! What is said and asked again and again, for as long as the broker lives.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use env::ROLES;
 use remoting::Client;
 use remoting_proto::requests::ExchangeBrokerHaInfoAnswer;
 use remoting_proto::{Command, Fields, RequestCode, ResponseCode};
@@ -10,7 +13,7 @@ use tokio::sync::watch;
 
 use super::controllers::Error;
 use super::lease::SPEAK_EVERY;
-use super::{Duty, Membership, identity};
+use super::{Duty, MemberId, Membership, View, identity};
 use crate::replication::Master;
 use crate::replication::epochs::Epoch;
 
@@ -36,6 +39,8 @@ impl Membership {
                 running.1 = self.standing(&running);
                 (running.1, running.0.as_ref().is_some_and(|broker| broker.marks().failure().is_some()))
             };
+            self.look_at_lease(self.part.lock().duty());
+            let has_failed = has_failed || self.is_damaged.load(Ordering::Acquire);
             // Another one is to be the master when this one's disk has failed.
             if !has_failed && self.part.lock().may_speak() {
                 self.controllers.tell(&self.options, self.id, standing).await;
@@ -125,6 +130,18 @@ impl Membership {
         }
     }
 
+    fn tell_in_sync(&self, epoch: Epoch, before: Option<&View>, in_sync: &BTreeSet<MemberId>, in_sync_epoch: i32) {
+        let reason = match before {
+            Some(before) if !in_sync.is_superset(&before.in_sync) => "a slave has gone or does not keep up",
+            _ => "a slave has all",
+        };
+        let ids: Vec<_> = in_sync.iter().map(|id| id.0).collect();
+        tracing::info!(
+            target: ROLES, event = "in_sync", broker = self.options.name, id = self.id.0, role = "master", epoch = epoch.0, in_sync = ?ids,
+            in_sync_epoch, reason, "others are in sync"
+        );
+    }
+
     /// Tells the controllers who is in sync with this master of an epoch, for ever.
     pub async fn report(&self, epoch: Epoch, master: &Master) {
         let (clock, mut told) = (&self.env.clock, String::new());
@@ -134,7 +151,7 @@ impl Membership {
             let Some(change) = master.in_sync_change(view.as_ref()) else { continue };
             match self.controllers.set_in_sync(&self.options, self.id, epoch, &change).await {
                 Ok(in_sync_epoch) => {
-                    tracing::info!(in_sync = ?change.in_sync, in_sync_epoch, "others are in sync");
+                    self.tell_in_sync(epoch, view.as_ref(), &change.in_sync, in_sync_epoch);
                     master.in_sync_decided(&change.in_sync, in_sync_epoch);
                     told.clear();
                 }

@@ -25,9 +25,10 @@ use types::PhysicalOffset;
 use super::intake::{Error as IntakeError, Intake};
 use super::log::{self, Log};
 use super::mark::Mark;
+use super::mend::Mend;
 use super::mirror::metadata;
 use super::slave::{self, Ended, Follower, Stream, connect, connected, follow_for_ever, greet};
-use super::wire::{Report, Welcome};
+use super::wire::{Greeting, Report, Welcome};
 use crate::engine::LogEnd;
 use crate::membership::{Duty, Membership};
 use crate::registration;
@@ -37,24 +38,33 @@ use crate::takeover::{Form, Kind, failed, segments};
 /// How often name servers are asked who the master is.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Makes the directory of a slave that is to begin one that can be started, and waits for its master for that; others stay as they are.
+/// Makes the directory of a slave that is to begin, or whose log is damaged, one that can be started, and waits for its master for that;
+/// others stay as they are.
 ///
 /// # Errors
-/// [`FileError`], [`std::io::ErrorKind::WouldBlock`] when another process uses the directory. What has come so far stays, and is gone on with.
-pub async fn prepare(env: &Env, name: &str, options: &Options) -> Result<(), FileError> {
-    let Some(join) = Join::open(env, options.data.clone())? else { return Ok(()) };
+/// [`log::Error`]; a file's of [`std::io::ErrorKind::WouldBlock`] when another process uses the directory. What a slave that begins has got so
+/// far stays, and is gone on with.
+pub async fn prepare(env: &Env, name: &str, options: &Options) -> Result<(), log::Error> {
     let told = options.slave.as_ref().and_then(|slave| slave.master.clone());
     if told.is_none() && options.name_servers.is_empty() {
         // Nobody will say it.
         return Ok(());
     }
     let master = watch::Sender::new(told.clone());
+    let work = async {
+        if let Some(mend) = Mend::open(env, options.data.clone())? {
+            mend.run(master.subscribe()).await;
+        }
+        if let Some(join) = Join::open(env, options.data.clone())? {
+            join.run(master.subscribe()).await;
+        }
+        Ok(())
+    };
     tokio::select! {
-        () = join.run(master.subscribe()) => {}
+        done = work => done,
         // Loops for ever.
-        () = find_master(env, name, &options.name_servers, &master), if told.is_none() => {}
+        () = find_master(env, name, &options.name_servers, &master), if told.is_none() => Ok(()),
     }
-    Ok(())
 }
 
 /// The same under controllers, who say who the master is. A directory with nothing is waited for only while there is another one's log to be
@@ -62,7 +72,18 @@ pub async fn prepare(env: &Env, name: &str, options: &Options) -> Result<(), Fil
 ///
 /// # Errors
 /// As [`prepare`].
-pub async fn prepare_member(env: &Env, dir: &Path, membership: &Arc<Membership>) -> Result<(), FileError> {
+pub async fn prepare_member(env: &Env, dir: &Path, membership: &Arc<Membership>) -> Result<(), log::Error> {
+    if let Some(mend) = Mend::open(env, dir.to_owned())? {
+        // Nobody elects who is not heard of.
+        membership.set_damaged(true);
+        let master = watch::Sender::new(None);
+        tokio::select! {
+            () = mend.of(membership.clone()).run(master.subscribe()) => {}
+            // Loops for ever.
+            () = membership.find_master(&master) => {}
+        }
+        membership.set_damaged(false);
+    }
     let Some(join) = Join::open(env, dir.to_owned())? else { return Ok(()) };
     let mut duty = membership.duty();
     if join.is_new && !matches!(*duty.borrow(), Duty::Follow(..)) {
@@ -184,7 +205,8 @@ impl Join {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
+        let greeting = self.membership.as_ref().map_or(Greeting::Anyone, |of| Greeting::Member(of.id()));
+        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, greeting, &mut input).await?;
         if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
             slave::check_newest(membership, &epochs)?;
             // Before the first byte comes; those of a log that was given up go.

@@ -256,8 +256,16 @@ impl Log {
     }
 }
 
-fn name_of(base: u64) -> String {
+pub(super) fn name_of(base: u64) -> String {
     format!("{base:020}")
+}
+
+/// What a file has there; less where it cannot be read.
+pub(super) fn content(file: &dyn File, at: u64, bytes: usize) -> Vec<u8> {
+    let mut content = vec![0; bytes];
+    let read = file.read_at(&mut content, at).unwrap_or_default();
+    content.truncate(read);
+    content
 }
 
 /// Where whole records end that follow each other and say that they are where the first is.

@@ -208,7 +208,10 @@ impl Master {
         let mut reports = Reports { read, input: BytesMut::with_capacity(REPORT_BYTES), clock: &*self.clock };
         let (mut report, mut member) = (reports.next().await?, None);
         match (&self.leading, report) {
-            (None, Report::Hello) => {
+            (None, Report::Hello | Report::Slave) => {
+                if report == Report::Slave {
+                    member = Some(MemberId(reports.number().await?));
+                }
                 write.write_all(&self.welcome().encode(None)).await?;
                 report = reports.next().await?;
             }
@@ -244,7 +247,7 @@ impl Master {
                 Report::HasTo(said) => said,
                 // One of ours that has not all that it needs says only that it lives.
                 Report::Hello => continue,
-                Report::Member => return Err(wire::Error::Unknown { said: wire::MEMBER }.into()),
+                Report::Slave | Report::Member => return Err(wire::Error::Unknown { said: wire::HELLO }.into()),
             };
             let sent_to = PhysicalOffset(sent_to.load(Ordering::Acquire));
             if said > sent_to {
@@ -267,24 +270,23 @@ impl Master {
         }
         let have_to = match &self.leading {
             None => {
-                let have_to = self.slaves.lock().have_to(copies.count - 1, stored_to);
-                self.broker.replicated(have_to, true);
+                let (have_to, slaves) = self.slaves.lock().have_to(copies.count - 1, stored_to);
+                self.broker.replicated(have_to, slaves + 1);
                 have_to
             }
             Some(Leading { in_sync, .. }) => {
                 let in_sync = in_sync.lock();
                 let waited_for = in_sync.waited_for();
                 let have_to = self.slaves.lock().all_have_to(&waited_for);
-                let are_enough = waited_for.len() + 1 >= copies.count;
                 // Still held: who is waited for from now on has what was acknowledged before.
-                self.broker.replicated(have_to, are_enough);
+                self.broker.replicated(have_to, waited_for.len() + 1);
                 have_to
             }
         };
         Some(have_to.map_or(stored_to.plus(1), |have_to| have_to.plus(BEHIND_BYTES_MAX)))
     }
 
-    /// While too few slaves keep up nobody says how far they are: what is stored here is enough then. For ever, unless the store fails.
+    /// While no slave keeps up nobody says how far one is: what is stored here is enough then. For ever, unless the store fails.
     pub async fn move_mark(&self) {
         let marks = self.broker.marks();
         loop {

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use env::clock::{BoxFuture, Moment};
-use env::{Clock, kept};
+use env::{Clock, Env, kept};
 use parking_lot::Mutex;
 use store::ReadError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,10 +21,11 @@ use super::epochs::{Epoch, Epochs};
 use super::intake::{self, Intake};
 use super::log;
 use super::mirror::Ended as MirrorEnded;
-use super::wire::{self, ALIVE_EVERY, Frame, Report, SILENT_MAX, Welcome};
+use super::scrub;
+use super::wire::{self, ALIVE_EVERY, Frame, Greeting, Report, SILENT_MAX, Welcome};
 use crate::LocalBroker;
 use crate::engine::{LogEnd, ReplicateError};
-use crate::membership::{Duty, Membership};
+use crate::membership::{Duty, MemberId, Membership};
 
 /// Longest that a connection may take to be made, and a master to say what it has.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -42,12 +44,16 @@ pub struct Slave {
     master: watch::Receiver<Option<String>>,
     /// The master that the log comes from just now. Held for a look or a change.
     connected_to: Mutex<Option<String>>,
+    /// Its number among its master's slaves, where it has one.
+    number: Option<MemberId>,
     /// Under controllers.
     membership: Option<Arc<Membership>>,
     /// The epochs of a master whose log this one may be the beginning of, until its last record has shown it. Held to put or take them.
     unproven: Mutex<Option<Epochs>>,
     /// Cancelled once this log is behind its master's and may be given up.
     behind: CancellationToken,
+    /// Cancelled once a part of this log is to be got again.
+    damaged: CancellationToken,
 }
 
 /// Why a connection has ended, or was not made.
@@ -158,6 +164,15 @@ pub enum Refused {
         /// Up to where it was acknowledged.
         confirmed_to: PhysicalOffset,
     },
+    /// A segment that is damaged is not replaced by another log's.
+    #[error(
+        "the damaged segment has a whole record at {at} that is not the master's, and none behind it that is: this log has records that the \
+         master never had. Keep a copy of its directory, and begin with an empty one"
+    )]
+    Parted {
+        /// Where.
+        at: PhysicalOffset,
+    },
     /// What lies between has expired, or cannot be compared.
     #[error(
         "this log would go on from its last record at {ours}, and the master's begins behind that, at {theirs}: what lies between has \
@@ -193,10 +208,18 @@ impl Slave {
             clock,
             master,
             connected_to: Mutex::default(),
+            number: None,
             membership: None,
             unproven: Mutex::default(),
             behind: CancellationToken::new(),
+            damaged: CancellationToken::new(),
         }
+    }
+
+    /// The same, as the slave of this number: without one its master takes all slaves on this machine for one.
+    #[must_use]
+    pub fn numbered(self, number: MemberId) -> Self {
+        Self { number: Some(number), ..self }
     }
 
     /// The same under controllers.
@@ -209,6 +232,17 @@ impl Slave {
     #[must_use]
     pub fn behind(&self) -> CancellationToken {
         self.behind.clone()
+    }
+
+    /// Cancelled once a segment of this log is found to be damaged: after a start it is got again, see [`super::mend`].
+    #[must_use]
+    pub fn damaged(&self) -> CancellationToken {
+        self.damaged.clone()
+    }
+
+    /// Looks through this log, in this data directory, for damage again and again.
+    pub(crate) async fn look_through(&self, env: &Env, data: &Path) {
+        scrub::run(env, &self.broker, data, &self.damaged).await;
     }
 
     /// The master that the log comes from just now.
@@ -243,7 +277,12 @@ impl Slave {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let (welcome, epochs) = greet(&*self.clock, &mut stream, self.membership.as_deref(), &mut input).await?;
+        let greeting = match (&self.membership, self.number) {
+            (Some(membership), _) => Greeting::Member(membership.id()),
+            (None, Some(number)) => Greeting::Slave(number),
+            (None, None) => Greeting::Anyone,
+        };
+        let (welcome, epochs) = greet(&*self.clock, &mut stream, greeting, &mut input).await?;
         // By the way of records, so that those of a connection before are behind it, and the disk has what the master is told of.
         let end = self.broker.replicate(Bytes::new()).await?;
         let agreed = self.agree(end, welcome, epochs).await;
@@ -303,7 +342,7 @@ async fn join_logs(
             return Err(Refused::Confirmed { at: common, confirmed_to }.into());
         }
         if common < end.at {
-            membership.set_cut(Some(common));
+            membership.cut_log(common, end.at);
             return Err(Ended::Cut { at: common });
         }
     }
@@ -437,23 +476,20 @@ async fn within<T>(clock: &dyn Clock, work: impl Future<Output = Result<T, Ended
     }
 }
 
-/// Says that a slave of ours is here, and under controllers which one; answers what the master says of its log, and under controllers of its
-/// epochs. What is read behind that is in `input`.
+/// Says that a slave of ours is here; answers what the master says of its log, and under controllers of its epochs. What is read behind that is
+/// in `input`.
 pub(super) async fn greet<S>(
     clock: &dyn Clock,
     stream: &mut S,
-    membership: Option<&Membership>,
+    greeting: Greeting,
     input: &mut BytesMut,
 ) -> Result<(Welcome, Option<Epochs>), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match membership {
-        None => stream.write_all(&Report::Hello.encode()).await?,
-        Some(membership) => stream.write_all(&wire::member(membership.id())).await?,
-    }
+    stream.write_all(&greeting.encode()).await?;
     let (welcome, epochs) = within(clock, welcomed(stream, input), Ended::NotOurs).await?;
-    match epochs.is_some() == membership.is_some() {
+    match epochs.is_some() == matches!(greeting, Greeting::Member(_)) {
         true => Ok((welcome, epochs)),
         false => Err(Ended::NotOurs),
     }

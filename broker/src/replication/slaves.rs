@@ -1,7 +1,7 @@
 //! What a master knows of its slaves. A plain value.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use types::PhysicalOffset;
 
@@ -21,8 +21,21 @@ pub(crate) struct Slave {
     pub(crate) remote: SocketAddr,
     /// How far its log goes by what it has said.
     pub(crate) has_to: PhysicalOffset,
-    /// Which broker of the name it is, where controllers know them.
+    /// Which broker of the name it is, if it has said so: one of ours does.
     pub(crate) member: Option<MemberId>,
+}
+
+/// What two connections of one slave have in common: who does not say which one it is counts once for all on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Member(MemberId),
+    Machine(IpAddr),
+}
+
+impl Slave {
+    fn identity(&self) -> Identity {
+        self.member.map_or(Identity::Machine(self.remote.ip()), Identity::Member)
+    }
 }
 
 /// The slaves that are connected. Bounded by the connections that are taken.
@@ -63,12 +76,14 @@ impl Slaves {
         members.iter().map(|id| self.of(*id).map_or(PhysicalOffset(0), |slave| slave.has_to)).min()
     }
 
-    /// How far at least `count` slaves have a log that ends at `end`, of those that keep up with it; `None` when they are fewer.
-    pub(crate) fn have_to(&self, count: usize, end: PhysicalOffset) -> Option<PhysicalOffset> {
-        let keeping_up = self.connected.values().filter(|slave| keeps_up(slave, end));
+    /// How far at least `count` slaves have a log that ends at `end`, all of them if they are fewer, and how many there are: of those that keep
+    /// up with it, each by its newest connection.
+    pub(crate) fn have_to(&self, count: usize, end: PhysicalOffset) -> (Option<PhysicalOffset>, usize) {
+        let newest: BTreeMap<_, _> = self.connected.values().map(|slave| (slave.identity(), slave)).collect();
+        let keeping_up = newest.into_values().filter(|slave| keeps_up(slave, end));
         let mut have_to: Vec<_> = keeping_up.map(|slave| slave.has_to).collect();
         have_to.sort_unstable();
-        count.checked_sub(1).and_then(|farther| have_to.into_iter().nth_back(farther))
+        (have_to.iter().rev().take(count).next_back().copied(), have_to.len())
     }
 
     /// All, in the order in which they came.
@@ -88,20 +103,40 @@ mod tests {
 
     use super::*;
 
+    const AT: fn(u64) -> PhysicalOffset = PhysicalOffset;
+
+    fn remote(machine: u8, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::new(10, 0, 0, machine), port))
+    }
+
     #[test]
     fn as_many_as_are_waited_for_have_the_log_so_far() {
-        let (mut slaves, remote) = (Slaves::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-        let end = PhysicalOffset(BEHIND_BYTES_MAX + 100);
-        assert_eq!(slaves.have_to(1, end), None);
-        let near = slaves.connect(remote, PhysicalOffset(BEHIND_BYTES_MAX), None);
-        slaves.connect(remote, PhysicalOffset(100), None);
-        assert_eq!(slaves.have_to(1, end), Some(PhysicalOffset(BEHIND_BYTES_MAX)));
-        assert_eq!(slaves.have_to(2, end), None, "one of them does not keep up");
-        let nearer = slaves.connect(remote, PhysicalOffset(101), None);
-        assert_eq!(slaves.have_to(2, end), Some(PhysicalOffset(101)));
+        let mut slaves = Slaves::default();
+        let end = AT(BEHIND_BYTES_MAX + 100);
+        assert_eq!(slaves.have_to(1, end), (None, 0));
+        let near = slaves.connect(remote(1, 1), AT(BEHIND_BYTES_MAX), None);
+        slaves.connect(remote(2, 1), AT(100), None);
+        assert_eq!(slaves.have_to(1, end), (Some(AT(BEHIND_BYTES_MAX)), 1));
+        assert_eq!(slaves.have_to(2, end), (Some(AT(BEHIND_BYTES_MAX)), 1), "one of them does not keep up");
+        let nearer = slaves.connect(remote(3, 1), AT(101), None);
+        assert_eq!(slaves.have_to(2, end), (Some(AT(101)), 2));
         slaves.report(nearer, end);
-        assert_eq!([1, 2].map(|count| slaves.have_to(count, end)), [Some(end), Some(PhysicalOffset(BEHIND_BYTES_MAX))]);
+        assert_eq!([1, 2].map(|count| slaves.have_to(count, end).0), [Some(end), Some(AT(BEHIND_BYTES_MAX))]);
         slaves.disconnect(near);
-        assert_eq!([1, 2].map(|count| slaves.have_to(count, end)), [Some(end), None]);
+        assert_eq!([1, 2].map(|count| slaves.have_to(count, end)), [(Some(end), 1); 2]);
+    }
+
+    #[test]
+    fn a_slave_that_has_connected_anew_counts_once() {
+        for [one, other] in [[None; 2], [Some(MemberId(1)), Some(MemberId(2))]] {
+            let mut slaves = Slaves::default();
+            let old = slaves.connect(remote(1, 1), AT(100), one);
+            slaves.connect(remote(1, 2), AT(50), one);
+            assert_eq!(slaves.have_to(2, AT(100)), (Some(AT(50)), 1), "it may have lost its disk in between");
+            slaves.disconnect(old);
+            // Those that say which one they are may be on one machine.
+            slaves.connect(remote(if other.is_none() { 2 } else { 1 }, 3), AT(70), other);
+            assert_eq!(slaves.have_to(2, AT(100)), (Some(AT(50)), 2));
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! | bytes | content                                                                                              |
 //! |-------|------------------------------------------------------------------------------------------------------|
 //! | 0..8  | end of the slave's log; [`HELLO`] asks for a [`Welcome`], and once it has that says that the slave   |
-//! |       | lives and counts for nothing yet; [`MEMBER`], with its id behind (8), asks for one with epochs,      |
-//! |       | under controllers                                                                                    |
+//! |       | lives and counts for nothing yet; [`SLAVE`], with the slave's number behind (8), asks for one, too;  |
+//! |       | [`MEMBER`], with its id behind (8), asks for one with epochs, under controllers                      |
 //!
 //! A master says frames:
 //!
@@ -39,8 +39,10 @@ pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const HELLO: i64 = i64::from_be_bytes(*b"\xffGANTRY\x01");
 /// The same of a broker under controllers.
 pub(crate) const MEMBER: i64 = i64::from_be_bytes(*b"\xffGANTRY\x02");
+/// The same of a slave that says which one of its master's slaves it is.
+pub(crate) const SLAVE: i64 = i64::from_be_bytes(*b"\xffGANTRY\x03");
 // Apache's masters take -1 for nothing said.
-const _: () = assert!(HELLO < -1 && MEMBER < -1);
+const _: () = assert!(HELLO < -1 && MEMBER < -1 && SLAVE < -1);
 /// Length of what a slave says.
 pub(crate) const REPORT_BYTES: usize = 8;
 /// Length of a frame without its content.
@@ -58,6 +60,8 @@ const EPOCH_BYTES: usize = 16;
 pub(crate) enum Report {
     /// It is one of ours; later: it lives, and counts for nothing yet.
     Hello,
+    /// It is one of ours; its number follows.
+    Slave,
     /// It is one of ours under controllers; its id follows.
     Member,
     /// Its log ends here.
@@ -114,6 +118,7 @@ impl Report {
     pub(crate) fn encode(self) -> [u8; REPORT_BYTES] {
         match self {
             Self::Hello => HELLO.to_be_bytes(),
+            Self::Slave => SLAVE.to_be_bytes(),
             Self::Member => MEMBER.to_be_bytes(),
             Self::HasTo(end) => end.0.to_be_bytes(),
         }
@@ -122,6 +127,7 @@ impl Report {
     pub(crate) fn decode(said: [u8; REPORT_BYTES]) -> Result<Self, Error> {
         match i64::from_be_bytes(said) {
             HELLO => Ok(Self::Hello),
+            SLAVE => Ok(Self::Slave),
             MEMBER => Ok(Self::Member),
             said => position(said).map(Self::HasTo),
         }
@@ -158,13 +164,26 @@ impl Welcome {
     }
 }
 
-/// What a broker under controllers says first.
-pub(crate) fn member(id: MemberId) -> [u8; 2 * REPORT_BYTES] {
-    let mut said = [0; 2 * REPORT_BYTES];
-    let mut out = &mut said[..];
-    out.put_slice(&Report::Member.encode());
-    out.put_i64(id.0);
-    said
+/// What a broker of ours says first of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// Nothing: it is not to be waited for.
+    Anyone,
+    /// Which of its master's slaves it is.
+    Slave(MemberId),
+    /// Which broker of its name it is, under controllers.
+    Member(MemberId),
+}
+
+impl Greeting {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let (report, id) = match self {
+            Self::Anyone => return Report::Hello.encode().to_vec(),
+            Self::Slave(id) => (Report::Slave, id),
+            Self::Member(id) => (Report::Member, id),
+        };
+        [report.encode(), id.0.to_be_bytes()].concat()
+    }
 }
 
 /// Takes the next whole frame from the front of `input`; `None` asks for more bytes.
@@ -280,9 +299,11 @@ mod tests {
 
     #[test]
     fn a_hello_is_no_position_and_another_version_is_not_ours() {
-        assert_eq!(Report::decode(Report::Hello.encode()), Ok(Report::Hello));
+        for report in [Report::Hello, Report::Slave, Report::Member] {
+            assert_eq!(Report::decode(report.encode()), Ok(report));
+        }
         assert_eq!(Report::decode((-5_i64).to_be_bytes()), Err(Error::Position { said: -5 }));
-        let newer = MEMBER + 1;
+        let newer = SLAVE + 1;
         assert_eq!(Report::decode(newer.to_be_bytes()), Err(Error::Unknown { said: newer }));
     }
 

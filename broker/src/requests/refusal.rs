@@ -83,6 +83,8 @@ impl Coded for Unavailable {
             | Self::Fenced
             | Self::Remote { .. }
             | Self::OwnerAway { .. } => ResponseCode::ServiceNotAvailable,
+            // Apache's `IN_SYNC_REPLICAS_NOT_ENOUGH`.
+            Self::TooFewInSync { .. } => ResponseCode::SystemError,
             Self::NotServed { .. } => ResponseCode::RequestCodeNotSupported,
         }
     }

@@ -122,9 +122,22 @@ fn nobody_out_of_sync_is_elected_unless_that_is_allowed() {
     let mut back = state.clone();
     put(&mut back, elect(Some(1), false), live(&[1, 2])).expect("in sync");
     assert_eq!(master(&back), (Some(1), 3));
-    let unclean = Facts { is_unclean_allowed: true, ..live(&[2, 3]) };
-    put(&mut state, elect(Some(3), false), unclean).expect("allowed");
+    let unclean = || Facts { is_unclean_allowed: true, ..live(&[2, 3]) };
+    put(&mut state, elect(Some(3), false), unclean()).expect("allowed");
     assert_eq!(master(&state).1, 3);
+    // By itself, of several the furthest; by an operator, whom he names; and nobody while one in sync lives.
+    let mut alone = three();
+    set_in_sync(&mut alone, &[1]).expect("shrinks");
+    let mut furthest = unclean();
+    furthest.live.insert(BrokerId(3), Standing { max_offset: 1000, ..AT });
+    let mut elected = alone.clone();
+    put(&mut elected, elect(None, false), furthest.clone()).expect("allowed");
+    assert_eq!((master(&elected), &elected.get("a").expect("known").in_sync), ((Some(3), 2), &ids(&[3])));
+    let mut elected = alone.clone();
+    put(&mut elected, elect(Some(2), true), furthest).expect("allowed");
+    assert_eq!(master(&elected), (Some(2), 2));
+    let all = Facts { is_unclean_allowed: true, ..live(&[1, 2, 3]) };
+    assert!(matches!(put(&mut alone, elect(None, false), all), Err(Refusal::MasterStays(_))));
 }
 
 #[test]

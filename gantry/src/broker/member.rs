@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::broker::membership::{self, Duty, Membership, View};
 use ::broker::replication::epochs::Epoch;
-use ::broker::replication::join;
+use ::broker::replication::{damage, join};
 use ::broker::server::{Options, SlaveOptions};
 use ::broker::{BrokerServer, Copies, LocalBroker, Role};
 use anyhow::{Context, bail};
@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use self::numbers::Numbers;
+use super::opened::open_slave;
 use super::{ended_by_itself, say_ready, say_stopping, slaves_port, vip_port, without_vip};
 use crate::config::broker::{Broker as Config, Replication};
-use crate::local::{broker_options, start_broker};
+use crate::local::{broker_options, cannot_open, open_broker};
 use crate::metrics;
 use crate::port::Port;
 use crate::probe_port::ProbePort;
@@ -46,7 +47,7 @@ pub(super) async fn serve(
     options: Options,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let Replication::Member { controllers, priority, copies, timeout, .. } = &config.replication else {
+    let Replication::Member { controllers, priority, copies, .. } = &config.replication else {
         bail!("no controllers are named");
     };
     let said = membership::Options {
@@ -64,7 +65,7 @@ pub(super) async fn serve(
     let mut broker = Member {
         config,
         options,
-        copies: Copies { count: *copies, timeout: *timeout },
+        copies: *copies,
         address: door.port.address(),
         port: Some(door.port),
         limits: door.limits,
@@ -110,33 +111,48 @@ struct Member<'a> {
 /// A broker in a role.
 struct Running {
     broker: LocalBroker,
+    /// As a master.
+    epoch: Option<Epoch>,
     stop: CancellationToken,
     served: JoinHandle<()>,
     /// Cancelled when its log is to be given up.
     behind: CancellationToken,
+    /// Cancelled when a part of its log is to be got again.
+    damaged: CancellationToken,
 }
 
 impl Member<'_> {
     /// Runs in one role after another, until a signal.
     async fn run(&mut self, mut signals: Signals) -> anyhow::Result<()> {
         let (mut duty, mut cut, mut is_ready) = (self.membership.duty(), self.membership.cut(), false);
+        let mut reason = "the process has started";
         loop {
             let leads = epoch_of(&duty.borrow_and_update()).and_then(|epoch| self.view_of(epoch));
             // A master keeps all of its log: what it would be cut by was another master's.
             let end_at = cut.borrow_and_update().filter(|_| leads.is_none());
             self.membership.set_cut(None);
             let mut running = tokio::select! {
-                running = self.start(leads.clone(), end_at) => running?,
+                running = self.start(leads, end_at) => running?,
                 (name, _) = signals.next() => bail!("stopped by {name} while starting"),
             };
+            self.membership.tell_role(if running.epoch.is_some() { "master" } else { "slave" }, running.epoch, reason);
             if !std::mem::replace(&mut is_ready, true) {
                 say_ready(self.config, self.options.advertised, &self.probes);
             }
-            let epoch = leads.as_ref().map(|view| view.epoch);
             let signal = tokio::select! {
                 (name, _) = signals.next() => Some(name),
-                () = changes(&mut duty, &mut cut, epoch) => None,
-                () = running.behind.cancelled() => None,
+                why = changes(&mut duty, &mut cut, running.epoch) => {
+                    reason = why;
+                    None
+                }
+                () = running.behind.cancelled() => {
+                    reason = "the log ends before the master's begins and is got anew";
+                    None
+                }
+                () = running.damaged.cancelled() => {
+                    reason = "the log is damaged and is got again";
+                    None
+                }
                 ended = &mut running.served => {
                     running.broker.stop().await;
                     return Err(ended_by_itself(ended));
@@ -161,20 +177,8 @@ impl Member<'_> {
 
     /// Starts the broker as the master of the epoch of a view, or as a slave, once that has what a start needs.
     async fn start(&mut self, leads: Option<View>, end_at: Option<PhysicalOffset>) -> anyhow::Result<Running> {
-        let (role, copies) = if leads.is_some() { (Role::Master, self.copies) } else { (Role::Slave, Copies::ONE) };
-        if leads.is_none() {
-            join::prepare_member(&Env::real(), &self.config.storage.data, &self.membership).await?;
-        }
-        let stored = ::broker::Options {
-            name: self.config.name.clone(),
-            default_queues: self.config.default_queues,
-            role,
-            copies,
-            lease: Some(self.membership.lease().clone()),
-            end_at,
-            ..broker_options(&self.config.storage, self.options.advertised)
-        };
-        let broker = start_broker(stored).await?;
+        let (broker, leads) = self.open(leads, end_at).await?;
+        let epoch = leads.as_ref().map(|view| view.epoch);
         if let Some(view) = &leads {
             self.membership.begin(view.epoch, &broker).await.context("the epoch cannot be begun")?;
         }
@@ -188,7 +192,7 @@ impl Member<'_> {
         let mut server =
             BrokerServer::of_member(Env::real(), broker.clone(), options, slaves, self.membership.clone(), leads);
         self.numbers.begin(broker.clone(), server.replication());
-        let behind = server.behind();
+        let (behind, damaged) = (server.behind(), server.damaged());
         let port = match self.port.take() {
             Some(port) => port,
             None => Port::bind(self.address, "listen IP:PORT")?,
@@ -198,7 +202,37 @@ impl Member<'_> {
         }
         let stop = CancellationToken::new();
         let serving = server.serve(port.listen()?, self.limits.clone(), Some(self.tls.clone()), stop.clone());
-        Ok(Running { broker, stop, served: tokio::spawn(serving), behind })
+        Ok(Running { broker, epoch, stop, served: tokio::spawn(serving), behind, damaged })
+    }
+
+    /// Opens the directory for the master of the epoch of a view, or for a slave. Who is to lead with a log that is damaged stands back, and
+    /// gets that again as a slave.
+    async fn open(
+        &self,
+        leads: Option<View>,
+        end_at: Option<PhysicalOffset>,
+    ) -> anyhow::Result<(LocalBroker, Option<View>)> {
+        let (env, data) = (Env::real(), &self.config.storage.data);
+        let stored = ::broker::Options {
+            name: self.config.name.clone(),
+            default_queues: self.config.default_queues,
+            role: Role::Slave,
+            lease: Some(self.membership.lease().clone()),
+            end_at,
+            ..broker_options(&self.config.storage, self.options.advertised)
+        };
+        if let Some(view) = leads
+            && !damage::is_noted(&*env.disk, data)?
+        {
+            let of_master = ::broker::Options { role: Role::Master, copies: self.copies, ..stored.clone() };
+            match open_broker(of_master).await? {
+                Ok(broker) => return Ok((broker, Some(view))),
+                Err(error) if damage::note_refused(&*env.disk, data, &error)?.is_some() => {}
+                Err(error) => return Err(cannot_open(error, data)),
+            }
+        }
+        let prepare = async || Ok(join::prepare_member(&env, data, &self.membership).await?);
+        Ok((open_slave(&stored, prepare).await?, None))
     }
 
     /// Ends it in order.
@@ -212,16 +246,22 @@ impl Member<'_> {
     }
 }
 
-/// Completes when a broker that leads this epoch, or none, is to be another, or to have its log cut.
+/// Completes when a broker that leads this epoch, or none, is to be another, or to have its log cut; answers why.
 async fn changes(
     duty: &mut tokio::sync::watch::Receiver<Duty>,
     cut: &mut tokio::sync::watch::Receiver<Option<PhysicalOffset>>,
     epoch: Option<Epoch>,
-) {
+) -> &'static str {
     // Who tells of them lives as long as this.
     tokio::select! {
-        other = duty.wait_for(|duty| epoch_of(duty) != epoch) => drop(other),
-        at = cut.wait_for(Option::is_some), if epoch.is_none() => drop(at),
+        other = duty.wait_for(|duty| epoch_of(duty) != epoch) => {
+            drop(other);
+            "the controllers say so"
+        }
+        at = cut.wait_for(Option::is_some), if epoch.is_none() => {
+            drop(at);
+            "the log has parted and is cut"
+        }
     }
 }
 

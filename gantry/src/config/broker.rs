@@ -66,6 +66,7 @@ pub(crate) enum Key {
     HaMasterAddress,
     InSyncReplicas,
     MinInSyncReplicas,
+    EnableAutoInSyncReplicas,
     SlaveTimeout,
     SlaveReadEnable,
     AccessMessageInMemoryMaxRatio,
@@ -162,6 +163,7 @@ impl Keys for Key {
         Self::HaMasterAddress,
         Self::InSyncReplicas,
         Self::MinInSyncReplicas,
+        Self::EnableAutoInSyncReplicas,
         Self::SlaveTimeout,
         Self::SlaveReadEnable,
         Self::AccessMessageInMemoryMaxRatio,
@@ -213,6 +215,7 @@ impl Keys for Key {
             Self::HaMasterAddress => &replication::HA_MASTER_ADDRESS,
             Self::InSyncReplicas => &replication::IN_SYNC_REPLICAS,
             Self::MinInSyncReplicas => &replication::MIN_IN_SYNC_REPLICAS,
+            Self::EnableAutoInSyncReplicas => &replication::ENABLE_AUTO_IN_SYNC_REPLICAS,
             Self::SlaveTimeout => &replication::SLAVE_TIMEOUT,
             Self::SlaveReadEnable => &replication::SLAVE_READ_ENABLE,
             Self::AccessMessageInMemoryMaxRatio => &replication::ACCESS_MESSAGE_IN_MEMORY_MAX_RATIO,
@@ -475,7 +478,6 @@ static DEFAULT_TOPIC_QUEUE_NUMS: Setting = Setting {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use super::super::setting::row;
     use super::*;
@@ -500,8 +502,7 @@ mod tests {
         assert_eq!(config.advertised_ip, Some(IpAddr::from([10, 0, 0, 7])));
         assert_eq!((config.name.as_str(), config.storage.auto_create_topics), ("broker-b", false));
         assert_eq!((config.storage.segment_bytes, config.storage.auto_create_groups), (1 << 30, true));
-        let master =
-            Replication::Master { slaves_at: SlavesAt::Port(10_922), copies: 1, timeout: Duration::from_secs(3) };
+        let master = Replication::Master { slaves_at: SlavesAt::Port(10_922), copies: ::broker::Copies::ONE };
         assert_eq!((&config.replication, loaded.warnings.len()), (&master, 0), "{:?}", loaded.warnings);
         assert!(IGNORED.is_sorted());
         assert!(loaded.to_pairs().contains(&("brokerName".to_owned(), "broker-b".to_owned())));

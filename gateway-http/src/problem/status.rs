@@ -46,7 +46,9 @@ impl HasStatus for Unavailable {
             Self::StoreFailed { .. } => (S::SERVICE_UNAVAILABLE, "store-failed"),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
             Self::NotServed { .. } => (S::NOT_IMPLEMENTED, "not-served"),
-            Self::OwnerAway { .. } | Self::Slave | Self::Fenced => (S::SERVICE_UNAVAILABLE, "broker-away"),
+            Self::OwnerAway { .. } | Self::Slave | Self::Fenced | Self::TooFewInSync { .. } => {
+                (S::SERVICE_UNAVAILABLE, "broker-away")
+            }
             Self::Remote { .. } => (S::BAD_GATEWAY, "broker-failed"),
             Self::TimedOut { .. } => (S::GATEWAY_TIMEOUT, "timed-out"),
         }

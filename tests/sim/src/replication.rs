@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 mod term;
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,9 +53,9 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
         let mut rng = world.random().fork();
         let plan = Plan::draw(seed, &mut rng);
         let (port, clock) = (Port::default(), world.env().clock);
-        let machines = (0..plan.machines).map(|_| {
+        let machines = (0..plan.machines).map(|number| {
             let wire = Wire::new(Arc::clone(&port), Arc::clone(&clock), rng.fork(), plan.late_ms_max);
-            Machine::new(world.another(), wire, &mut rng)
+            Machine::new(world.another(), number, wire, &mut rng)
         });
         let machines = machines.collect();
         let mut run = Run {
@@ -68,7 +69,7 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
             machines,
             master: 0,
             progress: Progress::default(),
-            slaves_had_to: 0,
+            slaves_had_to: BTreeMap::new(),
             died_at: None,
         };
         for _ in 0..run.plan.terms {
@@ -94,8 +95,8 @@ struct Run {
     /// Which of them is the master, or was it last and will be again.
     master: usize,
     progress: Progress,
-    /// How far slaves had the log at most, since this process of the master has started.
-    slaves_had_to: u64,
+    /// How far each slave had the log at most, since this process of the master has started.
+    slaves_had_to: BTreeMap<usize, u64>,
     /// When the broker died in whose place another one goes on, until that has begun.
     died_at: Option<Timestamp>,
 }
@@ -115,14 +116,22 @@ impl Run {
         let (flush, master) = (self.plan.common.flush, master.status());
         for slave in self.slaves().filter(|slave| self.machines[*slave].log == Some(Log::Beginning)) {
             let Some(broker) = &self.machines[slave].broker else { continue };
-            let slave = broker.status();
-            no_copy_is_ahead::check(stored_to(flush, &master), slave.appended_to)?;
-            self.slaves_had_to = self.slaves_had_to.max(stored_to(flush, &slave));
+            let status = broker.status();
+            no_copy_is_ahead::check(stored_to(flush, &master), status.appended_to)?;
+            let had_to = self.slaves_had_to.entry(slave).or_default();
+            *had_to = stored_to(flush, &status).max(*had_to);
         }
         if self.plan.is_sync() {
-            no_copy_is_ahead::check_confirmed(self.slaves_had_to, master.confirmed_to)?;
+            no_copy_is_ahead::check_confirmed(self.as_many_slaves_had_to(), master.confirmed_to)?;
         }
         self.progress.note(self.report.lives, self.now(), &master)
+    }
+
+    /// How far as many slaves had the log as are waited for.
+    fn as_many_slaves_had_to(&self) -> u64 {
+        let mut had_to: Vec<_> = self.slaves_had_to.values().copied().collect();
+        had_to.sort_unstable();
+        had_to.into_iter().nth_back(self.plan.copies_kept() - 2).unwrap_or_default()
     }
 
     fn start_clients(&mut self, master: &LocalBroker, clients: &mut JoinSet<()>, is_last: bool) {

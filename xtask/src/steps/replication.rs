@@ -1,8 +1,8 @@
 //! A master and its slave as processes, with asynchronous replication and with synchronous double write: the slave is killed and comes back,
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
-//! set-up guides from their files (`layouts`), after it a slave that is made whole again by its master (`rebuild`), consumers that read from a
-//! slave (`reads`), and the same with a slave or a master of Apache's (`apache`).
+//! set-up guides from their files (`layouts`), after it two slaves that are both waited for (`several`), a slave that is made whole again by its
+//! master (`rebuild`), consumers that read from a slave (`reads`), and the same with a slave or a master of Apache's (`apache`).
 
 mod among;
 mod apache;
@@ -11,6 +11,7 @@ pub(super) mod group;
 mod layouts;
 mod reads;
 mod rebuild;
+mod several;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ pub(super) fn run(context: &Context) -> Result<Done> {
         let shown = show(&folder, &gantry, role, is_double_write, messages);
         shown.with_context(|| format!("{role}, data kept: {}", folder.display()))?;
     }
+    clear(&folder)?;
+    several::run(&folder, &gantry).with_context(|| format!("several, data kept: {}", folder.display()))?;
     clear(&folder)?;
     rebuild::run(&folder, &gantry).with_context(|| format!("rebuild, data kept: {}", folder.display()))?;
     clear(&folder)?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ::broker::Copies;
+
 use super::super::setting::Setting;
 use super::super::{OUT_OF_BOUNDS, Reader, value, within};
 use super::Key;
@@ -13,10 +15,8 @@ pub(crate) enum Replication {
     Master {
         /// Where they connect.
         slaves_at: SlavesAt,
-        /// Brokers that have what is acknowledged, this one counted.
-        copies: usize,
-        /// How long an answer waits for them.
-        timeout: Duration,
+        /// Whom it waits for.
+        copies: Copies,
     },
     /// It has its master's log.
     Slave {
@@ -32,8 +32,7 @@ pub(crate) enum Replication {
         priority: i64,
         /// As a master.
         slaves_at: SlavesAt,
-        copies: usize,
-        timeout: Duration,
+        copies: Copies,
     },
 }
 
@@ -41,7 +40,7 @@ impl Replication {
     /// What it is, for people.
     pub(crate) fn role(&self) -> &'static str {
         match self {
-            Self::Master { copies: 2.., .. } => "master that waits for slaves",
+            Self::Master { copies: Copies { count: 2.., .. }, .. } => "master that waits for slaves",
             Self::Master { .. } => "master",
             Self::Slave { .. } => "slave",
             Self::Member { .. } => "what the controllers say",
@@ -86,14 +85,21 @@ pub(super) fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
             role.map_or(Ok(id), |role| id_of(role, id))
         }
     });
-    let copies_max = if is_member == Some(true) { COPIES_OF_MEMBERS_MAX } else { COPIES_MAX };
     let port = reader.read_optional(Key::HaListenPort, port);
     let master = reader.read_optional(Key::HaMasterAddress, |text| value::endpoint(text).map(|_| text.to_owned()));
-    let copies = reader.read_optional(Key::InSyncReplicas, |text| within(value::count(text)?, 1, copies_max));
-    let copies_min = reader.read(Key::MinInSyncReplicas, |text| within(value::count(text)?, 1, 1));
+    let brokers = |text: &str| within(value::count(text)?, 1, COPIES_MAX);
+    let count = reader.read_optional(Key::InSyncReplicas, brokers);
+    let count_min = reader.read(Key::MinInSyncReplicas, brokers);
+    let are_few_enough = reader.read(Key::EnableAutoInSyncReplicas, value::boolean);
     let timeout = reader.read(Key::SlaveTimeout, |text| within(value::duration(text)?, TIMEOUT_MIN, TIMEOUT_MAX));
-    let (id, port, master, copies, timeout) = (id?, port?, master?, copies?, timeout?);
-    copies_min?;
+    let (id, port, master, timeout) = (id?, port?, master?, timeout?);
+    let count_min = usize::try_from(count_min?).ok()?;
+    let count = usize::try_from(count?.unwrap_or(COPIES_OF_SYNC)).ok()?.max(count_min);
+    let copies = match role? {
+        Role::AsyncMaster => Copies { timeout, ..Copies::ONE },
+        // Apache's brokers that are to be either under controllers have the role of a slave in their files.
+        Role::SyncMaster | Role::Slave => Copies { count, count_min, are_few_enough: are_few_enough?, timeout },
+    };
     // A log without a password is on a port only where somebody has asked for it.
     let slaves_at = match (port, reader.is_given(Key::BrokerRole) || is_member?) {
         (Some(port), _) => SlavesAt::Port(port),
@@ -101,21 +107,12 @@ pub(super) fn replication(reader: &mut Reader<'_, Key>) -> Option<Replication> {
         (None, false) => SlavesAt::Nowhere,
     };
     if is_member? {
-        let copies = match role? {
-            Role::AsyncMaster => 1,
-            // Apache's brokers that are to be either have the role of a slave in their files.
-            Role::SyncMaster | Role::Slave => copies.unwrap_or(COPIES_OF_SYNC),
-        };
         let (controllers, priority) = (controllers?.unwrap_or_default(), i64::try_from(priority?).ok()?);
-        let copies = usize::try_from(copies).ok()?;
-        return Some(Replication::Member { controllers, priority, slaves_at, copies, timeout });
+        return Some(Replication::Member { controllers, priority, slaves_at, copies });
     }
     Some(match role? {
         Role::Slave => Replication::Slave { id, master },
-        Role::AsyncMaster => Replication::Master { slaves_at, copies: 1, timeout },
-        Role::SyncMaster => {
-            Replication::Master { slaves_at, copies: usize::try_from(copies.unwrap_or(COPIES_OF_SYNC)).ok()?, timeout }
-        }
+        Role::AsyncMaster | Role::SyncMaster => Replication::Master { slaves_at, copies },
     })
 }
 
@@ -127,11 +124,8 @@ pub(super) fn slow_reader_percent(reader: &mut Reader<'_, Key>) -> Option<Option
     Some(is_enabled.then_some(percent))
 }
 
-/// Most brokers that a master waits for, itself counted. A slave that has connected anew may be counted twice for some seconds, so two of
-/// them cannot be waited for yet.
-const COPIES_MAX: u64 = 2;
-/// The same under controllers, which know brokers by their ids: as many as they know of a name.
-const COPIES_OF_MEMBERS_MAX: u64 = 64;
+/// Most brokers that a master waits for, itself counted: as many as controllers know of a name.
+const COPIES_MAX: u64 = 64;
 /// Source: `brokerElectionPriority` is a number of 32 bits.
 const PRIORITY_MAX: u64 = i32::MAX as u64;
 /// Brokers that have what a `SYNC_MASTER` acknowledges. Apache 5.x waits for nobody unless `inSyncReplicas` says so; 4.x did for one slave.
@@ -232,8 +226,8 @@ pub(super) static IN_SYNC_REPLICAS: Setting = Setting {
     flag: "in-sync-replicas",
     value: "COUNT",
     default: None,
-    bound: "1 or 2: that a master waits for several slaves is not there yet; under controllers, where it waits for all in sync, 1 to 64",
-    effect: "A SYNC_MASTER's: how many brokers at least have what it acknowledges, itself counted; without it 2",
+    bound: "1 to 64",
+    effect: "A SYNC_MASTER's: how many brokers at least have what it acknowledges, itself counted; without it 2. Under controllers it waits for all in sync",
     aliases: &[],
 };
 
@@ -241,8 +235,17 @@ pub(super) static MIN_IN_SYNC_REPLICAS: Setting = Setting {
     flag: "min-in-sync-replicas",
     value: "COUNT",
     default: Some("1"),
-    bound: "1: that messages are refused while slaves are missing is not there yet",
-    effect: "How many brokers there must be for messages to be taken",
+    bound: "1 to 64",
+    effect: "A SYNC_MASTER's: with fewer brokers in sync, itself counted, messages are refused; more than `--in-sync-replicas` counts for that too",
+    aliases: &[],
+};
+
+pub(super) static ENABLE_AUTO_IN_SYNC_REPLICAS: Setting = Setting {
+    flag: "enable-auto-in-sync-replicas",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "A SYNC_MASTER's: with fewer brokers in sync than `--in-sync-replicas` those are enough, down to `--min-in-sync-replicas`",
     aliases: &[],
 };
 
@@ -282,18 +285,24 @@ mod tests {
     #[test]
     fn masters_and_slaves_are_told_apart() {
         let of = |text: &str| load_file(text, true).expect("valid").config.replication;
-        let timeout = Duration::from_secs(3);
-        let master = |slaves_at, copies, timeout| Replication::Master { slaves_at, copies, timeout };
-        assert_eq!(of("brokerRole=SYNC_MASTER\n"), master(SlavesAt::Next, 2, timeout));
-        assert_eq!(of("brokerRole=ASYNC_MASTER\n"), master(SlavesAt::Next, 1, timeout));
-        assert_eq!(of("haListenPort=7\n"), master(SlavesAt::Port(7), 1, timeout));
+        let master = |slaves_at, copies| Replication::Master { slaves_at, copies };
+        let two = Copies { count: 2, ..Copies::ONE };
+        assert_eq!(of("brokerRole=SYNC_MASTER\n"), master(SlavesAt::Next, two));
+        assert_eq!(of("brokerRole=ASYNC_MASTER\ninSyncReplicas=3\n"), master(SlavesAt::Next, Copies::ONE));
+        assert_eq!(of("haListenPort=7\n"), master(SlavesAt::Port(7), Copies::ONE));
         assert_eq!(
             of("brokerId=0\n"),
-            master(SlavesAt::Nowhere, 1, timeout),
+            master(SlavesAt::Nowhere, Copies::ONE),
             "who asks for nothing gets no further port"
         );
         let timed = of("brokerId=0\nbrokerRole=SYNC_MASTER\ninSyncReplicas=1\nminInSyncReplicas=1\nslaveTimeout=500\n");
-        assert_eq!(timed, master(SlavesAt::Next, 1, Duration::from_millis(500)));
+        assert_eq!(timed, master(SlavesAt::Next, Copies { timeout: Duration::from_millis(500), ..Copies::ONE }));
+        let several =
+            of("brokerRole=SYNC_MASTER\ninSyncReplicas=3\nminInSyncReplicas=2\nenableAutoInSyncReplicas=true\n");
+        let copies = Copies { count: 3, count_min: 2, are_few_enough: true, ..Copies::ONE };
+        assert_eq!(several, master(SlavesAt::Next, copies));
+        let fewest = of("brokerRole=SYNC_MASTER\nminInSyncReplicas=3\n");
+        assert_eq!(fewest, master(SlavesAt::Next, Copies { count: 3, count_min: 3, ..Copies::ONE }));
         assert_eq!(of("brokerId=2\nbrokerRole=SLAVE\nhaListenPort=7\n"), Replication::Slave { id: 2, master: None });
         let master = Some("10.0.0.1:10912".to_owned());
         assert_eq!(
@@ -305,9 +314,8 @@ mod tests {
         for (text, why) in [
             ("brokerId=0\nbrokerRole=SLAVE\n", "1 or more"),
             ("brokerId=1\nbrokerRole=ASYNC_MASTER\n", "another number is a slave's"),
-            ("minInSyncReplicas=2\n", "is not there yet"),
-            ("inSyncReplicas=0\n", "1 or 2"),
-            ("inSyncReplicas=3\n", "several slaves is not there yet"),
+            ("minInSyncReplicas=65\n", "1 to 64"),
+            ("inSyncReplicas=0\n", "1 to 64"),
             ("haListenPort=70000\n", "0 to 65535"),
         ] {
             let texts: Vec<String> = refused(text);
@@ -321,12 +329,11 @@ mod tests {
             let text = format!("enableControllerMode=true\ncontrollerAddr=a:9878;b:9878\n{text}");
             load_file(&text, true).expect("valid").config.replication
         };
-        let member = |slaves_at, copies, priority| Replication::Member {
+        let member = |slaves_at, count, priority| Replication::Member {
             controllers: vec!["a:9878".to_owned(), "b:9878".to_owned()],
             priority,
             slaves_at,
-            copies,
-            timeout: Duration::from_secs(3),
+            copies: Copies { count, ..Copies::ONE },
         };
         let any = PRIORITY_MAX as i64;
         assert_eq!(of(""), member(SlavesAt::Next, 1, any));
@@ -336,7 +343,6 @@ mod tests {
         for (text, why) in [
             ("enableControllerMode=true\n", "or controllerAddr beside it"),
             ("enableControllerMode=true\ncontrollerAddr=\n", "or controllerAddr beside it"),
-            ("enableControllerMode=true\ncontrollerAddr=a:9878\ninSyncReplicas=65\n", "1 to 64"),
         ] {
             let texts: Vec<String> =
                 load_file(text, true).expect_err("refused").iter().map(ToString::to_string).collect();
@@ -356,15 +362,17 @@ mod tests {
     #[test]
     fn the_files_of_the_replication_page_are_a_masters_and_a_slaves() {
         let roles = roles_of(include_str!("../../../../docs/replication.md"));
-        let master =
-            Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: 1, timeout: Duration::from_secs(3) };
+        let master = Replication::Master { slaves_at: SlavesAt::Port(10_912), copies: Copies::ONE };
         assert_eq!(roles, [master, Replication::Slave { id: 1, master: None }]);
     }
 
     #[test]
     fn the_file_of_the_controllers_page_is_a_members() {
-        let [Replication::Member { controllers, slaves_at: SlavesAt::Port(10_912), copies: 2, .. }] =
-            &roles_of(include_str!("../../../../docs/controller.md"))[..]
+        let [
+            Replication::Member {
+                controllers, slaves_at: SlavesAt::Port(10_912), copies: Copies { count: 2, .. }, ..
+            },
+        ] = &roles_of(include_str!("../../../../docs/controller.md"))[..]
         else {
             panic!("it is another one")
         };

@@ -39,7 +39,7 @@ impl Plan {
         let count = if rng.u8(..ALONE_ONE_IN) == 0 { Copies::ONE.count } else { rng.usize(2..=machines / 2 + 1) };
         Self {
             common,
-            copies: Copies { count, timeout: Duration::from_millis(rng.u64(200..3_000)) },
+            copies: Copies { count, timeout: Duration::from_millis(rng.u64(200..3_000)), ..Copies::ONE },
             machines,
             faulty: Duration::from_secs(rng.u64(20..60)),
             is_uniform: rng.u8(..UNIFORM_ONE_IN) == 0,

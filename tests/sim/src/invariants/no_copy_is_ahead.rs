@@ -17,10 +17,10 @@ pub fn check(master_stored_to: u64, slave_appended_to: u64) -> Result<(), Violat
     }
 }
 
-/// Compares what a master takes for confirmed with how far any slave had stored its log.
+/// Compares what a master takes for confirmed with how far as many slaves as are waited for had stored its log.
 ///
 /// # Errors
-/// When none had so much.
+/// When fewer had so much.
 pub fn check_confirmed(slaves_had_to: u64, confirmed_to: u64) -> Result<(), Violation> {
     match confirmed_to <= slaves_had_to {
         true => Ok(()),

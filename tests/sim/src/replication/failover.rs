@@ -159,7 +159,7 @@ impl Run {
         self.report.lives += 1;
         self.history.lock().started();
         self.take_over(&started.0)?;
-        self.slaves_had_to = 0;
+        self.slaves_had_to.clear();
         self.progress.cut(started.0.status().appended_to);
         self.note(&started.0)?;
         Ok(Some(started))

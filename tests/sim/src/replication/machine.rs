@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::membership::MemberId;
 use broker::replication::{Master, Slave};
 use broker::{LocalBroker, Options, StartError};
 use env::sim::World;
@@ -27,6 +28,7 @@ pub(super) enum Log {
 /// See the module's head.
 pub(super) struct Machine {
     pub(super) world: World,
+    number: usize,
     /// Its way to the master, as a slave.
     pub(super) wire: Wire,
     /// The broker, while it runs.
@@ -40,9 +42,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(world: World, wire: Wire, rng: &mut fastrand::Rng) -> Self {
+    pub(super) fn new(world: World, number: usize, wire: Wire, rng: &mut fastrand::Rng) -> Self {
         world.clock().set_skew_ms(plan::draw_skew_ms(rng));
-        Self { world, wire, broker: None, log: None, may_have_parted: false, paused: None }
+        Self { world, number, wire, broker: None, log: None, may_have_parted: false, paused: None }
     }
 
     /// Starts the broker as the master; slaves reach it once what is returned is at their port.
@@ -67,7 +69,8 @@ impl Machine {
     pub(super) fn follow(&self, broker: &LocalBroker) {
         let (env, wire) = (self.world.env(), self.wire.clone());
         let (address, told) = watch::channel(Some("the master".to_owned()));
-        let slave = Slave::new(broker.clone(), env.clock, told);
+        let number = MemberId(i64::try_from(self.number).expect("few"));
+        let slave = Slave::new(broker.clone(), env.clock, told).numbered(number);
         let follow = async move {
             slave.run_on(move |_| wire.connect()).await;
             // Who tells of masters lives as long as the broker.
@@ -99,7 +102,7 @@ impl Machine {
     /// The machine is lost; another, with an empty disk, takes its place.
     pub(super) async fn lose(&mut self, rng: &mut fastrand::Rng) {
         self.die(Death::PowerLoss).await;
-        *self = Self::new(self.world.another(), self.wire.clone(), rng);
+        *self = Self::new(self.world.another(), self.number, self.wire.clone(), rng);
     }
 
     pub(super) fn pause(&mut self, now: Timestamp, duration: Duration) {

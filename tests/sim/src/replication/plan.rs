@@ -34,10 +34,12 @@ impl Plan {
         let is_compared = rng.u8(..COMPARED_ONE_IN) == 0;
         let common = if is_compared { common.with_one_checkpoint() } else { common };
         let count = if rng.bool() { 2 } else { Copies::ONE.count };
+        let copies = Copies { count, timeout: Duration::from_millis(rng.u64(200..3_000)), ..Copies::ONE };
+        let machines = rng.usize(2..4);
         Self {
             common,
-            copies: Copies { count, timeout: Duration::from_millis(rng.u64(200..3_000)) },
-            machines: rng.usize(2..4),
+            copies: if count > 1 && machines > 2 { of_three(copies, rng) } else { copies },
+            machines,
             terms: rng.u32(1..5),
             is_uniform: rng.u8(..UNIFORM_ONE_IN) == 0,
             is_compared,
@@ -50,6 +52,11 @@ impl Plan {
         self.copies.count > 1
     }
 
+    /// How many brokers at least have what a sender was told is replicated.
+    pub(super) fn copies_kept(&self) -> usize {
+        if self.copies.are_few_enough { self.copies.count_min } else { self.copies.count }
+    }
+
     pub(super) fn options(&self, role: Role) -> Options {
         let copies = match role {
             Role::Master => self.copies,
@@ -57,6 +64,12 @@ impl Plan {
         };
         Options { role, copies, ..self.common.options() }
     }
+}
+
+/// Of a master with two slaves: one or both are waited for, and without any it may take nothing.
+fn of_three(copies: Copies, rng: &mut fastrand::Rng) -> Copies {
+    let (count, count_min) = (rng.usize(2..=3), rng.usize(1..=2));
+    Copies { count, count_min, are_few_enough: count_min == 2 && rng.bool(), ..copies }
 }
 
 /// How far a machine's clock is wrong.

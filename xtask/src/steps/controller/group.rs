@@ -274,6 +274,24 @@ impl Group {
         Ok(self.brokers[self.index_of(replica)?].node)
     }
 
+    /// Makes sure that the logs of brokers and controllers tell these events of roles, each for this reason.
+    pub(super) fn has_told(&self, expected: &[(&str, &str)]) -> Result<()> {
+        let mut told = String::new();
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                told.push_str(&fs::read_to_string(path)?);
+            }
+        }
+        let is_told = |event: &str, reason: &str| {
+            let fields = [" roles: ".to_owned(), format!("event=\"{event}\""), format!("reason=\"{reason}\"")];
+            told.lines().any(|line| fields.iter().all(|field| line.contains(field)))
+        };
+        let missing: Vec<_> = expected.iter().filter(|(event, reason)| !is_told(event, reason)).collect();
+        ensure!(missing.is_empty(), "the logs tell nothing of {missing:?}");
+        Ok(())
+    }
+
     /// Where a broker has its log.
     pub(in crate::steps) fn data(&self, replica: &Replica) -> Result<PathBuf> {
         Ok(self.folder.join(self.node(replica)?))

@@ -85,7 +85,18 @@ fn double_write(folder: &Path, gantry: &Path, rounds: usize) -> Result<()> {
         leader_hangs(&group, &mut acked)?;
     }
     same_logs(&group)?;
-    metrics_are_true(&group)
+    metrics_are_true(&group)?;
+    let expected = [
+        ("role", "the process has started"),
+        ("role", "the controllers say so"),
+        ("elected", "it is the first"),
+        ("elected", "the master is gone"),
+        ("elected", "an operator wants it"),
+        ("in_sync", "the master says so"),
+        ("in_sync", "a slave has all"),
+        ("fenced", "the controllers were not heard for too long"),
+    ];
+    group.has_told(&expected)
 }
 
 /// What happens to a master that is sent to; answers which broker is the master since.
@@ -208,6 +219,7 @@ fn parted_tail(folder: &Path, gantry: &Path) -> Result<()> {
     acked.send(&master, MESSAGES)?;
     same_logs(&group)?;
     println!("a tail of {} bytes is cut off", length - begin);
+    group.has_told(&[("cut", "the master never had what is behind")])?;
 
     let (mut acked, master) = stopped(&mut group, acked)?;
     wait("the old master is in sync again", || in_sync(&group, 2))?;

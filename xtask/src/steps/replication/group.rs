@@ -22,6 +22,9 @@ pub(super) const BROKER: &str = "broker-a";
 /// So short that the log has several.
 pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// More than a message has beside its body.
+const DAMAGED_BYTES: usize = 4096;
+
 /// Readers that have not read everything are far behind.
 const READS: &str = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=0\n";
 
@@ -48,6 +51,8 @@ pub(super) struct Group {
     more: String,
     master: Node,
     slave: Node,
+    /// Of Gantry, where a test starts it.
+    second_slave: Node,
 }
 
 /// One broker.
@@ -87,7 +92,8 @@ impl Group {
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
-        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave };
+        let second_slave = Node::new("third", Maker::Gantry)?;
+        let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave, second_slave };
         let (process, address) = group.launch(&group.master, 0, role)?;
         (group.master.process, group.master.address) = (Some(process), address);
         group.start_slave()?;
@@ -121,10 +127,48 @@ impl Group {
         self.slave.process = None;
     }
 
+    /// Starts a second slave, on new data or on what it left; the name server knows it on return.
+    pub(super) fn start_second_slave(&mut self) -> Result<()> {
+        let (process, address) = self.launch(&self.second_slave, 2, "SLAVE")?;
+        (self.second_slave.process, self.second_slave.address) = (Some(process), address);
+        Ok(())
+    }
+
+    /// Kills the second slave.
+    pub(super) fn kill_second_slave(&mut self) {
+        self.second_slave.process = None;
+    }
+
+    /// Where both slaves listen.
+    pub(super) fn slaves(&self) -> [SocketAddr; 2] {
+        [&self.slave, &self.second_slave].map(|node| node.address)
+    }
+
+    /// Compares the logs of both slaves byte by byte, as far as both go; answers how far that is.
+    pub(super) fn compare_slaves(&self) -> Result<u64> {
+        let [one, other] = self.slaves();
+        let length = end(one)?.min(end(other)?);
+        compare(&self.data(&self.slave), &self.data(&self.second_slave), length)?;
+        Ok(length)
+    }
+
     /// Kills the slave, and its disk is lost.
     pub(super) fn lose_slave(&mut self) -> Result<()> {
         self.kill_slave();
         Ok(fs::remove_dir_all(self.data(&self.slave))?)
+    }
+
+    /// Flips bits of the first segment of the slave's log, and removes the second one.
+    pub(super) fn damage_slave(&self) -> Result<()> {
+        let files = segments(&self.data(&self.slave), u64::MAX)?;
+        let [first, second, _, ..] = &files.values().collect::<Vec<_>>()[..] else {
+            anyhow::bail!("the log has {} segments", files.len())
+        };
+        let mut bytes = fs::read(first)?;
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + DAMAGED_BYTES].iter_mut().for_each(|byte| *byte ^= 0xff);
+        fs::write(first, bytes)?;
+        Ok(fs::remove_file(second)?)
     }
 
     /// Kills the master.

@@ -1,4 +1,5 @@
-//! A slave is made whole again while its master goes on: first one whose log ends before the master's begins, then one whose disk is lost.
+//! A slave is made whole again while its master goes on: first one whose log ends before the master's begins, then one whose disk is lost,
+//! then one of whose log a segment is lost and another one damaged.
 //! What the master's front had that is not finished is in neither's log where it was first. Then the master is lost, and the slave is made
 //! the master by hand: it has all that was acknowledged and has not expired, and goes on with what was not finished.
 
@@ -57,6 +58,14 @@ pub(super) fn run(folder: &Path, gantry: &Path) -> Result<()> {
     sender.send(MESSAGES)?;
     let bytes = group.compare_logs()? - begins_at;
     println!("rebuild: a slave that has lost its disk has {bytes} bytes of log again");
+
+    group.kill_slave();
+    group.damage_slave()?;
+    sender.send(MESSAGES)?;
+    group.start_slave()?;
+    // The one is missed by the start, the other one found a while after it.
+    wait("the damaged segments are got again", || Ok(group.compare_logs().is_ok()))?;
+    println!("rebuild: a slave has the segment that it had lost, and the one that was damaged");
     wait("the slave keeps up", || Ok(slaves_that_keep_up(group.master())? == 1))?;
 
     let mut promised = bodies(&mut sender.client)?;
