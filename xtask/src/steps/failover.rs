@@ -124,7 +124,8 @@ fn show(context: &Context, place: Place<'_>, maker: Maker, count: usize, kept: &
 
 /// Topics that all brokers have, and a log of several segments.
 fn prepare(machines: &Machines) -> Result<()> {
-    let master = address(&machines.group.master()?)?;
+    let (master, brokers) = machines.whole()?;
+    let master = address(&master)?;
     make_topics(master)?;
     topics::create(master, FILLER, "NORMAL")?;
     for sdk in SDKS {
@@ -135,7 +136,7 @@ fn prepare(machines: &Machines) -> Result<()> {
         client.send(FILLER, 0, &[b'x'; FILLER_BYTES], &[])?;
     }
     // Apache's slaves ask for topics every ten seconds.
-    for replica in machines.group.replicas()?.in_sync_replicas {
+    for replica in brokers {
         for sdk in SDKS {
             wait("a broker has the topics", || has_topic(&replica, &load::topic(sdk)))?;
         }
@@ -146,7 +147,7 @@ fn prepare(machines: &Machines) -> Result<()> {
 /// The master is lost, and the group is whole again.
 fn one(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) -> Result<Round> {
     load.is_settled()?;
-    let old = machines.group.master()?;
+    let (old, _) = machines.whole()?;
     let left = Left::make_as(&format!("round {number} "), SHORT, &mut Client::open(address(&old)?)?)?;
     let lost_at = SystemTime::now();
     begin(machines, fault, &old)?;
@@ -157,18 +158,17 @@ fn one(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) ->
         thread::sleep(STOPPED_FOR.saturating_sub(lost_at.elapsed().unwrap_or_default()));
     }
     finish(machines, fault, &old)?;
-    wait("all are in sync", || machines.are_in_sync())?;
+    let (master, brokers) = machines.whole()?;
     if fault == Fault::Erased && machines.maker == GANTRY {
         // A name has few ids.
-        machines.group.forget(&old)?;
+        wait("the old id is forgotten", || Ok(machines.group.forget(&old).is_ok() || machines.has_forgotten(&old)))?;
     }
-    let master = machines.group.master()?;
     ensure!(master.broker_id != old.broker_id, "the old master is the master");
     let left = left.go_on(&mut Client::open(address(&master)?)?);
     let (acknowledged, lost, repeats) = load.compare(address(&master)?)?;
     let (left_repeats, unfinished) =
         left.map_or_else(|error| (0, Some(format!("{error:#}"))), |repeats| (repeats, None));
-    let unlike = same_logs(machines, &master).err().map(|error| format!("{error:#}"));
+    let unlike = same_logs(machines, &master, &brokers).err().map(|error| format!("{error:#}"));
     Ok(Round { fault, first_ms, acknowledged, lost, repeats: repeats + left_repeats, unfinished, unlike })
 }
 
@@ -195,11 +195,11 @@ fn finish(machines: &mut Machines, fault: Fault, old: &Replica) -> Result<()> {
 }
 
 /// All in sync have what the master has now, byte by byte.
-fn same_logs(machines: &Machines, master: &Replica) -> Result<()> {
+fn same_logs(machines: &Machines, master: &Replica, brokers: &[Replica]) -> Result<()> {
     let length = end(address(master)?)?;
-    for replica in machines.group.replicas()?.in_sync_replicas {
-        wait("a slave has the log", || Ok(end(address(&replica)?).is_ok_and(|end| end >= length)))?;
-        same_log(&machines.group, master, &replica, length)?;
+    for replica in brokers {
+        wait("a slave has the log", || Ok(end(address(replica)?).is_ok_and(|end| end >= length)))?;
+        same_log(&machines.group, master, replica, length)?;
     }
     Ok(())
 }
