@@ -101,10 +101,15 @@ fn show(context: &Context, place: Place<'_>, maker: Maker, count: usize, kept: &
     while kept.rounds(maker).len() < count {
         let number = kept.rounds(maker).len();
         let (fault, began) = (Fault::ALL[number % Fault::ALL.len()], Instant::now());
-        let round = one(&mut machines, &mut load, number, fault).with_context(|| format!("round {number}: {fault}"));
+        let mut first_ms = BySdk::new();
+        let round = lose(&mut machines, &mut load, number, fault).and_then(|lost| {
+            first_ms.clone_from(&lost.first_ms);
+            heal(&mut machines, &mut load, fault, lost)
+        });
+        let round = round.with_context(|| format!("round {number}: {fault}"));
         let has_ended = round.is_ok();
         let round = match (round, maker) {
-            (Err(error), Maker::ApacheAlone) => Round::unfinished(fault, &error),
+            (Err(error), Maker::ApacheAlone) => Round { first_ms, ..Round::unfinished(fault, &error) },
             (round, _) => round?,
         };
         println!("{} {number}: {round}; {:.0} s", maker.name(), began.elapsed().as_secs_f64());
@@ -144,18 +149,32 @@ fn prepare(machines: &Machines) -> Result<()> {
     Ok(())
 }
 
-/// The master is lost, and the group is whole again.
-fn one(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) -> Result<Round> {
+/// A master that is lost, what it leaves, and when each client had a send accepted after that.
+struct Lost {
+    old: Replica,
+    left: Left,
+    at: SystemTime,
+    first_ms: BySdk<u64>,
+}
+
+/// The master is lost, and sends are accepted again.
+fn lose(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) -> Result<Lost> {
     load.is_settled()?;
     let (old, _) = machines.whole()?;
     let left = Left::make_as(&format!("round {number} "), SHORT, &mut Client::open(address(&old)?)?)?;
-    let lost_at = SystemTime::now();
+    let at = SystemTime::now();
     begin(machines, fault, &old)?;
     // Until here the master was there.
-    let first_ms = load.accepted_after(lost_at, SystemTime::now())?;
+    let first_ms = load.accepted_after(at, SystemTime::now())?;
+    Ok(Lost { old, left, at, first_ms })
+}
+
+/// The fault ends, the group is whole again, and nothing is missing.
+fn heal(machines: &mut Machines, load: &mut Load, fault: Fault, lost: Lost) -> Result<Round> {
+    let Lost { old, left, at, first_ms } = lost;
     if fault == Fault::Stopped {
         // Nothing says that it is over but the time.
-        thread::sleep(STOPPED_FOR.saturating_sub(lost_at.elapsed().unwrap_or_default()));
+        thread::sleep(STOPPED_FOR.saturating_sub(at.elapsed().unwrap_or_default()));
     }
     finish(machines, fault, &old)?;
     let (master, brokers) = machines.whole()?;
