@@ -84,7 +84,9 @@ fn leader_killed(group: &mut Group) -> Result<()> {
     group.kill_controller(leader);
     wait("another controller leads", || Ok(group.leader().is_some()))?;
     ensure!(group.replicas()? == before, "before {before:?}, after {:?}", group.replicas());
-    group.start_controller(leader)
+    group.start_controller(leader)?;
+    // Until it hears of the other one it says that it leads.
+    wait("it knows who leads", || Ok(group.replicas().is_ok()))
 }
 
 /// Another broker that was in sync is the master in a later epoch; the old one runs again, and is not waited for.

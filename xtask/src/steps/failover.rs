@@ -101,10 +101,15 @@ fn show(context: &Context, place: Place<'_>, maker: Maker, count: usize, kept: &
     while kept.rounds(maker).len() < count {
         let number = kept.rounds(maker).len();
         let (fault, began) = (Fault::ALL[number % Fault::ALL.len()], Instant::now());
-        let round = one(&mut machines, &mut load, number, fault).with_context(|| format!("round {number}: {fault}"));
+        let mut first_ms = BySdk::new();
+        let round = lose(&mut machines, &mut load, number, fault).and_then(|lost| {
+            first_ms.clone_from(&lost.first_ms);
+            heal(&mut machines, &mut load, fault, lost)
+        });
+        let round = round.with_context(|| format!("round {number}: {fault}"));
         let has_ended = round.is_ok();
         let round = match (round, maker) {
-            (Err(error), Maker::ApacheAlone) => Round::unfinished(fault, &error),
+            (Err(error), Maker::ApacheAlone) => Round { first_ms, ..Round::unfinished(fault, &error) },
             (round, _) => round?,
         };
         println!("{} {number}: {round}; {:.0} s", maker.name(), began.elapsed().as_secs_f64());
@@ -124,7 +129,8 @@ fn show(context: &Context, place: Place<'_>, maker: Maker, count: usize, kept: &
 
 /// Topics that all brokers have, and a log of several segments.
 fn prepare(machines: &Machines) -> Result<()> {
-    let master = address(&machines.group.master()?)?;
+    let (master, brokers) = machines.whole()?;
+    let master = address(&master)?;
     make_topics(master)?;
     topics::create(master, FILLER, "NORMAL")?;
     for sdk in SDKS {
@@ -135,7 +141,7 @@ fn prepare(machines: &Machines) -> Result<()> {
         client.send(FILLER, 0, &[b'x'; FILLER_BYTES], &[])?;
     }
     // Apache's slaves ask for topics every ten seconds.
-    for replica in machines.group.replicas()?.in_sync_replicas {
+    for replica in brokers {
         for sdk in SDKS {
             wait("a broker has the topics", || has_topic(&replica, &load::topic(sdk)))?;
         }
@@ -143,32 +149,45 @@ fn prepare(machines: &Machines) -> Result<()> {
     Ok(())
 }
 
-/// The master is lost, and the group is whole again.
-fn one(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) -> Result<Round> {
+/// A master that is lost, what it leaves, and when each client had a send accepted after that.
+struct Lost {
+    old: Replica,
+    left: Left,
+    at: SystemTime,
+    first_ms: BySdk<u64>,
+}
+
+/// The master is lost, and sends are accepted again.
+fn lose(machines: &mut Machines, load: &mut Load, number: usize, fault: Fault) -> Result<Lost> {
     load.is_settled()?;
-    let old = machines.group.master()?;
+    let (old, _) = machines.whole()?;
     let left = Left::make_as(&format!("round {number} "), SHORT, &mut Client::open(address(&old)?)?)?;
-    let lost_at = SystemTime::now();
+    let at = SystemTime::now();
     begin(machines, fault, &old)?;
     // Until here the master was there.
-    let first_ms = load.accepted_after(lost_at, SystemTime::now())?;
+    let first_ms = load.accepted_after(at, SystemTime::now())?;
+    Ok(Lost { old, left, at, first_ms })
+}
+
+/// The fault ends, the group is whole again, and nothing is missing.
+fn heal(machines: &mut Machines, load: &mut Load, fault: Fault, lost: Lost) -> Result<Round> {
+    let Lost { old, left, at, first_ms } = lost;
     if fault == Fault::Stopped {
         // Nothing says that it is over but the time.
-        thread::sleep(STOPPED_FOR.saturating_sub(lost_at.elapsed().unwrap_or_default()));
+        thread::sleep(STOPPED_FOR.saturating_sub(at.elapsed().unwrap_or_default()));
     }
     finish(machines, fault, &old)?;
-    wait("all are in sync", || machines.are_in_sync())?;
+    let (master, brokers) = machines.whole()?;
     if fault == Fault::Erased && machines.maker == GANTRY {
         // A name has few ids.
-        machines.group.forget(&old)?;
+        wait("the old id is forgotten", || Ok(machines.group.forget(&old).is_ok() || machines.has_forgotten(&old)))?;
     }
-    let master = machines.group.master()?;
     ensure!(master.broker_id != old.broker_id, "the old master is the master");
     let left = left.go_on(&mut Client::open(address(&master)?)?);
     let (acknowledged, lost, repeats) = load.compare(address(&master)?)?;
     let (left_repeats, unfinished) =
         left.map_or_else(|error| (0, Some(format!("{error:#}"))), |repeats| (repeats, None));
-    let unlike = same_logs(machines, &master).err().map(|error| format!("{error:#}"));
+    let unlike = same_logs(machines, &master, &brokers).err().map(|error| format!("{error:#}"));
     Ok(Round { fault, first_ms, acknowledged, lost, repeats: repeats + left_repeats, unfinished, unlike })
 }
 
@@ -195,11 +214,11 @@ fn finish(machines: &mut Machines, fault: Fault, old: &Replica) -> Result<()> {
 }
 
 /// All in sync have what the master has now, byte by byte.
-fn same_logs(machines: &Machines, master: &Replica) -> Result<()> {
+fn same_logs(machines: &Machines, master: &Replica, brokers: &[Replica]) -> Result<()> {
     let length = end(address(master)?)?;
-    for replica in machines.group.replicas()?.in_sync_replicas {
-        wait("a slave has the log", || Ok(end(address(&replica)?).is_ok_and(|end| end >= length)))?;
-        same_log(&machines.group, master, &replica, length)?;
+    for replica in brokers {
+        wait("a slave has the log", || Ok(end(address(replica)?).is_ok_and(|end| end >= length)))?;
+        same_log(&machines.group, master, replica, length)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use remoting_proto::body::Replica;
 
 use super::super::controller::group::{Group, HUB, Maker, Site};
@@ -68,10 +68,22 @@ impl Machines {
         self.endpoint
     }
 
-    /// Whether all brokers have what is acknowledged.
-    pub(super) fn are_in_sync(&self) -> Result<bool> {
-        let all = |group: &Group| Ok::<_, anyhow::Error>((group.master()?, group.replicas()?.in_sync_replicas.len()));
-        Ok(all(&self.group).is_ok_and(|(_, in_sync)| in_sync == NODES.len()))
+    /// Waits until all brokers have what is acknowledged; answers which one is the master, and all of them.
+    pub(super) fn whole(&self) -> Result<(Replica, Vec<Replica>)> {
+        let mut found = None;
+        wait("all are in sync", || {
+            // Another controller may come to lead.
+            let all = self.group.master().and_then(|master| Ok((master, self.group.replicas()?.in_sync_replicas)));
+            found = all.ok().filter(|(_, in_sync)| in_sync.len() == NODES.len());
+            Ok(found.is_some())
+        })?;
+        found.context("they are")
+    }
+
+    /// Whether the controllers do not know a broker any more.
+    pub(super) fn has_forgotten(&self, broker: &Replica) -> bool {
+        let is_it = |other: &Replica| other.broker_id == broker.broker_id;
+        self.group.replicas().is_ok_and(|all| !all.not_in_sync_replicas.iter().any(is_it))
     }
 
     /// Parts a broker's machine from all others.
