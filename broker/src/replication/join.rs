@@ -101,17 +101,17 @@ pub async fn prepare_member(env: &Env, dir: &Path, membership: &Arc<Membership>)
 }
 
 /// Gives up the log in the directory of a slave that has stopped, if that is a master's and nothing else: the next [`prepare`] begins anew.
+/// Whether it did.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn give_up(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
-    match Mark::find(disk, dir)? {
-        Some(Mark::Whole) => {
-            tracing::warn!(dir = %dir.display(), "the log ends before its master's begins and has nothing of its own: it is given up and got anew");
-            Mark::Part.put(disk, dir)
-        }
-        Some(Mark::Part) | None => Ok(()),
+pub fn give_up(disk: &dyn Disk, dir: &Path) -> Result<bool, FileError> {
+    let may_go = Mark::find(disk, dir)? == Some(Mark::Whole);
+    if may_go {
+        tracing::warn!(dir = %dir.display(), "the log cannot go on with its master's and has nothing of its own: it is given up and got anew");
+        Mark::Part.put(disk, dir)?;
     }
+    Ok(may_go)
 }
 
 /// Learns again and again from name servers, and from the master that they name, where that has its log.

@@ -28,6 +28,7 @@ use types::PhysicalOffset;
 use super::damage;
 use super::intake::Intake;
 use super::log::{self, Log, content, name_of};
+use super::mark::Mark;
 use super::slave::{self, Ended, Follower, Refused, Stream, connect, connected, follow_for_ever, greet};
 use super::wire::{Greeting, Report};
 use crate::membership::Membership;
@@ -61,7 +62,8 @@ impl Mend {
     /// A file, [`std::io::ErrorKind::WouldBlock`] when another process uses the directory.
     pub fn open(env: &Env, dir: PathBuf) -> Result<Option<Self>, log::Error> {
         let bases = damage::noted(&*env.disk, &dir)?;
-        if bases.is_empty() {
+        // What is given up comes anew as a whole.
+        if bases.is_empty() || Mark::find(&*env.disk, &dir)? == Some(Mark::Part) {
             return Ok(None);
         }
         let segment_bytes = Directory::open(&env.disk, &dir, crate::check_snapshot)?.segment_bytes();

@@ -152,6 +152,11 @@ impl Group {
         Ok(length)
     }
 
+    /// Stops the slave as an operator would.
+    pub(super) fn stop_slave(&mut self) -> Result<()> {
+        self.slave.process.take().context("the slave runs")?.stop()
+    }
+
     /// Kills the slave, and its disk is lost.
     pub(super) fn lose_slave(&mut self) -> Result<()> {
         self.kill_slave();

@@ -59,7 +59,7 @@ pub(super) fn run(folder: &Path, gantry: &Path) -> Result<()> {
     let bytes = group.compare_logs()? - begins_at;
     println!("rebuild: a slave that has lost its disk has {bytes} bytes of log again");
 
-    group.kill_slave();
+    group.stop_slave()?;
     group.damage_slave()?;
     sender.send(MESSAGES)?;
     group.start_slave()?;
