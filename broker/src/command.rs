@@ -1,5 +1,6 @@
 //! What callers ask of the engine, each with the channel that its answer goes back on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use env::clock::Moment;
 use smallvec::SmallVec;
 use store::{Appended, KeySearch, QueueEntry, ReadError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use types::admin::{AdminError, Blocked, GroupDescription, TopicDescription};
 use types::broker::{
     ChangeInvisible, ClientId, DeliveryReport, Durability, LeaseError, LeaseOwner, LookupError, PopError, PullError,
@@ -24,6 +25,7 @@ use crate::idempotency::First;
 use crate::offset::Committed;
 use crate::pop::{Leased, PopQueues, Unfinished};
 use crate::prepare::Prepared;
+use crate::resets;
 use crate::takeover::Told;
 use crate::timer::Due;
 use crate::transaction::HalfMessage;
@@ -54,9 +56,15 @@ pub(crate) enum Command {
     GiveUp(GiveUpCommand),
     EndTransaction(EndCommand),
     HalfPlace { first: PhysicalOffset, reply: Reply<Option<PhysicalOffset>> },
+    EscapeTo(Option<mpsc::Sender<Escape>>),
+    ReleaseTimers(Vec<TimerKey>),
+    FinishTimers { timers: Vec<TimerKey>, reply: Reply<Result<usize, Unavailable>> },
+    EndedTimers { timers: Vec<TimerKey>, reply: Reply<BTreeSet<TimerKey>> },
+    ResumeOutcomes,
     Recall { due: Timestamp, identity: u64, reply: Reply<Result<(), RecallError>> },
     Pull(Box<PullCommand>),
     LockQueues(LockCommand),
+    LockedQueues { reply: Reply<Vec<(resets::Queue, String)>> },
     UnlockQueues { group: GroupName, queues: Vec<(TopicName, QueueId)>, client: String },
     Waiting { lease: LeaseOwner, queue: Option<QueueId>, reply: Reply<usize> },
     Beginning { topic: TopicName, queue: QueueId, reply: Reply<Option<QueueOffset>> },
@@ -76,6 +84,18 @@ pub(crate) enum Command {
     Told { reply: Reply<Result<Told, Unavailable>> },
     Replicate { records: Bytes, reply: Reply<Result<LogEnd, ReplicateError>> },
     Stop,
+}
+
+/// When a delayed message is due, and where its record is.
+pub(crate) type TimerKey = (Timestamp, PhysicalOffset);
+
+/// A delayed message that is due at a slave which stands in for its master: to be sent to another broker.
+#[derive(Debug)]
+pub(crate) struct Escape {
+    pub(crate) key: TimerKey,
+    pub(crate) copy: Copy,
+    /// When its record was stored.
+    pub(crate) stored_at: Timestamp,
 }
 
 /// A pop whose topic and group were looked up.

@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) expired_groups: Count,
     pub(crate) log_bytes: Count,
     pub(crate) timers_delivered: Count,
+    pub(crate) escaped: Count,
+    pub(crate) delivered_twice: Count,
     pub(crate) committed: Count,
     pub(crate) rolled_back: Count,
     pub(crate) parked: Count,
@@ -90,6 +92,10 @@ pub struct Status {
     pub log_bytes: u64,
     /// Delayed messages delivered.
     pub timers_delivered: u64,
+    /// Delayed messages that this slave has sent to other brokers in its master's stead.
+    pub escaped: u64,
+    /// Of these, those that may be twice at a broker without idempotency keys; at a master, those that it has delivered too.
+    pub delivered_twice: u64,
     /// Transactions committed.
     pub committed: u64,
     /// Transactions rolled back.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use types::broker::{Durability, PopError, Unavailable};
 use types::{PhysicalOffset, Timestamp};
 
-use crate::command::{Command, CopyCommand, PopCommand};
+use crate::command::{Command, CopyCommand, Escape, PopCommand};
 use crate::journal::Pending;
 use crate::machines::Machines;
 use crate::membership::lease::Lease;
@@ -111,7 +111,9 @@ pub(crate) struct Engine {
     carries: Carries,
     /// How far it was looked for topics and groups that nobody uses.
     idle: Idle,
-    /// When outcomes are tried again after one could not be stored.
+    /// Where a slave's delayed messages go that are due, while it stands in for its master.
+    escapes: Option<mpsc::Sender<Escape>>,
+    /// When outcomes are tried again after one could not be stored, or first if they have to wait for a word.
     outcomes_paused_until: Timestamp,
     /// When the gathered op records are written.
     ops_due: Option<Timestamp>,
@@ -137,6 +139,8 @@ impl Engine {
         let (wait, segment_bytes) = (options.answer_wait(), options.segment_bytes);
         let (now, moment) = (env.clock.now(), env.clock.moment());
         let (spilled, reads) = Spilled::new();
+        let has_to_wait = options.role == Role::Master && !options.outcomes_after.is_zero();
+        let outcomes_paused_until = if has_to_wait { now.plus(options.outcomes_after) } else { Timestamp(i64::MIN) };
         let mut engine = Self {
             now,
             moment,
@@ -164,7 +168,8 @@ impl Engine {
             retention: Retention::new(now),
             carries: Carries::default(),
             idle: Idle::new(moment),
-            outcomes_paused_until: Timestamp(i64::MIN),
+            escapes: None,
+            outcomes_paused_until,
             ops_due: None,
             counted_at: Timestamp(i64::MIN),
             next_checker: 0,
@@ -236,7 +241,7 @@ impl Engine {
     /// How long nothing needs to be done unless somebody asks for it.
     fn sleep(&self) -> Duration {
         let now = self.env.clock.now();
-        let duty = self.may_decide().then(|| self.next_duty(now)).flatten();
+        let duty = if self.may_decide() { self.next_duty(now) } else { self.next_escape() };
         let deadlines = [duty, self.next_load()];
         let moment = self.env.clock.moment();
         let waits = [self.waiting.next_deadline(), self.answers.next_deadline()];
@@ -309,7 +314,11 @@ impl Engine {
     /// What time has made due. To a slave its master's records say it.
     fn poll_machines(&mut self) {
         if !self.may_decide() {
-            return self.load_timers();
+            self.load_timers();
+            if self.escapes.is_some() {
+                self.deliver_due();
+            }
+            return;
         }
         self.expire_leases();
         self.forget_keys();
@@ -347,9 +356,18 @@ impl Engine {
             Command::DeadLetter { lease, handle, reply } => self.dead_letter(&lease, &handle, reply),
             Command::EndTransaction(command) => self.end_transaction(command),
             Command::HalfPlace { first, reply } => answer::tell(reply, self.machines.transactions.place(first)),
+            Command::EscapeTo(to) => self.escapes = to,
+            Command::ReleaseTimers(timers) => self.release_timers(timers),
+            Command::FinishTimers { timers, reply } => self.finish_timers(timers, reply),
+            Command::EndedTimers { timers, reply } => {
+                let ended = timers.into_iter().filter(|(due, offset)| !self.machines.timer.has(*due, *offset));
+                answer::tell(reply, ended.collect());
+            }
+            Command::ResumeOutcomes => self.outcomes_paused_until = Timestamp(i64::MIN),
             Command::Recall { due, identity, reply } => self.recall(due, identity, reply),
             Command::Pull(command) => self.pull(*command),
             Command::LockQueues(command) => self.lock_queues(command),
+            Command::LockedQueues { reply } => answer::tell(reply, self.locks.held(self.now)),
             Command::UnlockQueues { group, queues, client } => self.unlock_queues(&group, queues, &client),
             Command::Waiting { lease, queue, reply } => answer::tell(reply, self.waiting.count(&lease, queue)),
             Command::Beginning { topic, queue, reply } => answer::tell(reply, self.beginning(&topic, queue)),

@@ -5,6 +5,7 @@
 //! Remoting port of `gantry broker`, with the request codes (`requests`), the clients and what name servers are told; [`membership`] is what
 //! such a broker has to do with controllers. See `docs/architecture.md`.
 
+mod acting;
 pub mod backup;
 pub mod catalog;
 mod clients;

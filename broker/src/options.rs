@@ -45,6 +45,8 @@ pub const OUTCOME_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const OP_INTERVAL: Duration = Duration::from_secs(3);
 /// How long the engine sleeps at most, so that a clock that jumped is noticed.
 pub const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How long a master whose slaves may have delivered what is due waits at the most until it knows. Longer than it takes to ask them.
+pub const OUTCOMES_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Longest wait of a pop or pull.
 pub const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -98,6 +100,8 @@ pub struct Options {
     pub copies: Copies,
     /// How long a master may act as one, where controllers say so.
     pub lease: Option<Lease>,
+    /// How long after its start a master delivers nothing by itself that was due before, unless it is told sooner that it may.
+    pub outcomes_after: Duration,
     /// When a message counts as stored.
     pub flush: Flush,
     /// Length of new log segments, in bytes.
@@ -156,6 +160,7 @@ impl Options {
             role: Role::Master,
             copies: Copies::ONE,
             lease: None,
+            outcomes_after: Duration::ZERO,
             flush: store.flush,
             segment_bytes: store.segment_bytes,
             hot_bytes: store.hot_bytes,

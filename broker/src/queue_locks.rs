@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use types::{GroupName, QueueId, Timestamp, TopicName};
 
+use crate::resets::Queue;
+
 /// How long a lock counts that is not renewed. Source: `REBALANCE_LOCK_MAX_LIVE_TIME`.
 pub(crate) const LOCK_FOR: Duration = Duration::from_secs(60);
 /// Most locks; about 200 bytes each.
 const LOCKS_MAX: usize = 1_000_000;
-
-type Queue = (GroupName, TopicName, QueueId);
 
 /// The locks of all groups. They are not stored: after a restart clients lock anew.
 #[derive(Debug, Default)]
@@ -59,6 +59,12 @@ impl QueueLocks {
         let of = |queue| (group.clone(), topic.clone(), QueueId(queue));
         !self.by_queue.is_empty()
             && self.by_queue.range(of(0)..=of(u32::MAX)).any(|(_, lock)| now.since(lock.renewed) <= LOCK_FOR)
+    }
+
+    /// All that count now, with the clients that have them.
+    pub(crate) fn held(&self, now: Timestamp) -> Vec<(Queue, String)> {
+        let held = self.by_queue.iter().filter(|(_, lock)| now.since(lock.renewed) <= LOCK_FOR);
+        held.map(|(queue, lock)| (queue.clone(), lock.client.clone())).collect()
     }
 
     /// Forgets expired locks, every now and then: it looks at all.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::acting;
 use crate::server::{Core, Options};
 use crate::settings::Settings;
 
@@ -72,6 +73,7 @@ pub(crate) async fn run(core: &Arc<Core>, shutdown: &CancellationToken) {
 
 async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown: CancellationToken) {
     let mut changes = core.broker.topic_changes();
+    let asked = Client::eager(&*core.options.name_servers[index], core.env.clock.clone());
     let mut settings = core.settings_changed.subscribe();
     let (clock, mut was_registered) = (core.env.clock.clone(), None);
     while !shutdown.is_cancelled() {
@@ -84,6 +86,9 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
             () = shutdown.cancelled() => break,
         };
         let is_registered = registered.is_ok();
+        if let Some(acting) = core.acting.as_ref().filter(|_| !is_registered) {
+            acting::is_unknown(&core, acting, index);
+        }
         core.told.send_modify(|told| told[index] = is_registered.then_some(count));
         if was_registered.replace(is_registered) != Some(is_registered) {
             match registered {
@@ -100,9 +105,16 @@ async fn stay_registered(core: Arc<Core>, index: usize, client: Client, shutdown
             }
             clock.sleep(GATHER).await;
         };
+        let forgotten = async {
+            match &core.acting {
+                Some(acting) => acting::stay_known(&core, acting, index, &asked, version(&core, count)).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = wait => {}
             () = change, if is_registered => {}
+            () = forgotten, if is_registered => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -141,8 +153,7 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     if core.is_fenced() {
         return Err(Error::Fenced);
     }
-    // Another one for each state of the topics and each start.
-    let version = DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 };
+    let version = version(core, changes);
     let allowed = core.settings.lock().permission;
     let body = Body { version, topics: topics(core, allowed), mappings: BTreeMap::new() };
     // Where slaves are not served nobody listens there.
@@ -152,6 +163,11 @@ async fn register(core: &Core, client: &Client, changes: u64) -> Result<(), Erro
     let asks = core.membership.is_none() && options.slave.as_ref().is_some_and(|slave| slave.master.is_none());
     found(&core.master, answer.ha_server_addr.filter(|_| asks));
     Ok(())
+}
+
+/// Another one for each state of the topics and each start.
+fn version(core: &Core, changes: u64) -> DataVersion {
+    DataVersion { counter: changes.cast_signed(), state_version: 0, timestamp: core.started.0 }
 }
 
 /// Tells a name server that the broker of this name lives, with its topics if it has any; answers what it is told.
@@ -170,8 +186,8 @@ pub(crate) async fn tell(
         cluster_name: options.cluster.clone(),
         ha_server_addr: slaves_at.to_string(),
         broker_id: broker_id(options),
-        heartbeat_timeout_ms: None,
-        enable_acting_master: None,
+        heartbeat_timeout_ms: options.acting_master.then_some(acting::SILENT_MAX_MS),
+        enable_acting_master: options.acting_master.then_some(true),
         body_crc32: Some(body_crc32(&body)),
         compressed: Some(is_compressed),
         zone_name: None,

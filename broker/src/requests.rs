@@ -2,6 +2,7 @@
 //!
 //! Source: the processors of Apache 5.5's broker; each file names its own.
 
+mod acting;
 mod assignment;
 mod clients;
 mod consumption;
@@ -33,6 +34,7 @@ use remoting::Connection;
 use remoting_proto::{Command, Dialect, RequestCode, ResponseCode};
 use serde::Serialize;
 
+pub(crate) use self::names::PRODUCERS_SYS_FLAG;
 use self::refusal::Refusal;
 pub(crate) use self::transaction::ask_producers;
 use crate::server::Core;
@@ -123,6 +125,8 @@ pub(crate) async fn serve(core: &Core, connection: &Connection, request: &Comman
         RequestCode::GetBrokerRuntimeInfo => Ok(runtime::info(core, request).await),
         RequestCode::GetBrokerHaStatus => Ok(json(request, &runtime::ha_status(core))),
         RequestCode::ExchangeBrokerHaInfo => slaves::ha_info(core, request),
+        RequestCode::NotifyMinBrokerIdChange => Ok(acting::lowest_changed(core, request)),
+        RequestCode::HandBack => acting::hand_back(core, request).await,
         RequestCode::GetBrokerEpochCache => membership::epochs(core, request),
         RequestCode::NotifyBrokerRoleChanged => Ok(membership::role_changed(core, request)),
         RequestCode::GetAllConsumerOffset => slaves::consumer_offsets(core, request).await,

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use types::{Broker as _, GroupName, Timestamp, TopicName};
 
 use crate::LocalBroker;
+use crate::acting::{self, Acting};
 use crate::clients::{Changed, Clients, SCAN_EVERY};
 use crate::forbidden::Forbidden;
 use crate::membership::{MemberId, Membership, View};
@@ -54,6 +55,10 @@ pub struct Options {
     pub slow_reader_bytes: Option<u64>,
     /// Of a slave: which one it is, and whose.
     pub slave: Option<SlaveOptions>,
+    /// Whether the slave with the lowest number stands in for the master of its name while that is away. Source: `enableSlaveActingMaster`.
+    pub acting_master: bool,
+    /// Whether such a slave sends delayed messages that are due to other brokers. Source: `enableRemoteEscape`.
+    pub remote_escape: bool,
 }
 
 /// What a broker is to those of its name.
@@ -111,6 +116,8 @@ pub(crate) struct Core {
     /// By the place of the name server in the options.
     pub(crate) told: registration::Told,
     pub(crate) replication: Replication,
+    /// Where slaves stand in for their master.
+    pub(crate) acting: Option<Acting>,
     /// Under controllers.
     pub(crate) membership: Option<Arc<Membership>>,
     /// The epoch that it leads there.
@@ -180,11 +187,15 @@ impl BrokerServer {
                 (Replication::Master(Arc::new(master)), Some(membership), Some(view.epoch))
             }
         };
+        let acting = options
+            .acting_master
+            .then(|| Acting::open(&env, registration::broker_id(&options), &options.data, options.name_servers.len()));
         let slaves_port = slaves.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
         let core = Core {
             request_modes: Arc::new(Mutex::new(kept_modes(&modes_file, &modes_copy))),
             modes_file,
             replication,
+            acting,
             membership,
             epoch,
             slaves_at: slaves_port.map(|port| SocketAddr::new(options.advertised.ip(), port)),
@@ -253,7 +264,7 @@ impl BrokerServer {
         let server = more.into_iter().fold(server, remoting::Server::also_on);
         let served = async {
             tokio::select! {
-                () = registration::run(&core, &shutdown) => {}
+                () = core.stay_registered(&shutdown) => {}
                 // Loops for ever.
                 () = core.watch_time() => {}
                 () = requests::ask_producers(&core) => {}
@@ -272,7 +283,7 @@ impl BrokerServer {
 
 impl Core {
     /// Serves slaves, or follows the master, until all requests are answered.
-    async fn replicate(&self, slaves: Option<TcpListener>, answered: CancellationToken) {
+    async fn replicate(self: &Arc<Self>, slaves: Option<TcpListener>, answered: CancellationToken) {
         match (&self.replication, slaves) {
             (Replication::Master(master), Some(listener)) => {
                 let serving = master.serve(listener, answered);
@@ -290,7 +301,11 @@ impl Core {
                     () = slave.run() => {}
                     () = self.find_master() => {}
                     () = slave.look_through(&self.env, &self.options.data) => {}
+                    () = self.act() => {}
                     () = answered.cancelled() => {}
+                }
+                if let Some(acting) = &self.acting {
+                    acting.write().await;
                 }
             }
         }
@@ -310,6 +325,29 @@ impl Core {
             Some(membership) => membership.find_master(&self.master).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Stays registered until `shutdown`; of a master that slaves stand in for nobody hears before it knows what they have done.
+    async fn stay_registered(self: &Arc<Self>, shutdown: &CancellationToken) {
+        if let (Replication::Master(_), Some(acting)) = (&self.replication, &self.acting) {
+            acting::take_back(self, acting, shutdown).await;
+        }
+        registration::run(self, shutdown).await;
+    }
+
+    /// Keeps what is done in the master's stead, and tells it.
+    async fn act(self: &Arc<Self>) {
+        match &self.acting {
+            Some(acting) => {
+                tokio::join!(acting.keep(), acting::hand_on(self, acting), acting::escape(self, acting));
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether clients' offsets and locks are this broker's matter: a master's, or a slave's that stands in for it.
+    pub(crate) fn decides(&self) -> bool {
+        !self.broker.is_slave() || self.acting.as_ref().is_some_and(Acting::stands_in)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

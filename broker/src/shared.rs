@@ -151,6 +151,8 @@ impl Shared {
             expired_groups: counters.expired_groups.get(),
             log_bytes: counters.log_bytes.get(),
             timers_delivered: counters.timers_delivered.get(),
+            escaped: counters.escaped.get(),
+            delivered_twice: counters.delivered_twice.get(),
             committed: counters.committed.get(),
             rolled_back: counters.rolled_back.get(),
             parked: counters.parked.get(),

@@ -269,6 +269,12 @@ impl Timer {
         same_time.filter(|(_, waiting)| waiting.identity == identity).map(|((_, offset), _)| *offset).next()
     }
 
+    /// Whether a message waits, or is being delivered. Of one that is in a file it must be known that it was there.
+    #[must_use]
+    pub fn has(&self, due: Timestamp, offset: PhysicalOffset) -> bool {
+        self.delivering.contains_key(&(due, offset)) || self.is_waiting(due, offset)
+    }
+
     /// Whether a message waits and its delivery has not begun. Of one that is in a file it must be known that it was there.
     #[must_use]
     pub fn is_waiting(&self, due: Timestamp, offset: PhysicalOffset) -> bool {

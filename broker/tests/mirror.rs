@@ -205,6 +205,8 @@ async fn what_a_slave_has_is_taken_over_as_its_masters_directory() {
         shown: Vec::new(),
         data: data.clone(),
         slow_reader_bytes: None,
+        acting_master: false,
+        remote_escape: false,
         slave: Some(SlaveOptions { id: 1, master: None }),
     };
     let slave = Slave::start(&options).await;

@@ -10,7 +10,9 @@ mod opened;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::broker::options::OUTCOMES_AFTER_MAX;
 use ::broker::replication::join;
 use ::broker::replication::mirror::{self, Mirror};
 use ::broker::server::{Options, SlaveOptions};
@@ -81,6 +83,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
     };
     if is_mirror {
         let flush = broker_options(&config.storage, advertised).flush;
+        // It serves nobody, so it stands in for nobody.
+        let options = Options { acting_master: false, ..options };
         let mirror = Mirror::open(Env::real(), config.name.clone(), options, flush)?;
         metrics::register_replication(&telemetry.meter(), &labels, mirror.replication());
         let tls = tls(config, advertised)?;
@@ -100,6 +104,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, shown: Vec<(String, Strin
         default_queues: config.default_queues,
         role,
         copies,
+        // Its slaves may have delivered what is due.
+        outcomes_after: if config.acting_master { OUTCOMES_AFTER_MAX } else { Duration::ZERO },
         ..broker_options(&config.storage, advertised)
     };
     let open = async {
@@ -241,6 +247,8 @@ fn options(config: &Config, advertised: SocketAddr, shown: Vec<(String, String)>
         data: config.storage.data.clone(),
         slow_reader_bytes: config.slow_reader_percent.map(|percent| memory_bytes() / 100 * percent),
         slave: slave_options(&config.replication),
+        acting_master: config.acting_master,
+        remote_escape: config.remote_escape,
     }
 }
 

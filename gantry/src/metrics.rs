@@ -24,7 +24,7 @@ const fn number<T>(name: &'static str, meaning: &'static str, read: fn(&T) -> u6
 }
 
 /// Numbers that only rise since the start.
-const COUNTERS: [Number<Status>; 21] = [
+const COUNTERS: [Number<Status>; 23] = [
     number("rocketmq_messages_in_total", "Messages stored for producers", |status| status.messages_in),
     number("rocketmq_throughput_in_total", "Bytes of records stored for producers", |status| status.bytes_in),
     number("rocketmq_messages_out_total", "Messages leased or pulled", |status| status.messages_out),
@@ -34,6 +34,16 @@ const COUNTERS: [Number<Status>; 21] = [
     }),
     number("rocketmq_pop_revive_retry_messages_total", "Messages moved to retry topics", |status| status.moved),
     number("rocketmq_timer_dequeue_total", "Delayed messages delivered", |status| status.timers_delivered),
+    number(
+        "gantry_messages_escaped_total",
+        "Delayed messages that a slave has sent to other brokers in its master's stead",
+        |status| status.escaped,
+    ),
+    number(
+        "gantry_messages_delivered_twice_total",
+        "Delayed messages that a master has delivered and a slave in its stead too, or a slave perhaps twice",
+        |status| status.delivered_twice,
+    ),
     number("rocketmq_commit_messages_total", "Transactions committed", |status| status.committed),
     number("rocketmq_rollback_messages_total", "Transactions rolled back", |status| status.rolled_back),
     number(

@@ -9,7 +9,7 @@ use types::{GroupName, QueueId, QueueOffset, Timestamp, TopicConfig, TopicName};
 
 use super::{LocalBroker, PopWay};
 use crate::command::{Command, LockCommand, Locked};
-use crate::prepare;
+use crate::{prepare, resets};
 
 /// Newest part of the log whose queues a new group reads from their beginning, in bytes. Apache says "still in memory", which is
 /// 40 % of the machine's.
@@ -72,6 +72,11 @@ impl LocalBroker {
         client: String,
     ) -> Result<Vec<Locked>, Unavailable> {
         self.ask(|reply| Command::LockQueues(LockCommand { group, queues, client, reply })).await
+    }
+
+    /// The queues that are locked, by group and topic, and the clients that have them.
+    pub(crate) async fn locked_queues(&self) -> Result<Vec<(resets::Queue, String)>, Unavailable> {
+        self.ask(|reply| Command::LockedQueues { reply }).await
     }
 
     /// Gives locks back. An engine that is too busy to hear of it lets them end by time.

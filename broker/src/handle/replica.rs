@@ -1,12 +1,15 @@
 //! What the replication asks: the log to send, and that what came is appended.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use store::{Marks, Reader};
-use types::broker::LookupError;
+use tokio::sync::mpsc;
+use types::broker::{LookupError, Unavailable};
 use types::{PhysicalOffset, QueueId, QueueOffset, Timestamp};
 
 use super::LocalBroker;
-use crate::command::Command;
+use crate::command::{Command, Escape, TimerKey};
 use crate::copy::system_topic;
 use crate::engine::{LogEnd, ReplicateError};
 use crate::options::{Copies, Role};
@@ -80,6 +83,45 @@ impl LocalBroker {
         };
         told.ops_from(ops_from);
         Ok(told)
+    }
+
+    /// From now on delayed messages that are due at this slave go there; `None`: nowhere, as to a slave its master's log says it.
+    pub(crate) async fn escape_to(&self, to: Option<mpsc::Sender<Escape>>) {
+        // An engine that is gone delivers nothing.
+        drop(self.inner.commands.send(Command::EscapeTo(to)).await);
+    }
+
+    /// Gives delayed messages back that did not get anywhere.
+    pub(crate) async fn release_timers(&self, timers: Vec<TimerKey>) {
+        drop(self.inner.commands.send(Command::ReleaseTimers(timers)).await);
+    }
+
+    /// Ends the wait of delayed messages that were delivered elsewhere; answers how many of them had not ended here. Stored on return.
+    ///
+    /// # Errors
+    /// The log takes nothing now.
+    pub(crate) async fn finish_timers(&self, timers: Vec<TimerKey>) -> Result<usize, Unavailable> {
+        self.ask(|reply| Command::FinishTimers { timers, reply }).await?
+    }
+
+    /// Those of these delayed messages that have ended, by what the log says.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub(crate) async fn ended_timers(&self, timers: Vec<TimerKey>) -> Result<BTreeSet<TimerKey>, Unavailable> {
+        self.ask(|reply| Command::EndedTimers { timers, reply }).await
+    }
+
+    /// Delayed messages that were sent to other brokers, or those that are delivered twice by it.
+    pub(crate) fn count_escapes(&self, escaped: u64, delivered_twice: u64) {
+        let counters = &self.inner.shared.counters;
+        counters.escaped.add(escaped);
+        counters.delivered_twice.add(delivered_twice);
+    }
+
+    /// This master may deliver what is due.
+    pub(crate) async fn resume_outcomes(&self) {
+        drop(self.inner.commands.send(Command::ResumeOutcomes).await);
     }
 
     /// Appends whole records of the master's log to a slave's; answers where that ends, once it is there by the rule of its flush. That may

@@ -1,11 +1,8 @@
 //! Which queues a client of a group consumes, and whether by pulls or pops: consumers of 5.x may leave it to the broker.
 //! Source: Apache 5.5 `QueryAssignmentProcessor`.
 
-use remoting_proto::body::{
-    Assignment, Assignments, MessageQueue, MessageRequestMode, QueryAssignment, TopicRouteData,
-};
-use remoting_proto::requests::GetRouteInfo;
-use remoting_proto::{Command, RequestCode, ResponseCode};
+use remoting_proto::body::{Assignment, Assignments, MessageQueue, MessageRequestMode, QueryAssignment};
+use remoting_proto::{Command, ResponseCode};
 use types::{Broker as _, TopicName};
 
 use super::names::{group, known_topic};
@@ -61,18 +58,7 @@ async fn queues(core: &Core, topic: &str) -> Option<Vec<MessageQueue>> {
         let count = i32::try_from(config.read_queues).unwrap_or(i32::MAX);
         return Some((0..count).map(|number| queue(core.name(), number)).collect());
     }
-    let header = GetRouteInfo {
-        topic: topic.to_owned(),
-        accept_standard_json_only: Some(true),
-        zone_mode: None,
-        zone_name: None,
-    };
-    let asked = Command::request(RequestCode::GetRouteInfoByTopic, header.to_fields(), bytes::Bytes::new());
-    let answer = core.routes.ask(&asked).await?;
-    if answer.response_code() == ResponseCode::TopicNotExist {
-        return None;
-    }
-    let route: TopicRouteData = remoting_proto::from_slice(&answer.body).ok()?;
+    let route = core.routes.of(topic).await?;
     let readable = route.queue_datas.iter().filter(|data| data.perm.is_readable());
     let mut queues: Vec<_> =
         readable.flat_map(|data| (0..data.read_queue_nums).map(|number| queue(&data.broker_name, number))).collect();

@@ -3,6 +3,7 @@
 
 use remoting_proto::body::{LockBatch, LockBatchAnswer, MessageQueue};
 use remoting_proto::{Command, ResponseCode};
+use types::broker::Unavailable;
 use types::{QueueId, TopicName};
 
 use super::names::{check_client, check_count, group, queue};
@@ -18,6 +19,9 @@ const QUEUES_MAX: usize = 4096;
 pub(super) async fn lock(core: &Core, request: &Command) -> Answer {
     let LockBatch { client_id, consumer_group, mq_set, .. } = remoting_proto::from_slice(&request.body)?;
     check_client(&client_id)?;
+    if !core.decides() {
+        return Err(Unavailable::Slave.into());
+    }
     let (group, queues) = (group(&consumer_group)?, named(&mq_set)?);
     let outcomes = core.broker.lock_queues(group.clone(), queues, client_id).await?;
     let popped = outcomes.iter().zip(&mq_set).find(|(outcome, _)| **outcome == Locked::Popped);

@@ -12,7 +12,7 @@ use crate::catalog::auto_topic;
 use crate::server::Core;
 
 /// Bits of a message that its producer decides: compressed, several tags, and how it is compressed.
-pub(super) const PRODUCERS_SYS_FLAG: u32 = 0x703;
+pub(crate) const PRODUCERS_SYS_FLAG: u32 = 0x703;
 /// The receipt handle of a popped message as a property, which only a broker may set. Source: `MessageConst.PROPERTY_POP_CK`.
 pub(super) const POP_CHECK: &str = "POP_CK";
 /// Who waits for a reply to a message. Source: `MessageConst.PROPERTY_MESSAGE_REPLY_TO_CLIENT`.

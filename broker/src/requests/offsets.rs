@@ -17,9 +17,10 @@ use crate::server::Core;
 /// Where a group is. Of a group that is new on a queue this decides whether it begins at the queue's first message.
 pub(super) async fn query(core: &Core, request: &Command) -> Answer {
     let header = QueryConsumerOffset::of(&request.fields)?;
-    let (group, topic, queue) =
-        (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
-    let begins = match core.broker.committed_offset(&group, &topic, queue).await? {
+    let place = (group(&header.consumer_group)?, known_topic(core, &header.topic)?, queue(header.queue_id)?);
+    let committed = committed(core, &place).await?;
+    let (group, topic, queue) = place;
+    let begins = match committed {
         None if header.set_zero_if_not_found != Some(false) => core.broker.young_beginning(&topic, queue).await?,
         committed => committed,
     };
@@ -30,6 +31,14 @@ pub(super) async fn query(core: &Core, request: &Command) -> Answer {
             Err(Refusal::new(ResponseCode::QueryNotFound, remark))
         }
     }
+}
+
+/// Where a group is: what a slave takes in its master's stead counts too.
+pub(super) async fn committed(core: &Core, queue: &resets::Queue) -> Result<Option<QueueOffset>, Refusal> {
+    let (group, topic, number) = queue;
+    let committed = core.broker.committed_offset(group, topic, *number).await?;
+    let acting = core.acting.as_ref().filter(|_| core.broker.is_slave());
+    Ok(acting.map_or(committed, |acting| acting.committed(queue, committed)))
 }
 
 /// Commits a group's offset.
@@ -50,6 +59,10 @@ pub(super) async fn commit(core: &Core, queue: &resets::Queue, committed: QueueO
         return Ok(());
     }
     let (group, topic, number) = queue;
+    if let Some(acting) = core.acting.as_ref().filter(|acting| acting.stands_in()) {
+        let known = core.broker.committed_offset(group, topic, *number).await?;
+        return Ok(acting.commit(queue, known, committed)?);
+    }
     core.broker.commit_offset(group, topic, *number, committed).await?;
     // A reset that began meanwhile may have come before the commit.
     let to = core.resets.lock().expected(queue);

@@ -9,7 +9,7 @@ use remoting_proto::requests::{PullMessage, PullMessageAnswer};
 use remoting_proto::{Command, ResponseCode};
 use types::broker::{Pull, PullError, Pulled};
 use types::filter::ExpressionType;
-use types::{Broker as _, Filter, QueueOffset};
+use types::{Filter, QueueOffset};
 
 use super::names::{check_readable, check_still_readable, group, known_topic, number, offset, queue};
 use super::{Answer, Refusal, offsets};
@@ -36,9 +36,9 @@ pub(super) async fn pull(core: &Core, connection: &Connection, request: &Command
     check_readable(core, &group, &topic)?;
     let filter = Arc::new(filter(core, &header)?);
     let place = (group.clone(), topic.clone(), queue);
-    // Who reads from a slave commits at the master.
+    // Who reads from a slave commits at the master, while that is there.
     if header.has(PullMessage::COMMIT_OFFSET)
-        && !core.broker.is_slave()
+        && core.decides()
         && let Ok(committed) = u64::try_from(header.commit_offset)
     {
         commit(core, &place, QueueOffset(committed)).await?;
@@ -135,8 +135,7 @@ pub(super) fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter,
 
 /// Clients say with each pull how far they are, which is mostly what they have said before; one that is late takes nothing back.
 async fn commit(core: &Core, place: &resets::Queue, offset: QueueOffset) -> Result<(), Refusal> {
-    let (group, topic, queue) = place;
-    if core.broker.committed_offset(group, topic, *queue).await?.is_none_or(|committed| committed < offset) {
+    if offsets::committed(core, place).await?.is_none_or(|committed| committed < offset) {
         offsets::commit(core, place, offset).await?;
     }
     Ok(())

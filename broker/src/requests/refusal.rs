@@ -207,6 +207,16 @@ impl From<types::topic::NameError> for Refusal {
     }
 }
 
+impl From<crate::acting::Untaken> for Refusal {
+    fn from(error: crate::acting::Untaken) -> Self {
+        let code = match error {
+            crate::acting::Untaken::Behind { .. } => ResponseCode::InvalidParameter,
+            crate::acting::Untaken::Full => ResponseCode::SystemBusy,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<crate::settings::Unfit> for Refusal {
     fn from(error: crate::settings::Unfit) -> Self {
         Self::new(ResponseCode::SystemError, error.to_string())

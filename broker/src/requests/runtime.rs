@@ -102,7 +102,7 @@ fn of_messages(core: &Core) -> Vec<(&'static str, String)> {
         ("brokerVersionDesc", "V5_5_0".to_owned()),
         ("brokerVersion", VERSION.to_string()),
         (GANTRY_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
-        ("brokerActive", "true".to_owned()),
+        ("brokerActive", core.decides().to_string()),
         ("bootTimestamp", core.started.to_string()),
         ("startAcceptSendRequestTimeStamp", core.started.to_string()),
         ("runtime", days_text(now.since(core.started))),

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use broker::options::OUTCOMES_AFTER_MAX;
 use broker::server::{Options, SlaveOptions};
 use broker::{BrokerServer, LocalBroker, Role};
 use bytes::{Bytes, BytesMut};
@@ -48,22 +49,33 @@ pub async fn served_at(env: Env, name_servers: Vec<String>) -> Served {
 /// A slave of that master's.
 pub async fn served_slave(master: &Served) -> Served {
     let slave = SlaveOptions { id: SLAVE_ID, master: Some(master.slaves_at.to_string()) };
-    served_as(Some(slave), Env::real(), Vec::new(), tempfile::tempdir().expect("a folder")).await
+    served_as(Some(slave), false, Env::real(), Vec::new(), tempfile::tempdir().expect("a folder")).await
+}
+
+/// One of a name whose slaves stand in for their master, on data that may be there.
+pub async fn served_acting(
+    slave: Option<SlaveOptions>,
+    name_servers: Vec<String>,
+    folder: tempfile::TempDir,
+) -> Served {
+    served_as(slave, true, Env::real(), name_servers, folder).await
 }
 
 async fn served_in(env: Env, name_servers: Vec<String>, folder: tempfile::TempDir) -> Served {
-    served_as(None, env, name_servers, folder).await
+    served_as(None, false, env, name_servers, folder).await
 }
 
 async fn served_as(
     slave: Option<SlaveOptions>,
+    acting_master: bool,
     env: Env,
     name_servers: Vec<String>,
     folder: tempfile::TempDir,
 ) -> Served {
     let role = if slave.is_some() { Role::Slave } else { Role::Master };
     let options = broker::Options::local(folder.path().join("data"));
-    let options = broker::Options { segment_bytes: 1 << 20, role, ..options };
+    let outcomes_after = if acting_master { OUTCOMES_AFTER_MAX } else { Duration::ZERO };
+    let options = broker::Options { segment_bytes: 1 << 20, role, outcomes_after, ..options };
     let broker = LocalBroker::start(Env::real(), options).expect("starts");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -77,6 +89,8 @@ async fn served_as(
         data: folder.path().join("data"),
         slow_reader_bytes: Some(SLOW_READER_BYTES),
         slave,
+        acting_master,
+        remote_escape: acting_master,
     };
     let slaves = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let slaves_at = slaves.local_addr().expect("bound");
@@ -107,7 +121,8 @@ impl Served {
         served_in(env, Vec::new(), self.stop().await).await
     }
 
-    async fn stop(self) -> tempfile::TempDir {
+    /// What it leaves.
+    pub async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.ended.await.expect("ends");
         self.broker.stop().await;

@@ -36,6 +36,10 @@ pub(crate) struct Broker {
     pub(crate) replication: Replication,
     /// Percent of the machine's memory that a reader may be behind before it is asked to go on at a slave; `None`: none is.
     pub(crate) slow_reader_percent: Option<u64>,
+    /// Whether the slave with the lowest number stands in for the master while that is away.
+    pub(crate) acting_master: bool,
+    /// Whether such a slave sends delayed messages that are due to other brokers.
+    pub(crate) remote_escape: bool,
     pub(crate) storage: Storage,
     /// Where health, readiness and metrics are served, if anywhere.
     pub(crate) http: Option<SocketAddr>,
@@ -70,6 +74,8 @@ pub(crate) enum Key {
     SlaveTimeout,
     SlaveReadEnable,
     AccessMessageInMemoryMaxRatio,
+    EnableSlaveActingMaster,
+    EnableRemoteEscape,
     AclEnable,
     AuthenticationEnabled,
     AuthorizationEnabled,
@@ -101,16 +107,18 @@ pub(crate) enum Key {
 
 /// Apache's keys that are accepted and have no meaning here: threads, buffers, tuning of its own store. Sorted, for the binary
 /// search. Keys whose absence would change what clients may do or what survives are not here: those are reported as unknown.
-const IGNORED: [&str; 40] = [
+const IGNORED: [&str; 43] = [
     "abortFile",
     "ackMessageThreadPoolNums",
     "adminBrokerThreadPoolNums",
     "allAckInSyncStateSet",
     "brokerHeartbeatInterval",
     "brokerIP2",
+    "brokerNotActiveTimeoutMillis",
     "channelExpiredTimeout",
     "checkSyncStateSetPeriod",
     "clientManageThreadPoolNums",
+    "compatibleWithOldNameSrv",
     "consumerManageThreadPoolNums",
     "destroyMapedFileIntervalForcibly",
     "endTransactionThreadPoolNums",
@@ -128,6 +136,7 @@ const IGNORED: [&str; 40] = [
     "redeleteHangedFileInterval",
     "registerNameServerPeriod",
     "rocketmqHome",
+    "sendHeartbeatTimeoutMillis",
     "sendMessageThreadPoolNums",
     "serverSelectorThreads",
     "serverSocketRcvBufSize",
@@ -167,6 +176,8 @@ impl Keys for Key {
         Self::SlaveTimeout,
         Self::SlaveReadEnable,
         Self::AccessMessageInMemoryMaxRatio,
+        Self::EnableSlaveActingMaster,
+        Self::EnableRemoteEscape,
         Self::AclEnable,
         Self::AuthenticationEnabled,
         Self::AuthorizationEnabled,
@@ -219,6 +230,8 @@ impl Keys for Key {
             Self::SlaveTimeout => &replication::SLAVE_TIMEOUT,
             Self::SlaveReadEnable => &replication::SLAVE_READ_ENABLE,
             Self::AccessMessageInMemoryMaxRatio => &replication::ACCESS_MESSAGE_IN_MEMORY_MAX_RATIO,
+            Self::EnableSlaveActingMaster => &replication::ENABLE_SLAVE_ACTING_MASTER,
+            Self::EnableRemoteEscape => &replication::ENABLE_REMOTE_ESCAPE,
             Self::AclEnable => &ACL_ENABLE,
             Self::AuthenticationEnabled => &AUTHENTICATION_ENABLED,
             Self::AuthorizationEnabled => &AUTHORIZATION_ENABLED,
@@ -252,7 +265,12 @@ impl Keys for Key {
     fn is_switch(self) -> bool {
         matches!(
             self,
-            Self::AutoCreateTopics | Self::AutoCreateGroups | Self::EnableControllerMode | Self::SlaveReadEnable
+            Self::AutoCreateTopics
+                | Self::AutoCreateGroups
+                | Self::EnableControllerMode
+                | Self::SlaveReadEnable
+                | Self::EnableSlaveActingMaster
+                | Self::EnableRemoteEscape
         )
     }
 
@@ -312,6 +330,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
     let cluster = reader.read(Key::BrokerClusterName, word);
     let replication = replication::replication(reader);
     let slow_reader_percent = replication::slow_reader_percent(reader);
+    let acting_master = replication::acting_master(reader, replication.as_ref());
+    let remote_escape = reader.read(Key::EnableRemoteEscape, value::boolean);
     let unserved = [Key::AclEnable, Key::AuthenticationEnabled, Key::AuthorizationEnabled];
     let is_open = unserved.map(|key| reader.read(key, off));
     let storage = storage(reader, &STORAGE);
@@ -334,6 +354,8 @@ fn typed(reader: &mut Reader<'_, Key>) -> Option<Broker> {
         default_queues: u32::try_from(queues?).ok()?,
         replication: replication?,
         slow_reader_percent: slow_reader_percent?,
+        acting_master: acting_master?,
+        remote_escape: remote_escape?,
         storage: storage?,
         http: http?,
         tls: tls?,

@@ -6,6 +6,7 @@ mod broker;
 mod client;
 mod controller;
 mod group;
+mod hand_back;
 mod lists;
 mod progress;
 mod queue;
@@ -25,6 +26,7 @@ pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, SubscriptionGroupConfig, SubscriptionGroupList,
     SubscriptionGroups,
 };
+pub use hand_back::{GroupOffset, HandBack};
 pub use lists::{GANTRY_VERSION, KvTable, TopicList};
 pub use progress::{ConsumerOffsets, DelayOffsets, TimerCheckPoint, TimerMetrics};
 pub use queue::{

@@ -261,6 +261,9 @@ codes! {
         /// Ours: as [`Self::SendMessageV2`], of a message that is to be stored once under its idempotency key. A broker that knows no
         /// keys, Apache's for one, does not know this either, and stores nothing.
         SendOnce = 30_310,
+        /// Ours: between a master and a slave that stood in for it, what that has done meanwhile: see
+        /// [`HandBack`](crate::body::HandBack).
+        HandBack = 30_311,
         /// Ours: between controllers, entries of their common log or a sign of life of their leader.
         ControllerAppendEntries = 31_001,
         /// Ours: between controllers, a part of a snapshot.

@@ -116,6 +116,8 @@ impl Running {
             shown: Vec::new(),
             data,
             slow_reader_bytes: None,
+            acting_master: false,
+            remote_escape: false,
             slave: None,
         };
         let server = BrokerServer::new(Env::real(), broker.clone(), options, None);

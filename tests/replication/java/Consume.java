@@ -1,18 +1,22 @@
 // A push consumer of 4.x that consumes a topic of numbers until it has seen so many different ones.
 //
-//   java … Consume NAMESERVER TOPIC GROUP COUNT [PAUSE_MS]
+//   java … Consume NAMESERVER TOPIC GROUP COUNT [PAUSE_MS [ORDERLY]]
 //
-// Each message takes it PAUSE_MS, 0 without it. Prints how many different numbers it has seen, the least of them, and how many came again.
+// Each message takes it PAUSE_MS, 0 without it. With ORDERLY it consumes queues in order, for which it locks them. Prints how many different numbers it has seen, the least of them, and how many came again.
 // Exit code 0: it was COUNT in time, and no more came.
 
 import java.nio.charset.StandardCharsets;
 import java.util.Collections;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 
@@ -39,15 +43,25 @@ public final class Consume {
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setAwaitTerminationMillisWhenShutdown(END_WITHIN_MS);
         consumer.subscribe(arguments[1], "*");
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+        Consumer<List<MessageExt>> consume = messages -> {
             for (MessageExt message : messages) {
                 if (!seen.add(Integer.valueOf(new String(message.getBody(), StandardCharsets.UTF_8).trim()))) {
                     repeats.incrementAndGet();
                 }
                 pause(pauseMs);
             }
-            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
-        });
+        };
+        if (arguments.length > 5) {
+            consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+                consume.accept(messages);
+                return ConsumeOrderlyStatus.SUCCESS;
+            });
+        } else {
+            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+                consume.accept(messages);
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+            });
+        }
         consumer.start();
         int before = -1;
         long changedAt = System.currentTimeMillis();

@@ -1,6 +1,7 @@
 //! `gantry nameserver` beside Apache's: one broker of Apache's registers with both, `mqadmin` is asked the same of both and must
 //! print the same, and Apache's Remoting client finds its broker through either; through ours also one of 4.9.3, and one that writes
-//! binary headers over TLS. Then the broker is killed, and both forget it.
+//! binary headers over TLS. A slave of Apache's without its master is shown by both as one that stands in for it. Then the broker is killed,
+//! and both forget it.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -10,6 +11,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use remoting_proto::body::TopicRouteData;
+use remoting_proto::requests::GetRouteInfo;
+use remoting_proto::{Fields, RequestCode};
 
 use super::java::{self, Programs};
 use crate::plan::{Context, Done};
@@ -20,6 +25,8 @@ use crate::{apache, reference, remoting, server, shell};
 const WITHIN: Duration = Duration::from_secs(120);
 
 const BROKER: &str = "broker-a";
+/// The name of a slave whose master is away.
+const SLAVE: &str = "broker-s";
 /// A client of before 4.9.4: it is answered in fastjson's dialect.
 const OLD_CLIENT: &str = "4.9.3";
 
@@ -86,6 +93,8 @@ fn compare_both(Programs { folder, classes, log, gantry }: &Programs) -> Result<
     binary.args(["-Drocketmq.serialize.type=ROCKETMQ", "-Dtls.enable=true"]);
     round_trip(binary, ours, log).context("client with binary headers over TLS")?;
 
+    show_acting(folder, ours, apaches)?;
+
     drop(broker);
     for name_server in [ours, apaches] {
         nameserver.wait_until("forgets a killed broker", WITHIN, || {
@@ -93,6 +102,35 @@ fn compare_both(Programs { folder, classes, log, gantry }: &Programs) -> Result<
         })?;
     }
     nameserver.stop()
+}
+
+/// A slave alone stands in for its master where that is asked for: both show it as the master, with the right to read only.
+fn show_acting(folder: &Path, ours: SocketAddr, apaches: SocketAddr) -> Result<()> {
+    for name_server in [ours, apaches] {
+        let setting = Bytes::from_static(b"supportActingMaster=true");
+        remoting::call(name_server, RequestCode::UpdateNamesrvConfig, Fields::default(), setting)?;
+    }
+    let settings = "brokerId=1\nbrokerRole=SLAVE\nenableSlaveActingMaster=true\n";
+    let (_slave, address) = apache::broker(folder, SLAVE, &[ours, apaches], settings)?;
+    // A broker has a topic of its own name.
+    let [of_ours, of_apaches] = [route(ours, SLAVE)?, route(apaches, SLAVE)?];
+    ensure!(of_ours == of_apaches, "ours {of_ours:?}, Apache's {of_apaches:?}");
+    let [broker] = &of_ours.broker_datas[..] else { anyhow::bail!("{of_ours:?}") };
+    ensure!(broker.broker_addrs == [(0, address.to_string())].into(), "{broker:?}");
+    let [queues] = &of_ours.queue_datas[..] else { anyhow::bail!("{of_ours:?}") };
+    ensure!(queues.perm.is_readable() && !queues.perm.is_writable(), "{queues:?}");
+    Ok(())
+}
+
+fn route(name_server: SocketAddr, topic: &str) -> Result<TopicRouteData> {
+    let header = GetRouteInfo {
+        topic: topic.to_owned(),
+        accept_standard_json_only: Some(true),
+        zone_mode: None,
+        zone_name: None,
+    };
+    let answer = remoting::call(name_server, RequestCode::GetRouteInfoByTopic, header.to_fields(), Bytes::new())?;
+    Ok(remoting_proto::from_slice(&answer.body)?)
 }
 
 fn round_trip(mut java: Command, name_server: SocketAddr, log: &Path) -> Result<()> {

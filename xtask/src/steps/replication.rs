@@ -2,8 +2,10 @@
 //! both logs are the same byte by byte, then the master is killed while it is sent to and the slave is made the master by hand. Nothing that
 //! was acknowledged under the role's promise is lost, and leases, delayed messages and transactions go on. Before that the layouts of the
 //! set-up guides from their files (`layouts`), after it two slaves that are both waited for (`several`), a slave that is made whole again by its
-//! master (`rebuild`), consumers that read from a slave (`reads`), and the same with a slave or a master of Apache's (`apache`).
+//! master (`rebuild`), consumers that read from a slave (`reads`), or go on at one that stands in for its master (`acting`), and the same with a
+//! slave or a master of Apache's (`apache`).
 
+mod acting;
 mod among;
 mod apache;
 pub(super) mod client;
@@ -70,6 +72,7 @@ pub(super) fn run(context: &Context) -> Result<Done> {
     clear(&folder)?;
     java::run(context, "replication", &[IMPATIENT, "Consume"], |programs| {
         reads::run(programs)?;
+        acting::run(programs)?;
         apache::run(context, programs)
     })
 }

@@ -124,6 +124,15 @@ pub(super) fn slow_reader_percent(reader: &mut Reader<'_, Key>) -> Option<Option
     Some(is_enabled.then_some(percent))
 }
 
+/// Whether slaves stand in for their master. Controllers make one of them the master instead.
+pub(super) fn acting_master(reader: &mut Reader<'_, Key>, replication: Option<&Replication>) -> Option<bool> {
+    let is_member = matches!(replication, Some(Replication::Member { .. }));
+    reader.read(Key::EnableSlaveActingMaster, |text| match value::boolean(text)? {
+        true if is_member => Err("false: with enableControllerMode a slave becomes the master instead"),
+        acting_master => Ok(acting_master),
+    })
+}
+
 /// Most brokers that a master waits for, itself counted: as many as controllers know of a name.
 const COPIES_MAX: u64 = 64;
 /// Source: `brokerElectionPriority` is a number of 32 bits.
@@ -276,6 +285,24 @@ pub(super) static ACCESS_MESSAGE_IN_MEMORY_MAX_RATIO: Setting = Setting {
     aliases: &[],
 };
 
+pub(super) static ENABLE_SLAVE_ACTING_MASTER: Setting = Setting {
+    flag: "enable-slave-acting-master",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false, false with `--enable-controller-mode`",
+    effect: "In the files of master and slaves: while the master is away the slave with the lowest number takes offsets and locks of clients of 4.x in its stead, and the name servers hear within 10 s of a broker that is gone",
+    aliases: &[],
+};
+
+pub(super) static ENABLE_REMOTE_ESCAPE: Setting = Setting {
+    flag: "enable-remote-escape",
+    value: "BOOL",
+    default: Some("false"),
+    bound: "true or false",
+    effect: "With `--enable-slave-acting-master`: the slave that stands in also sends delayed messages that are due to other brokers of their topics",
+    aliases: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::load_file;
@@ -357,6 +384,18 @@ mod tests {
         assert_eq!(of("slaveReadEnable=true\n"), Some(40));
         assert_eq!(of("slaveReadEnable=true\naccessMessageInMemoryMaxRatio=10\n"), Some(10));
         assert!(load_file("accessMessageInMemoryMaxRatio=101\n", true).is_err());
+    }
+
+    #[test]
+    fn slaves_stand_in_for_their_master_where_no_controller_elects_one() {
+        let of = |text: &str| load_file(text, true).map(|loaded| loaded.config.acting_master);
+        assert_eq!(of("").ok(), Some(false));
+        let apaches =
+            "brokerNotActiveTimeoutMillis=10000\ncompatibleWithOldNameSrv=true\nsendHeartbeatTimeoutMillis=1000\n";
+        assert_eq!(of(&format!("enableSlaveActingMaster=true\n{apaches}")).ok(), Some(true));
+        let under = "enableControllerMode=true\ncontrollerAddr=a:9878\nenableSlaveActingMaster=true\n";
+        let refused = of(under).expect_err("refused");
+        assert!(refused.len() == 1 && refused[0].to_string().contains("becomes the master instead"), "{refused:?}");
     }
 
     #[test]

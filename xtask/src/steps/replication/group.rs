@@ -88,14 +88,15 @@ impl Group {
         let name_server = server::free_address()?;
         let mut command = Command::new(gantry);
         command.args(["nameserver", "--listen", &name_server.to_string(), "--data"]).arg(folder.join("nameserver"));
+        // Counts for brokers whose slaves stand in for their master.
+        command.args(["--support-acting-master", "--notify-min-broker-id-changed"]);
         let mut names = Process::start("gantry nameserver", command, folder.join("nameserver.log"))?;
         names.wait_until("answers", WITHIN, || remoting::brokers(name_server).is_ok())?;
         let (folder, gantry) = (folder.to_owned(), gantry.to_owned());
         let (master, slave) = (Node::new("first", of_master)?, Node::new("second", of_slave)?);
         let second_slave = Node::new("third", Maker::Gantry)?;
         let mut group = Self { folder, gantry, name_server, _names: names, more, master, slave, second_slave };
-        let (process, address) = group.launch(&group.master, 0, role)?;
-        (group.master.process, group.master.address) = (Some(process), address);
+        group.start_master(role)?;
         group.start_slave()?;
         Ok(group)
     }
@@ -113,6 +114,13 @@ impl Group {
     /// Where the master listens.
     pub(super) fn master(&self) -> SocketAddr {
         self.master.address
+    }
+
+    /// Starts the master with this role on what it left; the name server knows it on return.
+    pub(super) fn start_master(&mut self, role: &str) -> Result<()> {
+        let (process, address) = self.launch(&self.master, 0, role)?;
+        (self.master.process, self.master.address) = (Some(process), address);
+        Ok(())
     }
 
     /// Starts the slave on what it left; the name server knows it on return.
@@ -324,7 +332,12 @@ pub(in crate::steps) fn end(broker: SocketAddr) -> Result<u64> {
 
 /// A number that a broker says of itself.
 pub(super) fn number(broker: SocketAddr, key: &'static str) -> Result<u64> {
+    Ok(said(broker, key)?.parse()?)
+}
+
+/// What a broker says of itself.
+pub(super) fn said(broker: SocketAddr, key: &'static str) -> Result<String> {
     let answer = remoting::call(broker, RequestCode::GetBrokerRuntimeInfo, Fields::default(), Bytes::new())?;
-    let info: KvTable = remoting_proto::from_slice(&answer.body)?;
-    Ok(info.table.get(key).with_context(|| format!("no {key}"))?.parse()?)
+    let mut info: KvTable = remoting_proto::from_slice(&answer.body)?;
+    info.table.remove(key).with_context(|| format!("no {key}"))
 }

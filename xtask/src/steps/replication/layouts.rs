@@ -103,11 +103,11 @@ fn has_all(broker: SocketAddr, promised: &BTreeSet<usize>) -> Result<()> {
 }
 
 /// A broker as its file says.
-struct Broker {
+pub(super) struct Broker {
     file: PathBuf,
     name: String,
     id: i64,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     http: SocketAddr,
     ha_port: u16,
     name_server: SocketAddr,
@@ -118,7 +118,7 @@ struct Broker {
 
 impl Broker {
     /// Starts it on new data; the name server knows it on return.
-    fn start(file: PathBuf, folder: &Path, gantry: &Path, name_server: SocketAddr) -> Result<Self> {
+    pub(super) fn start(file: PathBuf, folder: &Path, gantry: &Path, name_server: SocketAddr) -> Result<Self> {
         let text = fs::read_to_string(&file)?;
         let value = |key| {
             let pairs = text.lines().filter_map(|line| line.split_once('='));
@@ -162,7 +162,7 @@ impl Broker {
     }
 
     /// What it counts under this name.
-    fn metric(&self, name: &str) -> Result<String> {
+    pub(super) fn metric(&self, name: &str) -> Result<String> {
         metric(self.http, name)
     }
 }

@@ -71,23 +71,29 @@ fn show(programs: &Programs, release: &'static str) -> Result<()> {
     Ok(())
 }
 
-struct Consumer<'a> {
-    programs: &'a Programs,
-    release: &'static str,
-    name_server: SocketAddr,
-    folder: PathBuf,
+/// Starts consumers of one release.
+pub(super) struct Consumer<'a> {
+    pub(super) programs: &'a Programs,
+    pub(super) release: &'static str,
+    pub(super) name_server: SocketAddr,
+    pub(super) folder: PathBuf,
 }
 
 impl Consumer<'_> {
     /// Begins to consume so many messages.
     fn start(&self, group: &str, count: usize, pause_ms: &str) -> Result<Process> {
+        self.start_with(group, count, &[pause_ms])
+    }
+
+    /// The same, with what else the program is told.
+    pub(super) fn start_with(&self, group: &str, count: usize, more: &[&str]) -> Result<Process> {
         let mut java: Command = broker::client(self.release, &self.programs.classes)?;
-        java.arg("Consume").args([&self.name_server.to_string(), PLAIN, group, &count.to_string(), pause_ms]);
+        java.arg("Consume").args([&self.name_server.to_string(), PLAIN, group, &count.to_string()]).args(more);
         Process::start("a consumer", java, self.log(group))
     }
 
     /// What it prints.
-    fn log(&self, group: &str) -> PathBuf {
+    pub(super) fn log(&self, group: &str) -> PathBuf {
         self.folder.join(format!("{group}.log"))
     }
 }
