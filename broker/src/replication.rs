@@ -3,8 +3,8 @@
 //! `wire` is what is said, `intake` makes whole records of what a slave hears, `slaves` is what a master knows of its slaves, and under
 //! controllers `in_sync` whom it waits for and [`epochs`] where two logs have parted: plain values. [`History`] keeps the epochs in a file.
 //! [`Master`] and [`Slave`] are the connections around them. [`join`] is a slave that begins when its master's front has gone, [`mirror`] one
-//! of an Apache master, and [`mend`] gets a damaged segment again, which [`damage`] notes and [`scrub`] looks for; all keep the log as bytes (`log`). `mark` is
-//! what a directory says of its log. What is promised is told by
+//! of an Apache master, and [`mend`] gets a damaged segment again, which [`damage`] notes and [`scrub`] looks for; all keep the log as bytes
+//! (`log`), the first and the last have `part` in common. `mark` is what a directory says of its log. What is promised is told by
 //! `docs/replication.md`.
 
 pub mod damage;
@@ -18,6 +18,7 @@ pub(crate) mod mark;
 mod master;
 pub mod mend;
 pub mod mirror;
+mod part;
 pub mod scrub;
 mod slave;
 pub(crate) mod slaves;

@@ -9,7 +9,6 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +18,6 @@ use remoting::Client;
 use store::{FileError, Flush, OpenError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use super::intake::{Error as IntakeError, Intake};
@@ -27,8 +25,9 @@ use super::log::{self, Log};
 use super::mark::Mark;
 use super::mend::Mend;
 use super::mirror::metadata;
-use super::slave::{self, Ended, Follower, Stream, connect, connected, follow_for_ever, greet};
-use super::wire::{Greeting, Report, Welcome};
+use super::part::{Part, follow_until_joined, greet_newest};
+use super::slave::{self, Ended, Follower, Stream, connect, connected};
+use super::wire::{Report, Welcome};
 use crate::engine::LogEnd;
 use crate::membership::{Duty, Membership};
 use crate::registration;
@@ -143,10 +142,8 @@ pub struct Join {
     membership: Option<Arc<Membership>>,
     /// Held by one append, or one look.
     log: Arc<Mutex<Option<Log>>>,
-    /// Where it ends.
-    end: AtomicU64,
-    /// Where it is whole.
-    until: AtomicU64,
+    /// How much of it has come.
+    part: Part,
     /// Nobody else uses the directory.
     _lock: Box<dyn Send + Sync>,
 }
@@ -165,8 +162,8 @@ impl Join {
         disk.create_dir_all(&dir).map_err(failed("create directory", &dir))?;
         let lock = dir.join("lock");
         let lock = disk.lock(&lock).map_err(failed("lock", &lock))?;
-        let (log, end, until) = (Arc::default(), AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Some(Self { env: env.clone(), dir, is_new, membership: None, log, end, until, _lock: lock }))
+        let (log, part) = (Arc::default(), Part::default());
+        Ok(Some(Self { env: env.clone(), dir, is_new, membership: None, log, part, _lock: lock }))
     }
 
     /// The same under controllers.
@@ -177,23 +174,12 @@ impl Join {
 
     /// Takes the log of whoever is the master, until a start can go on with it.
     pub async fn run(self, master: watch::Receiver<Option<String>>) {
-        let (this, done) = (&self, &CancellationToken::new());
+        let this = &self;
         let follow = |address: String| async move {
             let stream = connected(&*this.env.clock, connect(address.clone())).await?;
-            match this.follow_on(stream, &address).await {
-                Err(Ended::Joined) => {
-                    done.cancel();
-                    std::future::pending().await
-                }
-                other => other,
-            }
+            this.follow_on(stream, &address).await
         };
-        tokio::select! {
-            biased;
-            () = done.cancelled() => {}
-            // Loops for ever.
-            () = follow_for_ever(this, &*this.env.clock, master, follow) => {}
-        }
+        follow_until_joined(this, &*this.env.clock, master, follow).await;
     }
 
     /// Takes the log of the master that this connection leads to until a start can go on with it ([`Ended::Joined`]), or the connection ends.
@@ -205,10 +191,9 @@ impl Join {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut input = BytesMut::new();
-        let greeting = self.membership.as_ref().map_or(Greeting::Anyone, |of| Greeting::Member(of.id()));
-        let (welcome, epochs) = greet(&*self.env.clock, &mut stream, greeting, &mut input).await?;
-        if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
-            slave::check_newest(membership, &epochs)?;
+        let membership = self.membership.as_ref();
+        let (welcome, epochs) = greet_newest(&*self.env.clock, &mut stream, membership, &mut input).await?;
+        if let (Some(membership), Some(epochs)) = (membership, epochs) {
             // Before the first byte comes; those of a log that was given up go.
             membership.history().set(epochs).await?;
         }
@@ -219,8 +204,7 @@ impl Join {
         let Some((end, own)) = self.on_log(move |place, log| place.open(log, welcome)).await? else {
             return Err(Ended::Joined);
         };
-        self.end.store(end.at.0, Ordering::Release);
-        self.until.store(welcome.end.0, Ordering::Release);
+        self.part.begin(end.at, welcome.end);
         let from = end.last.unwrap_or(end.at);
         stream.write_all(&Report::HasTo(from).encode()).await?;
         let intake = Intake::new(bytes, from, own);
@@ -292,23 +276,19 @@ impl Place {
 
 impl Follower for Join {
     fn appended_to(&self) -> PhysicalOffset {
-        PhysicalOffset(self.end.load(Ordering::Acquire))
+        self.part.end()
     }
 
     async fn append(&self, records: Bytes) -> Result<PhysicalOffset, Ended> {
         let append = move |log: &mut Log| log.append(&records);
         let end = self.on_log(|_, log| log.as_mut().map_or(Err(log::Error::Failed), append)).await?;
-        self.end.store(end.0, Ordering::Release);
+        self.part.came(end);
         Ok(end)
     }
 
     fn connected(&self, _: Option<&str>) {}
 
-    /// It lives, and may not be waited for.
     fn report(&self, end: PhysicalOffset) -> Result<Report, Ended> {
-        match end.0 >= self.until.load(Ordering::Acquire) {
-            true => Err(Ended::Joined),
-            false => Ok(Report::Hello),
-        }
+        self.part.report(end)
     }
 }

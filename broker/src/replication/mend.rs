@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use env::disk::OpenMode;
@@ -22,15 +21,15 @@ use store::inspect::{Directory, Piece};
 use store::{COMMIT_LOG_NAME, FileError, Flush};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use types::PhysicalOffset;
 
 use super::damage;
 use super::intake::Intake;
 use super::log::{self, Log, content, name_of};
 use super::mark::Mark;
-use super::slave::{self, Ended, Follower, Refused, Stream, connect, connected, follow_for_ever, greet};
-use super::wire::{Greeting, Report};
+use super::part::{Part, follow_until_joined, greet_newest};
+use super::slave::{Ended, Follower, Refused, Stream, connect, connected};
+use super::wire::Report;
 use crate::membership::Membership;
 use crate::takeover::failed;
 
@@ -48,9 +47,8 @@ pub struct Mend {
     membership: Option<Arc<Membership>>,
     /// Held by one append, or one look.
     segment: Arc<Mutex<Option<Segment>>>,
-    /// Where what has come ends, and where that is enough.
-    end: AtomicU64,
-    until: AtomicU64,
+    /// How much of it has come.
+    part: Part,
     /// Nobody else uses the directory.
     _lock: Box<dyn Send + Sync>,
 }
@@ -69,19 +67,8 @@ impl Mend {
         let segment_bytes = Directory::open(&env.disk, &dir, crate::check_snapshot)?.segment_bytes();
         let lock = dir.join("lock");
         let lock = env.disk.lock(&lock).map_err(failed("lock", &lock))?;
-        let (segment, end, until) = (Arc::default(), AtomicU64::new(0), AtomicU64::new(0));
-        let bases = Mutex::new(bases);
-        Ok(Some(Self {
-            env: env.clone(),
-            dir,
-            segment_bytes,
-            bases,
-            membership: None,
-            segment,
-            end,
-            until,
-            _lock: lock,
-        }))
+        let (segment, bases, part) = (Arc::default(), Mutex::new(bases), Part::default());
+        Ok(Some(Self { env: env.clone(), dir, segment_bytes, bases, membership: None, segment, part, _lock: lock }))
     }
 
     /// The same under controllers.
@@ -92,7 +79,7 @@ impl Mend {
 
     /// Gets all of them from whoever is the master.
     pub async fn run(self, master: watch::Receiver<Option<String>>) {
-        let (this, done) = (&self, &CancellationToken::new());
+        let this = &self;
         let follow = |address: String| async move {
             while !this.bases.lock().is_empty() {
                 let stream = connected(&*this.env.clock, connect(address.clone())).await?;
@@ -101,15 +88,9 @@ impl Mend {
                     other => return other,
                 }
             }
-            done.cancel();
-            std::future::pending().await
+            Err(Ended::Joined)
         };
-        tokio::select! {
-            biased;
-            () = done.cancelled() => {}
-            // Loops for ever.
-            () = follow_for_ever(this, &*this.env.clock, master, follow) => {}
-        }
+        follow_until_joined(this, &*this.env.clock, master, follow).await;
     }
 
     /// Gets the first of them from the master that this connection leads to, until it is in place ([`Ended::Joined`]) or the connection
@@ -123,11 +104,7 @@ impl Mend {
     {
         let Some(base) = self.bases.lock().first().copied() else { return Err(Ended::Joined) };
         let (mut input, clock) = (BytesMut::new(), &*self.env.clock);
-        let greeting = self.membership.as_ref().map_or(Greeting::Anyone, |of| Greeting::Member(of.id()));
-        let (master, epochs) = greet(clock, &mut stream, greeting, &mut input).await?;
-        if let (Some(membership), Some(epochs)) = (&self.membership, epochs) {
-            slave::check_newest(membership, &epochs)?;
-        }
+        let (master, _) = greet_newest(clock, &mut stream, self.membership.as_ref(), &mut input).await?;
         let (from, segment_bytes) = (PhysicalOffset(base), self.segment_bytes);
         if master.segment_bytes != segment_bytes {
             return Err(Refused::Segments { theirs: master.segment_bytes, ours: segment_bytes }.into());
@@ -145,8 +122,7 @@ impl Mend {
         *self.segment.lock() = Some(segment);
         // With a record of the next segment it is known how this one ends.
         let until = master.end.0.min(base + segment_bytes + 1);
-        self.end.store(base, Ordering::Release);
-        self.until.store(until, Ordering::Release);
+        self.part.begin(from, PhysicalOffset(until));
         stream.write_all(&Report::HasTo(from).encode()).await?;
         let intake = Intake::new(segment_bytes, from, Bytes::new());
         let Err(ended) = Stream::new(self, clock, stream, address, intake, from).with(input).run().await;
@@ -173,7 +149,7 @@ impl Mend {
 
 impl Follower for Mend {
     fn appended_to(&self) -> PhysicalOffset {
-        PhysicalOffset(self.end.load(Ordering::Acquire))
+        self.part.end()
     }
 
     async fn append(&self, records: Bytes) -> Result<PhysicalOffset, Ended> {
@@ -181,18 +157,14 @@ impl Follower for Mend {
         let append =
             move || segment.lock().as_mut().map_or(Err(log::Error::Failed), |segment| segment.new.append(&records));
         let end = env::blocking(append).await?;
-        self.end.store(end.0, Ordering::Release);
+        self.part.came(end);
         Ok(end)
     }
 
     fn connected(&self, _: Option<&str>) {}
 
-    /// It lives, and may not be waited for.
     fn report(&self, end: PhysicalOffset) -> Result<Report, Ended> {
-        match end.0 >= self.until.load(Ordering::Acquire) {
-            true => Err(Ended::Joined),
-            false => Ok(Report::Hello),
-        }
+        self.part.report(end)
     }
 }
 
