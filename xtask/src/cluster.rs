@@ -127,9 +127,9 @@ impl Cluster {
 
     /// Kills a broker, if it runs, and starts another on what it left; that is registered on return.
     pub(crate) fn restart_broker(&mut self, index: usize) -> Result<()> {
-        let Broker { name, address, process } = &mut self.brokers[index];
-        let (name, address) = (*name, *address);
-        *process = None;
+        // Else it would count as registered because of the one before.
+        self.kill_broker(index)?;
+        let Broker { name, address, .. } = self.brokers[index];
         let conf = self.folder.join(format!("{name}.conf"));
         fs::write(&conf, broker_configuration(name, &self.name_server_list()))?;
         let mut command = Command::new(&self.gantry);
